@@ -1,0 +1,97 @@
+# Everything that is done with this repository. `make help` lists it.
+#
+# Needs make, Python 3.11 or later, and a package index; check-proto also needs node and npm.
+# PYTHON chooses the interpreter that the environments are made of, PYTEST_ARGS goes to every run of pytest.
+
+PYTHON ?= python3
+PYTEST_ARGS ?=
+# The revision that the protocol must stay compatible with. Default: origin/main, else HEAD. Empty: lint only.
+PROTO_BASE ?= $(shell git rev-parse --verify --quiet origin/main 2>/dev/null || \
+	git rev-parse --verify --quiet HEAD 2>/dev/null)
+
+BUF := npx --yes --loglevel=error --prefer-offline --cache .cache/npm @bufbuild/buf@1.75.0
+SOURCES := $(wildcard streamcell tests scripts examples)
+PIP_VERSION := 26.3
+# The core's dependencies at their lower bounds.
+OLDEST = $(shell sed -nE 's/^ +"(crc32c|grpcio|protobuf)>=([0-9.]+).*/\1==\2/p' pyproject.toml)
+PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --retries 10
+
+# Makes or updates the environment $(1), with a pip that knows dependency groups.
+define new-venv
+$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or later is needed; set PYTHON to one")'
+$(PYTHON) -m venv $(1)
+$(1)/bin/python $(PIP_INSTALL) pip==$(PIP_VERSION)
+endef
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup setup-buf demo test test-strict test-oldest check bench bench-quick proto check-proto clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: .venv/.stamp .venv-proto/.stamp ## make the environments (every target does it when needed)
+
+setup-buf: ## fetch the protocol's linter
+	@$(BUF) --version >/dev/null
+
+.venv/.stamp: pyproject.toml
+	$(call new-venv,.venv)
+	.venv/bin/python $(PIP_INSTALL) --editable '.[cli,daemon,bench,dev]'
+	@touch $@
+
+.venv-oldest/.stamp: pyproject.toml
+	$(call new-venv,.venv-oldest)
+	.venv-oldest/bin/python $(PIP_INSTALL) --editable '.[cli,daemon,bench,dev]' $(OLDEST)
+	@touch $@
+
+.venv-proto/.stamp: pyproject.toml
+	$(call new-venv,.venv-proto)
+	.venv-proto/bin/python $(PIP_INSTALL) --group proto
+	@touch $@
+
+demo: .venv/.stamp ## show what streamcell does, in a minute
+	.venv/bin/python scripts/demo.py
+
+check: .venv/.stamp .venv-proto/.stamp ## format, lint, types, generated code, laws and unit tests
+	.venv/bin/ruff format --check --quiet .
+	.venv/bin/ruff check --quiet .
+	.venv/bin/mypy $(SOURCES)
+	.venv-proto/bin/python scripts/generate_proto.py --check
+	.venv/bin/python -m pytest tests/unit $(PYTEST_ARGS)
+
+test: .venv/.stamp ## the whole test suite, with coverage
+	.venv/bin/python -m pytest tests --cov=streamcell --cov-branch $(PYTEST_ARGS)
+
+test-strict: .venv/.stamp ## the whole test suite, with every warning an error and Python's own checks on
+	.venv/bin/python -X dev -W error -m pytest tests $(PYTEST_ARGS)
+
+test-oldest: .venv-oldest/.stamp ## the whole test suite, on the oldest supported dependencies
+	.venv-oldest/bin/python -m pytest tests $(PYTEST_ARGS)
+
+bench: .venv/.stamp ## the full benchmark
+	.venv/bin/python -m scripts.bench
+
+bench-quick: .venv/.stamp ## the benchmark in a few minutes
+	.venv/bin/python -m scripts.bench --quick
+
+proto: .venv-proto/.stamp ## write streamcell/v1 anew from protos/
+	.venv-proto/bin/python scripts/generate_proto.py
+
+check-proto: export BUF_CACHE_DIR := $(CURDIR)/.cache/buf
+check-proto: ## lint the protocol and compare it with PROTO_BASE
+	$(BUF) lint
+	@if [ -n '$(PROTO_BASE)' ] && git cat-file -e '$(PROTO_BASE):protos' 2>/dev/null; then \
+		set -e; \
+		rm -rf .cache/proto-base; mkdir -p .cache/proto-base; \
+		git archive '$(PROTO_BASE)' protos | tar -x -C .cache/proto-base; \
+		echo 'comparing with $(PROTO_BASE)'; \
+		$(BUF) breaking --against .cache/proto-base/protos; \
+	else \
+		echo 'no earlier protocol to compare with'; \
+	fi
+
+clean: ## remove everything that make made
+	rm -rf .venv .venv-oldest .venv-proto .cache build dist htmlcov .coverage .coverage.* \
+		.hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find streamcell tests scripts $(wildcard examples) -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""The messages of the protocol, generated from protos/streamcell/v1."""
