@@ -1,0 +1,95 @@
+"""The configuration of a cell: a frozen value, checked when it is made. Imports ``errors`` and ``limits`` only."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from streamcell import limits
+from streamcell.errors import UsageError
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class CellConfig:
+    """What an application may choose. Units are in the names.
+
+    :raises UsageError: when made with a value out of range; the sentence names the field and the range.
+    """
+
+    # Data path. Chunks of 1 MiB are where throughput on loopback stops rising.
+    chunk_bytes: int = limits.MIB
+    max_window_bytes: int = 32 * limits.MIB
+    read_ahead_bytes: int = 4 * limits.MIB
+    bulk_lanes: int = 1
+
+    # Memory. Streams and relaying; blobs; requests and replies: none of them can starve another.
+    receive_budget_bytes: int = 256 * limits.MIB
+    blob_budget_bytes: int = 4 * limits.GIB
+    request_budget_bytes: int = 1 * limits.GIB
+    max_blob_bytes: int = 4 * limits.GIB
+
+    # Concurrency. Threads are started when needed and end when idle.
+    callback_threads: int = 64
+    request_threads: int = 32
+    source_threads: int = 64
+    max_streams_per_peer: int = 1024
+    max_requests_per_peer: int = 256
+
+    # Time.
+    idle_timeout_s: float = 300.0
+    unreachable_timeout_s: float = 120.0
+    request_timeout_s: float = 60.0
+    ping_after_s: float = 5.0
+    control_ping_after_s: float = 15.0
+    suspect_after_s: float = 3.0
+    link_down_s: float = 30.0
+    dial_timeout_s: float = 3.0
+    backoff_min_s: float = 0.2
+    backoff_max_s: float = 5.0
+    stop_grace_s: float = 5.0
+
+    # The process. tune_allocator sets two glibc thresholds for the whole process at the first start of a cell;
+    # switch_interval_s (0: leave alone) sets the interpreter's switch interval for the whole process.
+    tune_allocator: bool = True
+    switch_interval_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name, low, high in _RANGES:
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+                raise UsageError(f"CellConfig.{name} must be between {low} and {high}, not {value!r}")
+        for name in _WHOLE:
+            if not isinstance(getattr(self, name), int):
+                raise UsageError(f"CellConfig.{name} must be a whole number, not {getattr(self, name)!r}")
+        if self.backoff_min_s > self.backoff_max_s:
+            raise UsageError("CellConfig.backoff_min_s is larger than backoff_max_s")
+
+
+_TIB = 1024 * limits.GIB
+_RANGES: tuple[tuple[str, float, float], ...] = (
+    ("chunk_bytes", 1024, limits.CHUNK_PAYLOAD_BYTES),
+    ("max_window_bytes", limits.INITIAL_CREDIT_BYTES, limits.GIB),
+    ("read_ahead_bytes", 1024, limits.GIB),
+    ("bulk_lanes", 0, limits.LANES - 1),
+    ("receive_budget_bytes", limits.INITIAL_CREDIT_BYTES, _TIB),
+    ("blob_budget_bytes", 1, _TIB),
+    ("request_budget_bytes", 1, _TIB),
+    ("max_blob_bytes", 1, _TIB),
+    ("callback_threads", 1, 10_000),
+    ("request_threads", 1, 10_000),
+    ("source_threads", 1, 10_000),
+    ("max_streams_per_peer", 1, 1_000_000),
+    ("max_requests_per_peer", 1, 1_000_000),
+    ("idle_timeout_s", 0, 1e9),
+    ("unreachable_timeout_s", 0, 1e9),
+    ("request_timeout_s", 0, 1e9),
+    ("ping_after_s", 0.01, 3600),
+    ("control_ping_after_s", 0.01, 3600),
+    ("suspect_after_s", 0.01, 3600),
+    ("link_down_s", 0.01, 1e6),
+    ("dial_timeout_s", 0.01, 3600),
+    ("backoff_min_s", 0.001, 3600),
+    ("backoff_max_s", 0.001, 3600),
+    ("stop_grace_s", 0, 3600),
+    ("switch_interval_s", 0, 1),
+)
+_WHOLE = tuple(name for name, _, _ in _RANGES if not name.endswith("_s"))

@@ -1,0 +1,184 @@
+"""The future of a transfer. Imports ``errors``, ``message`` and the runtime's ``transfers`` and ``notifier``."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from streamcell.errors import StreamCancelled
+from streamcell.message import HeaderValue
+from streamcell.runtime.notifier import Notifier
+from streamcell.runtime.transfers import TransferControl, TransferInfo
+
+
+class StreamFuture(concurrent.futures.Future[Any]):
+    """What becomes of a stream or blob, and how far it is. You get it from ``send_*`` and in callbacks; never make one.
+
+    When and with what it settles is said at ``send_stream``, ``send_blob`` and the ``register_*`` methods. Works with
+    ``concurrent.futures.wait`` and ``as_completed`` and with ``asyncio.wrap_future``. Safe for use by several threads.
+    """
+
+    def __init__(self, info: TransferInfo, control: TransferControl, notifier: Notifier) -> None:
+        super().__init__()
+        self._info = info
+        # Only until the end: it refers to this future.
+        self._control: TransferControl | None = control
+        self._notifier = notifier
+        self._callbacks_lock = threading.RLock()
+        self._callbacks: list[Callable[[], None]] | None = []
+        # The base class calls this once, in the thread that settles the future.
+        super().add_done_callback(StreamFuture._run_callbacks)
+
+    @property
+    def origin(self) -> str:
+        """The cell that sends."""
+        return self._info.origin
+
+    @property
+    def target(self) -> str:
+        """The cell that receives."""
+        return self._info.target
+
+    @property
+    def channel(self) -> str:
+        """The channel that it was sent on."""
+        return self._info.channel
+
+    @property
+    def topic(self) -> str:
+        """The topic that it was sent on."""
+        return self._info.topic
+
+    @property
+    def rate(self) -> float:
+        """Bytes a second over the last seconds."""
+        return self._info.progress.rate
+
+    @property
+    def eta(self) -> float | None:
+        """Seconds until the end at the present rate; None if size or rate are not known."""
+        if self.done():
+            return 0.0
+        size, rate = self._info.size, self.rate
+        if size is None or rate <= 0:
+            return None
+        return max(0, size - self.get_progress()) / rate
+
+    def get_stream_id(self) -> int:
+        """Return the stream's number at its origin; 0 if it was never opened."""
+        control = self._control
+        if not self._info.stream_id and control is not None:
+            control.wait_opened()
+        return self._info.stream_id
+
+    def get_headers(self) -> dict[str, HeaderValue]:
+        """Return a copy of the headers."""
+        return dict(self._info.headers)
+
+    def get_size(self) -> int:
+        """Return the number of payload bytes as declared, or 0 if that is not known."""
+        return self._info.size or 0
+
+    def get_progress(self) -> int:
+        """Return how many bytes the target has received. May fall at the sender if the target restarted."""
+        return self._info.progress.received
+
+    def result(self, timeout: float | None = None) -> Any:
+        """Wait for the end and return the result, or raise what the transfer failed with.
+
+        Args:
+            timeout: seconds to wait; None waits for the end.
+
+        Raises:
+            TimeoutError: the end did not come within ``timeout``. The transfer goes on.
+            StreamCancelled: one of the two sides cancelled; ``cancelled()`` tells whether it was this one.
+            CellError: the transfer failed.
+        """
+        try:
+            return super().result(timeout)
+        except concurrent.futures.CancelledError:
+            if self.cancelled():
+                raise self._cancelled_error() from None
+            raise
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """Wait for the end and return what the transfer failed with, or None if it succeeded.
+
+        Args:
+            timeout: seconds to wait; None waits for the end.
+
+        Raises:
+            TimeoutError: the end did not come within ``timeout``. The transfer goes on.
+            StreamCancelled: this future was cancelled.
+        """
+        try:
+            return super().exception(timeout)
+        except concurrent.futures.CancelledError:
+            raise self._cancelled_error() from None
+
+    def running(self) -> bool:
+        """Return whether the transfer has not ended yet."""
+        return not self.done()
+
+    def cancel(self) -> bool:
+        """Cancel the transfer at any time before its end; the other side's future fails with StreamCancelled.
+
+        Returns:
+            True if this future is cancelled now; False if it had ended already.
+        """
+        with self._callbacks_lock:
+            control = self._control
+            if self.cancelled():
+                return True
+            if not super().cancel():
+                return False
+            # Without this, concurrent.futures.wait() would not take notice.
+            self.set_running_or_notify_cancel()
+        if control is not None:
+            control.cancel()
+        return True
+
+    def add_done_callback(self, fn: Callable[..., object], *args: Any, **kwargs: Any) -> None:
+        """Have ``fn(future, *args, **kwargs)`` called after the end, also if that is past.
+
+        Callbacks run one after the other on the cell's notifier thread, in the order in which futures settled. One that
+        blocks holds up those of other transfers of the cell; one that raises is logged.
+        """
+
+        def post() -> None:
+            self._notifier.post("a done-callback", fn, self, *args, **kwargs)
+
+        with self._callbacks_lock:
+            if self._callbacks is not None:
+                self._callbacks.append(post)
+                return
+        post()
+
+    def __repr__(self) -> str:
+        info = self._info
+        state = "running"
+        if self.cancelled():
+            state = "cancelled"
+        elif self.done():
+            state = "failed" if super().exception() else "done"
+        return (
+            f"<StreamFuture {info.origin}->{info.target} {info.channel}/{info.topic} "
+            f"stream={info.stream_id} {state} {self.get_progress()}/{info.size} bytes>"
+        )
+
+    def _run_callbacks(self) -> None:
+        with self._callbacks_lock:
+            self._control = None
+            callbacks, self._callbacks = self._callbacks or [], None
+            # Posted under the lock, so that one added now cannot overtake those added before.
+            for post in callbacks:
+                post()
+
+    def _cancelled_error(self) -> StreamCancelled:
+        info = self._info
+        return StreamCancelled(
+            f"the transfer from {info.origin} to {info.target} on "
+            f"{info.channel}/{info.topic} was cancelled here"
+        )

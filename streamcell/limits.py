@@ -1,0 +1,55 @@
+"""The limits of protocol version 1, each with its reason. Imports nothing.
+
+A peer cannot raise any of them. What an application may choose within them is in ``config.py``.
+"""
+
+from __future__ import annotations
+
+KIB = 1024
+MIB = 1024 * KIB
+GIB = 1024 * MIB
+
+PROTOCOL_VERSION = 1
+
+# A chunk's payload: every cell accepts it, so a path of relays needs no negotiation. Larger brings no speed.
+CHUNK_PAYLOAD_BYTES = 4 * MIB
+# Encoded headers of a stream: they travel in one frame together with a payload.
+HEADERS_BYTES = 1 * MIB
+# A gRPC message: the largest payload, the largest headers, and a margin for the other fields.
+MESSAGE_BYTES = 6 * MIB
+# What a writer puts into one batch unless a single frame is larger: enough to make per-message costs small, little
+# enough to keep control frames from waiting behind it.
+BATCH_BYTES = 256 * KIB
+# Frames in one batch: bounds the work and the objects that one message makes.
+BATCH_FRAMES = 4096
+# Credit with which an attempt starts before the next hop has said anything.
+INITIAL_CREDIT_BYTES = 256 * KIB
+# A stream of at most this size travels on the control lane. Larger ones, and those of unknown size, are bulk.
+SMALL_STREAM_BYTES = 64 * KIB
+# Bulk in flight on a lane that also carries control: what a slow path drains within a heartbeat.
+SHARED_LANE_IN_FLIGHT_BYTES = 256 * KIB
+# A cell's name, as for host names.
+FQCN_BYTES = 255
+# A channel or a topic, and a resume id: names, not data.
+NAME_BYTES = 255
+# Runs of settled ids in one frame.
+SETTLED_RUNS_BYTES = 256
+SETTLED_RUNS = 16
+# Hops that a routed frame may take: deeper trees are mistakes.
+HOPS = 16
+# Chunks with a wrong checksum in one stream before it is given up: by then it is not chance.
+CORRUPT_CHUNKS = 3
+# Lanes of one link: more never paid in a benchmark.
+LANES = 8
+# A further lane names those that the dialler holds.
+LANES_HELD = 64
+# Links that a listener keeps: bounds what strangers who say Hello can make it hold.
+LINKS = 4096
+# Bytes that a source may put in its stamp.
+SOURCE_STAMP_BYTES = 256
+# Capabilities named in a Hello.
+CAPABILITIES = 64
+# Most pieces of a received stream that wait for their predecessors: credit bounds their bytes, this their number.
+OUT_OF_ORDER_CHUNKS = 1024
+# Small source pieces are joined into one chunk up to this size; larger ones travel as they are.
+COALESCE_BYTES = 64 * KIB

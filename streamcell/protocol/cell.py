@@ -1,0 +1,359 @@
+"""The core of a cell: frames, verbs and time in; frames, events and a deadline out. Imports L0 and ``protocol``.
+
+Everything that makes delivery correct is here or below, and nothing of it waits, reads a clock, or does I/O. One
+thread owns a core. After each call the owner takes the events (``next_event`` until None), wakes the writers of
+``take_ready_lanes``, and sets its timer to ``next_deadline``. Handling an event may call the core again.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from streamcell.config import CellConfig
+from streamcell.errors import CellError, ErrorCode, ProtocolError, StreamCancelled, StreamError
+from streamcell.limits import BATCH_BYTES, BATCH_FRAMES
+from streamcell.protocol.context import Context
+from streamcell.protocol.events import Event
+from streamcell.protocol.frames import (
+    Ack,
+    Chunk,
+    Credit,
+    Frame,
+    Goodbye,
+    Hello,
+    LanesWanted,
+    Lost,
+    Payload,
+    Ping,
+    Query,
+    QueryReply,
+    Reset,
+    ResumeQuery,
+    ResumeReply,
+    StreamKey,
+)
+from streamcell.protocol.link import Lane, Link
+from streamcell.protocol.links import LinkTable
+from streamcell.protocol.receives import ReceiveTable
+from streamcell.protocol.requests import RequestTable
+from streamcell.protocol.routing import Router
+from streamcell.protocol.sender import SendSpec, StreamSender
+from streamcell.protocol.sends import SendTable
+from streamcell.protocol.states import LaneState
+from streamcell.protocol.stats import CellStats, link_stats, receive_stats, send_stats
+
+# A frame other than a chunk counts this much of a batch; headers come on top where there are any.
+_CONTROL_FRAME_BYTES = 64
+
+
+class CellCore:
+    """One cell as a value machine.
+
+    :param fqcn: its name.
+    :param incarnation: the number of this life, higher than that of every life before.
+    :param checksum: CRC32C, called as ``checksum(data, value)`` to continue from ``value``.
+    :param random_bits: returns that many random bits as a number.
+    :param software: name and version, told to those who ask.
+    """
+
+    def __init__(
+        self,
+        *,
+        fqcn: str,
+        incarnation: int,
+        config: CellConfig,
+        checksum: Callable[[Payload, int], int],
+        random_bits: Callable[[int], int],
+        software: str = "",
+    ) -> None:
+        self._context = Context(fqcn, incarnation, config, checksum, random_bits, software)
+        self._links = LinkTable(self._context, self)
+        self._router = Router(self._links.links)
+        self._sends = SendTable(self._context, self._links, self._router, self._on_send_settled)
+        self._requests = RequestTable(self._context, self._is_acknowledged)
+        self._receives = ReceiveTable(self._context, self._links, self._requests.awaits, self._requests.end)
+        # Frames for the streams that this cell sends; frames for its links; frames for one lane.
+        self._send_handlers: dict[type, Callable[[Any, float], None]] = {
+            Credit: self._sends.handle_credit,
+            Ack: self._sends.handle_ack,
+            Lost: self._sends.handle_lost,
+            ResumeReply: self._sends.handle_resume_reply,
+        }
+        self._link_handlers: dict[type, Callable[[Link, Any, float], None]] = {
+            Chunk: self._receives.handle_chunk,
+            ResumeQuery: self._receives.handle_resume_query,
+            Reset: self._handle_reset,
+            LanesWanted: self._links.handle_lanes_wanted,
+            Query: self._links.handle_query,
+            QueryReply: self._links.handle_query_reply,
+        }
+        self._lane_handlers: dict[type, Callable[[Lane, Any, float], None]] = {
+            Hello: self._links.handle_hello,
+            Ping: self._handle_ping,
+            Goodbye: self._links.handle_goodbye,
+        }
+
+    # Links and lanes.
+
+    def add_uplink(self, now: float) -> int:
+        """Begin to dial another cell, and return the uplink's number."""
+        return self._links.dialler.add_uplink(now).number
+
+    def lane_connected(self, lane_id: int, address: str, identity: str, now: float) -> None:
+        """A lane that was dialled is up."""
+        self._links.lane_connected(lane_id, address, identity, now)
+
+    def lane_accepted(self, address: str, identity: str, now: float) -> int:
+        """A lane arrived; returns its id."""
+        return self._links.lane_accepted(address, identity, now)
+
+    def lane_closed(self, lane_id: int, reason: str, refusal: CellError | None, now: float) -> None:
+        """A lane has ended, or could not be dialled. ``refusal``: for good."""
+        self._links.lane_closed(lane_id, reason, refusal, now)
+
+    def receive(self, lane_id: int, frames: Sequence[Frame], now: float) -> None:
+        """Take in the frames of a batch."""
+        for frame in frames:
+            lane = self._links.lanes.get(lane_id)
+            if lane is None or lane.goodbye is not None:
+                return
+            self._receive_frame(lane, frame, now)
+
+    def frames_to_send(self, lane_id: int, now: float) -> list[Frame]:
+        """Return the next batch for a lane; empty: nothing now."""
+        lane = self._links.lanes.get(lane_id)
+        if lane is None:
+            return []
+        frames: list[Frame] = []
+        while lane.own_frames:
+            frames.append(lane.own_frames.popleft())
+        link = lane.link
+        if link is not None and (lane.usable or lane.goodbye is not None):
+            control = link.control_lane() is lane
+            if control or lane.goodbye is not None:
+                self._take_control_frames(link, lane, frames, now)
+            if lane.usable:
+                self._take_chunks(link, lane, frames, now, control=control)
+        if lane.goodbye is not None and not lane.said_goodbye and not (link is not None and link.outbox):
+            lane.said_goodbye = True
+            frames.append(lane.goodbye)
+        if frames:
+            self._links.lanes.note_spoke(lane, now)
+        return frames
+
+    def take_ready_lanes(self) -> list[int]:
+        """Return the lanes that may have got something to send since this was last asked."""
+        return self._links.lanes.take_ready()
+
+    # Events and time.
+
+    def next_event(self) -> Event | None:
+        """Return the oldest event that was not yet taken, or None."""
+        events = self._context.events
+        return events.popleft() if events else None
+
+    def next_deadline(self) -> float | None:
+        """Return when ``handle_timeout`` is to be called, or None."""
+        return self._context.deadlines.next_deadline()
+
+    def handle_timeout(self, now: float) -> None:
+        """Do what is due at ``now``."""
+        self._context.deadlines.expire(now)
+
+    # Sending.
+
+    def open_stream(self, spec: SendSpec, now: float) -> int:
+        """Begin to send a stream, and return its id."""
+        return self._sends.open(spec, now).key.stream_id
+
+    def open_request(self, spec: SendSpec, timeout_s: float, now: float) -> int:
+        """Begin to send a request and to wait for its reply, for ``timeout_s`` in all (0: without end)."""
+        stream_id = self._sends.next_id
+        deadline = now + timeout_s if timeout_s > 0 else None
+        self._requests.add(stream_id, spec.target, f"{spec.channel}/{spec.topic}", deadline)
+        return self._sends.open(spec, now).key.stream_id
+
+    def supply(self, stream_id: int, pieces: Sequence[Payload], now: float) -> None:
+        """Give the next bytes of a stream. They must not change until it is settled."""
+        self._sends.supply(stream_id, pieces, now)
+
+    def end_source(self, stream_id: int, digest: str, now: float) -> None:
+        """Say that the stream has no more bytes."""
+        self._sends.end_source(stream_id, digest, now)
+
+    def fail_source(self, stream_id: int, error: CellError, now: float) -> None:
+        """Say that the stream's source failed."""
+        sender = self._sends.get(stream_id)
+        if sender is not None:
+            self._sends.give_up(sender, error, now)
+
+    def cancel_send(self, stream_id: int, sentence: str, now: float) -> None:
+        """Give up a stream, or a request and its reply."""
+        self._sends.cancel(stream_id, sentence, now)
+        self._requests.end(stream_id, StreamCancelled(sentence))
+
+    def open_sends(self) -> int:
+        """Return how many streams and requests of this cell are not settled."""
+        return len(self._sends) + len(self._requests)
+
+    # Receiving.
+
+    def accept(self, key: StreamKey, *, assemble: bool, reserve: bool, now: float) -> None:
+        """Take a stream that was offered: piece by piece, or assembled, with memory reserved for it or not."""
+        self._receives.accept(key, now, assemble=assemble, reserve=reserve)
+
+    def reject(self, key: StreamKey, code: ErrorCode, sentence: str, now: float) -> None:
+        """Refuse a stream that was offered."""
+        self._receives.reject(key, code, sentence, now)
+
+    def callback_started(self, key: StreamKey, now: float) -> None:
+        """The stream's callback runs: from now on the core speaks for it only while it has nothing to read."""
+        self._receives.callback_started(key)
+
+    def consume(self, key: StreamKey, offset: int, now: float) -> None:
+        """The application has taken every byte below ``offset``."""
+        self._receives.consume(key, offset, now)
+
+    def release(self, key: StreamKey, now: float) -> None:
+        """The callback has returned, or the blob's callback has been started."""
+        self._receives.release(key, now)
+
+    def close_receive(self, key: StreamKey, now: float) -> None:
+        """The reader was closed: at the end a release, before it an early close."""
+        self._receives.close(key, now)
+
+    def fail_receive(self, key: StreamKey, error: CellError, now: float) -> None:
+        """Give up a stream that is being received."""
+        self._receives.fail(key, error, now)
+
+    def cancel_receive(self, key: StreamKey, sentence: str, now: float) -> None:
+        """Give up a stream that is being received because the application does not want it any more."""
+        self._receives.fail(key, StreamCancelled(sentence), now)
+
+    # The whole cell.
+
+    def stop(self, now: float) -> None:
+        """End every stream and say Goodbye on every lane."""
+        if self._context.stopped:
+            return
+        self._context.stopped = True
+        error = StreamError(f"{self._context.fqcn} is stopping", ErrorCode.STOPPING)
+        for sender in self._sends.senders():
+            self._requests.end(sender.key.stream_id, error)
+            self._sends.give_up(sender, error, now)
+        self._requests.end_all(error)
+        self._receives.fail_all(error, now)
+        self._links.stop()
+
+    def is_cell_connected(self, fqcn: str) -> bool:
+        """Return whether there is a link to that cell with a lane that works."""
+        link = self._links.links.get(fqcn)
+        return link is not None and link.control_lane() is not None
+
+    def is_cell_reachable(self, fqcn: str) -> bool:
+        """Return whether there is a way to that cell."""
+        return self._router.next_hop(fqcn) is not None
+
+    def stats(self) -> CellStats:
+        """Return a snapshot."""
+        context = self._context
+        return CellStats(
+            context.fqcn,
+            context.incarnation,
+            tuple(link_stats(link) for link in self._links.links.values()),
+            tuple(send_stats(sender) for sender in self._sends.senders()),
+            tuple(receive_stats(receiver) for receiver in self._receives.receivers()),
+            **dataclasses.asdict(context.counters),
+        )
+
+    # What the links report.
+
+    def on_lane_up(self, link: Link, now: float) -> None:
+        """Streams to and from a neighbour can go on."""
+        self._receives.on_lane_up(link)
+        self._sends.on_lane_up(link, now)
+
+    def on_lane_lost(self, link: Link, lane_id: int, now: float) -> None:
+        """Whatever was on the lane may be lost."""
+        self._receives.on_lane_lost(link)
+        self._sends.on_lane_lost(link, lane_id, now)
+
+    def on_link_down(self, link: Link, now: float) -> None:
+        """The way by this link is gone."""
+        self._receives.on_link_down(link)
+        self._sends.on_link_down(link, now)
+
+    # Frames in.
+
+    def _receive_frame(self, lane: Lane, frame: Frame, now: float) -> None:
+        kind = type(frame)
+        if lane.state is LaneState.GREETING and kind not in (Hello, Goodbye):
+            self._links.fail_lane(lane, ErrorCode.PROTOCOL, "the first frame on a lane must be a Hello", now)
+            return
+        self._links.lanes.note_heard(lane, now)
+        if kind in self._lane_handlers:
+            self._lane_handlers[kind](lane, frame, now)
+        elif lane.link is not None:
+            try:
+                self._receive_link_frame(lane.link, frame, now)
+            except ProtocolError as error:
+                self._links.fail_lane(lane, error.code, str(error), now)
+
+    def _receive_link_frame(self, link: Link, frame: Frame, now: float) -> None:
+        kind = type(frame)
+        if kind in self._link_handlers:
+            self._link_handlers[kind](link, frame, now)
+        elif isinstance(frame, Credit | Ack | Lost | ResumeReply) and self._is_mine(frame.key):
+            self._send_handlers[kind](frame, now)
+
+    def _is_mine(self, key: StreamKey) -> bool:
+        return key.origin == self._context.fqcn and key.origin_incarnation == self._context.incarnation
+
+    def _handle_reset(self, link: Link, frame: Reset, now: float) -> None:
+        if not frame.from_target:
+            self._receives.handle_reset(frame, now)
+        elif self._is_mine(frame.key):
+            self._sends.handle_reset(frame, now)
+
+    def _handle_ping(self, lane: Lane, frame: Ping, now: float) -> None:
+        self._links.handle_ping(lane, frame)
+        if lane.link is not None:
+            link = lane.link
+            self._receives.note_settled(link.fqcn, link.incarnation, frame.settled_below, frame.settled, now)
+
+    # Frames out.
+
+    def _take_control_frames(self, link: Link, lane: Lane, frames: list[Frame], now: float) -> None:
+        for frame in link.outbox.take(BATCH_FRAMES // 2):
+            frames.append(frame)
+            if isinstance(frame, Reset):
+                lane.resets_carried.append(frame)
+            elif isinstance(frame, ResumeQuery):
+                self._sends.note_spoken(frame.key.stream_id, lane.lane_id, now)
+        for frame in frames:
+            if isinstance(frame, Ping):
+                frame.settled_below = self._sends.settled.below
+                frame.settled = self._sends.settled.runs_to_send()
+
+    def _take_chunks(self, link: Link, lane: Lane, frames: list[Frame], now: float, *, control: bool) -> None:
+        size = len(frames) * _CONTROL_FRAME_BYTES
+        while size < BATCH_BYTES and len(frames) < BATCH_FRAMES:
+            chunk = self._sends.next_chunk(link, lane, now, control=control)
+            if chunk is None:
+                return
+            frames.append(chunk)
+            size += len(chunk.payload) + _CONTROL_FRAME_BYTES
+
+    # Between the tables.
+
+    def _is_acknowledged(self, stream_id: int) -> bool:
+        sender = self._sends.get(stream_id)
+        return sender is not None and sender.acknowledged
+
+    def _on_send_settled(self, sender: StreamSender, error: CellError | None) -> None:
+        if error is None:
+            self._requests.acknowledge(sender.key.stream_id)
+        else:
+            self._requests.end(sender.key.stream_id, error)

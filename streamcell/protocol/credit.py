@@ -1,0 +1,113 @@
+"""How far a receiver lets its senders go, and out of which memory. Imports ``limits`` and ``frames`` only.
+
+Three rules that cannot fight: a window bounds one stream, the budget bounds all windows together (a window grows only
+by what the budget still has), and what is assembled whole is admitted by :class:`Admission` before it gets a window
+at all. Initial credits are outside the budget: they are what it costs to be reachable.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from streamcell.limits import INITIAL_CREDIT_BYTES
+from streamcell.protocol.frames import StreamKey
+
+
+class WindowBudget:
+    """Bytes that the windows of all received streams may take beyond their initial credit."""
+
+    def __init__(self, capacity_bytes: int) -> None:
+        self._free = capacity_bytes
+
+    @property
+    def free_bytes(self) -> int:
+        """What is left."""
+        return self._free
+
+    def take(self, size: int) -> int:
+        """Take up to ``size`` bytes and return how many."""
+        taken = min(size, self._free)
+        self._free -= taken
+        return taken
+
+    def give_back(self, size: int) -> None:
+        """Return bytes that were taken."""
+        self._free += size
+
+
+class Window:
+    """The credit of one stream: what was consumed plus a size that doubles while it is what limits the stream.
+
+    The sender is limited by the window when it was seen to use nearly all of it. So a window starts small, reaches
+    the path's bandwidth times its delay in a few round trips, and stays small where the reader is the slow one: a slow
+    reader keeps its window full, but consumes less than a window between two growths.
+    """
+
+    def __init__(self, budget: WindowBudget, max_bytes: int) -> None:
+        self.size = INITIAL_CREDIT_BYTES
+        self._budget = budget
+        self._max_bytes = max_bytes
+        self._grow_at = 0
+
+    def grow(self, consumed: int, received: int) -> None:
+        """Double the size if a whole window was consumed since the last time, and the reader keeps up."""
+        if consumed < self._grow_at or self.size >= self._max_bytes:
+            return
+        keeps_up = received - consumed <= self.size // 2
+        self._grow_at = consumed + self.size
+        if keeps_up:
+            self.size += self._budget.take(min(self.size, self._max_bytes - self.size))
+
+    def close(self) -> None:
+        """Give the memory back; the window gives no more credit."""
+        self._budget.give_back(self.size - INITIAL_CREDIT_BYTES)
+        self.size = INITIAL_CREDIT_BYTES
+
+
+class Admission:
+    """The memory for what is assembled whole, in order of arrival.
+
+    The first in line may always go on when nothing else is admitted, so that a blob larger than the budget but within
+    the blob limit is served alone. Of those whose size is not known the oldest may always go on, so that they cannot
+    block each other half way.
+    """
+
+    def __init__(self, capacity_bytes: int) -> None:
+        self._capacity = capacity_bytes
+        self._used = 0
+        self._admitted: OrderedDict[StreamKey, int] = OrderedDict()
+        self._unknown: OrderedDict[StreamKey, None] = OrderedDict()
+        self._waiting: OrderedDict[StreamKey, int | None] = OrderedDict()
+
+    def request(self, key: StreamKey, size: int | None) -> None:
+        """Stand in line for ``size`` bytes (None: not known, memory is taken as it grows)."""
+        self._waiting[key] = size
+
+    def next_admitted(self) -> StreamKey | None:
+        """Admit the first in line if there is room, and return its key."""
+        for key, size in self._waiting.items():
+            need = size or 0
+            if self._admitted and self._used + need > self._capacity:
+                return None
+            del self._waiting[key]
+            self._admitted[key] = need
+            self._used += need
+            if size is None:
+                self._unknown[key] = None
+            return key
+        return None
+
+    def grow(self, key: StreamKey, size: int) -> bool:
+        """Return whether a stream of unknown size may have ``size`` bytes more, and count them if so."""
+        oldest = next(iter(self._unknown), None)
+        if self._used + size > self._capacity and key != oldest:
+            return False
+        self._admitted[key] += size
+        self._used += size
+        return True
+
+    def release(self, key: StreamKey) -> None:
+        """Give back what the stream holds, or its place in line."""
+        self._waiting.pop(key, None)
+        self._unknown.pop(key, None)
+        self._used -= self._admitted.pop(key, 0)

@@ -1,0 +1,116 @@
+"""Dialling other cells, and waiting between tries. Imports L0 and the smaller parts of ``protocol``."""
+
+from __future__ import annotations
+
+from streamcell.errors import CellError, ErrorCode
+from streamcell.protocol.context import Context
+from streamcell.protocol.events import LaneWanted, UplinkRefused
+from streamcell.protocol.frames import LaneRole
+from streamcell.protocol.lanes import LaneTable
+from streamcell.protocol.link import Lane, Uplink
+from streamcell.protocol.states import LaneState
+
+# Doublings of the back-off after which it is at its maximum in any configuration.
+_DOUBLINGS = 32
+
+
+class Dialler:
+    """Keeps a control lane to each uplink, and a bulk lane where one is wanted."""
+
+    def __init__(self, context: Context, lanes: LaneTable) -> None:
+        self.uplinks: list[Uplink] = []
+        self._context = context
+        self._lanes = lanes
+
+    def add_uplink(self, now: float) -> Uplink:
+        """Begin to dial another cell."""
+        uplink = Uplink(len(self.uplinks))
+        uplink.on_timer = self.tend
+        self.uplinks.append(uplink)
+        self.tend(uplink, now)
+        return uplink
+
+    def tend(self, uplink: Uplink, now: float) -> None:
+        """Dial what is missing, now or when the back-off is over."""
+        if self._context.stopped or uplink.refused is not None:
+            return
+        control_up = uplink.has_ready_lane(LaneRole.CONTROL)
+        if not control_up and not uplink.dials(LaneRole.CONTROL):
+            self._dial_when(uplink, LaneRole.CONTROL, uplink.retry_at, now)
+        wants_bulk = control_up and uplink.bulk_wanted and not uplink.has_ready_lane(LaneRole.BULK)
+        if wants_bulk and not uplink.dials(LaneRole.BULK):
+            self._dial_when(uplink, LaneRole.BULK, uplink.bulk_retry_at, now)
+
+    def dial(self, uplink: Uplink, role: LaneRole, now: float) -> None:
+        """Dial one lane, unless one of that role is under way."""
+        if uplink.dials(role):
+            return
+        number = uplink.next_lane_number
+        uplink.next_lane_number += 1
+        lane = self._lanes.open(LaneState.DIALLING, role, number, now)
+        lane.uplink = uplink
+        uplink.dialling[number] = lane
+        self._context.events.append(LaneWanted(lane.lane_id, uplink.number, role))
+
+    def succeeded(self, uplink: Uplink, lane: Lane) -> None:
+        """The listener said Hello on a lane."""
+        uplink.dialling.pop(lane.number, None)
+        if lane.role is LaneRole.CONTROL:
+            uplink.failures = 0
+        else:
+            uplink.bulk_failures = 0
+
+    def failed(self, uplink: Uplink, lane: Lane, now: float) -> bool:
+        """Take note that a lane ended; returns whether it was one that had not got as far as the Hello."""
+        if uplink.dialling.pop(lane.number, None) is None:
+            return False
+        if lane.role is LaneRole.CONTROL:
+            self.wait(uplink, now)
+        else:
+            uplink.bulk_failures += 1
+            uplink.bulk_retry_at = now + self.backoff(uplink.bulk_failures)
+            self._context.deadlines.schedule(uplink, uplink.bulk_retry_at)
+        return True
+
+    def broke(self, uplink: Uplink, now: float) -> None:
+        """The control lane broke: the first try comes soon."""
+        self._context.counters.reconnects += 1
+        uplink.retry_at = now + self._context.config.backoff_min_s * self._context.jitter()
+
+    def wait(self, uplink: Uplink, now: float) -> None:
+        """Wait before the next try, longer each time."""
+        uplink.failures += 1
+        uplink.retry_at = now + self.backoff(uplink.failures)
+        self._context.deadlines.schedule(uplink, uplink.retry_at)
+
+    def wait_after_goodbye(self, uplink: Uplink, code: ErrorCode, now: float) -> None:
+        """The listener ended the link: wait before the next try, for a held name as long as ever."""
+        uplink.failures += 1
+        if code is ErrorCode.NAME_IN_USE:
+            uplink.retry_at = now + self._context.config.backoff_max_s
+        else:
+            uplink.retry_at = now + self.backoff(uplink.failures)
+        self._context.deadlines.schedule(uplink, uplink.retry_at)
+
+    def refuse(self, uplink: Uplink, error: CellError, *, final: bool) -> None:
+        """The listener refused; with ``final`` it is not dialled again."""
+        if final:
+            uplink.refused = error
+        self._context.events.append(UplinkRefused(uplink.number, error, final))
+
+    def stop(self) -> None:
+        """Dial no more."""
+        for uplink in self.uplinks:
+            self._context.deadlines.cancel(uplink)
+
+    def backoff(self, failures: int) -> float:
+        """Return how long to wait after that many failures in a row, in seconds."""
+        config = self._context.config
+        doubled: float = config.backoff_min_s * 2 ** min(failures - 1, _DOUBLINGS)
+        return min(config.backoff_max_s, doubled) * self._context.jitter()
+
+    def _dial_when(self, uplink: Uplink, role: LaneRole, at: float, now: float) -> None:
+        if now >= at:
+            self.dial(uplink, role, now)
+        else:
+            self._context.deadlines.schedule(uplink, at)

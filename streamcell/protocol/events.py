@@ -1,0 +1,184 @@
+"""What the core tells the shell. Imports ``errors``, ``message`` and ``frames`` only.
+
+The shell takes events with ``CellCore.next_event()`` until there is none, after each call into the core. Handling an
+event may call the core again.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TypeAlias
+
+from streamcell.errors import CellError, ErrorCode
+from streamcell.message import Headers
+from streamcell.protocol.frames import LaneRole, Payload, StreamKey, StreamKind
+
+
+@dataclasses.dataclass(slots=True)
+class LaneWanted:
+    """Dial a lane to the address of ``uplink`` and report with ``lane_connected`` or ``lane_closed``."""
+
+    lane_id: int
+    uplink: int
+    role: LaneRole
+
+
+@dataclasses.dataclass(slots=True)
+class LaneDropped:
+    """Close the lane now, or stop dialling it. With ``flush``, first write what ``frames_to_send`` still gives.
+
+    The core has forgotten the lane when this event is taken, except that ``frames_to_send`` may be called until
+    ``lane_closed`` if ``flush`` is set.
+    """
+
+    lane_id: int
+    flush: bool
+
+
+@dataclasses.dataclass(slots=True)
+class CellConnected:
+    """A link to a neighbour is up."""
+
+    fqcn: str
+    uplink: int | None
+
+
+@dataclasses.dataclass(slots=True)
+class CellDisconnected:
+    """The link to a neighbour is down (not merely reconnecting)."""
+
+    fqcn: str
+    uplink: int | None
+
+
+@dataclasses.dataclass(slots=True)
+class UplinkRefused:
+    """The listener refused the link. ``final``: it will not be dialled again."""
+
+    uplink: int
+    error: CellError
+    final: bool
+
+
+@dataclasses.dataclass(slots=True)
+class SourceWanted:
+    """The stream that this cell sends can take ``size_bytes`` more bytes: ``supply`` them, or ``end_source``.
+
+    Emitted again only when all of them were supplied and there is room anew.
+    """
+
+    stream_id: int
+    size_bytes: int
+
+
+@dataclasses.dataclass(slots=True)
+class SendProgressed:
+    """The target confirmed having received every byte below ``received``. May fall when the target restarted."""
+
+    stream_id: int
+    received: int
+
+
+@dataclasses.dataclass(slots=True)
+class SendFinished:
+    """The target confirmed the whole stream."""
+
+    stream_id: int
+    size_bytes: int
+
+
+@dataclasses.dataclass(slots=True)
+class SendFailed:
+    """The stream that this cell sends failed. Nothing more will be asked of its source."""
+
+    stream_id: int
+    error: CellError
+
+
+@dataclasses.dataclass(slots=True)
+class StreamOpened:
+    """Another cell sends a stream here. Answer with ``accept`` or ``reject``, at once or later."""
+
+    key: StreamKey
+    kind: StreamKind
+    channel: str
+    topic: str
+    size: int | None
+    headers: Headers
+    resume: bool
+    resume_id: str
+    digest: str
+    digest_follows: bool
+    reply_to: int
+    reply_code: ErrorCode
+    reply_sentence: str
+    no_reply: bool
+
+
+@dataclasses.dataclass(slots=True)
+class StreamAdmitted:
+    """Memory for the stream that was accepted is reserved; data follows."""
+
+    key: StreamKey
+
+
+@dataclasses.dataclass(slots=True)
+class DataReceived:
+    """The next bytes of a stream, in order, each byte once."""
+
+    key: StreamKey
+    payload: Payload
+
+
+@dataclasses.dataclass(slots=True)
+class DataEnded:
+    """Every byte of the stream was given out by DataReceived. ``digest`` is what the sender says of them, or empty."""
+
+    key: StreamKey
+    size_bytes: int
+    digest: str
+
+
+@dataclasses.dataclass(slots=True)
+class ReceiveFinished:
+    """The stream is complete: read to the end and released. The sender is being told."""
+
+    key: StreamKey
+    size_bytes: int
+
+
+@dataclasses.dataclass(slots=True)
+class ReceiveFailed:
+    """The stream will bring nothing more. ``discard``: what was not yet read is not to be read (a cancel)."""
+
+    key: StreamKey
+    error: CellError
+    discard: bool
+
+
+@dataclasses.dataclass(slots=True)
+class RequestEnded:
+    """A request got no reply: it failed, or its time is over."""
+
+    stream_id: int
+    error: CellError
+
+
+Event: TypeAlias = (
+    LaneWanted
+    | LaneDropped
+    | CellConnected
+    | CellDisconnected
+    | UplinkRefused
+    | SourceWanted
+    | SendProgressed
+    | SendFinished
+    | SendFailed
+    | StreamOpened
+    | StreamAdmitted
+    | DataReceived
+    | DataEnded
+    | ReceiveFinished
+    | ReceiveFailed
+    | RequestEnded
+)

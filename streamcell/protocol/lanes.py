@@ -1,0 +1,170 @@
+"""The lanes of a cell: their ids, heartbeats and ends. Imports L0 and the smaller parts of ``protocol``."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from streamcell.errors import ErrorCode, one_line
+from streamcell.protocol.context import Context
+from streamcell.protocol.events import LaneDropped
+from streamcell.protocol.frames import Goodbye, LaneRole, Ping
+from streamcell.protocol.link import Lane
+from streamcell.protocol.states import LaneAction, LaneInput, LaneState
+
+
+class LaneKeeper(Protocol):
+    """Who is told what becomes of lanes."""
+
+    def on_lane_silent(self, lane: Lane, now: float) -> None:
+        """The lane did not answer a Ping: it is suspect."""
+        ...
+
+    def on_claim_expired(self, lane: Lane, now: float) -> None:
+        """The holder of a name that the lane's cell claims did not answer in time."""
+        ...
+
+    def on_lane_ended(self, lane: Lane, now: float) -> None:
+        """The lane is closed, however that came."""
+        ...
+
+
+class LaneTable:
+    """Every lane from its dial or arrival until its carrier has ended."""
+
+    def __init__(self, context: Context, keeper: LaneKeeper) -> None:
+        self._lanes: dict[int, Lane] = {}
+        self._ready: dict[int, None] = {}
+        self._context = context
+        self._keeper = keeper
+        self._last_lane_id = 0
+
+    def get(self, lane_id: int) -> Lane | None:
+        """Return a lane whose carrier has not ended, or None."""
+        return self._lanes.get(lane_id)
+
+    def all(self) -> list[Lane]:
+        """Return every lane."""
+        return list(self._lanes.values())
+
+    def open(self, state: LaneState, role: LaneRole, number: int, now: float) -> Lane:
+        """Make a lane. It has the dial timeout to get as far as a Hello."""
+        self._last_lane_id += 1
+        lane = Lane(self._last_lane_id, state, role, number)
+        lane.on_timer = self._handle_timer
+        lane.opened_at = lane.heard_at = now
+        self._lanes[lane.lane_id] = lane
+        self._context.deadlines.schedule(lane, now + self._context.config.dial_timeout_s)
+        return lane
+
+    def forget(self, lane: Lane, now: float) -> None:
+        """The carrier of a lane has ended."""
+        self.lose(lane, now)
+        del self._lanes[lane.lane_id]
+
+    # Writers.
+
+    def wake(self, lane: Lane) -> None:
+        """See to it that the lane's writer asks for frames."""
+        self._ready[lane.lane_id] = None
+
+    def take_ready(self) -> list[int]:
+        """Return the lanes whose writers are to be woken."""
+        ready, self._ready = list(self._ready), {}
+        return ready
+
+    # Heartbeats.
+
+    def note_heard(self, lane: Lane, now: float) -> None:
+        """Take note of a sign of life on a lane."""
+        lane.heard_at = now
+        lane.awaiting_since = None
+        lane.pinged_at = None
+        if lane.state is LaneState.SUSPECT and lane.step(LaneInput.HEARD) is LaneAction.TRUST_AGAIN:
+            lane.suspect_until = None
+
+    def note_spoke(self, lane: Lane, now: float) -> None:
+        """Take note that frames were put on a lane: something should come back."""
+        if lane.awaiting_since is None:
+            lane.awaiting_since = now
+            self._context.deadlines.schedule(lane, now + self._context.config.ping_after_s)
+
+    def doubt(self, lane: Lane, now: float) -> None:
+        """A fresh lane came up beside a suspect one, which has a little time left to be heard."""
+        lane.suspect_until = now + self._context.config.suspect_after_s
+        self._context.deadlines.schedule(lane, lane.suspect_until)
+
+    def watch(self, lane: Lane, now: float) -> None:
+        """Ping a silent lane, suspect it if it stays silent, and give it up in the end."""
+        config = self._context.config
+        if lane.pinged_at is None:
+            ping_at = self._ping_due(lane)
+            if ping_at is None:
+                return
+            if now < ping_at:
+                self._context.deadlines.schedule(lane, ping_at)
+                return
+            lane.own_frames.append(Ping(self._context.random_bits(64)))
+            lane.pinged_at = now
+            self.wake(lane)
+        if lane.state is LaneState.READY:
+            suspect_at = lane.pinged_at + config.suspect_after_s
+            if now < suspect_at:
+                self._context.deadlines.schedule(lane, suspect_at)
+                return
+            lane.step(LaneInput.SILENT)
+            self._keeper.on_lane_silent(lane, now)
+        give_up_at = lane.suspect_until or lane.heard_at + config.link_down_s
+        if now >= give_up_at:
+            self.drop(lane, now)
+        else:
+            self._context.deadlines.schedule(lane, give_up_at)
+
+    def _ping_due(self, lane: Lane) -> float | None:
+        config = self._context.config
+        if lane.awaiting_since is not None:
+            return lane.awaiting_since + config.ping_after_s
+        if lane.role is LaneRole.CONTROL:
+            return lane.heard_at + config.control_ping_after_s
+        return None
+
+    def _handle_timer(self, lane: Lane, now: float) -> None:
+        if lane.goodbye is not None:
+            return
+        if lane.state in (LaneState.DIALLING, LaneState.GREETING):
+            if now >= lane.opened_at + self._context.config.dial_timeout_s:
+                self.drop(lane, now)
+        elif lane.state is LaneState.CLAIMING:
+            self._keeper.on_claim_expired(lane, now)
+        else:
+            self.watch(lane, now)
+
+    # Ends.
+
+    def refuse(self, lane: Lane, code: ErrorCode, sentence: str, now: float) -> None:
+        """End a lane with a Goodbye that says why."""
+        self.say_goodbye(lane, code, sentence)
+        self.lose(lane, now)
+
+    def say_goodbye(self, lane: Lane, code: ErrorCode, sentence: str) -> None:
+        """Let the writer flush the lane, with a Goodbye at the end."""
+        if lane.goodbye is not None or lane.state is LaneState.CLOSED:
+            return
+        connected = lane.state is not LaneState.DIALLING
+        if connected:
+            lane.goodbye = Goodbye(code, one_line(sentence))
+            self.wake(lane)
+        self._context.events.append(LaneDropped(lane.lane_id, connected))
+
+    def drop(self, lane: Lane, now: float) -> None:
+        """Give a lane up without a word."""
+        if lane.state is LaneState.CLOSED:
+            return
+        if lane.goodbye is None:
+            self._context.events.append(LaneDropped(lane.lane_id, False))
+        self.lose(lane, now)
+
+    def lose(self, lane: Lane, now: float) -> None:
+        """Do what the end of a lane means, however it came."""
+        if lane.step(LaneInput.CLOSED) is LaneAction.FORGET:
+            self._context.deadlines.cancel(lane)
+            self._keeper.on_lane_ended(lane, now)

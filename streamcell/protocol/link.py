@@ -1,0 +1,217 @@
+"""A link and its lanes, and what waits to be written on them. Imports L0 and the smaller parts of ``protocol``.
+
+A :class:`Link` survives its lanes. Frames are not given to a lane when they arise but when its writer asks: until then
+one-off frames wait in the outbox, and streams that have something to say stand in the outbox by name, so that a Credit
+or an Ack that was overtaken by a later one is never sent.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from streamcell.errors import CellError
+from streamcell.limits import INITIAL_CREDIT_BYTES, MESSAGE_BYTES
+from streamcell.protocol.frames import Frame, Goodbye, LaneRole, Reset, StreamKey
+from streamcell.protocol.schedule import RoundRobin
+from streamcell.protocol.sender import StreamSender
+from streamcell.protocol.states import LANE_TABLE, LaneAction, LaneInput, LaneState, step
+
+# Resets that a lane may have carried in vain: they are repeated when it breaks. More at once are left to the streams'
+# own timers and to the settled ids.
+_RESETS_REMEMBERED = 1024
+# One turn of a small and of a bulk stream.
+_SMALL_QUANTUM = 64 * 1024
+_BULK_QUANTUM = 1024 * 1024
+
+
+class Speaker(Protocol):
+    """A half of a stream that may have something to say."""
+
+    key: StreamKey
+
+    def take_control_frames(self) -> Sequence[Frame]:
+        """Return the frames that are due, as things stand now."""
+        ...
+
+
+class Lane:
+    """One lane. ``number`` is 0 until it is known."""
+
+    def __init__(self, lane_id: int, state: LaneState, role: LaneRole, number: int) -> None:
+        self.lane_id = lane_id
+        self.state = state
+        self.role = role
+        self.number = number
+        self.dialled = state is LaneState.DIALLING
+        self.address = ""
+        self.identity = ""
+        self.link: Link | None = None
+        self.uplink: Uplink | None = None
+        self.own_frames: deque[Frame] = deque()
+        self.goodbye: Goodbye | None = None
+        self.said_goodbye = False
+        self.on_timer: Callable[[Lane, float], None] | None = None
+        self.resets_carried: deque[Reset] = deque(maxlen=_RESETS_REMEMBERED)
+        self.timer_at: float | None = None
+        self.opened_at = 0.0
+        self.heard_at = 0.0
+        self.awaiting_since: float | None = None
+        self.pinged_at: float | None = None
+        self.suspect_until: float | None = None
+
+    def __repr__(self) -> str:
+        return f"<Lane {self.lane_id} number {self.number} {self.role.name} {self.state.name} {self.address}>"
+
+    @property
+    def usable(self) -> bool:
+        """Whether frames of the link may go on it."""
+        return self.goodbye is None and self.state in (LaneState.READY, LaneState.SUSPECT)
+
+    def handle_timer(self, now: float) -> None:
+        """Pass the deadline on to whoever tends the lane."""
+        if self.on_timer is not None:
+            self.on_timer(self, now)
+
+    def step(self, event: LaneInput) -> LaneAction:
+        """Advance the state and return what is to be done."""
+        action, self.state = step(LANE_TABLE, self.state, event)
+        return action
+
+
+class Outbox:
+    """Control frames of one link, in order, until a lane takes them."""
+
+    def __init__(self) -> None:
+        self._frames: deque[Frame] = deque()
+        self._speakers: dict[StreamKey, Speaker] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._frames or self._speakers)
+
+    def post(self, frame: Frame) -> None:
+        """Add a frame that is sent once."""
+        self._frames.append(frame)
+
+    def note(self, speaker: Speaker) -> None:
+        """Remember that ``speaker`` has something to say."""
+        self._speakers[speaker.key] = speaker
+
+    def take(self, most: int) -> list[Frame]:
+        """Return up to about ``most`` frames."""
+        taken: list[Frame] = []
+        while self._frames and len(taken) < most:
+            taken.append(self._frames.popleft())
+        while self._speakers and len(taken) < most:
+            key = next(iter(self._speakers))
+            taken.extend(self._speakers.pop(key).take_control_frames())
+        return taken
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._frames.clear()
+        self._speakers.clear()
+
+
+class Link:
+    """The relation to one neighbour.
+
+    :ivar lanes: lanes that said Hello, by number.
+    """
+
+    def __init__(self, fqcn: str, incarnation: int, link_id: bytes) -> None:
+        self.fqcn = fqcn
+        self.incarnation = incarnation
+        self.link_id = link_id
+        self.identity = ""
+        self.address = ""
+        self.uplink: Uplink | None = None
+        self.lanes: dict[int, Lane] = {}
+        self.outbox = Outbox()
+        self.small: RoundRobin[StreamSender] = RoundRobin(_SMALL_QUANTUM)
+        self.bulk: RoundRobin[StreamSender] = RoundRobin(_BULK_QUANTUM)
+        self.bulk_senders: dict[StreamKey, StreamSender] = {}
+        # What the peer's Hello said.
+        self.initial_credit = INITIAL_CREDIT_BYTES
+        self.message_bytes = MESSAGE_BYTES
+        self.peer_lanes = 1
+        # Times.
+        self.timer_at: float | None = None
+        self.on_timer: Callable[[Link, float], None] | None = None
+        self.up_since = 0.0
+        self.last_break = ""
+        self.lanes_lost_at: float | None = None
+        self.announced = False
+        self.down = False
+        self.bulk_asked = False
+
+    def __repr__(self) -> str:
+        return f"<Link to {self.fqcn} lanes {sorted(self.lanes)} {'down' if self.down else 'up'}>"
+
+    def handle_timer(self, now: float) -> None:
+        """Pass the deadline on to whoever tends the link."""
+        if self.on_timer is not None:
+            self.on_timer(self, now)
+
+    def usable_lanes(self) -> list[Lane]:
+        """Return the lanes that frames may go on, trusted ones first, then by role and age."""
+        lanes = [lane for lane in self.lanes.values() if lane.usable]
+        lanes.sort(key=lambda lane: (lane.state is LaneState.SUSPECT, lane.role, -lane.number))
+        return lanes
+
+    def control_lane(self) -> Lane | None:
+        """Return the lane that control frames go on: the control lane, or any while that is broken."""
+        lanes = self.usable_lanes()
+        return lanes[0] if lanes else None
+
+    def has_bulk_lane(self) -> bool:
+        """Return whether a lane for bulk is up."""
+        return any(lane.usable and lane.role is LaneRole.BULK for lane in self.lanes.values())
+
+    def highest_number(self) -> int:
+        """Return the highest number of a lane that said Hello."""
+        return max(self.lanes, default=0)
+
+
+class Uplink:
+    """What a dialler knows of the address that it dials: its lanes under way, and how long to wait."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.link: Link | None = None
+        self.next_lane_number = 1
+        self.dialling: dict[int, Lane] = {}
+        self.failures = 0
+        self.retry_at = 0.0
+        self.bulk_failures = 0
+        self.bulk_retry_at = 0.0
+        self.bulk_wanted = False
+        self.timer_at: float | None = None
+        self.on_timer: Callable[[Uplink, float], None] | None = None
+        self.refused: CellError | None = None
+
+    def __repr__(self) -> str:
+        return f"<Uplink {self.number} link {self.link!r} dialling {sorted(self.dialling)} failures {self.failures}>"
+
+    def handle_timer(self, now: float) -> None:
+        """Pass the deadline on to whoever tends the uplink."""
+        if self.on_timer is not None:
+            self.on_timer(self, now)
+
+    def dials(self, role: LaneRole) -> bool:
+        """Return whether a lane of this role is being dialled or greeted."""
+        return any(lane.role is role for lane in self.dialling.values())
+
+    def has_ready_lane(self, role: LaneRole) -> bool:
+        """Return whether a lane of this role is up and trusted."""
+        return self.link is not None and any(
+            lane.role is role and lane.usable and lane.state is LaneState.READY for lane in self.link.lanes.values()
+        )
+
+    def lanes_held(self) -> tuple[int, ...]:
+        """Return the numbers of the lanes that are up or under way."""
+        held = set(self.dialling)
+        if self.link is not None:
+            held.update(self.link.lanes)
+        return tuple(sorted(held))

@@ -1,0 +1,461 @@
+"""The links of a cell: greeting, joining, and what becomes of a link when its lanes do. Imports L0 and ``protocol``.
+
+What happens to streams when a link changes is not decided here: the :class:`LinkObserver` is told.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Protocol
+
+from streamcell.errors import (
+    AuthenticationError,
+    CellError,
+    ErrorCode,
+    LinkError,
+    NameInUse,
+    ProtocolError,
+)
+from streamcell.limits import (
+    HOPS,
+    INITIAL_CREDIT_BYTES,
+    LINKS,
+    MESSAGE_BYTES,
+    PROTOCOL_VERSION,
+)
+from streamcell.protocol.context import Context
+from streamcell.protocol.dialling import Dialler
+from streamcell.protocol.events import CellConnected, CellDisconnected
+from streamcell.protocol.frames import (
+    CellInfo,
+    Goodbye,
+    Hello,
+    LaneRole,
+    LanesWanted,
+    Ping,
+    Pong,
+    Query,
+    QueryReply,
+)
+from streamcell.protocol.lanes import LaneTable
+from streamcell.protocol.link import Lane, Link, Uplink
+from streamcell.protocol.states import LaneAction, LaneInput, LaneState
+
+# How long the holder of a name has to answer when another cell claims it.
+CLAIM_S = 3.0
+_LINK_ID_BITS = 128
+
+
+class LinkObserver(Protocol):
+    """Who is told what happens to links. Called in the middle of a step: must not call back into LinkTable's verbs."""
+
+    def on_lane_up(self, link: Link, now: float) -> None:
+        """A lane of the link can be written."""
+        ...
+
+    def on_lane_lost(self, link: Link, lane_id: int, now: float) -> None:
+        """A lane broke; whatever was on it may be lost."""
+        ...
+
+    def on_link_down(self, link: Link, now: float) -> None:
+        """The link is given up."""
+        ...
+
+
+@dataclasses.dataclass(slots=True)
+class _Claim:
+    """A newcomer that claims the name of a neighbour, while that one is asked."""
+
+    hello: Hello
+    query_id: int
+
+
+class LinkTable:
+    """All lanes, links and uplinks of one cell."""
+
+    def __init__(self, context: Context, observer: LinkObserver) -> None:
+        self.links: dict[str, Link] = {}
+        self.lanes = LaneTable(context, self)
+        self.dialler = Dialler(context, self.lanes)
+        self._claims: dict[int, _Claim] = {}
+        self._context = context
+        self._observer = observer
+
+    # Verbs of the shell.
+
+    def lane_connected(self, lane_id: int, address: str, identity: str, now: float) -> None:
+        """Greet on a lane that was dialled."""
+        lane = self.lanes.get(lane_id)
+        if lane is None or lane.uplink is None or lane.step(LaneInput.CONNECTED) is not LaneAction.GREET:
+            return
+        lane.address, lane.identity, lane.opened_at = address, identity, now
+        link = lane.uplink.link
+        link_id = link.link_id if link is not None else b""
+        lane.own_frames.append(self._hello(lane, link_id, lane.uplink.lanes_held()))
+        self._context.deadlines.schedule(lane, now + self._context.config.dial_timeout_s)
+        self.lanes.wake(lane)
+
+    def lane_accepted(self, address: str, identity: str, now: float) -> int:
+        """Take in a lane that arrived, and return its id. Its Hello is awaited for the dial timeout."""
+        lane = self.lanes.open(LaneState.GREETING, LaneRole.UNSPECIFIED, 0, now)
+        lane.address, lane.identity = address, identity
+        if self._context.stopped:
+            self.lanes.refuse(lane, ErrorCode.STOPPING, f"{self._context.fqcn} is stopping", now)
+        return lane.lane_id
+
+    def lane_closed(self, lane_id: int, reason: str, refusal: CellError | None, now: float) -> None:
+        """Take note that the carrier of a lane has ended or could not be made."""
+        lane = self.lanes.get(lane_id)
+        if lane is None:
+            return
+        if lane.link is not None:
+            lane.link.last_break = reason
+        if refusal is not None and lane.uplink is not None:
+            self.dialler.refuse(lane.uplink, refusal, final=True)
+        self.lanes.forget(lane, now)
+
+    def stop(self) -> None:
+        """Say Goodbye on every lane."""
+        for lane in self.lanes.all():
+            self.lanes.say_goodbye(lane, ErrorCode.STOPPING, f"{self._context.fqcn} is stopping")
+        self.dialler.stop()
+
+    # For the streams.
+
+    def wake_control(self, link: Link) -> None:
+        """Wake the writer that control frames go by."""
+        lane = link.control_lane()
+        if lane is not None:
+            self.lanes.wake(lane)
+
+    def wake_all(self, link: Link) -> None:
+        """Wake all writers of a link."""
+        for lane in link.lanes.values():
+            self.lanes.wake(lane)
+
+    def allows_bulk_lane(self, link: Link) -> bool:
+        """Return whether bulk has a lane of its own on this link, up or to come."""
+        if link.peer_lanes <= 1 or self._context.config.bulk_lanes == 0:
+            return False
+        return link.uplink is None or link.uplink.bulk_failures == 0
+
+    def want_bulk_lane(self, link: Link, now: float) -> None:
+        """See to it that a bulk lane is opened, by the side that can."""
+        if link.has_bulk_lane() or not self.allows_bulk_lane(link):
+            return
+        if link.uplink is not None:
+            link.uplink.bulk_wanted = True
+            self.dialler.tend(link.uplink, now)
+        elif not link.bulk_asked:
+            link.bulk_asked = True
+            link.outbox.post(LanesWanted(1))
+            self.wake_control(link)
+
+    # Frames.
+
+    def handle_hello(self, lane: Lane, hello: Hello, now: float) -> None:
+        """Take in the first frame of a lane."""
+        if lane.state is not LaneState.GREETING:
+            self.fail_lane(lane, ErrorCode.PROTOCOL, "a second Hello came on the lane", now)
+            return
+        fault = self._fault_in(hello)
+        if fault is not None:
+            self.fail_lane(lane, *fault, now)
+        elif lane.uplink is not None:
+            self._handle_listener_hello(lane, lane.uplink, hello, now)
+        else:
+            self._handle_dialler_hello(lane, hello, now)
+
+    def handle_lanes_wanted(self, link: Link, frame: LanesWanted, now: float) -> None:
+        """Open a bulk lane for the listener."""
+        if frame.bulk_lanes > 0 and link.uplink is not None:
+            self.want_bulk_lane(link, now)
+
+    def handle_ping(self, lane: Lane, frame: Ping) -> None:
+        """Answer on the same lane."""
+        lane.own_frames.append(Pong(frame.nonce))
+        self.lanes.wake(lane)
+
+    def handle_query(self, link: Link, frame: Query, now: float) -> None:
+        """Say who is here."""
+        if frame.subject not in ("", self._context.fqcn):
+            return
+        me = CellInfo(self._context.fqcn, self._context.incarnation, software=self._context.software)
+        link.outbox.post(QueryReply(frame.query_id, frame.asker, self._context.fqcn, (me,), HOPS))
+        self.wake_control(link)
+
+    def handle_query_reply(self, link: Link, frame: QueryReply, now: float) -> None:
+        """Refuse a newcomer whose claimed name turned out to be held."""
+        for lane_id, claim in list(self._claims.items()):
+            lane = self.lanes.get(lane_id)
+            if lane is None or claim.query_id != frame.query_id or claim.hello.fqcn != link.fqcn:
+                continue
+            sentence = (
+                f"the name {link.fqcn} is held by a living cell at {link.address}: stop that one or use another name"
+            )
+            self.lanes.refuse(lane, ErrorCode.NAME_IN_USE, sentence, now)
+
+    def handle_goodbye(self, lane: Lane, frame: Goodbye, now: float) -> None:
+        """The other side ends the lane, or the link."""
+        link, uplink = lane.link, lane.uplink
+        if frame.code is ErrorCode.UNSPECIFIED:
+            self.lanes.drop(lane, now)
+            return
+        if uplink is not None and frame.code is not ErrorCode.STOPPING:
+            error = _refusal(frame.code, frame.sentence)
+            self.dialler.refuse(uplink, error, final=not isinstance(error, NameInUse))
+        self.lanes.drop(lane, now)
+        if link is not None:
+            self._retire(link, now)
+        if uplink is not None:
+            self.dialler.wait_after_goodbye(uplink, frame.code, now)
+
+    def fail_lane(self, lane: Lane, code: ErrorCode, sentence: str, now: float) -> None:
+        """Cut off a peer that broke the rules: its lane ends with a Goodbye that says so."""
+        if lane.uplink is not None:
+            self.dialler.refuse(lane.uplink, _refusal(code, sentence), final=True)
+        self.lanes.refuse(lane, code, sentence, now)
+
+    # Greeting.
+
+    def _fault_in(self, hello: Hello) -> tuple[ErrorCode, str] | None:
+        me = self._context.fqcn
+        if hello.version_min > PROTOCOL_VERSION or hello.version_max < PROTOCOL_VERSION:
+            return ErrorCode.VERSION, (
+                f"{me} speaks protocol version {PROTOCOL_VERSION}, {hello.fqcn} speaks {hello.version_min} to "
+                f"{hello.version_max}: update the older one"
+            )
+        if hello.fqcn == me:
+            return ErrorCode.NAME_IN_USE, f"the name {me} is held by the cell that was dialled"
+        if hello.message_bytes < MESSAGE_BYTES:
+            return ErrorCode.PROTOCOL, (
+                f"{hello.fqcn} takes messages of {hello.message_bytes} bytes, less than the {MESSAGE_BYTES} that the "
+                "protocol asks for"
+            )
+        return None
+
+    def _handle_listener_hello(self, lane: Lane, uplink: Uplink, hello: Hello, now: float) -> None:
+        link = uplink.link
+        if lane.role is not LaneRole.CONTROL:
+            if link is None or link.link_id != hello.link_id or link.incarnation != hello.incarnation:
+                self.lanes.drop(lane, now)
+                return
+        elif link is None or link.fqcn != hello.fqcn:
+            if link is not None:
+                self._retire(link, now)
+            stranger = self.links.get(hello.fqcn)
+            if stranger is not None:
+                self._retire(stranger, now)
+            link = self._new_link(hello, now)
+            link.uplink, uplink.link = uplink, link
+        else:
+            self._renew(link, hello, now)
+        self.dialler.succeeded(uplink, lane)
+        lane.step(LaneInput.HELLO)
+        self._join(link, lane, hello, now)
+        self.dialler.tend(uplink, now)
+
+    def _handle_dialler_hello(self, lane: Lane, hello: Hello, now: float) -> None:
+        lane.number = hello.lane_number
+        lane.role = LaneRole.BULK if hello.lane_role is LaneRole.BULK else LaneRole.CONTROL
+        known = self.links.get(hello.fqcn)
+        if (
+            known is not None
+            and hello.link_id == known.link_id
+            and hello.incarnation == known.incarnation
+            and lane.identity == known.identity
+        ):
+            self._join_known(lane, known, hello, now)
+        elif lane.role is LaneRole.BULK:
+            self.lanes.refuse(lane, ErrorCode.UNSPECIFIED, "the link is not known: open a control lane", now)
+        elif known is not None and known.uplink is not None:
+            self.lanes.refuse(lane, ErrorCode.NAME_IN_USE, f"{hello.fqcn} is the uplink of {self._context.fqcn}", now)
+        elif known is not None and known.incarnation != hello.incarnation and known.usable_lanes():
+            self._ask_holder(lane, known, hello, now)
+        elif known is None and len(self.links) >= LINKS:
+            self.lanes.refuse(lane, ErrorCode.LIMIT, f"{self._context.fqcn} has {LINKS} links already", now)
+        else:
+            self._grant(lane, hello, now)
+
+    def _join_known(self, lane: Lane, link: Link, hello: Hello, now: float) -> None:
+        if lane.number in link.lanes:
+            self.lanes.refuse(lane, ErrorCode.PROTOCOL, f"lane number {lane.number} is in use: numbers only rise", now)
+            return
+        if lane.number > link.highest_number():
+            for other in list(link.lanes.values()):
+                if other.number not in hello.lanes_held:
+                    self.lanes.drop(other, now)
+        self._answer(lane, link, hello, now)
+
+    def _ask_holder(self, lane: Lane, holder: Link, hello: Hello, now: float) -> None:
+        if lane.step(LaneInput.CLAIMED) is not LaneAction.ASK_HOLDER:
+            return
+        query_id = self._context.random_bits(64)
+        self._claims[lane.lane_id] = _Claim(hello, query_id)
+        holder.outbox.post(Query(query_id, self._context.fqcn, holder.fqcn, False, HOPS))
+        self.wake_control(holder)
+        self._context.deadlines.cancel(lane)
+        self._context.deadlines.schedule(lane, now + CLAIM_S)
+
+    def _grant(self, lane: Lane, hello: Hello, now: float) -> None:
+        """Give the name to this lane's cell, in place of whoever had it."""
+        link = self.links.get(hello.fqcn)
+        if link is None:
+            link = self._new_link(hello, now)
+        else:
+            self._renew(link, hello, now)
+        link.link_id = self._context.random_bits(_LINK_ID_BITS).to_bytes(_LINK_ID_BITS // 8, "big")
+        link.identity = lane.identity
+        self._answer(lane, link, hello, now)
+
+    def _answer(self, lane: Lane, link: Link, hello: Hello, now: float) -> None:
+        if lane.step(LaneInput.HELLO) is LaneAction.IGNORE:
+            lane.step(LaneInput.GRANTED)
+        lane.own_frames.append(self._hello(lane, link.link_id, ()))
+        self._join(link, lane, hello, now)
+
+    def _new_link(self, hello: Hello, now: float) -> Link:
+        link = Link(hello.fqcn, hello.incarnation, hello.link_id)
+        link.on_timer = self._link_timer
+        link.up_since = now
+        self.links[hello.fqcn] = link
+        return link
+
+    def _renew(self, link: Link, hello: Hello, now: float) -> None:
+        """Carry a link over to a new link id, or to a new life of the neighbour."""
+        if link.link_id != hello.link_id or link.incarnation != hello.incarnation:
+            for other in list(link.lanes.values()):
+                self.lanes.drop(other, now)
+        if link.incarnation != hello.incarnation:
+            link.incarnation = hello.incarnation
+            self._announce_down(link)
+        link.link_id = hello.link_id
+
+    def _join(self, link: Link, lane: Lane, hello: Hello, now: float) -> None:
+        lane.link = link
+        link.lanes[lane.number] = lane
+        link.address = lane.address
+        link.initial_credit = min(hello.initial_credit, INITIAL_CREDIT_BYTES)
+        link.message_bytes = hello.message_bytes
+        link.peer_lanes = hello.lanes
+        link.lanes_lost_at = None
+        if lane.role is LaneRole.BULK:
+            link.bulk_asked = False
+        self.lanes.note_heard(lane, now)
+        for other in link.lanes.values():
+            if other.state is LaneState.SUSPECT and other.role is lane.role:
+                self.lanes.doubt(other, now)
+        if not link.announced:
+            link.announced = True
+            link.up_since = now
+            self._context.events.append(
+                CellConnected(link.fqcn, link.uplink.number if link.uplink is not None else None)
+            )
+        self._context.deadlines.cancel(lane)
+        self.lanes.watch(lane, now)
+        self.wake_all(link)
+        self._observer.on_lane_up(link, now)
+
+    def _hello(self, lane: Lane, link_id: bytes, lanes_held: tuple[int, ...]) -> Hello:
+        config = self._context.config
+        return Hello(
+            self._context.fqcn,
+            self._context.incarnation,
+            PROTOCOL_VERSION,
+            PROTOCOL_VERSION,
+            lane.number,
+            lane.role,
+            link_id,
+            lanes_held,
+            (),
+            MESSAGE_BYTES,
+            1 + config.bulk_lanes,
+            INITIAL_CREDIT_BYTES,
+        )
+
+    # What becomes of lanes.
+
+    def on_lane_silent(self, lane: Lane, now: float) -> None:
+        """Dial a fresh lane beside the silent one; only the dialler can."""
+        if lane.uplink is not None:
+            self.dialler.dial(lane.uplink, lane.role, now)
+
+    def on_claim_expired(self, lane: Lane, now: float) -> None:
+        """The holder is silent: the newcomer takes over."""
+        self._grant(lane, self._claims.pop(lane.lane_id).hello, now)
+
+    def on_lane_ended(self, lane: Lane, now: float) -> None:
+        """Do what the end of a lane means for its link and its uplink."""
+        self._claims.pop(lane.lane_id, None)
+        link, uplink = lane.link, lane.uplink
+        failed = uplink is not None and self.dialler.failed(uplink, lane, now)
+        if link is not None and link.lanes.get(lane.number) is lane:
+            del link.lanes[lane.number]
+            self._link_lost_lane(link, lane, now)
+        elif failed and uplink is not None and uplink.link is not None:
+            # Bulk that waited for this lane may go on the control lane meanwhile.
+            self._observer.on_lane_up(uplink.link, now)
+        if uplink is not None:
+            self.dialler.tend(uplink, now)
+
+    def _link_lost_lane(self, link: Link, lane: Lane, now: float) -> None:
+        if self._context.stopped:
+            return
+        for reset in lane.resets_carried:
+            link.outbox.post(reset)
+        if link.uplink is not None and lane.role is LaneRole.CONTROL:
+            self.dialler.broke(link.uplink, now)
+        link.bulk_asked = False
+        if not link.lanes:
+            link.lanes_lost_at = now
+            self._context.deadlines.schedule(link, now + self._context.config.link_down_s)
+        self._observer.on_lane_lost(link, lane.lane_id, now)
+        self.wake_control(link)
+
+    # Links.
+
+    def _link_timer(self, link: Link, now: float) -> None:
+        if link.lanes_lost_at is None or link.down:
+            return
+        down_at = link.lanes_lost_at + self._context.config.link_down_s
+        if now >= down_at:
+            self._take_down(link, now)
+        else:
+            self._context.deadlines.schedule(link, down_at)
+
+    def _retire(self, link: Link, now: float) -> None:
+        for lane in list(link.lanes.values()):
+            self.lanes.drop(lane, now)
+        self._take_down(link, now)
+
+    def _take_down(self, link: Link, now: float) -> None:
+        if link.down:
+            return
+        link.down = True
+        self._context.deadlines.cancel(link)
+        if self.links.get(link.fqcn) is link:
+            del self.links[link.fqcn]
+        if link.uplink is not None and link.uplink.link is link:
+            link.uplink.link = None
+        link.outbox.clear()
+        self._announce_down(link)
+        self._observer.on_link_down(link, now)
+        if link.uplink is not None:
+            self.dialler.tend(link.uplink, now)
+
+    def _announce_down(self, link: Link) -> None:
+        if link.announced:
+            link.announced = False
+            self._context.events.append(
+                CellDisconnected(link.fqcn, link.uplink.number if link.uplink is not None else None)
+            )
+
+
+def _refusal(code: ErrorCode, sentence: str) -> CellError:
+    if code is ErrorCode.NAME_IN_USE:
+        return NameInUse(sentence)
+    if code is ErrorCode.AUTHENTICATION:
+        return AuthenticationError(sentence)
+    if code in (ErrorCode.PROTOCOL, ErrorCode.VERSION):
+        return ProtocolError(sentence, code)
+    return LinkError(sentence, code)

@@ -1,0 +1,272 @@
+"""The receiving half of a stream. Imports L0 and the smaller parts of ``protocol``.
+
+A :class:`StreamReceiver` is finished when its state is ENDED: everything was read and released, or one side gave the
+stream up. It puts chunks into order, drops what it has already, checks each checksum, and says what it wants to tell
+the sender: at most one Credit and one Ack, the latest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from streamcell.errors import ErrorCode, Fault, ProtocolError, StreamIntegrityError
+from streamcell.limits import (
+    CHUNK_PAYLOAD_BYTES,
+    HOPS,
+    INITIAL_CREDIT_BYTES,
+    KIB,
+    OUT_OF_ORDER_CHUNKS,
+    SHARED_LANE_IN_FLIGHT_BYTES,
+)
+from streamcell.protocol.context import Context
+from streamcell.protocol.credit import Window
+from streamcell.protocol.frames import Ack, Chunk, Credit, Open, Payload
+from streamcell.protocol.sender import checksum_fields
+from streamcell.protocol.states import (
+    RECEIVER_TABLE,
+    ReceiverAction,
+    ReceiverInput,
+    ReceiverState,
+    step,
+)
+
+if TYPE_CHECKING:
+    from streamcell.protocol.link import Link
+
+# An Ack is worth a frame when this much is new, or an eighth of the window if that is more.
+_ACK_BYTES = 64 * KIB
+_ACK_WINDOW_PART = 8
+# A Credit is worth a frame when the window has moved by this part.
+_CREDIT_WINDOW_PART = 4
+
+
+class CorruptChunk(Exception):
+    """A chunk's checksum is wrong. It is treated as lost."""
+
+
+class StreamReceiver:
+    """The target's half of one stream.
+
+    Offsets, from low to high: ``consumed`` (taken by the application), ``delivered`` (given to the shell),
+    ``received`` (arrived without a gap), ``credit`` (where the sender may go).
+    """
+
+    def __init__(self, context: Context, chunk: Chunk, opening: Open, window: Window) -> None:
+        self.key = chunk.key
+        self.channel = chunk.channel
+        self.topic = chunk.topic
+        self.opening = opening
+        self.state = ReceiverState.OFFERED
+        self.window = window
+        self.link: Link | None = None
+        # This attempt.
+        self.attempt = chunk.attempt
+        self.credit = chunk.offset + INITIAL_CREDIT_BYTES
+        self.credited = False
+        # All attempts.
+        self.limit = 0
+        self.received = 0
+        self.delivered = 0
+        self.consumed = 0
+        self.size = opening.size
+        self.ended = False
+        self.digest = opening.digest
+        self.corrupt_chunks = 0
+        # The application's side.
+        self.assemble = False
+        self.callback_started = False
+        self.released = False
+        # What the sender is to be told.
+        self.credit_due = False
+        self.ack_due = False
+        # Time.
+        self.timer_at: float | None = None
+        self.on_timer: Callable[[StreamReceiver, float], None] | None = None
+        self.heard_at = 0.0
+        self.spoke_at = 0.0
+        self._context = context
+        self._pending: list[Payload] = []
+        self._out_of_order: dict[int, Payload] = {}
+        self._acked_received = 0
+        self._acked_consumed = 0
+
+    def __repr__(self) -> str:
+        return (
+            f"<StreamReceiver {self.key.stream_id} from {self.key.origin} {self.state.name} attempt {self.attempt} "
+            f"received {self.received} consumed {self.consumed} credit {self.credit}>"
+        )
+
+    def handle_timer(self, now: float) -> None:
+        """Pass the deadline on to the table that the stream is in."""
+        if self.on_timer is not None:
+            self.on_timer(self, now)
+
+    def step(self, event: ReceiverInput) -> ReceiverAction:
+        """Advance the state and return what is to be done."""
+        action, self.state = step(RECEIVER_TABLE, self.state, event)
+        return action
+
+    @property
+    def all_received(self) -> bool:
+        """Whether every byte has arrived and the end is known."""
+        return self.ended and self.received == self.size
+
+    @property
+    def all_consumed(self) -> bool:
+        """Whether the application has taken every byte of the whole stream."""
+        return self.all_received and self.consumed == self.size
+
+    @property
+    def shows_life(self) -> bool:
+        """Whether silence of the application is no fault of it, so that the core speaks for it."""
+        return not self.callback_started or self.consumed == self.received
+
+    def enter_attempt(self, attempt: int, offset: int) -> None:
+        """Go over to a higher attempt that goes on at ``offset``, and forget what is held beyond a gap."""
+        self.attempt = attempt
+        self._out_of_order.clear()
+        self.credit = offset + INITIAL_CREDIT_BYTES
+        self.credited = self.credit_due = False
+        self.ack_due = True
+        if self.state in (ReceiverState.RECEIVING, ReceiverState.RECEIVED):
+            self.extend_credit(self.limit)
+
+    def place(self, chunk: Chunk, *, on_shared_lane: bool) -> None:
+        """Take in a chunk of the present attempt.
+
+        :raises CorruptChunk: if its checksum is wrong; nothing was taken in.
+        :raises StreamIntegrityError: if it contradicts the declared size or an earlier end.
+        :raises ProtocolError: if the sender ignored its credit.
+        """
+        self._check(chunk)
+        payload = chunk.payload
+        end = chunk.offset + len(payload)
+        if chunk.last:
+            self._set_end(end)
+            self.digest = chunk.digest or self.digest
+        if self.size is not None and end > self.size:
+            raise StreamIntegrityError(
+                f"{self._name()} sent {end} bytes, more than the {self.size} that it declared",
+                fault=Fault.ORIGIN,
+            )
+        if end > self.received and len(payload) > 0:
+            self._take(chunk.offset, payload)
+        if chunk.sequence == 0 or self.all_received:
+            self.ack_due = True
+        self._weigh_ack(on_shared_lane=on_shared_lane)
+
+    def take_pending(self) -> list[Payload]:
+        """Return what arrived in order and was not yet delivered, and count it as delivered."""
+        pending, self._pending = self._pending, []
+        self.delivered = self.received
+        if self.assemble:
+            self.consume(self.delivered)
+        return pending
+
+    def consume(self, offset: int) -> None:
+        """Note that the application has taken every byte below ``offset``."""
+        if offset <= self.consumed:
+            return
+        self.consumed = min(offset, self.delivered)
+        if not self.assemble:
+            self.window.grow(self.consumed, self.received)
+            self.extend_credit(self.consumed + self.window.size)
+        self._weigh_ack(on_shared_lane=False)
+
+    def extend_credit(self, limit: int) -> None:
+        """Let the sender go up to ``limit``; says so when it is worth a frame, and once in each attempt."""
+        self.limit = max(self.limit, limit)
+        worth = self.limit - self.credit >= self.window.size // _CREDIT_WINDOW_PART
+        if worth or not self.credited:
+            self.credit = max(self.credit, self.limit)
+            self.credited = self.credit_due = True
+
+    def take_control_frames(self) -> list[Ack | Credit]:
+        """Return the Credit and the Ack that are due, as they stand now."""
+        frames: list[Ack | Credit] = []
+        if self.credit_due:
+            self.credit_due = False
+            frames.append(Credit(self.key, self._context.fqcn, self.attempt, self.credit))
+        if self.ack_due:
+            self.ack_due = False
+            self._acked_received = self.received
+            self._acked_consumed = self.consumed
+            frames.append(self.ack(complete=False))
+        return frames
+
+    def ack(self, *, complete: bool) -> Ack:
+        """Return the Ack that says where the stream stands."""
+        return Ack(
+            self.key,
+            self._context.fqcn,
+            self.attempt,
+            self._context.incarnation,
+            self.received,
+            self.consumed,
+            complete,
+            HOPS,
+        )
+
+    def forget_payload(self) -> None:
+        """Drop every byte that is held, and give the window back."""
+        self._pending.clear()
+        self._out_of_order.clear()
+        self.window.close()
+
+    def _name(self) -> str:
+        return f"stream {self.key.stream_id} from {self.key.origin}"
+
+    def _check(self, chunk: Chunk) -> None:
+        checksum = self._context.checksum
+        fields = checksum_fields(chunk.key, chunk.attempt, chunk.sequence, chunk.offset, last=chunk.last)
+        if checksum(fields, checksum(chunk.payload, 0)) != chunk.checksum:
+            raise CorruptChunk
+        if len(chunk.payload) > 0 and chunk.offset >= self.credit + CHUNK_PAYLOAD_BYTES:
+            raise ProtocolError(
+                f"{self._name()} sent offset {chunk.offset} with a credit of {self.credit}",
+                fault=Fault.ORIGIN,
+            )
+
+    def _set_end(self, end: int) -> None:
+        if self.size is not None and self.size != end:
+            raise StreamIntegrityError(
+                f"{self._name()} ended at {end} bytes, but {self.size} were declared",
+                fault=Fault.ORIGIN,
+            )
+        self.size = end
+        self.ended = True
+
+    def _take(self, offset: int, payload: Payload) -> None:
+        if offset > self.received:
+            if len(self._out_of_order) >= OUT_OF_ORDER_CHUNKS and offset not in self._out_of_order:
+                raise ProtocolError(
+                    f"{self._name()} has more than {OUT_OF_ORDER_CHUNKS} chunks beyond a gap",
+                    ErrorCode.LIMIT,
+                    Fault.ORIGIN,
+                )
+            held = self._out_of_order.get(offset)
+            if held is None or len(held) < len(payload):
+                self._out_of_order[offset] = payload
+            return
+        self._append(offset, payload)
+        while self._out_of_order:
+            first = min(self._out_of_order)
+            if first > self.received:
+                return
+            self._append(first, self._out_of_order.pop(first))
+
+    def _append(self, offset: int, payload: Payload) -> None:
+        known = self.received - offset
+        if known >= len(payload):
+            return
+        self._pending.append(memoryview(payload)[known:] if known else payload)
+        self._context.counters.bytes_received += len(payload) - known
+        self.received = offset + len(payload)
+
+    def _weigh_ack(self, *, on_shared_lane: bool) -> None:
+        step_bytes = max(_ACK_BYTES, self.window.size // _ACK_WINDOW_PART)
+        if on_shared_lane:
+            step_bytes = min(step_bytes, SHARED_LANE_IN_FLIGHT_BYTES // _CREDIT_WINDOW_PART)
+        if self.received - self._acked_received >= step_bytes or self.consumed - self._acked_consumed >= step_bytes:
+            self.ack_due = True

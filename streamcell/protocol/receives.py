@@ -1,0 +1,587 @@
+"""All streams that a cell receives. Imports L0 and the smaller parts of ``protocol``.
+
+Decides what is a new stream and what is one that was seen before (DESIGN: Once), gives memory and credit, and tells
+the senders where their streams stand.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+from streamcell.errors import (
+    BlobSizeError,
+    CellError,
+    ErrorCode,
+    Fault,
+    ProtocolError,
+    StreamCancelled,
+    StreamError,
+    StreamIntegrityError,
+    StreamTimeout,
+    error_from_wire,
+    one_line,
+)
+from streamcell.limits import CORRUPT_CHUNKS, HOPS
+from streamcell.protocol.context import Context
+from streamcell.protocol.credit import Admission, Window, WindowBudget
+from streamcell.protocol.events import (
+    DataEnded,
+    DataReceived,
+    ReceiveFailed,
+    ReceiveFinished,
+    StreamAdmitted,
+    StreamOpened,
+)
+from streamcell.protocol.frames import (
+    Ack,
+    Chunk,
+    IdRuns,
+    Lost,
+    LostReason,
+    Open,
+    Reset,
+    ResumeQuery,
+    ResumeReply,
+    StreamKey,
+    StreamKind,
+)
+from streamcell.protocol.link import Link
+from streamcell.protocol.links import LinkTable
+from streamcell.protocol.receiver import CorruptChunk, StreamReceiver
+from streamcell.protocol.sender import LIFE_SIGNS_PER_TIMEOUT
+from streamcell.protocol.settled import SettledIds
+from streamcell.protocol.states import ReceiverAction, ReceiverInput, ReceiverState
+
+_WHOLE_KINDS = (StreamKind.BLOB, StreamKind.REQUEST, StreamKind.REPLY)
+
+
+@dataclasses.dataclass(slots=True)
+class _Life:
+    """What is remembered of one incarnation of an origin."""
+
+    incarnation: int
+    receivers: dict[int, StreamReceiver] = dataclasses.field(default_factory=dict)
+    ended: dict[int, Ack | Reset] = dataclasses.field(default_factory=dict)
+    settled: SettledIds = dataclasses.field(default_factory=SettledIds)
+
+
+class ReceiveTable:
+    """Every receiver that has not ended, and the last word about those that have, by origin.
+
+    :param awaits_reply: tells whether a reply to that request is awaited.
+    :param on_reply_ended: called with the request's id when a reply is whole (None), or failed.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        links: LinkTable,
+        awaits_reply: Callable[[int], bool],
+        on_reply_ended: Callable[[int, CellError | None], None],
+    ) -> None:
+        self._lives: dict[str, _Life] = {}
+        self._context = context
+        self._links = links
+        self._awaits_reply = awaits_reply
+        self._on_reply_ended = on_reply_ended
+        self._budget = WindowBudget(context.config.receive_budget_bytes)
+        self._blobs = Admission(context.config.blob_budget_bytes)
+        self._requests = Admission(context.config.request_budget_bytes)
+        self._starved: dict[StreamKey, StreamReceiver] = {}
+
+    def receivers(self) -> list[StreamReceiver]:
+        """Return all receivers."""
+        return [receiver for life in self._lives.values() for receiver in life.receivers.values()]
+
+    # Verbs of the shell.
+
+    def accept(self, key: StreamKey, now: float, *, assemble: bool, reserve: bool) -> None:
+        """The application wants the stream."""
+        receiver = self._find(key)
+        if receiver is None or receiver.step(ReceiverInput.ACCEPTED) is not ReceiverAction.ADMIT:
+            return
+        receiver.assemble = assemble
+        if assemble and self._refuse_size(receiver, receiver.size or 0, now):
+            return
+        if assemble and reserve:
+            admission = self._admission(receiver)
+            admission.request(key, receiver.size)
+            self._admit_waiting(admission, now)
+        else:
+            self._deliver_first(receiver, now)
+
+    def reject(self, key: StreamKey, code: ErrorCode, sentence: str, now: float) -> None:
+        """The application does not want the stream."""
+        receiver = self._find(key)
+        if receiver is not None:
+            self._give_up(receiver, error_from_wire(code, sentence, Fault.TARGET), now)
+
+    def callback_started(self, key: StreamKey) -> None:
+        """The application's callback runs: from now on its silence is its own."""
+        receiver = self._find(key)
+        if receiver is not None:
+            receiver.callback_started = True
+
+    def consume(self, key: StreamKey, offset: int, now: float) -> None:
+        """The application has taken every byte below ``offset``."""
+        receiver = self._find(key)
+        if receiver is not None:
+            receiver.consume(offset)
+            self._speak(receiver)
+            self._finish_if_done(receiver, now)
+
+    def release(self, key: StreamKey, now: float) -> None:
+        """The application has done with the stream, as far as its end is concerned."""
+        receiver = self._find(key)
+        if receiver is not None:
+            receiver.released = True
+            self._finish_if_done(receiver, now)
+
+    def close(self, key: StreamKey, now: float) -> None:
+        """The reader was closed."""
+        receiver = self._find(key)
+        if receiver is None:
+            return
+        if receiver.all_consumed:
+            self.release(key, now)
+            return
+        self._give_up(
+            receiver,
+            StreamCancelled(
+                f"the reader at {self._context.fqcn} closed stream {key.stream_id} from {key.origin} "
+                f"({receiver.channel}/{receiver.topic}) at offset {receiver.consumed}, before its end",
+                fault=Fault.TARGET,
+            ),
+            now,
+        )
+
+    def fail(self, key: StreamKey, error: CellError, now: float) -> None:
+        """End a stream from this side."""
+        receiver = self._find(key)
+        if receiver is not None:
+            self._give_up(receiver, error, now)
+
+    def fail_all(self, error: CellError, now: float) -> None:
+        """End every stream from this side."""
+        for receiver in self.receivers():
+            self._give_up(receiver, error, now)
+
+    # Frames.
+
+    def handle_chunk(self, link: Link, chunk: Chunk, now: float) -> None:
+        """A piece of a stream for this cell.
+
+        :raises ProtocolError: if the peer broke the rules so that it is to be cut off.
+        """
+        if chunk.target != self._context.fqcn:
+            self._say_lost(link, chunk, LostReason.NO_ROUTE)
+            return
+        life = self._life_of(chunk.key, now)
+        if life is None:
+            return
+        if chunk.open is not None:
+            self._note_settled(life, chunk.open.settled_below, chunk.open.settled, now)
+        receiver = life.receivers.get(chunk.key.stream_id)
+        if receiver is None:
+            receiver = self._open(life, link, chunk, now)
+        if receiver is None or chunk.attempt < receiver.attempt:
+            return
+        receiver.link = link
+        receiver.heard_at = now
+        if chunk.attempt > receiver.attempt:
+            receiver.enter_attempt(chunk.attempt, chunk.offset)
+        self._place(receiver, link, chunk, now)
+
+    def handle_resume_query(self, link: Link, frame: ResumeQuery, now: float) -> None:
+        """The origin asks where to go on, or shows that it is alive."""
+        if frame.target != self._context.fqcn:
+            link.outbox.post(
+                Lost(frame.key, frame.target, frame.attempt, LostReason.NO_ROUTE, self._context.fqcn, HOPS)
+            )
+            return
+        life = self._life_of(frame.key, now)
+        if life is None:
+            return
+        receiver = life.receivers.get(frame.key.stream_id)
+        if receiver is None:
+            self._answer_for_ended(life, link, frame.key, frame.attempt, frame)
+        elif frame.attempt >= receiver.attempt:
+            receiver.link = link
+            receiver.heard_at = now
+            if not frame.probe:
+                receiver.enter_attempt(frame.attempt, receiver.received)
+            link.outbox.post(self._reply(frame, receiver.received, unknown=False))
+            self._speak(receiver)
+        self._links.wake_control(link)
+
+    def handle_reset(self, frame: Reset, now: float) -> None:
+        """The origin gave the stream up."""
+        receiver = self._find(frame.key)
+        if receiver is not None and receiver.step(ReceiverInput.RESET) is ReceiverAction.FAIL:
+            error = error_from_wire(frame.code, frame.sentence, frame.fault)
+            self._end(receiver, frame, error, now)
+
+    def note_settled(self, origin: str, incarnation: int, below: int, runs: IdRuns, now: float) -> None:
+        """The neighbour says in a Ping which of its streams are settled."""
+        life = self._lives.get(origin)
+        if life is not None and life.incarnation == incarnation:
+            self._note_settled(life, below, runs, now)
+
+    # Links.
+
+    def on_lane_up(self, link: Link) -> None:
+        """Say what was waiting for a lane."""
+        for receiver in self.receivers():
+            if receiver.link is link or receiver.key.origin == link.fqcn:
+                receiver.link = link
+                self._speak(receiver)
+
+    def on_lane_lost(self, link: Link) -> None:
+        """Repeat what the lane may have lost: the state of every stream that came by the link."""
+        for receiver in self.receivers():
+            if receiver.link is link:
+                receiver.ack_due = True
+                receiver.credit_due = receiver.credited
+                self._speak(receiver)
+
+    def on_link_down(self, link: Link) -> None:
+        """Streams from this neighbour wait for it to come back, or fail by their timers."""
+        for receiver in self.receivers():
+            if receiver.link is link:
+                receiver.link = None
+
+    # Opening.
+
+    def _find(self, key: StreamKey) -> StreamReceiver | None:
+        life = self._lives.get(key.origin)
+        if life is None or life.incarnation != key.origin_incarnation:
+            return None
+        return life.receivers.get(key.stream_id)
+
+    def _life_of(self, key: StreamKey, now: float) -> _Life | None:
+        """Return what is remembered of the origin's life, or None if it is over."""
+        life = self._lives.get(key.origin)
+        if life is not None and life.incarnation == key.origin_incarnation:
+            return life
+        if life is not None and life.incarnation > key.origin_incarnation:
+            return None
+        if life is not None:
+            self.forget_life(key.origin, now)
+        life = self._lives[key.origin] = _Life(key.origin_incarnation)
+        return life
+
+    def forget_life(self, origin: str, now: float) -> None:
+        """The origin was restarted: its streams will not go on."""
+        life = self._lives.pop(origin, None)
+        if life is None:
+            return
+        for receiver in list(life.receivers.values()):
+            if receiver.step(ReceiverInput.RESET) is ReceiverAction.FAIL:
+                error = StreamError(
+                    f"{origin} was restarted in the middle of stream {receiver.key.stream_id} "
+                    f"({receiver.channel}/{receiver.topic}), at offset {receiver.received}",
+                    ErrorCode.RESUME,
+                    Fault.ORIGIN,
+                )
+                self._fail(receiver, error, now)
+
+    def _open(self, life: _Life, link: Link, chunk: Chunk, now: float) -> StreamReceiver | None:
+        """Make a receiver for a stream that is new, or answer for one that is not."""
+        opening = chunk.open
+        known = chunk.key.stream_id in life.ended or chunk.key.stream_id in life.settled
+        if known or opening is None or chunk.offset > 0:
+            self._answer_for_ended(life, link, chunk.key, chunk.attempt, None)
+            self._links.wake_control(link)
+            return None
+        receiver = StreamReceiver(
+            self._context, chunk, opening, Window(self._budget, self._context.config.max_window_bytes)
+        )
+        receiver.link = link
+        receiver.heard_at = receiver.spoke_at = now
+        receiver.on_timer = self._handle_timer
+        life.receivers[chunk.key.stream_id] = receiver
+        if opening.kind is StreamKind.UNSPECIFIED:
+            self._give_up(receiver, ProtocolError("the kind of the stream is not known here", fault=Fault.ORIGIN), now)
+            return None
+        if opening.kind in _WHOLE_KINDS and self._refuse_size(receiver, opening.size or 0, now):
+            return None
+        if opening.kind is StreamKind.REPLY and not self._awaits_reply(opening.reply_to):
+            self._give_up(receiver, StreamCancelled("nobody waits for this reply any more", fault=Fault.TARGET), now)
+            return None
+        self._context.counters.streams_accepted += 1
+        self._schedule(receiver)
+        self._context.events.append(_opened(chunk, opening))
+        return receiver
+
+    def _answer_for_ended(
+        self, life: _Life, link: Link, key: StreamKey, attempt: int, query: ResumeQuery | None
+    ) -> None:
+        """Answer for a stream that is not open here: with its last word, as stale, or as unknown."""
+        last_word = life.ended.get(key.stream_id)
+        if last_word is not None:
+            link.outbox.post(dataclasses.replace(last_word, attempt=attempt))
+        elif key.stream_id in life.settled:
+            sentence = f"stream {key.stream_id} from {key.origin} was settled before"
+            link.outbox.post(
+                Reset(key, self._context.fqcn, attempt, True, ErrorCode.STALE, Fault.ORIGIN, sentence, HOPS)
+            )
+        elif query is not None:
+            link.outbox.post(self._reply(query, 0, unknown=True))
+        else:
+            link.outbox.post(Lost(key, self._context.fqcn, attempt, LostReason.UNKNOWN_HERE, self._context.fqcn, HOPS))
+
+    def _reply(self, query: ResumeQuery, offset: int, *, unknown: bool) -> ResumeReply:
+        return ResumeReply(
+            query.key,
+            query.target,
+            query.attempt,
+            self._context.incarnation,
+            unknown,
+            offset,
+            HOPS,
+            probe=query.probe,
+        )
+
+    def _say_lost(self, link: Link, chunk: Chunk, reason: LostReason) -> None:
+        link.outbox.post(Lost(chunk.key, chunk.target, chunk.attempt, reason, self._context.fqcn, HOPS))
+        self._links.wake_control(link)
+
+    # Taking in.
+
+    def _place(self, receiver: StreamReceiver, link: Link, chunk: Chunk, now: float) -> None:
+        try:
+            receiver.place(chunk, on_shared_lane=not link.has_bulk_lane())
+        except CorruptChunk:
+            self._note_corrupt(receiver, link, chunk, now)
+            return
+        except StreamIntegrityError as error:
+            self._give_up(receiver, error, now)
+            return
+        except ProtocolError as error:
+            self._give_up(receiver, error, now)
+            raise
+        self._deliver(receiver, now)
+        self._speak(receiver)
+
+    def _note_corrupt(self, receiver: StreamReceiver, link: Link, chunk: Chunk, now: float) -> None:
+        self._context.counters.corrupt_chunks += 1
+        receiver.corrupt_chunks += 1
+        if receiver.corrupt_chunks < CORRUPT_CHUNKS:
+            self._say_lost(link, chunk, LostReason.CORRUPT)
+            return
+        self._give_up(
+            receiver,
+            StreamIntegrityError(
+                f"{CORRUPT_CHUNKS} chunks of stream {chunk.key.stream_id} from {chunk.key.origin} reached "
+                f"{self._context.fqcn} with a wrong checksum: something on the way changes bytes",
+                fault=Fault.NETWORK,
+            ),
+            now,
+        )
+
+    def _deliver(self, receiver: StreamReceiver, now: float) -> None:
+        if receiver.state is not ReceiverState.RECEIVING:
+            return
+        for payload in receiver.take_pending():
+            self._context.events.append(DataReceived(receiver.key, payload))
+        if receiver.assemble and receiver.size is None and not self._grow(receiver, now):
+            return
+        if receiver.all_received and receiver.step(ReceiverInput.ALL_RECEIVED) is ReceiverAction.END_DATA:
+            self._starved.pop(receiver.key, None)
+            self._context.events.append(DataEnded(receiver.key, receiver.received, receiver.digest))
+            if receiver.opening.kind is StreamKind.REPLY:
+                self._on_reply_ended(receiver.opening.reply_to, None)
+            self._finish_if_done(receiver, now)
+
+    def _deliver_first(self, receiver: StreamReceiver, now: float) -> None:
+        """Hand over what came before admission, and give the credit that admission means."""
+        if receiver.step(ReceiverInput.ADMITTED) is not ReceiverAction.DELIVER:
+            return
+        self._context.events.append(StreamAdmitted(receiver.key))
+        if not receiver.assemble:
+            receiver.extend_credit(receiver.consumed + receiver.window.size)
+        elif receiver.size is not None:
+            receiver.extend_credit(receiver.size)
+        self._deliver(receiver, now)
+        self._speak(receiver)
+
+    # Memory.
+
+    def _admission(self, receiver: StreamReceiver) -> Admission:
+        if receiver.opening.kind in (StreamKind.REQUEST, StreamKind.REPLY):
+            return self._requests
+        return self._blobs
+
+    def _admit_waiting(self, admission: Admission, now: float) -> None:
+        while (key := admission.next_admitted()) is not None:
+            receiver = self._find(key)
+            if receiver is not None:
+                self._deliver_first(receiver, now)
+
+    def _refuse_size(self, receiver: StreamReceiver, size: int, now: float) -> bool:
+        most = self._context.config.max_blob_bytes
+        if size <= most:
+            return False
+        self._give_up(
+            receiver,
+            BlobSizeError(
+                f"{self._context.fqcn} takes blobs of at most {most} bytes, this one has {size} or more: send it as "
+                "a stream, or raise max_blob_bytes there",
+                fault=Fault.ORIGIN,
+            ),
+            now,
+        )
+        return True
+
+    def _grow(self, receiver: StreamReceiver, now: float) -> bool:
+        """Give a blob of unknown size the credit for one window more; False if it ended over this."""
+        if self._refuse_size(receiver, receiver.received, now):
+            return False
+        receiver.window.grow(receiver.consumed, receiver.received)
+        wanted = receiver.consumed + receiver.window.size - receiver.limit
+        if wanted <= 0:
+            return True
+        if self._admission(receiver).grow(receiver.key, wanted):
+            self._starved.pop(receiver.key, None)
+            receiver.extend_credit(receiver.limit + wanted)
+        else:
+            self._starved[receiver.key] = receiver
+        return True
+
+    def _free(self, receiver: StreamReceiver, now: float) -> None:
+        admission = self._admission(receiver)
+        admission.release(receiver.key)
+        self._starved.pop(receiver.key, None)
+        self._admit_waiting(admission, now)
+        for starved in list(self._starved.values()):
+            self._grow(starved, now)
+            self._speak(starved)
+
+    # Ending.
+
+    def _finish_if_done(self, receiver: StreamReceiver, now: float) -> None:
+        if not (receiver.released and receiver.all_consumed):
+            return
+        if receiver.step(ReceiverInput.FINISHED) is not ReceiverAction.CONFIRM:
+            return
+        last_word = receiver.ack(complete=True)
+        self._context.counters.receives_finished += 1
+        self._context.events.append(ReceiveFinished(receiver.key, receiver.received))
+        self._bury(receiver, last_word, now)
+        self._post_last_word(receiver, last_word)
+
+    def _give_up(self, receiver: StreamReceiver, error: CellError, now: float) -> None:
+        if receiver.step(ReceiverInput.GIVE_UP) is not ReceiverAction.RESET_AND_FAIL:
+            return
+        last_word = Reset(
+            receiver.key,
+            self._context.fqcn,
+            receiver.attempt,
+            True,
+            error.code,
+            error.fault or Fault.TARGET,
+            one_line(str(error)),
+            HOPS,
+        )
+        self._end(receiver, last_word, error, now)
+        self._post_last_word(receiver, last_word)
+
+    def _post_last_word(self, receiver: StreamReceiver, last_word: Ack | Reset) -> None:
+        if receiver.link is not None:
+            receiver.link.outbox.post(last_word)
+            self._links.wake_control(receiver.link)
+
+    def _end(self, receiver: StreamReceiver, last_word: Reset, error: CellError, now: float) -> None:
+        self._bury(receiver, dataclasses.replace(last_word, from_target=True), now)
+        self._fail(receiver, error, now)
+
+    def _fail(self, receiver: StreamReceiver, error: CellError, now: float) -> None:
+        self._context.counters.receives_failed += 1
+        discard = isinstance(error, StreamCancelled)
+        self._context.events.append(ReceiveFailed(receiver.key, error, discard))
+        if receiver.opening.kind is StreamKind.REPLY:
+            self._on_reply_ended(receiver.opening.reply_to, error)
+        self._drop(receiver, now)
+
+    def _bury(self, receiver: StreamReceiver, last_word: Ack | Reset, now: float) -> None:
+        life = self._lives[receiver.key.origin]
+        del life.receivers[receiver.key.stream_id]
+        if receiver.key.stream_id not in life.settled:
+            life.ended[receiver.key.stream_id] = last_word
+        self._drop(receiver, now)
+
+    def _drop(self, receiver: StreamReceiver, now: float) -> None:
+        self._context.deadlines.cancel(receiver)
+        receiver.forget_payload()
+        self._free(receiver, now)
+
+    def _note_settled(self, life: _Life, below: int, runs: IdRuns, now: float) -> None:
+        if below <= life.settled.below and not runs:
+            return
+        life.settled.add_below(below)
+        for first, last in runs:
+            life.settled.add(first, last)
+        for stream_id in [known for known in life.ended if known in life.settled]:
+            del life.ended[stream_id]
+        for stream_id in [known for known in life.receivers if known in life.settled]:
+            receiver = life.receivers[stream_id]
+            if receiver.step(ReceiverInput.RESET) is ReceiverAction.FAIL:
+                del life.receivers[stream_id]
+                error = StreamCancelled(
+                    f"{receiver.key.origin} gave up stream {stream_id} ({receiver.channel}/{receiver.topic})",
+                    fault=Fault.ORIGIN,
+                )
+                self._fail(receiver, error, now)
+
+    # Speaking and time.
+
+    def _speak(self, receiver: StreamReceiver) -> None:
+        if receiver.link is not None and (receiver.ack_due or receiver.credit_due):
+            receiver.link.outbox.note(receiver)
+            self._links.wake_control(receiver.link)
+
+    def _schedule(self, receiver: StreamReceiver) -> None:
+        idle = receiver.opening.idle_timeout_s
+        if idle > 0:
+            life_sign_at = receiver.spoke_at + idle / LIFE_SIGNS_PER_TIMEOUT
+            self._context.deadlines.schedule(receiver, min(receiver.heard_at + idle, life_sign_at))
+
+    def _handle_timer(self, receiver: StreamReceiver, now: float) -> None:
+        idle = receiver.opening.idle_timeout_s
+        if now >= receiver.heard_at + idle:
+            self._give_up(
+                receiver,
+                StreamTimeout(
+                    f"{receiver.key.origin} was silent about stream {receiver.key.stream_id} "
+                    f"({receiver.channel}/{receiver.topic}) for {idle:g} s, at offset {receiver.received}",
+                    fault=Fault.ORIGIN,
+                ),
+                now,
+            )
+            return
+        if now >= receiver.spoke_at + idle / LIFE_SIGNS_PER_TIMEOUT:
+            receiver.spoke_at = now
+            if receiver.shows_life:
+                receiver.ack_due = True
+                self._speak(receiver)
+        self._schedule(receiver)
+
+
+def _opened(chunk: Chunk, opening: Open) -> StreamOpened:
+    return StreamOpened(
+        chunk.key,
+        opening.kind,
+        chunk.channel,
+        chunk.topic,
+        opening.size,
+        opening.headers,
+        False,
+        opening.resume_id,
+        opening.digest,
+        opening.digest_follows,
+        opening.reply_to,
+        opening.reply_code,
+        opening.reply_sentence,
+        opening.no_reply,
+    )

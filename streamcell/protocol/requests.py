@@ -1,0 +1,90 @@
+"""Requests that wait for their replies. Imports L0 and the smaller parts of ``protocol``.
+
+A request is a stream of its own, and so is its reply; what ties them is the request's stream id. A request ends once:
+with the reply whole, with the failure of either stream, or when its time is over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from streamcell.errors import CellError, RequestTimeout, StreamTargetUnreachable
+from streamcell.protocol.context import Context
+from streamcell.protocol.events import RequestEnded
+
+
+class Request:
+    """One request that waits for its reply. ``deadline`` None: it may wait for ever."""
+
+    def __init__(self, stream_id: int, target: str, name: str, deadline: float | None) -> None:
+        self.stream_id = stream_id
+        self.target = target
+        self.name = name
+        self.deadline = deadline
+        self.acknowledged = False
+        self.timer_at: float | None = None
+        self.on_timer: Callable[[Request, float], None] | None = None
+
+    def handle_timer(self, now: float) -> None:
+        """Pass the deadline on to the table."""
+        if self.on_timer is not None:
+            self.on_timer(self, now)
+
+
+class RequestTable:
+    """The requests of one cell.
+
+    :param is_acknowledged: tells whether the target has acknowledged the stream of a request that is under way.
+    """
+
+    def __init__(self, context: Context, is_acknowledged: Callable[[int], bool]) -> None:
+        self._requests: dict[int, Request] = {}
+        self._context = context
+        self._is_acknowledged = is_acknowledged
+
+    def __len__(self) -> int:
+        return len(self._requests)
+
+    def add(self, stream_id: int, target: str, name: str, deadline: float | None) -> None:
+        """Wait for the reply to a request, until ``deadline``."""
+        request = Request(stream_id, target, name, deadline)
+        request.on_timer = self._expire
+        self._requests[stream_id] = request
+        if deadline is not None:
+            self._context.deadlines.schedule(request, deadline)
+
+    def awaits(self, stream_id: int) -> bool:
+        """Return whether the reply to a request is still awaited."""
+        return stream_id in self._requests
+
+    def acknowledge(self, stream_id: int) -> None:
+        """Note that the target has the request."""
+        request = self._requests.get(stream_id)
+        if request is not None:
+            request.acknowledged = True
+
+    def end(self, stream_id: int, error: CellError | None) -> None:
+        """Stop waiting: the reply is whole (None), or there will be none."""
+        request = self._requests.pop(stream_id, None)
+        if request is None:
+            return
+        self._context.deadlines.cancel(request)
+        if error is not None:
+            self._context.events.append(RequestEnded(stream_id, error))
+
+    def end_all(self, error: CellError) -> None:
+        """Stop waiting for every reply."""
+        for stream_id in list(self._requests):
+            self.end(stream_id, error)
+
+    def _expire(self, request: Request, now: float) -> None:
+        if request.acknowledged or self._is_acknowledged(request.stream_id):
+            error: CellError = RequestTimeout(
+                f"{request.target} got the request {request.name} and did not reply in time"
+            )
+        else:
+            error = StreamTargetUnreachable(
+                f"{request.target} did not acknowledge the request {request.name} in time: check its name, and that "
+                "it runs and is connected"
+            )
+        self.end(request.stream_id, error)

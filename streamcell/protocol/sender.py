@@ -1,0 +1,282 @@
+"""The sending half of a stream. Imports L0 and the smaller parts of ``protocol``.
+
+A :class:`StreamSender` is finished when its state is SETTLED: the target confirmed the whole stream, or one side gave
+it up. It keeps every byte that the target has not yet consumed, or every byte of what is delivered whole, so that it
+can send them again. What it decides by itself are its chunks; when to begin attempts is decided in ``sends.py``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import struct
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from streamcell.errors import ErrorCode
+from streamcell.limits import HOPS, INITIAL_CREDIT_BYTES
+from streamcell.message import Headers
+from streamcell.protocol.context import Context
+from streamcell.protocol.frames import Chunk, IdRuns, Open, Payload, ResumeQuery, StreamKey, StreamKind
+from streamcell.protocol.send_buffer import SendBuffer
+from streamcell.protocol.states import (
+    SENDER_TABLE,
+    SenderAction,
+    SenderInput,
+    SenderState,
+    step,
+)
+
+if TYPE_CHECKING:
+    from streamcell.protocol.link import Link
+
+# What the checksum covers after the payload: stream id, attempt, sequence, offset, last flag.
+_CHECKED_FIELDS = struct.Struct("<QIQQB")
+# A part of the idle timeout after which an end that has nothing to say shows that it is alive.
+LIFE_SIGNS_PER_TIMEOUT = 4
+
+
+@dataclasses.dataclass(slots=True, kw_only=True)
+class SendSpec:
+    """What an application wants sent. ``size`` None: not known; timeouts of 0: never."""
+
+    target: str
+    channel: str
+    topic: str
+    kind: StreamKind
+    size: int | None
+    headers: Headers = ()
+    idle_timeout_s: float
+    unreachable_timeout_s: float
+    optional: bool = False
+    resume_id: str = ""
+    source_stamp: bytes = b""
+    digest: str = ""
+    digest_follows: bool = False
+    retry_unknown: bool = False
+    reply_to: int = 0
+    reply_code: ErrorCode = ErrorCode.UNSPECIFIED
+    reply_sentence: str = ""
+    no_reply: bool = False
+
+
+def checksum_fields(key: StreamKey, attempt: int, sequence: int, offset: int, *, last: bool) -> bytes:
+    """Return the bytes that a chunk's checksum covers after its payload."""
+    return _CHECKED_FIELDS.pack(key.stream_id, attempt, sequence, offset, last)
+
+
+class StreamSender:
+    """The origin's half of one stream.
+
+    Offsets, from low to high: ``consumed`` (the target's reader took it), ``received`` (the target has it),
+    ``next_offset`` (put on a lane in this attempt), ``buffer.end`` (supplied by the source).
+    """
+
+    def __init__(self, context: Context, spec: SendSpec, stream_id: int) -> None:
+        self.spec = spec
+        self.key = StreamKey(context.fqcn, context.incarnation, stream_id)
+        self.state = SenderState.QUEUED
+        self.buffer = SendBuffer()
+        self.link: Link | None = None
+        # This attempt.
+        self.attempt = 1
+        self.sequence = 0
+        self.next_offset = 0
+        self.credit = 0
+        self.granted = 0
+        self.opened = False
+        self.last_sent = False
+        self.answered = False
+        self.lane_id: int | None = None
+        self.lanes_used: set[int] = set()
+        self.query_due = False
+        self.probe_due = False
+        # All attempts.
+        self.received = 0
+        self.consumed = 0
+        self.sent_end = 0
+        self.acknowledged = False
+        self.last_ever_sent = False
+        self.target_incarnation: int | None = None
+        self.lost_in_a_row = 0
+        # The source.
+        self.source_ended = False
+        self.digest = ""
+        self.wanted = 0
+        # Time.
+        self.timer_at: float | None = None
+        self.on_timer: Callable[[StreamSender, float], None] | None = None
+        self.heard_at = 0.0
+        self.spoke_at = 0.0
+        self.backoff_until = 0.0
+        self.deficit = 0
+        self._context = context
+        self._chunk_bytes = context.config.chunk_bytes
+
+    def __repr__(self) -> str:
+        return (
+            f"<StreamSender {self.key.stream_id} to {self.spec.target} {self.state.name} attempt {self.attempt} "
+            f"sent {self.next_offset} received {self.received} consumed {self.consumed}>"
+        )
+
+    @property
+    def credited(self) -> bool:
+        """Whether the next hop has given credit to the present attempt."""
+        return self.granted > 0
+
+    @property
+    def whole(self) -> bool:
+        """Whether the target gets the stream in one piece, so that all of it is kept until it is confirmed."""
+        return self.spec.kind is not StreamKind.STREAM
+
+    @property
+    def in_flight(self) -> int:
+        """Bytes sent in this attempt that the target has not said it has."""
+        return max(0, self.next_offset - self.received)
+
+    @property
+    def unconfirmed(self) -> bool:
+        """Whether anything that was sent in this attempt, an end included, is not confirmed."""
+        return self.opened and (self.in_flight > 0 or self.last_sent or not self.answered)
+
+    def handle_timer(self, now: float) -> None:
+        """Pass the deadline on to the table that the stream is in."""
+        if self.on_timer is not None:
+            self.on_timer(self, now)
+
+    def step(self, event: SenderInput) -> SenderAction:
+        """Advance the state and return what is to be done."""
+        action, self.state = step(SENDER_TABLE, self.state, event)
+        return action
+
+    def can_send(self) -> bool:
+        """Return whether a chunk may be cut now."""
+        if self.state is not SenderState.SENDING or self.link is None:
+            return False
+        if not self.opened:
+            return True
+        if self.next_offset < self.buffer.end:
+            return self.next_offset < self.credit
+        return self.source_ended
+
+    def begin(self, offset: int, initial_credit: int) -> None:
+        """Go on at ``offset`` in the present attempt."""
+        self.sequence = 0
+        self.next_offset = offset
+        self.credit = max(offset + initial_credit, self.granted)
+        self.opened = self.last_sent = self.answered = False
+        self.lane_id = None
+        self.query_due = False
+
+    def raise_attempt(self) -> None:
+        """Begin to ask for the offset of a new attempt."""
+        self.attempt += 1
+        self.query_due = True
+        self.granted = 0
+        self.opened = self.last_sent = self.answered = False
+        self.lane_id = None
+        self.lanes_used.clear()
+
+    def extend_credit(self, offset: int) -> None:
+        """Take in a Credit for the present attempt, which is from now on free to go by any lane.
+
+        It may overtake the answer that lets the attempt begin.
+        """
+        self.lane_id = None
+        self.granted = max(self.granted, offset)
+        self.credit = max(self.credit, offset)
+
+    def confirm(self, received: int, consumed: int) -> None:
+        """Take in what the target says it has, and forget what need not be sent again."""
+        self.received = max(self.received, received)
+        if consumed > self.consumed:
+            self.consumed = consumed
+            if not self.whole:
+                self.buffer.drop_below(consumed)
+
+    def source_room(self) -> int:
+        """Return how many more bytes the source may supply now."""
+        if self.source_ended or self.wanted > 0:
+            return 0
+        window = max(INITIAL_CREDIT_BYTES, self.credit - self.consumed)
+        ahead = min(self._context.config.read_ahead_bytes, window)
+        room = ahead - (self.buffer.end - self.next_offset)
+        return room if room >= min(self._chunk_bytes, ahead) // 2 else 0
+
+    def cut_chunk(self, settled_below: int, settled: IdRuns) -> Chunk:
+        """Cut the next chunk; only when ``can_send``."""
+        offset = self.next_offset
+        limit = self._chunk_bytes
+        if not self.credited:
+            limit = min(limit, self.credit - offset)
+        payload: Payload = b""
+        if offset < self.buffer.end and limit > 0:
+            payload = self.buffer.cut(offset, limit)
+        end = offset + len(payload)
+        last = self.source_ended and end == self.buffer.end
+        sequence = self.sequence
+        fields = checksum_fields(self.key, self.attempt, sequence, offset, last=last)
+        checksum = self._context.checksum
+        chunk = Chunk(
+            self.key,
+            self.spec.target,
+            self.attempt,
+            self.spec.channel,
+            self.spec.topic,
+            sequence,
+            offset,
+            last,
+            HOPS,
+            checksum(fields, checksum(payload, 0)),
+            payload,
+            None if self.opened else self._open_part(settled_below, settled),
+            self.digest if last else "",
+        )
+        self.opened = True
+        self.sequence = sequence + 1
+        self.next_offset = end
+        self._context.counters.bytes_sent += len(payload)
+        if offset < self.sent_end:
+            self._context.counters.bytes_retransmitted += min(end, self.sent_end) - offset
+        self.sent_end = max(self.sent_end, end)
+        if last:
+            self.last_sent = self.last_ever_sent = True
+        return chunk
+
+    def take_control_frames(self) -> list[ResumeQuery]:
+        """Return the query or probe that is due."""
+        if not (self.query_due or self.probe_due):
+            return []
+        probe = not self.query_due
+        self.query_due = self.probe_due = False
+        return [
+            ResumeQuery(
+                self.key,
+                self.spec.target,
+                self.attempt,
+                probe,
+                HOPS,
+                self.spec.resume_id,
+                self.spec.source_stamp,
+                self.spec.digest,
+            )
+        ]
+
+    def _open_part(self, settled_below: int, settled: IdRuns) -> Open:
+        spec = self.spec
+        return Open(
+            spec.kind,
+            spec.size,
+            spec.headers,
+            spec.idle_timeout_s,
+            settled_below,
+            settled,
+            False,
+            spec.resume_id,
+            spec.source_stamp,
+            spec.digest,
+            spec.digest_follows,
+            spec.reply_to,
+            spec.reply_code,
+            spec.reply_sentence,
+            spec.no_reply,
+        )

@@ -1,0 +1,581 @@
+"""All streams that a cell sends. Imports L0 and the smaller parts of ``protocol``.
+
+Decides when a stream may start (slots for each target), when an attempt begins (a lane that carried unconfirmed bytes
+broke, the way changed, the target said Lost), and when the origin gives up.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from streamcell.errors import (
+    CellError,
+    ErrorCode,
+    Fault,
+    RequestFailed,
+    StreamCancelled,
+    StreamError,
+    StreamIntegrityError,
+    StreamOutcomeUnknown,
+    StreamResumeError,
+    StreamTargetUnreachable,
+    StreamTimeout,
+    error_from_wire,
+    one_line,
+)
+from streamcell.limits import HOPS, SHARED_LANE_IN_FLIGHT_BYTES, SMALL_STREAM_BYTES
+from streamcell.protocol.context import Context
+from streamcell.protocol.events import SendFailed, SendFinished, SendProgressed, SourceWanted
+from streamcell.protocol.frames import Ack, Chunk, Credit, Lost, Payload, Reset, ResumeReply, StreamKind
+from streamcell.protocol.link import Lane, Link
+from streamcell.protocol.links import LinkTable
+from streamcell.protocol.routing import Router
+from streamcell.protocol.sender import LIFE_SIGNS_PER_TIMEOUT, SendSpec, StreamSender
+from streamcell.protocol.settled import SettledIds
+from streamcell.protocol.states import SenderAction, SenderInput, SenderState
+
+# A chunk costs this much of a stream's turn beside its payload, so that empty and tiny chunks are not free.
+_CHUNK_OVERHEAD_BYTES = 128
+
+
+class _Slots:
+    """How many streams may be open to one target; further ones wait in order."""
+
+    def __init__(self, most: int) -> None:
+        self.free = most
+        self.waiting: deque[StreamSender] = deque()
+
+
+class SendTable:
+    """Every sender that is not settled, by stream id.
+
+    :param on_settled: called with each sender when it has settled, with the error if it failed.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        links: LinkTable,
+        router: Router,
+        on_settled: Callable[[StreamSender, CellError | None], None],
+    ) -> None:
+        self.settled = SettledIds()
+        self._senders: dict[int, StreamSender] = {}
+        self._slots: dict[tuple[str, bool], _Slots] = {}
+        self._context = context
+        self._links = links
+        self._router = router
+        self._on_settled = on_settled
+        self._last_id = 0
+
+    def __len__(self) -> int:
+        return len(self._senders)
+
+    @property
+    def next_id(self) -> int:
+        """The id that the next stream will get."""
+        return self._last_id + 1
+
+    def senders(self) -> list[StreamSender]:
+        """Return all senders."""
+        return list(self._senders.values())
+
+    def get(self, stream_id: int) -> StreamSender | None:
+        """Return the sender of a stream that is not settled."""
+        return self._senders.get(stream_id)
+
+    # Verbs of the shell.
+
+    def open(self, spec: SendSpec, now: float) -> StreamSender:
+        """Begin a stream; it starts as soon as there is a slot and a way."""
+        self._last_id += 1
+        sender = StreamSender(self._context, spec, self._last_id)
+        sender.on_timer = self._handle_timer
+        self._senders[self._last_id] = sender
+        self._context.counters.streams_opened += 1
+        if self._context.stopped:
+            self.give_up(sender, StreamError(f"{self._context.fqcn} is stopped", ErrorCode.STOPPING), now)
+        elif spec.optional and self._router.next_hop(spec.target) is None:
+            self.give_up(sender, self._unreachable(sender, "there is no way to it now"), now)
+        else:
+            self._admit(sender, now)
+        return sender
+
+    def supply(self, stream_id: int, pieces: Sequence[Payload], now: float) -> None:
+        """Take bytes from the source."""
+        sender = self._senders.get(stream_id)
+        if sender is None or sender.source_ended:
+            return
+        for piece in pieces:
+            sender.buffer.append(piece)
+            sender.wanted = max(0, sender.wanted - len(piece))
+        declared = sender.spec.size
+        if declared is not None and sender.buffer.end > declared:
+            self.give_up(
+                sender,
+                StreamIntegrityError(
+                    f"the source of the stream to {sender.spec.target} gave {sender.buffer.end} bytes, more than the "
+                    f"{declared} that it declared",
+                    fault=Fault.ORIGIN,
+                ),
+                now,
+            )
+            return
+        self._pump(sender, now)
+
+    def end_source(self, stream_id: int, digest: str, now: float) -> None:
+        """Take note that the source has no more."""
+        sender = self._senders.get(stream_id)
+        if sender is None or sender.source_ended:
+            return
+        declared = sender.spec.size
+        if declared is not None and sender.buffer.end != declared:
+            self.give_up(
+                sender,
+                StreamIntegrityError(
+                    f"the source of the stream to {sender.spec.target} ended after {sender.buffer.end} bytes, but "
+                    f"{declared} were declared",
+                    fault=Fault.ORIGIN,
+                ),
+                now,
+            )
+            return
+        sender.source_ended = True
+        sender.wanted = 0
+        sender.digest = digest
+        self._pump(sender, now)
+
+    def give_up(self, sender: StreamSender, error: CellError, now: float) -> None:
+        """End a stream from this side."""
+        action = sender.step(SenderInput.GIVE_UP)
+        if action is SenderAction.RESET_AND_FAIL and sender.link is not None:
+            sender.link.outbox.post(
+                Reset(
+                    sender.key,
+                    sender.spec.target,
+                    sender.attempt,
+                    False,
+                    error.code,
+                    error.fault or Fault.ORIGIN,
+                    one_line(str(error)),
+                    HOPS,
+                )
+            )
+            self._links.wake_control(sender.link)
+        if action is not SenderAction.IGNORE:
+            self._settle(sender, error, now)
+
+    # Frames.
+
+    def handle_credit(self, frame: Credit, now: float) -> None:
+        """The next hop lets a stream go further."""
+        sender = self._senders.get(frame.key.stream_id)
+        if sender is None or frame.attempt != sender.attempt:
+            return
+        sender.extend_credit(frame.offset)
+        self._pump(sender, now)
+
+    def handle_ack(self, frame: Ack, now: float) -> None:
+        """The target says what it has."""
+        sender = self._senders.get(frame.key.stream_id)
+        if sender is None:
+            return
+        sender.heard_at = now
+        if frame.complete:
+            self._complete(sender, frame, now)
+        elif frame.attempt == sender.attempt and self._same_life(sender, frame.target_incarnation, now):
+            self._progress(sender, frame, now)
+
+    def handle_lost(self, frame: Lost, now: float) -> None:
+        """Something on the way, or the target, lost frames of the present attempt."""
+        sender = self._senders.get(frame.key.stream_id)
+        if sender is not None and frame.attempt == sender.attempt and sender.opened:
+            self._lose_path(sender, now)
+
+    def handle_reset(self, frame: Reset, now: float) -> None:
+        """The target gave the stream up."""
+        sender = self._senders.get(frame.key.stream_id)
+        if sender is None or sender.step(SenderInput.RESET) is not SenderAction.FAIL:
+            return
+        code = frame.code
+        if sender.spec.kind is StreamKind.REQUEST and code in (ErrorCode.NO_CALLBACK, ErrorCode.REJECTED):
+            error: CellError = RequestFailed(frame.sentence, code, frame.fault)
+        else:
+            error = error_from_wire(code, frame.sentence, frame.fault)
+        self._settle(sender, error, now)
+
+    def handle_resume_reply(self, frame: ResumeReply, now: float) -> None:
+        """The target says where to go on."""
+        sender = self._senders.get(frame.key.stream_id)
+        if sender is None or frame.attempt != sender.attempt:
+            return
+        if frame.probe:
+            if frame.unknown and sender.acknowledged:
+                self._lose_path(sender, now)
+        elif sender.state is SenderState.RESUMING and (
+            frame.unknown or self._same_life(sender, frame.target_incarnation, now)
+        ):
+            self._go_on(sender, frame, now)
+
+    # Links.
+
+    def on_lane_up(self, link: Link, now: float) -> None:
+        """Streams to this neighbour can go, or go on."""
+        for sender in list(self._senders.values()):
+            if sender.spec.target != link.fqcn or sender.state is SenderState.QUEUED:
+                continue
+            if sender.link is not link:
+                self._take_way(sender, link, now)
+            elif sender.query_due or sender.probe_due:
+                link.outbox.note(sender)
+            self._pump(sender, now)
+
+    def on_lane_lost(self, link: Link, lane_id: int, now: float) -> None:
+        """Resume what the lane carried."""
+        for sender in list(self._senders.values()):
+            if sender.link is not link or lane_id not in sender.lanes_used:
+                continue
+            sender.lanes_used.discard(lane_id)
+            if sender.state is SenderState.RESUMING:
+                sender.query_due = True
+                link.outbox.note(sender)
+            elif sender.unconfirmed:
+                self._lose_path(sender, now)
+            else:
+                sender.lane_id = None
+                sender.probe_due = True
+                link.outbox.note(sender)
+
+    def on_link_down(self, link: Link, now: float) -> None:
+        """Streams to this neighbour wait for another way, or fail by their timers."""
+        for sender in list(self._senders.values()):
+            if sender.link is link:
+                sender.link = None
+                if sender.spec.optional:
+                    self.give_up(sender, self._unreachable(sender, "the link to it went down"), now)
+
+    # Writers.
+
+    def next_chunk(self, link: Link, lane: Lane, now: float, *, control: bool) -> Chunk | None:
+        """Return the next chunk for a lane: small streams first where it is the control lane, then bulk if it may."""
+        shared = control and not link.has_bulk_lane() and not self._links.allows_bulk_lane(link)
+        queues = [link.small] if control else []
+        if shared or not control:
+            queues.append(link.bulk)
+        for queue in queues:
+            if queue is link.bulk and shared and self._shared_lane_full(link):
+                continue
+            sender = queue.next(lambda candidate: candidate.lane_id in (None, lane.lane_id))
+            if sender is not None:
+                chunk = sender.cut_chunk(self.settled.below, self.settled.runs_to_send())
+                queue.charge(sender, len(chunk.payload) + _CHUNK_OVERHEAD_BYTES)
+                self._sent_chunk(sender, lane, chunk, now)
+                return chunk
+        return None
+
+    def note_spoken(self, stream_id: int, lane_id: int, now: float) -> None:
+        """A query or probe of the stream was put on a lane."""
+        sender = self._senders.get(stream_id)
+        if sender is not None:
+            sender.lanes_used.add(lane_id)
+            sender.spoke_at = now
+
+    def _shared_lane_full(self, link: Link) -> bool:
+        return sum(sender.in_flight for sender in link.bulk_senders.values()) >= SHARED_LANE_IN_FLIGHT_BYTES
+
+    def _sent_chunk(self, sender: StreamSender, lane: Lane, chunk: Chunk, now: float) -> None:
+        sender.lanes_used.add(lane.lane_id)
+        sender.spoke_at = now
+        sender.lane_id = None if sender.credited else lane.lane_id
+        link = lane.link
+        if sender.target_incarnation is None and link is not None and link.fqcn == sender.spec.target:
+            sender.target_incarnation = link.incarnation
+        if chunk.last:
+            sender.step(SenderInput.LAST_SENT)
+        else:
+            self._want_source(sender)
+
+    # Starting.
+
+    def _admit(self, sender: StreamSender, now: float) -> None:
+        slots = self._slots_of(sender)
+        if slots is not None:
+            if slots.free == 0:
+                slots.waiting.append(sender)
+                return
+            slots.free -= 1
+        self._start(sender, now)
+
+    def _slots_of(self, sender: StreamSender) -> _Slots | None:
+        """Return the slots that the stream needs one of. Replies need none: requests were counted already."""
+        kind = sender.spec.kind
+        if kind is StreamKind.REPLY:
+            return None
+        is_request = kind is StreamKind.REQUEST
+        key = (sender.spec.target, is_request)
+        slots = self._slots.get(key)
+        if slots is None:
+            config = self._context.config
+            most = config.max_requests_per_peer if is_request else config.max_streams_per_peer
+            slots = self._slots[key] = _Slots(most)
+        return slots
+
+    def _start(self, sender: StreamSender, now: float) -> None:
+        sender.step(SenderInput.ADMITTED)
+        sender.heard_at = sender.spoke_at = now
+        self._schedule(sender)
+        link = self._router.next_hop(sender.spec.target)
+        if link is not None:
+            self._take_way(sender, link, now)
+        self._pump(sender, now)
+
+    def _take_way(self, sender: StreamSender, link: Link, now: float) -> None:
+        """Go by ``link`` from now on; what was sent another way is a new attempt."""
+        sender.link = link
+        sender.lanes_used.clear()
+        if sender.state is SenderState.SENDING and not sender.opened:
+            sender.begin(sender.next_offset, link.initial_credit)
+        elif sender.state in (SenderState.SENDING, SenderState.FINISHING):
+            self._lose_path(sender, now)
+        else:
+            sender.query_due = sender.state is SenderState.RESUMING
+            link.outbox.note(sender)
+
+    def _pump(self, sender: StreamSender, now: float) -> None:
+        """Put the stream where writers find it, if it can send, and ask its source for more, if there is room."""
+        self._want_source(sender)
+        link = sender.link
+        if link is None or not sender.can_send():
+            return
+        size = sender.spec.size
+        if size is not None and size <= SMALL_STREAM_BYTES:
+            link.small.add(sender)
+            self._links.wake_control(link)
+        else:
+            link.bulk.add(sender)
+            link.bulk_senders[sender.key] = sender
+            self._links.want_bulk_lane(link, now)
+            self._links.wake_all(link)
+
+    def _want_source(self, sender: StreamSender) -> None:
+        if sender.state in (SenderState.QUEUED, SenderState.SETTLED):
+            return
+        room = sender.source_room()
+        if room > 0:
+            sender.wanted = room
+            self._context.events.append(SourceWanted(sender.key.stream_id, room))
+
+    # Progress.
+
+    def _progress(self, sender: StreamSender, frame: Ack, now: float) -> None:
+        if frame.received > sender.buffer.end or frame.consumed > frame.received:
+            self.give_up(
+                sender,
+                StreamError(
+                    f"{sender.spec.target} confirmed {frame.received} bytes of stream {sender.key.stream_id}, more "
+                    "than were sent",
+                    ErrorCode.PROTOCOL,
+                    Fault.TARGET,
+                ),
+                now,
+            )
+            return
+        before = sender.received
+        sender.acknowledged = sender.answered = True
+        sender.lost_in_a_row = 0
+        sender.confirm(frame.received, frame.consumed)
+        if sender.received != before:
+            self._context.events.append(SendProgressed(sender.key.stream_id, sender.received))
+        self._pump(sender, now)
+
+    def _complete(self, sender: StreamSender, frame: Ack, now: float) -> None:
+        if not sender.last_ever_sent or frame.consumed != sender.buffer.end:
+            return
+        if sender.step(SenderInput.COMPLETE) is SenderAction.SUCCEED:
+            if sender.received != frame.received:
+                self._context.events.append(SendProgressed(sender.key.stream_id, frame.received))
+            self._settle(sender, None, now)
+
+    # Attempts.
+
+    def _lose_path(self, sender: StreamSender, now: float) -> None:
+        again = sender.lost_in_a_row > 0
+        action = sender.step(SenderInput.PATH_LOST_AGAIN if again else SenderInput.PATH_LOST)
+        if action is SenderAction.IGNORE:
+            return
+        sender.lost_in_a_row += 1
+        if action is SenderAction.WAIT:
+            sender.opened = False
+            sender.backoff_until = now + self._links.dialler.backoff(sender.lost_in_a_row)
+            self._schedule(sender)
+        else:
+            self._query(sender)
+
+    def _query(self, sender: StreamSender) -> None:
+        self._context.counters.resumes += 1
+        sender.raise_attempt()
+        if sender.link is not None:
+            sender.link.outbox.note(sender)
+            self._links.wake_control(sender.link)
+
+    def _go_on(self, sender: StreamSender, frame: ResumeReply, now: float) -> None:
+        offset = frame.offset
+        if frame.unknown:
+            error = self._fault_in_going_back(sender, frame.target_incarnation)
+            if error is not None:
+                self.give_up(sender, error, now)
+                return
+            sender.target_incarnation = frame.target_incarnation
+            sender.received = sender.consumed = offset = 0
+            sender.acknowledged = False
+        elif not sender.buffer.start <= offset <= sender.buffer.end or offset > sender.sent_end:
+            self.give_up(
+                sender,
+                StreamResumeError(
+                    f"{sender.spec.target} asked stream {sender.key.stream_id} to go on at {offset}, outside of what "
+                    f"is kept ({sender.buffer.start} to {sender.buffer.end})",
+                    fault=Fault.TARGET,
+                ),
+                now,
+            )
+            return
+        credit = sender.link.initial_credit if sender.link is not None else 0
+        if sender.step(SenderInput.GO_ON) is SenderAction.CONTINUE:
+            sender.begin(offset, credit)
+            sender.received = max(sender.received, offset)
+            self._pump(sender, now)
+
+    def _fault_in_going_back(self, sender: StreamSender, incarnation: int) -> CellError | None:
+        """Return why a stream cannot start again at 0 in a life of the target that does not know it, or None.
+
+        The life that everything was sent to does not know it: then nothing arrived. Another life: an earlier one may
+        have got all of it.
+        """
+        if not sender.acknowledged and incarnation == sender.target_incarnation:
+            return None
+        if not sender.whole:
+            if not sender.acknowledged:
+                return None
+            return StreamResumeError(
+                f"{sender.spec.target} was restarted in the middle of stream {sender.key.stream_id}, after it had "
+                f"confirmed {sender.received} bytes: send it again"
+            )
+        if sender.last_ever_sent and not sender.spec.retry_unknown:
+            return StreamOutcomeUnknown(
+                f"{sender.spec.target} was restarted after all of stream {sender.key.stream_id} had been sent and "
+                "before it confirmed: it may or may not have been delivered; send it again with retry_unknown=True "
+                "if twice is better than not at all"
+            )
+        return None
+
+    def _same_life(self, sender: StreamSender, incarnation: int, now: float) -> bool:
+        """Return whether the target still is the one that the stream was begun with; if not, begin to ask."""
+        if sender.target_incarnation is None:
+            sender.target_incarnation = incarnation
+        if sender.target_incarnation == incarnation:
+            return True
+        if incarnation > sender.target_incarnation:
+            self._lose_path(sender, now)
+        return False
+
+    # Ending.
+
+    def _settle(self, sender: StreamSender, error: CellError | None, now: float) -> None:
+        stream_id = sender.key.stream_id
+        del self._senders[stream_id]
+        self.settled.add(stream_id, stream_id)
+        self._context.deadlines.cancel(sender)
+        if sender.link is not None:
+            sender.link.bulk_senders.pop(sender.key, None)
+        size = sender.buffer.end
+        sender.buffer.clear()
+        if error is None:
+            self._context.counters.sends_finished += 1
+            self._context.events.append(SendFinished(stream_id, size))
+        else:
+            self._context.counters.sends_failed += 1
+            self._context.events.append(SendFailed(stream_id, error))
+        self._free_slot(sender, now)
+        self._on_settled(sender, error)
+
+    def _free_slot(self, sender: StreamSender, now: float) -> None:
+        slots = self._slots_of(sender)
+        if slots is None:
+            return
+        if sender in slots.waiting:
+            slots.waiting.remove(sender)
+            return
+        slots.free += 1
+        while slots.waiting and slots.free > 0:
+            following = slots.waiting.popleft()
+            slots.free -= 1
+            self._start(following, now)
+
+    # Time.
+
+    def _schedule(self, sender: StreamSender) -> None:
+        due = self._due(sender)
+        if due is not None:
+            self._context.deadlines.schedule(sender, due)
+
+    def _due(self, sender: StreamSender) -> float | None:
+        idle = sender.spec.idle_timeout_s
+        times = []
+        if sender.state is SenderState.BACKING_OFF:
+            times.append(sender.backoff_until)
+        if not sender.acknowledged:
+            if sender.spec.unreachable_timeout_s > 0:
+                times.append(sender.heard_at + sender.spec.unreachable_timeout_s)
+        elif idle > 0:
+            times.append(sender.heard_at + idle)
+        if idle > 0 and sender.opened and not sender.probe_due:
+            times.append(sender.spoke_at + idle / LIFE_SIGNS_PER_TIMEOUT)
+        return min(times, default=None)
+
+    def _handle_timer(self, sender: StreamSender, now: float) -> None:
+        spec = sender.spec
+        if sender.state is SenderState.SETTLED:
+            return
+        if not sender.acknowledged and 0 < spec.unreachable_timeout_s <= now - sender.heard_at:
+            self.give_up(
+                sender, self._unreachable(sender, f"nothing was heard of it for {spec.unreachable_timeout_s:g} s"), now
+            )
+            return
+        if sender.acknowledged and 0 < spec.idle_timeout_s <= now - sender.heard_at:
+            self.give_up(
+                sender,
+                StreamTimeout(
+                    f"{spec.target} was silent about stream {sender.key.stream_id} ({spec.channel}/{spec.topic}) for "
+                    f"{spec.idle_timeout_s:g} s, at {sender.received} bytes: its reader does not read, or the way is "
+                    "cut",
+                    fault=Fault.TARGET,
+                ),
+                now,
+            )
+            return
+        if sender.state is SenderState.BACKING_OFF and now >= sender.backoff_until:
+            if sender.step(SenderInput.BACKOFF_OVER) is SenderAction.QUERY:
+                self._query(sender)
+        elif self._owes_life_sign(sender, now) and sender.link is not None:
+            sender.probe_due = True
+            sender.link.outbox.note(sender)
+            self._links.wake_control(sender.link)
+        self._schedule(sender)
+
+    def _owes_life_sign(self, sender: StreamSender, now: float) -> bool:
+        idle = sender.spec.idle_timeout_s
+        return sender.opened and idle > 0 and now >= sender.spoke_at + idle / LIFE_SIGNS_PER_TIMEOUT
+
+    def _unreachable(self, sender: StreamSender, why: str) -> StreamTargetUnreachable:
+        return StreamTargetUnreachable(
+            f"{sender.spec.target} cannot be reached from {self._context.fqcn}: {why}; check its name, and that it "
+            "runs and is connected",
+            fault=Fault.NETWORK,
+        )
+
+    def cancel(self, stream_id: int, sentence: str, now: float) -> None:
+        """End a stream because the application does not want it any more."""
+        sender = self._senders.get(stream_id)
+        if sender is not None:
+            self.give_up(sender, StreamCancelled(sentence, fault=Fault.ORIGIN), now)

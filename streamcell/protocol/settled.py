@@ -1,0 +1,65 @@
+"""Sets of stream ids that are settled, as a floor and runs above it. Imports ``limits`` and ``frames`` only.
+
+Ids rise, and most settle in about the order in which they were given out, so everything below a floor is settled and
+the rest is a few runs. The origin tells the floor and, in turn, some of the runs (DESIGN: Once); the target merges
+what it hears. One stream that lasts for days then costs one gap, not a memory of every stream since.
+"""
+
+from __future__ import annotations
+
+import bisect
+
+from streamcell.limits import SETTLED_RUNS
+from streamcell.protocol.frames import IdRuns
+
+
+class SettledIds:
+    """The settled ids of one origin incarnation. Ids start at 1."""
+
+    def __init__(self) -> None:
+        self.below = 1
+        self._firsts: list[int] = []
+        self._lasts: list[int] = []
+        self._turn = 0
+
+    def __contains__(self, stream_id: int) -> bool:
+        if stream_id < self.below:
+            return True
+        index = bisect.bisect_right(self._firsts, stream_id) - 1
+        return index >= 0 and stream_id <= self._lasts[index]
+
+    def add(self, first: int, last: int) -> None:
+        """Add the ids from ``first`` to ``last``, both inclusive."""
+        if last < self.below or last < first:
+            return
+        first = max(first, self.below)
+        # The runs that touch or overlap the new one become one with it.
+        start = bisect.bisect_left(self._lasts, first - 1)
+        stop = bisect.bisect_right(self._firsts, last + 1)
+        if start < stop:
+            first = min(first, self._firsts[start])
+            last = max(last, self._lasts[stop - 1])
+        self._firsts[start:stop] = [first]
+        self._lasts[start:stop] = [last]
+        self._raise_floor()
+
+    def add_below(self, below: int) -> None:
+        """Add every id below ``below``."""
+        if below > self.below:
+            self.add(self.below, below - 1)
+
+    def runs_to_send(self) -> IdRuns:
+        """Return some runs above the floor, others at each call when they do not fit in one frame."""
+        count = len(self._firsts)
+        if count <= SETTLED_RUNS:
+            return tuple(zip(self._firsts, self._lasts, strict=True))
+        start = self._turn % count
+        self._turn = start + SETTLED_RUNS
+        chosen = sorted((start + step) % count for step in range(SETTLED_RUNS))
+        return tuple((self._firsts[index], self._lasts[index]) for index in chosen)
+
+    def _raise_floor(self) -> None:
+        if self._firsts and self._firsts[0] <= self.below:
+            self.below = self._lasts[0] + 1
+            del self._firsts[0]
+            del self._lasts[0]

@@ -1,0 +1,225 @@
+"""The states of senders, receivers and lanes, as tables. Imports the standard library only.
+
+Each table maps every (state, input) pair to what to do and the state that follows. A pair that is not written down is
+ignored, and that is a decision, not an omission: frames cross on the way, so a half that has ended, or has moved on,
+keeps getting inputs that no longer concern it. The owner of a state calls :func:`step`, stores the new state, and
+then acts; nothing else changes a state.
+
+**Sender** (the origin's half of a stream)::
+
+    QUEUED --admitted--> SENDING --last sent--> FINISHING --complete--> SETTLED
+                            |  ^                    |
+                  path lost |  | go on    path lost |
+                            v  |                    |
+                          RESUMING <----------------+
+                            ^  | path lost again
+                   back-off |  v
+                          BACKING_OFF
+
+An attempt is begun by the action QUERY and by nothing else (after the first, which START begins), so "only the origin
+raises the attempt, once for each resume" holds by construction. COMPLETE counts in every state after the last chunk
+was sent in *any* attempt, since the target may have got everything while the origin was asking; the owner only offers
+it then. GIVE_UP is every local reason to stop (cancel, timeout, failed source), RESET is the target's word; both are
+final, and so is COMPLETE: the first of them wins and SETTLED ignores the others.
+
+**Receiver** (the target's half)::
+
+    OFFERED --accepted--> WAITING --admitted--> RECEIVING --all received--> RECEIVED --finished--> ENDED
+
+Chunks are placed in every state before ENDED, within the credit that was given; the states say only what the
+application may see. DELIVER hands over what came before admission. FINISHED is offered when every byte is consumed
+*and* the application has released the stream, so the final Ack cannot come before either.
+
+**Lane**::
+
+    DIALLING --connected--> GREETING --hello--> READY <--heard-- SUSPECT
+                               |                  +--silent------>
+                        claimed v
+                            CLAIMING --granted--> READY
+
+A lane starts in DIALLING at the dialler and in GREETING at the listener. CLAIMING is the listener's wait for the
+holder of a name that a newcomer claims. Every state goes to CLOSED when the carrier ends, when either side says
+Goodbye, or when the lane is given up; a closed lane never comes back.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from typing import TypeVar
+
+
+class SenderState(enum.Enum):
+    """Where the sending half of a stream stands."""
+
+    QUEUED = enum.auto()
+    SENDING = enum.auto()
+    RESUMING = enum.auto()
+    BACKING_OFF = enum.auto()
+    FINISHING = enum.auto()
+    SETTLED = enum.auto()
+
+
+class SenderInput(enum.Enum):
+    """What can happen to the sending half."""
+
+    ADMITTED = enum.auto()
+    LAST_SENT = enum.auto()
+    PATH_LOST = enum.auto()
+    PATH_LOST_AGAIN = enum.auto()
+    BACKOFF_OVER = enum.auto()
+    GO_ON = enum.auto()
+    COMPLETE = enum.auto()
+    GIVE_UP = enum.auto()
+    RESET = enum.auto()
+
+
+class SenderAction(enum.Enum):
+    """What the owner of the sending half does."""
+
+    IGNORE = enum.auto()
+    START = enum.auto()
+    QUERY = enum.auto()
+    WAIT = enum.auto()
+    CONTINUE = enum.auto()
+    SUCCEED = enum.auto()
+    FAIL = enum.auto()
+    RESET_AND_FAIL = enum.auto()
+
+
+class ReceiverState(enum.Enum):
+    """Where the receiving half of a stream stands."""
+
+    OFFERED = enum.auto()
+    WAITING = enum.auto()
+    RECEIVING = enum.auto()
+    RECEIVED = enum.auto()
+    ENDED = enum.auto()
+
+
+class ReceiverInput(enum.Enum):
+    """What can happen to the receiving half."""
+
+    ACCEPTED = enum.auto()
+    ADMITTED = enum.auto()
+    ALL_RECEIVED = enum.auto()
+    FINISHED = enum.auto()
+    GIVE_UP = enum.auto()
+    RESET = enum.auto()
+
+
+class ReceiverAction(enum.Enum):
+    """What the owner of the receiving half does."""
+
+    IGNORE = enum.auto()
+    ADMIT = enum.auto()
+    DELIVER = enum.auto()
+    END_DATA = enum.auto()
+    CONFIRM = enum.auto()
+    FAIL = enum.auto()
+    RESET_AND_FAIL = enum.auto()
+
+
+class LaneState(enum.Enum):
+    """Where a lane stands."""
+
+    DIALLING = enum.auto()
+    GREETING = enum.auto()
+    CLAIMING = enum.auto()
+    READY = enum.auto()
+    SUSPECT = enum.auto()
+    CLOSED = enum.auto()
+
+
+class LaneInput(enum.Enum):
+    """What can happen to a lane."""
+
+    CONNECTED = enum.auto()
+    HELLO = enum.auto()
+    CLAIMED = enum.auto()
+    GRANTED = enum.auto()
+    SILENT = enum.auto()
+    HEARD = enum.auto()
+    CLOSED = enum.auto()
+
+
+class LaneAction(enum.Enum):
+    """What the owner of a lane does."""
+
+    IGNORE = enum.auto()
+    GREET = enum.auto()
+    JOIN = enum.auto()
+    ASK_HOLDER = enum.auto()
+    DIAL_BESIDE = enum.auto()
+    TRUST_AGAIN = enum.auto()
+    FORGET = enum.auto()
+
+
+_S, _SI, _SA = SenderState, SenderInput, SenderAction
+_SENDER_WRITTEN: dict[tuple[SenderState, SenderInput], tuple[SenderAction, SenderState]] = {
+    (_S.QUEUED, _SI.ADMITTED): (_SA.START, _S.SENDING),
+    (_S.QUEUED, _SI.GIVE_UP): (_SA.FAIL, _S.SETTLED),
+    (_S.SENDING, _SI.LAST_SENT): (_SA.IGNORE, _S.FINISHING),
+    (_S.SENDING, _SI.PATH_LOST): (_SA.QUERY, _S.RESUMING),
+    (_S.SENDING, _SI.PATH_LOST_AGAIN): (_SA.WAIT, _S.BACKING_OFF),
+    (_S.RESUMING, _SI.PATH_LOST): (_SA.QUERY, _S.RESUMING),
+    (_S.RESUMING, _SI.PATH_LOST_AGAIN): (_SA.WAIT, _S.BACKING_OFF),
+    (_S.RESUMING, _SI.GO_ON): (_SA.CONTINUE, _S.SENDING),
+    (_S.BACKING_OFF, _SI.BACKOFF_OVER): (_SA.QUERY, _S.RESUMING),
+    (_S.FINISHING, _SI.PATH_LOST): (_SA.QUERY, _S.RESUMING),
+    (_S.FINISHING, _SI.PATH_LOST_AGAIN): (_SA.WAIT, _S.BACKING_OFF),
+}
+for _state in (_S.SENDING, _S.RESUMING, _S.BACKING_OFF, _S.FINISHING):
+    _SENDER_WRITTEN[_state, _SI.COMPLETE] = (_SA.SUCCEED, _S.SETTLED)
+    _SENDER_WRITTEN[_state, _SI.GIVE_UP] = (_SA.RESET_AND_FAIL, _S.SETTLED)
+    _SENDER_WRITTEN[_state, _SI.RESET] = (_SA.FAIL, _S.SETTLED)
+
+_R, _RI, _RA = ReceiverState, ReceiverInput, ReceiverAction
+_RECEIVER_WRITTEN: dict[tuple[ReceiverState, ReceiverInput], tuple[ReceiverAction, ReceiverState]] = {
+    (_R.OFFERED, _RI.ACCEPTED): (_RA.ADMIT, _R.WAITING),
+    (_R.WAITING, _RI.ADMITTED): (_RA.DELIVER, _R.RECEIVING),
+    (_R.RECEIVING, _RI.ALL_RECEIVED): (_RA.END_DATA, _R.RECEIVED),
+    (_R.RECEIVED, _RI.FINISHED): (_RA.CONFIRM, _R.ENDED),
+}
+for _receiver_state in (_R.OFFERED, _R.WAITING, _R.RECEIVING, _R.RECEIVED):
+    _RECEIVER_WRITTEN[_receiver_state, _RI.GIVE_UP] = (_RA.RESET_AND_FAIL, _R.ENDED)
+    _RECEIVER_WRITTEN[_receiver_state, _RI.RESET] = (_RA.FAIL, _R.ENDED)
+
+_L, _LI, _LA = LaneState, LaneInput, LaneAction
+_LANE_WRITTEN: dict[tuple[LaneState, LaneInput], tuple[LaneAction, LaneState]] = {
+    (_L.DIALLING, _LI.CONNECTED): (_LA.GREET, _L.GREETING),
+    (_L.GREETING, _LI.HELLO): (_LA.JOIN, _L.READY),
+    (_L.GREETING, _LI.CLAIMED): (_LA.ASK_HOLDER, _L.CLAIMING),
+    (_L.CLAIMING, _LI.GRANTED): (_LA.JOIN, _L.READY),
+    (_L.READY, _LI.SILENT): (_LA.DIAL_BESIDE, _L.SUSPECT),
+    (_L.SUSPECT, _LI.HEARD): (_LA.TRUST_AGAIN, _L.READY),
+}
+for _lane_state in (_L.DIALLING, _L.GREETING, _L.CLAIMING, _L.READY, _L.SUSPECT):
+    _LANE_WRITTEN[_lane_state, _LI.CLOSED] = (_LA.FORGET, _L.CLOSED)
+
+_StateT = TypeVar("_StateT", bound=enum.Enum)
+_InputT = TypeVar("_InputT", bound=enum.Enum)
+_ActionT = TypeVar("_ActionT", bound=enum.Enum)
+
+SENDER_TABLE: Mapping[tuple[SenderState, SenderInput], tuple[SenderAction, SenderState]] = {
+    (state, event): _SENDER_WRITTEN.get((state, event), (_SA.IGNORE, state))
+    for state in SenderState
+    for event in SenderInput
+}
+RECEIVER_TABLE: Mapping[tuple[ReceiverState, ReceiverInput], tuple[ReceiverAction, ReceiverState]] = {
+    (state, event): _RECEIVER_WRITTEN.get((state, event), (_RA.IGNORE, state))
+    for state in ReceiverState
+    for event in ReceiverInput
+}
+LANE_TABLE: Mapping[tuple[LaneState, LaneInput], tuple[LaneAction, LaneState]] = {
+    (state, event): _LANE_WRITTEN.get((state, event), (_LA.IGNORE, state)) for state in LaneState for event in LaneInput
+}
+
+
+def step(
+    table: Mapping[tuple[_StateT, _InputT], tuple[_ActionT, _StateT]],
+    state: _StateT,
+    event: _InputT,
+) -> tuple[_ActionT, _StateT]:
+    """Return what to do and the state that follows."""
+    return table[state, event]
