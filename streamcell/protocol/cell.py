@@ -46,6 +46,8 @@ from streamcell.protocol.stats import CellStats, link_stats, receive_stats, send
 
 # A frame other than a chunk counts this much of a batch; headers come on top where there are any.
 _CONTROL_FRAME_BYTES = 64
+# What the other side answers on some lane of the link: silence after one of these is suspicious.
+_ANSWERED_FRAMES = (Chunk, ResumeQuery, Query)
 
 
 class CellCore:
@@ -128,7 +130,11 @@ class CellCore:
             return []
         frames: list[Frame] = []
         while lane.own_frames:
-            frames.append(lane.own_frames.popleft())
+            frame = lane.own_frames.popleft()
+            if isinstance(frame, Ping):
+                frame.settled_below = self._sends.settled.below
+                frame.settled = self._sends.settled.runs_to_send()
+            frames.append(frame)
         link = lane.link
         if link is not None and (lane.usable or lane.goodbye is not None):
             control = link.control_lane() is lane
@@ -139,7 +145,7 @@ class CellCore:
         if lane.goodbye is not None and not lane.said_goodbye and not (link is not None and link.outbox):
             lane.said_goodbye = True
             frames.append(lane.goodbye)
-        if frames:
+        if any(isinstance(frame, _ANSWERED_FRAMES) for frame in frames):
             self._links.lanes.note_spoke(lane, now)
         return frames
 
@@ -328,14 +334,10 @@ class CellCore:
     def _take_control_frames(self, link: Link, lane: Lane, frames: list[Frame], now: float) -> None:
         for frame in link.outbox.take(BATCH_FRAMES // 2):
             frames.append(frame)
-            if isinstance(frame, Reset):
-                lane.resets_carried.append(frame)
+            if isinstance(frame, Lost) or (isinstance(frame, Reset) and not frame.from_target):
+                lane.carried.append(frame)
             elif isinstance(frame, ResumeQuery):
                 self._sends.note_spoken(frame.key.stream_id, lane.lane_id, now)
-        for frame in frames:
-            if isinstance(frame, Ping):
-                frame.settled_below = self._sends.settled.below
-                frame.settled = self._sends.settled.runs_to_send()
 
     def _take_chunks(self, link: Link, lane: Lane, frames: list[Frame], now: float, *, control: bool) -> None:
         size = len(frames) * _CONTROL_FRAME_BYTES

@@ -13,14 +13,14 @@ from typing import Protocol
 
 from streamcell.errors import CellError
 from streamcell.limits import INITIAL_CREDIT_BYTES, MESSAGE_BYTES
-from streamcell.protocol.frames import Frame, Goodbye, LaneRole, Reset, StreamKey
+from streamcell.protocol.frames import Frame, Goodbye, LaneRole, Lost, Reset, StreamKey
 from streamcell.protocol.schedule import RoundRobin
 from streamcell.protocol.sender import StreamSender
 from streamcell.protocol.states import LANE_TABLE, LaneAction, LaneInput, LaneState, step
 
-# Resets that a lane may have carried in vain: they are repeated when it breaks. More at once are left to the streams'
-# own timers and to the settled ids.
-_RESETS_REMEMBERED = 1024
+# Frames without a state behind them that a lane may have carried in vain: they are repeated when it breaks. More at
+# once are left to the streams' own timers and to the settled ids.
+_CARRIED_FRAMES = 1024
 # One turn of a small and of a bulk stream.
 _SMALL_QUANTUM = 64 * 1024
 _BULK_QUANTUM = 1024 * 1024
@@ -53,7 +53,7 @@ class Lane:
         self.goodbye: Goodbye | None = None
         self.said_goodbye = False
         self.on_timer: Callable[[Lane, float], None] | None = None
-        self.resets_carried: deque[Reset] = deque(maxlen=_RESETS_REMEMBERED)
+        self.carried: deque[Reset | Lost] = deque(maxlen=_CARRIED_FRAMES)
         self.timer_at: float | None = None
         self.opened_at = 0.0
         self.heard_at = 0.0

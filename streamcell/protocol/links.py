@@ -401,8 +401,8 @@ class LinkTable:
     def _link_lost_lane(self, link: Link, lane: Lane, now: float) -> None:
         if self._context.stopped:
             return
-        for reset in lane.resets_carried:
-            link.outbox.post(reset)
+        for frame in lane.carried:
+            link.outbox.post(frame)
         if link.uplink is not None and lane.role is LaneRole.CONTROL:
             self.dialler.broke(link.uplink, now)
         link.bulk_asked = False

@@ -238,12 +238,16 @@ class ReceiveTable:
                 self._speak(receiver)
 
     def on_lane_lost(self, link: Link) -> None:
-        """Repeat what the lane may have lost: the state of every stream that came by the link."""
+        """Repeat what the lane may have lost: the state, or the last word, of every stream that came by the link."""
         for receiver in self.receivers():
             if receiver.link is link:
                 receiver.ack_due = True
                 receiver.credit_due = receiver.credited
                 self._speak(receiver)
+        life = self._lives.get(link.fqcn)
+        if life is not None:
+            for last_word in life.ended.values():
+                link.outbox.post(last_word)
 
     def on_link_down(self, link: Link) -> None:
         """Streams from this neighbour wait for it to come back, or fail by their timers."""
