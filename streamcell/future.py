@@ -29,7 +29,7 @@ class StreamFuture(concurrent.futures.Future[Any]):
         self._callbacks_lock = threading.RLock()
         self._callbacks: list[Callable[[], None]] | None = []
         # The base class calls this once, in the thread that settles the future.
-        super().add_done_callback(StreamFuture._run_callbacks)
+        super().add_done_callback(lambda _: self._run_callbacks())
 
     @property
     def origin(self) -> str:
@@ -179,6 +179,5 @@ class StreamFuture(concurrent.futures.Future[Any]):
     def _cancelled_error(self) -> StreamCancelled:
         info = self._info
         return StreamCancelled(
-            f"the transfer from {info.origin} to {info.target} on "
-            f"{info.channel}/{info.topic} was cancelled here"
+            f"the transfer from {info.origin} to {info.target} on {info.channel}/{info.topic} was cancelled here"
         )

@@ -47,7 +47,7 @@ class Window:
         self.size = INITIAL_CREDIT_BYTES
         self._budget = budget
         self._max_bytes = max_bytes
-        self._grow_at = 0
+        self._grow_at = self.size
 
     def grow(self, consumed: int, received: int) -> None:
         """Double the size if a whole window was consumed since the last time, and the reader keeps up."""

@@ -234,6 +234,11 @@ class StreamReceiver:
                 f"{self._name()} ended at {end} bytes, but {self.size} were declared",
                 fault=Fault.ORIGIN,
             )
+        if end < self.received:
+            raise StreamIntegrityError(
+                f"{self._name()} ended at {end} bytes, after {self.received} had come",
+                fault=Fault.ORIGIN,
+            )
         self.size = end
         self.ended = True
 

@@ -2,13 +2,18 @@
 
 A stream's deadline moves with every frame. Moving it in a heap each time would cost more than handling the frame, so
 an owner that is heard of does nothing here: when its old deadline fires it looks at the time again and, if there is
-some left, schedules itself anew. Only an *earlier* deadline is pushed at once.
+some left, schedules itself anew. Only an *earlier* deadline is pushed at once. Entries that no longer count are swept out
+when they are the most, so that many short streams with long timeouts do not pile up until those are over.
 """
 
 from __future__ import annotations
 
 import heapq
 from typing import Protocol
+
+
+# Entries that may lie about without a sweep.
+_STALE_ENTRIES = 64
 
 
 class Timed(Protocol):
@@ -27,18 +32,25 @@ class Deadlines:
     def __init__(self) -> None:
         self._heap: list[tuple[float, int, Timed]] = []
         self._count = 0
+        self._owners = 0
 
     def schedule(self, owner: Timed, at: float) -> None:
         """See to it that ``owner.handle_timer`` is called at ``at`` or before."""
         if owner.timer_at is not None and owner.timer_at <= at:
             return
+        if owner.timer_at is None:
+            self._owners += 1
         owner.timer_at = at
         self._count += 1
         heapq.heappush(self._heap, (at, self._count, owner))
+        self._sweep()
 
     def cancel(self, owner: Timed) -> None:
         """Forget the deadline of ``owner``."""
-        owner.timer_at = None
+        if owner.timer_at is not None:
+            owner.timer_at = None
+            self._owners -= 1
+            self._sweep()
 
     def next_deadline(self) -> float | None:
         """Return when ``expire`` is to be called next, or None."""
@@ -56,5 +68,10 @@ class Deadlines:
             if at is None or at > now:
                 return
             owner = heapq.heappop(self._heap)[2]
-            owner.timer_at = None
+            self.cancel(owner)
             owner.handle_timer(now)
+
+    def _sweep(self) -> None:
+        if len(self._heap) > 2 * self._owners + _STALE_ENTRIES:
+            self._heap = [entry for entry in self._heap if entry[2].timer_at == entry[0]]
+            heapq.heapify(self._heap)

@@ -1,0 +1,293 @@
+"""The cell of threaded programs. Imports values, ``future`` and the runtime."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Callable, Iterable
+from types import TracebackType
+from typing import Any, Self
+
+from streamcell.config import CellConfig
+from streamcell.errors import CellError, UsageError
+from streamcell.fqcn import check_fqcn
+from streamcell.future import StreamFuture
+from streamcell.message import Message
+from streamcell.protocol.frames import StreamKind
+from streamcell.runtime.cell_life import CellSettings
+from streamcell.runtime.cell_runner import CellRunner
+from streamcell.runtime.requests import PendingRequest
+from streamcell.runtime.specs import check_callback, check_timeout
+from streamcell.runtime.stats import RunningStats
+from streamcell.transport.base import Network
+
+DEFAULT_REQUEST_TIMEOUT_S = 60.0
+
+
+class CoreCell:
+    """A named process that others can reach.
+
+    Register callbacks, then :meth:`start` it, or use it as a context manager; nothing arrives earlier. A cell lives once:
+    after :meth:`stop` make another one, with the same name if you like. All methods may be called in any thread.
+
+    Args:
+        fqcn: its name, for example ``site-1.job-7``.
+        listen: where others can reach it: a URL or a list of them. ``grpc://host:port`` or ``unix:///path``; port 0 takes
+            a free one, see ``listen_urls``.
+        connect: where its parent listens: a URL, or a list that is tried in turn.
+        tls: not available in this version.
+        insecure: allow listening without encryption on other addresses than loopback.
+        policy: not available in this version.
+        authenticate: not available in this version.
+        config: limits and timeouts.
+        network: what carries lanes, for tests; gRPC if not given.
+
+    Raises:
+        UsageError: an argument is wrong.
+    """
+
+    def __init__(
+        self,
+        fqcn: str,
+        *,
+        listen: str | Iterable[str] | None = None,
+        connect: str | Iterable[str] | None = None,
+        tls: object = None,
+        insecure: bool = False,
+        policy: object = None,
+        authenticate: object = None,
+        config: CellConfig | None = None,
+        network: Network | None = None,
+    ) -> None:
+        for name, value in (("tls", tls), ("policy", policy), ("authenticate", authenticate)):
+            if value is not None:
+                raise UsageError(f"{name} is not available in this version of streamcell")
+        if config is not None and not isinstance(config, CellConfig):
+            raise UsageError(f"config must be a CellConfig, not a {type(config).__name__}")
+        settings = CellSettings(
+            fqcn=check_fqcn(fqcn),
+            listen=as_urls(listen, "listen"),
+            connect=as_urls(connect, "connect"),
+            insecure=insecure,
+            config=config or CellConfig(),
+            software=f"streamcell {importlib.metadata.version('streamcell')}",
+        )
+        find_network = _find_grpc_network if network is None else lambda: network
+        #: For StreamCell and ``streamcell.aio``; not for applications.
+        self.runner = CellRunner(settings, StreamFuture, find_network)
+
+    @property
+    def fqcn(self) -> str:
+        """The cell's name."""
+        return self.runner.settings.fqcn
+
+    @property
+    def listen_urls(self) -> list[str]:
+        """Where the cell listens, with real ports; empty before the start."""
+        return list(self.runner.listen_urls)
+
+    def start(self) -> None:
+        """Start; returns when the cell listens. The uplink comes up later, see :meth:`wait_connected`.
+
+        Raises:
+            LinkError: it cannot listen there: host, port and reason are named. Nothing was started.
+            UsageError: it was started before, or a URL is wrong, or this is a forked child.
+        """
+        self.runner.begin_start().result()
+
+    def stop(self, grace: float | None = None) -> None:
+        """Refuse new sends, let open ones settle for up to ``grace`` seconds, then end. May be called again.
+
+        Afterwards every future of the cell is settled. Callbacks that run are not waited for; their streams fail.
+
+        Args:
+            grace: seconds; as configured (5) if not given.
+        """
+        default = self.runner.settings.config.stop_grace_s
+        self.runner.begin_stop(check_timeout(grace, "grace", default)).result()
+
+    def wait_connected(self, timeout: float | None = None) -> None:
+        """Wait until the uplink is up.
+
+        Args:
+            timeout: seconds; None waits as long as it takes.
+
+        Raises:
+            LinkError: it is not up after ``timeout``; the cell goes on trying. NameInUse is one.
+            CellError: the parent refuses this cell for good, at once.
+            UsageError: the cell is not running, or has no uplink.
+        """
+        waiter = self.runner.begin_wait_connected()
+        try:
+            waiter.result(timeout)
+        except TimeoutError:
+            raise self.runner.connection_error(timeout or 0.0) from None
+
+    def is_cell_connected(self, name: str) -> bool:
+        """Return whether there is a link between this cell and that one that works."""
+        return bool(self.runner.begin_is_connected(check_fqcn(name)).result())
+
+    def is_cell_reachable(self, name: str) -> bool:
+        """Return whether there is a way to that cell, as far as is known here."""
+        return bool(self.runner.begin_is_reachable(check_fqcn(name)).result())
+
+    def stats(self) -> RunningStats:
+        """Return a snapshot of links, transfers, threads and counts."""
+        snapshot: RunningStats = self.runner.begin_stats().result()
+        return snapshot
+
+    def set_cell_connected_cb(self, cb: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+        """Have ``cb(name, *args, **kwargs)`` called, on the cell's notifier thread, when a link comes up."""
+        check_callback(cb, "the connected callback")
+        self.runner.callbacks.links.connected = _bind(cb, args, kwargs)
+
+    def set_cell_disconnected_cb(self, cb: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+        """Have ``cb(name, *args, **kwargs)`` called, on the cell's notifier thread, when a link is down."""
+        check_callback(cb, "the disconnected callback")
+        self.runner.callbacks.links.disconnected = _bind(cb, args, kwargs)
+
+    def register_request_cb(self, channel: str, topic: str, cb: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+        """Have ``cb(request, *args, **kwargs)`` answer requests, in a thread that it may block.
+
+        It returns the reply as a :class:`Message`, None for an empty one, or a ``concurrent.futures.Future`` of either.
+        What it raises reaches the requester as RequestFailed.
+
+        Args:
+            channel: the channel, or ``*`` for any.
+            topic: the topic, or ``*`` for any.
+            cb: replaces an earlier one of this name.
+            *args: passed on.
+            **kwargs: passed on.
+        """
+        check_callback(cb, "a request callback")
+        registry = self.runner.callbacks.requests
+        registry.register(channel, topic, StreamKind.REQUEST, _bind(cb, args, kwargs))
+
+    def send_request(
+        self,
+        channel: str,
+        topic: str,
+        target: str,
+        request: Message,
+        timeout: float | None = DEFAULT_REQUEST_TIMEOUT_S,
+        secure: bool = False,
+        optional: bool = False,
+    ) -> Message:
+        """Send a request and wait for the reply.
+
+        Args:
+            channel: the channel that the target's callback is registered for.
+            topic: the topic that it is registered for.
+            target: the name of the cell.
+            request: headers and payload; a payload larger than a chunk must not change before this returns.
+            timeout: seconds in total; 0 for none, None for what is configured.
+            secure: seal end to end; needs certificates, which this version does not have.
+            optional: failing is normal: log it at DEBUG, and fail at once if the target is not reachable now.
+
+        Returns:
+            The reply; its payload is a read-only view.
+
+        Raises:
+            StreamTargetUnreachable: the target did not acknowledge the request in time.
+            RequestTimeout: it did, and did not reply in time.
+            RequestFailed: its callback raised, or there is none.
+            CellError: anything else that failed.
+        """
+        pending = self.runner.begin_request(channel, topic, target, request, timeout, secure=secure, optional=optional)
+        return self._wait_for_reply(pending)
+
+    def broadcast_request(
+        self,
+        channel: str,
+        topic: str,
+        targets: str | Iterable[str],
+        request: Message,
+        timeout: float | None = DEFAULT_REQUEST_TIMEOUT_S,
+        secure: bool = False,
+        optional: bool = False,
+    ) -> dict[str, Message | CellError]:
+        """Send a request to several cells at once and wait for all replies; see :meth:`send_request`.
+
+        Returns:
+            For each target its reply, or what failed.
+        """
+        begun = self.runner.begin_broadcast(channel, topic, targets, request, timeout, secure=secure, optional=optional)
+        return {target: self._reply_or_error(each) for target, each in begun.items()}
+
+    def fire_and_forget(
+        self,
+        channel: str,
+        topic: str,
+        targets: str | Iterable[str],
+        message: Message,
+        secure: bool = False,
+        optional: bool = False,
+    ) -> dict[str, CellError | None]:
+        """Send a request to several cells without waiting for anything; their replies are not sent.
+
+        Returns:
+            For each target None if the message was accepted here, or why not. What fails later is logged.
+        """
+        return self.runner.fire(channel, topic, targets, message, secure=secure, optional=optional)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        error_type: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def __repr__(self) -> str:
+        return f"<CoreCell {self.fqcn} {self.runner.state.value}>"
+
+    def _wait_for_reply(self, pending: PendingRequest) -> Message:
+        try:
+            reply: Message = pending.future.result()
+        except KeyboardInterrupt:
+            # Nobody waits any more.
+            self.runner.requests.cancel(pending)
+            raise
+        return reply
+
+    def _reply_or_error(self, begun: PendingRequest | CellError) -> Message | CellError:
+        if isinstance(begun, CellError):
+            return begun
+        try:
+            return self._wait_for_reply(begun)
+        except CellError as error:
+            return error
+
+
+def as_urls(urls: str | Iterable[str] | None, what: str) -> tuple[str, ...]:
+    """Return no, one or several URLs as a tuple.
+
+    Raises:
+        UsageError: one of them is not a string.
+    """
+    if urls is None:
+        return ()
+    listed = (urls,) if isinstance(urls, str) else tuple(urls)
+    for url in listed:
+        if not isinstance(url, str):
+            raise UsageError(f"{what} must be a URL or a list of them, not {url!r:.100}")
+    return listed
+
+
+def _bind(callback: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Callable[[Any], Any]:
+    """Return ``callback`` with what it is called with after its first argument."""
+
+    def call(first: Any) -> Any:
+        return callback(first, *args, **kwargs)
+
+    return call
+
+
+def _find_grpc_network() -> Network:
+    """Return the network that cells use by themselves. gRPC is imported no earlier than that."""
+    from streamcell.transport.grpc_network import GrpcNetwork
+
+    return GrpcNetwork()

@@ -1,0 +1,44 @@
+"""Settings of the process that decide how fast large buffers move. Imports the standard library only.
+
+glibc gives every freed buffer of 1 MiB back to the kernel, which then clears and maps it anew for the next one: that
+costs more than the transfer. Raising M_MMAP_THRESHOLD and M_TRIM_THRESHOLD together keeps such buffers in the heap
+(one of the two alone is worse than none). See mallopt(3).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+
+from streamcell.limits import MIB
+
+_M_TRIM_THRESHOLD = -1
+_M_MMAP_THRESHOLD = -3
+
+# Above the largest message that a lane carries.
+MMAP_THRESHOLD_BYTES = 8 * MIB
+# Free heap that the process keeps: some dozens of chunks in flight.
+TRIM_THRESHOLD_BYTES = 64 * MIB
+
+
+def tune_allocator() -> bool:
+    """Set both thresholds for the whole process; return whether there is a glibc that took them."""
+    if not sys.platform.startswith("linux"):
+        return False
+    libc = ctypes.CDLL(None)
+    if not hasattr(libc, "gnu_get_libc_version"):
+        return False
+    mallopt = libc.mallopt
+    mallopt.argtypes = [ctypes.c_int, ctypes.c_int]
+    mallopt.restype = ctypes.c_int
+    taken = [
+        mallopt(_M_MMAP_THRESHOLD, MMAP_THRESHOLD_BYTES),
+        mallopt(_M_TRIM_THRESHOLD, TRIM_THRESHOLD_BYTES),
+    ]
+    return all(taken)
+
+
+def set_switch_interval(seconds: float) -> None:
+    """Set how long a running thread keeps the interpreter from the others; 0 leaves it alone."""
+    if seconds > 0:
+        sys.setswitchinterval(seconds)

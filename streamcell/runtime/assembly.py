@@ -1,0 +1,143 @@
+"""Putting a received blob together. Imports values only.
+
+The engine adds the pieces. A buffer that is about to be overwritten is never filled with zeros first: clearing memory
+costs as much as receiving into it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import pickle
+from typing import Any, Protocol
+
+from streamcell.errors import StreamRejected
+from streamcell.limits import MIB
+from streamcell.protocol.frames import Payload
+
+# From here on a mapping of its own with huge pages is faster than the heap: 4 to 15 GiB/s against 2.6 on first touch.
+_MAP_FROM_BYTES = 4 * MIB
+
+_new_bytearray = ctypes.pythonapi.PyByteArray_FromStringAndSize
+_new_bytearray.argtypes = [ctypes.c_char_p, ctypes.c_ssize_t]
+_new_bytearray.restype = ctypes.py_object
+
+
+class Assembly(Protocol):
+    """Where a blob grows."""
+
+    def add(self, piece: Payload) -> None:
+        """Append the next bytes.
+
+        Raises:
+            StreamRejected: they do not fit.
+        """
+
+    def result(self) -> Any:
+        """Return what the application gets, after the last piece."""
+
+
+def allocate_buffer(size: int) -> memoryview:
+    """Return a writable view of ``size`` bytes with whatever they hold; freed with its last view."""
+    if size < _MAP_FROM_BYTES or not hasattr(mmap, "MADV_HUGEPAGE"):
+        raw: bytearray = _new_bytearray(None, size)
+        return memoryview(raw)
+    mapping = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    mapping.madvise(mmap.MADV_HUGEPAGE)
+    return memoryview(mapping)
+
+
+class SizedAssembly:
+    """A blob whose size is known: one buffer, made when it turns out to need more than one piece."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._whole: Payload = b""
+        self._buffer: memoryview | None = None
+        self._filled = 0
+
+    def add(self, piece: Payload) -> None:
+        """Append the next bytes."""
+        if len(piece) == self._size:
+            # A copy, because a piece may be a small part of a batch that it would keep alive.
+            self._whole = bytes(piece)
+            return
+        if self._buffer is None:
+            self._buffer = allocate_buffer(self._size)
+        end = self._filled + len(piece)
+        self._buffer[self._filled : end] = piece
+        self._filled = end
+
+    def result(self) -> memoryview:
+        """Return a read-only view of all bytes."""
+        return memoryview(self._whole if self._buffer is None else self._buffer).toreadonly()
+
+
+class GrowingAssembly:
+    """A blob whose size is not known: its pieces, joined at the end."""
+
+    def __init__(self) -> None:
+        self._pieces: list[Payload] = []
+
+    def add(self, piece: Payload) -> None:
+        """Append the next bytes."""
+        self._pieces.append(piece)
+
+    def result(self) -> memoryview:
+        """Return a read-only view of all bytes."""
+        return memoryview(b"".join(self._pieces))
+
+
+class IntoAssembly:
+    """A blob that is received into a buffer of the application."""
+
+    def __init__(self, buffer: Any, size: int | None) -> None:
+        """Take the buffer that ``into`` has returned.
+
+        Raises:
+            StreamRejected: it is none, or read-only, not contiguous or too small.
+        """
+        self._given = buffer
+        self._view = _writable_view(buffer)
+        self._filled = 0
+        if size is not None and size > len(self._view):
+            raise self._too_small(size)
+
+    def add(self, piece: Payload) -> None:
+        """Append the next bytes.
+
+        Raises:
+            StreamRejected: a blob of unknown size has outgrown the buffer.
+        """
+        end = self._filled + len(piece)
+        if end > len(self._view):
+            raise self._too_small(end)
+        self._view[self._filled : end] = piece
+        self._filled = end
+
+    def result(self) -> Any:
+        """Return the application's own buffer."""
+        self._view.release()
+        return self._given
+
+    def _too_small(self, needed: int) -> StreamRejected:
+        return StreamRejected(
+            f"the buffer that into() returned has {len(self._view)} bytes, the blob has {needed} or more"
+        )
+
+
+def make_assembly(size: int | None) -> Assembly:
+    """Return where a blob of ``size`` bytes (None: not known) is put together."""
+    return GrowingAssembly() if size is None else SizedAssembly(size)
+
+
+def _writable_view(buffer: Any) -> memoryview:
+    try:
+        view = memoryview(buffer)
+    except TypeError as error:
+        raise StreamRejected(f"into() returned a {type(buffer).__name__}, not a writable buffer") from error
+    if view.readonly:
+        raise StreamRejected(f"into() returned a read-only {type(buffer).__name__}")
+    if not view.c_contiguous:
+        raise StreamRejected(f"into() returned a {type(buffer).__name__} that is not contiguous")
+    return pickle.PickleBuffer(view).raw()

@@ -1,0 +1,281 @@
+"""One life of a cell, from start to stop: its core and all that serves it. Imports the core, the transport and siblings.
+
+Everything here runs on the engine, except where it says otherwise.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import dataclasses
+import secrets
+from collections.abc import Coroutine
+from typing import Any
+
+from streamcell.config import CellConfig
+from streamcell.errors import CellError
+from streamcell.protocol import events
+from streamcell.protocol.cell import CellCore
+from streamcell.protocol.frames import StreamKind
+from streamcell.runtime import trace
+from streamcell.runtime.clock import Clock
+from streamcell.runtime.context import CellContext, FailureCounts, Pools
+from streamcell.runtime.engine import Engine
+from streamcell.runtime.incoming import Incomings, ReceiveCallback
+from streamcell.runtime.lanes import Lanes, Uplink
+from streamcell.runtime.neighbours import LinkCallbacks, Neighbours
+from streamcell.runtime.notifier import Notifier
+from streamcell.runtime.receives import Receives
+from streamcell.runtime.registry import CallbackRegistry
+from streamcell.runtime.requests import RequestCallback, Requests
+from streamcell.runtime.sends import Sends
+from streamcell.runtime.stats import RunningStats
+from streamcell.runtime.stepper import Stepper
+from streamcell.runtime.transfers import AnyFuture, FutureFactory, OpenFutures, ended_error
+from streamcell.runtime.workers import WorkerPool
+from streamcell.transport.base import Listener, Network
+from streamcell.transport.checksum import checksum
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class CellSettings:
+    """What a cell was made with."""
+
+    fqcn: str
+    listen: tuple[str, ...]
+    connect: tuple[str, ...]
+    insecure: bool
+    config: CellConfig
+    software: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Callbacks:
+    """What the application has registered. Outlives the life: callbacks are registered before the start."""
+
+    streams: CallbackRegistry[ReceiveCallback]
+    requests: CallbackRegistry[RequestCallback]
+    links: LinkCallbacks
+
+
+class CellLife:
+    """A cell that runs, or has run: it starts once and stops once.
+
+    Other threads use ``sends``, ``requests``, ``stepper``, ``notifier`` and ``listen_urls``.
+    """
+
+    def __init__(
+        self,
+        settings: CellSettings,
+        callbacks: Callbacks,
+        make_future: FutureFactory,
+        network: Network,
+        engine: Engine,
+        clock: Clock,
+    ) -> None:
+        fqcn, config = settings.fqcn, settings.config
+        log = trace.cell_log(fqcn)
+        self._settings = settings
+        self._network = network
+        self._engine = engine
+        self._futures = OpenFutures()
+        self._listeners: list[Listener] = []
+        self._uplink: Uplink | None = None
+        self._idle = asyncio.Event()
+        self._ending: set[asyncio.Task[None]] = set()
+        #: Whether it is over, for good.
+        self.ended = False
+        self.listen_urls: tuple[str, ...] = ()
+        self.notifier = Notifier(f"{fqcn}-notifier", log)
+        self._core = CellCore(
+            fqcn=fqcn,
+            incarnation=engine.make_incarnation(),
+            config=config,
+            checksum=checksum,
+            random_bits=secrets.randbits,
+            software=settings.software,
+        )
+        self.stepper = Stepper(self._core, engine, clock, self._futures, log, self._on_broken)
+        self._context = CellContext(
+            fqcn=fqcn,
+            config=config,
+            clock=clock,
+            core=self._core,
+            post=self.stepper.post,
+            ask=self.stepper.ask,
+            pools=Pools(
+                callbacks=WorkerPool(f"{fqcn}-callback", config.callback_threads),
+                requests=WorkerPool(f"{fqcn}-request", config.request_threads),
+                sources=WorkerPool(f"{fqcn}-source", config.source_threads),
+            ),
+            notifier=self.notifier,
+            futures=self._futures,
+            make_future=make_future,
+            failures=FailureCounts(),
+            log=log,
+            stream_log=trace.stream_log(fqcn),
+        )
+        self.sends = Sends(self._context)
+        self.requests = Requests(self._context, callbacks.requests, self.sends)
+        incomings = Incomings(self._context, callbacks.streams)
+        self._receives = Receives(
+            {
+                StreamKind.STREAM: incomings.open_stream,
+                StreamKind.BLOB: incomings.open_stream,
+                StreamKind.REQUEST: self.requests.open_request,
+                StreamKind.REPLY: self.requests.open_reply,
+            }
+        )
+        link_log = trace.link_log(fqcn)
+        self.neighbours = Neighbours(callbacks.links, self.notifier, self._futures, link_log)
+        self._lanes = Lanes(self._context, network, self, link_log)
+        self._connect_stepper()
+
+    async def start(self) -> None:
+        """Listen everywhere, and begin to dial.
+
+        Raises:
+            CellError: it cannot listen; everything is undone.
+        """
+        self._engine.add_guest(self)
+        try:
+            for url in self._settings.listen:
+                listener = await self._network.listen(
+                    url, self._lanes.on_lane_arrived, insecure=self._settings.insecure
+                )
+                self._listeners.append(listener)
+        except BaseException:
+            await self.close()
+            raise
+        self.listen_urls = tuple(listener.url for listener in self._listeners)
+        if self._settings.connect:
+            self.step(self._add_uplink)
+
+    async def stop(self, grace_s: float) -> None:
+        """Let open sends settle for up to ``grace_s``, then end."""
+        if not self.ended and grace_s > 0:
+            self.stepper.watch(self._check_idle)
+            self.step(self._check_idle_now)
+            try:
+                async with asyncio.timeout(grace_s):
+                    await self._idle.wait()
+            except TimeoutError:
+                self._context.log.info("stopping with sends that have not settled")
+            self.stepper.watch(None)
+        await self.close()
+
+    async def close(self) -> None:
+        """End now: streams are reset, the other cells told, listeners and lanes closed, futures settled."""
+        if self.ended:
+            return
+        self.step(self._core.stop)
+        await self._lanes.close()
+        for listener in self._listeners:
+            await listener.close()
+        # What other threads have posted meanwhile meets a core that refuses.
+        self.step(self.stepper.take_intents)
+        self._end(ended_error(self._settings.fqcn))
+
+    def fail(self, error: CellError) -> None:
+        """End without another word, because the engine has died."""
+        self._end(error)
+
+    def step(self, verb: Any, *args: Any) -> Any:
+        """See Stepper.step."""
+        return self.stepper.step(verb, *args)
+
+    def supervise(self, coroutine: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        """Run a task that, if it raises, ends the cell."""
+        task = self._engine.loop.create_task(coroutine, name=name)
+        task.add_done_callback(self.stepper.on_task_done)
+        return task
+
+    def wait_connected(self) -> AnyFuture:
+        """Return a future that settles when the uplink is up, or never will be. Any thread."""
+        waiter: AnyFuture = concurrent.futures.Future()
+        self._futures.add(waiter)
+        self.stepper.post(self.neighbours.add_waiter, waiter)
+        return waiter
+
+    @property
+    def last_dial_failure(self) -> str:
+        """Why the uplink could not be dialled the last time. Any thread."""
+        return self._uplink.last_failure if self._uplink is not None else ""
+
+    def stats(self) -> RunningStats:
+        """Return a snapshot."""
+        failures = self._context.failures
+        return RunningStats(
+            protocol=self._core.stats(),
+            pools=self._context.pools.stats(),
+            done_callbacks_waiting=self.notifier.waiting,
+            callbacks_failed=failures.callbacks + self.notifier.failures,
+            blobs_failed=failures.blobs,
+        )
+
+    def is_cell_connected(self, fqcn: str) -> bool:
+        """Return whether there is a link to that cell that works."""
+        return self._core.is_cell_connected(fqcn)
+
+    def is_cell_reachable(self, fqcn: str) -> bool:
+        """Return whether there is a way to that cell."""
+        return self._core.is_cell_reachable(fqcn)
+
+    def _connect_stepper(self) -> None:
+        self.stepper.connect(
+            {
+                events.LaneWanted: self._lanes.on_lane_wanted,
+                events.LaneDropped: self._lanes.on_lane_dropped,
+                events.CellConnected: self.neighbours.on_cell_connected,
+                events.CellDisconnected: self.neighbours.on_cell_disconnected,
+                events.UplinkRefused: self.neighbours.on_uplink_refused,
+                events.SourceWanted: self.sends.on_source_wanted,
+                events.SendProgressed: self.sends.on_send_progressed,
+                events.SendFinished: self.sends.on_send_finished,
+                events.SendFailed: self.sends.on_send_failed,
+                events.StreamOpened: self._receives.on_stream_opened,
+                events.StreamAdmitted: self._receives.on_stream_admitted,
+                events.DataReceived: self._receives.on_data_received,
+                events.DataEnded: self._receives.on_data_ended,
+                events.ReceiveFinished: self._receives.on_receive_finished,
+                events.ReceiveFailed: self._receives.on_receive_failed,
+                events.RequestEnded: self.requests.on_request_ended,
+            },
+            self._lanes.wake,
+        )
+
+    def _add_uplink(self, now: float) -> None:
+        self._uplink = self._lanes.add_uplink(self._core.add_uplink(now), self._settings.connect)
+
+    def _check_idle_now(self, _now: float) -> None:
+        """Do nothing: every step is followed by a look at what is open."""
+
+    def _check_idle(self) -> None:
+        if self._core.open_sends() == 0:
+            self._idle.set()
+
+    def _on_broken(self, error: CellError) -> None:
+        self._end(error)
+        self._idle.set()
+        task = self._engine.loop.create_task(self._abandon())
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
+
+    async def _abandon(self) -> None:
+        """Close what a broken core has left open."""
+        self._lanes.abort()
+        await self._lanes.close()
+        for listener in self._listeners:
+            await listener.close()
+
+    def _end(self, error: CellError) -> None:
+        if self.ended:
+            return
+        self.ended = True
+        self.stepper.end()
+        self._receives.close(error)
+        self.sends.close()
+        self._futures.close(error)
+        self._context.pools.close()
+        self.notifier.close()
+        self._engine.remove_guest(self)

@@ -1,0 +1,283 @@
+"""The cell as the public classes use it: its states, from any thread. Imports values, ``cell_life`` and ``engine``.
+
+Everything that takes time returns a future, so that the blocking and the asyncio classes are both thin.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import enum
+import threading
+from collections.abc import Callable, Iterable
+
+from streamcell.errors import CellError, UsageError
+from streamcell.message import Message
+from streamcell.runtime.callbacks import level_of
+from streamcell.runtime.cell_life import Callbacks, CellLife, CellSettings
+from streamcell.runtime.clock import Clock, monotonic
+from streamcell.runtime.engine import Engine, get_engine
+from streamcell.runtime.neighbours import LinkCallbacks, not_connected_error
+from streamcell.runtime.registry import CallbackRegistry
+from streamcell.runtime.requests import PendingRequest, Requests
+from streamcell.runtime.sends import Sends
+from streamcell.runtime.specs import (
+    as_names,
+    check_message,
+    check_timeout,
+    make_request,
+    not_secure_error,
+)
+from streamcell.runtime.transfers import AnyFuture, FutureFactory
+from streamcell.transport.base import Network
+
+
+class CellState(enum.Enum):
+    """What may be done with a cell. It only moves down this list, except that a start that fails leads back to NEW."""
+
+    NEW = "has not been started"
+    STARTING = "is being started"
+    RUNNING = "is running"
+    STOPPING = "is being stopped"
+    STOPPED = "has been stopped"
+
+
+class CellRunner:
+    """A cell from its making to its end. All methods may be called in any thread but the engine's."""
+
+    def __init__(
+        self,
+        settings: CellSettings,
+        make_future: FutureFactory,
+        find_network: Callable[[], Network],
+        clock: Clock = monotonic,
+    ) -> None:
+        self.settings = settings
+        self.callbacks = Callbacks(CallbackRegistry(), CallbackRegistry(), LinkCallbacks())
+        self._make_future = make_future
+        self._find_network = find_network
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._state = CellState.NEW
+        self._engine: Engine | None = None
+        self._life: CellLife | None = None
+        self._stopped: concurrent.futures.Future[None] | None = None
+
+    @property
+    def state(self) -> CellState:
+        """What may be done with the cell."""
+        return self._state
+
+    @property
+    def listen_urls(self) -> tuple[str, ...]:
+        """Where the cell listens; empty before the start."""
+        return self._life.listen_urls if self._life is not None else ()
+
+    def check_running(self) -> CellLife:
+        """Return the life that runs.
+
+        Raises:
+            UsageError: the cell is not running, or this is a forked child.
+        """
+        life, engine = self._life, self._engine
+        if engine is not None:
+            engine.check()
+        if life is None or self._state is not CellState.RUNNING:
+            raise UsageError(f"cell {self.settings.fqcn} {self._state.value}: {_advice(self._state)}")
+        return life
+
+    @property
+    def sends(self) -> Sends:
+        """Where streams and blobs are sent."""
+        return self.check_running().sends
+
+    @property
+    def requests(self) -> Requests:
+        """Where requests are sent."""
+        return self.check_running().requests
+
+    def begin_start(self) -> concurrent.futures.Future[None]:
+        """Start; the future gets None when the cell listens, or the reason why it cannot.
+
+        Raises:
+            UsageError: the cell was started before, or this is a forked child.
+        """
+        with self._lock:
+            if self._state is not CellState.NEW:
+                raise UsageError(f"cell {self.settings.fqcn} {self._state.value}: make a new CoreCell for another life")
+            self._state = CellState.STARTING
+        try:
+            engine = get_engine(self.settings.config)
+            life = CellLife(
+                self.settings,
+                self.callbacks,
+                self._make_future,
+                self._find_network(),
+                engine,
+                self._clock,
+            )
+            self._engine = engine
+            return engine.run(self._start(life))
+        except BaseException:
+            self._state = CellState.NEW
+            raise
+
+    def begin_stop(self, grace_s: float) -> concurrent.futures.Future[None]:
+        """Stop; the future gets None when everything has ended. A further call returns the same future.
+
+        Raises:
+            UsageError: the cell is being started by another thread, or this is a forked child.
+        """
+        with self._lock:
+            if self._state is CellState.STARTING:
+                raise UsageError(f"cell {self.settings.fqcn} is being started by another thread")
+            if self._stopped is None:
+                self._stopped = self._begin_stop(grace_s)
+            elif self._engine is not None and self._state is not CellState.STOPPED:
+                self._engine.check()
+            return self._stopped
+
+    def begin_wait_connected(self) -> AnyFuture:
+        """Wait for the uplink; the future gets None when it is up, or the refusal.
+
+        Raises:
+            UsageError: the cell is not running, or has no uplink.
+        """
+        life = self.check_running()
+        if not self.settings.connect:
+            raise UsageError(f"cell {self.settings.fqcn} has no uplink to wait for: make it with connect=URL")
+        return life.wait_connected()
+
+    def connection_error(self, waited_s: float) -> CellError:
+        """Return what waiting for the uplink fails with when its time is over."""
+        life = self.check_running()
+        refusal = life.neighbours.refusal
+        if refusal is not None:
+            return refusal
+        return not_connected_error(self.settings.fqcn, self.settings.connect, life.last_dial_failure, waited_s)
+
+    def begin_stats(self) -> AnyFuture:
+        """Take a snapshot; the future gets it."""
+        life = self.check_running()
+        return life.stepper.ask(life.stats)
+
+    def begin_is_connected(self, fqcn: str) -> AnyFuture:
+        """Look for a link; the future gets whether there is one that works."""
+        life = self.check_running()
+        return life.stepper.ask(lambda: life.is_cell_connected(fqcn))
+
+    def begin_is_reachable(self, fqcn: str) -> AnyFuture:
+        """Look for a way; the future gets whether there is one."""
+        life = self.check_running()
+        return life.stepper.ask(lambda: life.is_cell_reachable(fqcn))
+
+    def begin_request(
+        self,
+        channel: str,
+        topic: str,
+        target: str,
+        request: Message,
+        timeout_s: float | None,
+        *,
+        secure: bool,
+        optional: bool,
+    ) -> PendingRequest:
+        """Send a request; the future of what is returned gets the reply.
+
+        Raises:
+            UsageError: an argument is wrong, or the cell is not running.
+            AuthenticationError: ``secure`` was asked for.
+        """
+        config = self.settings.config
+        timeout_s = check_timeout(timeout_s, "timeout", config.request_timeout_s)
+        spec, payload = make_request(config, channel, topic, target, request, optional=optional, no_reply=False)
+        if secure:
+            raise not_secure_error(self.settings.fqcn)
+        return self.requests.submit(spec, payload, timeout_s)
+
+    def begin_broadcast(
+        self,
+        channel: str,
+        topic: str,
+        targets: str | Iterable[str],
+        request: Message,
+        timeout_s: float | None,
+        *,
+        secure: bool,
+        optional: bool,
+    ) -> dict[str, PendingRequest | CellError]:
+        """Send a request to several cells; those that cannot even be tried are answered by an error here."""
+        check_message(request)
+        self.check_running()
+        begun: dict[str, PendingRequest | CellError] = {}
+        for target in as_names(targets):
+            try:
+                begun[target] = self.begin_request(
+                    channel, topic, target, request, timeout_s, secure=secure, optional=optional
+                )
+            except CellError as error:
+                begun[target] = error
+        return begun
+
+    def fire(
+        self,
+        channel: str,
+        topic: str,
+        targets: str | Iterable[str],
+        message: Message,
+        *,
+        secure: bool,
+        optional: bool,
+    ) -> dict[str, CellError | None]:
+        """Send a request that nobody answers to several cells; return for each None or why it was not accepted."""
+        check_message(message)
+        self.check_running()
+        outcomes: dict[str, CellError | None] = {}
+        for target in as_names(targets):
+            outcomes[target] = None
+            try:
+                spec, payload = make_request(
+                    self.settings.config,
+                    channel,
+                    topic,
+                    target,
+                    message,
+                    optional=optional,
+                    no_reply=True,
+                )
+                if secure:
+                    raise not_secure_error(self.settings.fqcn)
+                self.sends.submit(spec, payload, failure_level=level_of(optional))
+            except CellError as error:
+                outcomes[target] = error
+        return outcomes
+
+    async def _start(self, life: CellLife) -> None:
+        try:
+            await life.start()
+        except BaseException:
+            self._state = CellState.NEW
+            raise
+        self._life = life
+        self._state = CellState.RUNNING
+
+    def _begin_stop(self, grace_s: float) -> concurrent.futures.Future[None]:
+        life, engine = self._life, self._engine
+        if life is None or engine is None or life.ended:
+            self._state = CellState.STOPPED
+            nothing: concurrent.futures.Future[None] = concurrent.futures.Future()
+            nothing.set_result(None)
+            return nothing
+        self._state = CellState.STOPPING
+        return engine.run(self._stop(life, grace_s))
+
+    async def _stop(self, life: CellLife, grace_s: float) -> None:
+        try:
+            await life.stop(grace_s)
+        finally:
+            self._state = CellState.STOPPED
+
+
+def _advice(state: CellState) -> str:
+    if state in {CellState.NEW, CellState.STARTING}:
+        return "call start() first"
+    return "make a new CoreCell for another life"

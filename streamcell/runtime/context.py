@@ -1,0 +1,89 @@
+"""What the parts of one cell's runner share. Imports the core and its own neighbours."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from streamcell.config import CellConfig
+from streamcell.protocol.cell import CellCore
+from streamcell.runtime.clock import Clock
+from streamcell.runtime.notifier import Notifier
+from streamcell.runtime.trace import CellLog
+from streamcell.runtime.transfers import AnyFuture, FutureFactory, OpenFutures
+from streamcell.runtime.workers import PoolStats, WorkerPool
+
+
+class Post(Protocol):
+    """How other threads reach the engine."""
+
+    def __call__(self, intent: Callable[..., None], *args: Any) -> bool:
+        """Have ``intent(*args)`` run on the engine, in order; return False if the cell has ended and it never will."""
+
+
+class Ask(Protocol):
+    """How other threads get an answer from the engine."""
+
+    def __call__(self, question: Callable[[], Any]) -> AnyFuture:
+        """Have ``question()`` run on the engine; the future gets its result, or fails if the cell has ended."""
+
+
+class FailureCounts:
+    """How often the application's code failed. Safe for use by several threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.callbacks = 0
+        self.blobs = 0
+
+    def count_callback(self) -> None:
+        """A callback raised."""
+        with self._lock:
+            self.callbacks += 1
+
+    def count_blob(self) -> None:
+        """A blob did not arrive, so that its callback was not called."""
+        with self._lock:
+            self.blobs += 1
+
+
+@dataclasses.dataclass(slots=True)
+class Pools:
+    """The threads of one cell. Streams and blobs, requests, and sources cannot take them from each other."""
+
+    callbacks: WorkerPool
+    requests: WorkerPool
+    sources: WorkerPool
+
+    def close(self) -> None:
+        """Let the threads end as soon as they are idle."""
+        for pool in (self.callbacks, self.requests, self.sources):
+            pool.close()
+
+    def stats(self) -> tuple[PoolStats, ...]:
+        """Return the figures of all pools."""
+        return self.callbacks.stats(), self.requests.stats(), self.sources.stats()
+
+
+@dataclasses.dataclass(slots=True)
+class CellContext:
+    """The identity of a cell and what it runs on.
+
+    ``core`` may be used on the engine only, and only after the cell has started; the rest in any thread.
+    """
+
+    fqcn: str
+    config: CellConfig
+    clock: Clock
+    core: CellCore
+    post: Post
+    ask: Ask
+    pools: Pools
+    notifier: Notifier
+    futures: OpenFutures
+    make_future: FutureFactory
+    failures: FailureCounts
+    log: CellLog
+    stream_log: CellLog

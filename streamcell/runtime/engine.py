@@ -1,0 +1,197 @@
+"""The engine: one event loop in one daemon thread, which runs all cells of the process. Imports values and siblings.
+
+It starts with the first cell, never at import, and ends with the process: an ``atexit`` hook lets every cell say Goodbye
+and ends the loop, so that nobody has to call ``stop()``. The application's code never runs on it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import concurrent.futures
+import contextlib
+import threading
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol, TypeVar
+
+from streamcell.config import CellConfig
+from streamcell.errors import CellError, ErrorCode
+from streamcell.runtime.allocator import set_switch_interval, tune_allocator
+from streamcell.runtime.clock import make_incarnation
+from streamcell.runtime.fork import forked_error, watch_forks
+from streamcell.runtime.trace import engine_log
+
+T = TypeVar("T")
+
+# How long the exit of the process may wait for cells to say Goodbye.
+EXIT_S = 1.5
+
+
+class EngineGuest(Protocol):
+    """A cell, as the engine knows it."""
+
+    async def close(self) -> None:
+        """End the cell at once, because the process ends."""
+
+    def fail(self, error: CellError) -> None:
+        """End the cell without the engine, which has died. Called in the engine's thread."""
+
+
+class Engine:
+    """The loop and its thread. One for each process; see :func:`get_engine`."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._guests: set[EngineGuest] = set()
+        self._last_incarnation = 0
+        self._forked = False
+        self._ended = False
+        self._thread = threading.Thread(target=self._run, name="streamcell-engine", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread and the hooks that end it."""
+        watch_forks(self._mark_forked)
+        self._thread.start()
+        atexit.register(self._close)
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The loop, for use in its thread."""
+        return self._loop
+
+    @property
+    def usable(self) -> bool:
+        """Whether the engine runs, in this process."""
+        return not (self._forked or self._ended)
+
+    def check(self) -> None:
+        """Raise unless the engine can be used.
+
+        Raises:
+            UsageError: in a forked child.
+            CellError: after the engine has ended.
+        """
+        if self._forked:
+            raise forked_error()
+        if self._ended:
+            raise CellError("streamcell has ended in this process, which is exiting", ErrorCode.STOPPING)
+
+    def wake(self, callback: Callable[[], None]) -> bool:
+        """Have ``callback`` called on the loop; return False if it never will be. Any thread."""
+        if not self.usable:
+            return False
+        try:
+            self._loop.call_soon_threadsafe(callback)
+        except RuntimeError:
+            # The loop was closed this instant.
+            return False
+        return True
+
+    def run(self, coroutine: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
+        """Run a coroutine on the loop; the future gets its result. Any thread.
+
+        Raises:
+            UsageError: in a forked child.
+            CellError: after the engine has ended.
+        """
+        try:
+            self.check()
+            return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        except BaseException:
+            coroutine.close()
+            raise
+
+    def make_incarnation(self) -> int:
+        """Return a number for a new life of a cell, higher than all before in this process."""
+        self._last_incarnation = max(self._last_incarnation + 1, make_incarnation())
+        return self._last_incarnation
+
+    def add_guest(self, guest: EngineGuest) -> None:
+        """Have ``guest`` closed when the process ends. Any thread."""
+        self._guests.add(guest)
+
+    def remove_guest(self, guest: EngineGuest) -> None:
+        """Forget a guest that has ended. Any thread."""
+        self._guests.discard(guest)
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        try:
+            self._loop.run_forever()
+        finally:
+            self._ended = True
+            self._fail_guests()
+            self._cancel_tasks()
+            self._loop.close()
+
+    def _fail_guests(self) -> None:
+        """Settle what the cells that are left have promised. There is none after an orderly end."""
+        error = CellError("the engine of streamcell has ended", ErrorCode.INTERNAL)
+        for guest in list(self._guests):
+            engine_log().error("the engine ended under a cell that was running")
+            guest.fail(error)
+
+    def _cancel_tasks(self) -> None:
+        tasks = asyncio.all_tasks(self._loop)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            self._loop.run_until_complete(asyncio.wait(tasks, timeout=EXIT_S))
+        self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+
+    def _close(self) -> None:
+        """Let the cells end, then the loop. At exit of the process, in the main thread."""
+        if not self.usable:
+            return
+        closing = asyncio.run_coroutine_threadsafe(self._close_guests(), self._loop)
+        with contextlib.suppress(TimeoutError):
+            closing.result(EXIT_S)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(EXIT_S)
+
+    async def _close_guests(self) -> None:
+        await asyncio.gather(*(guest.close() for guest in list(self._guests)))
+
+    def _mark_forked(self) -> None:
+        self._forked = True
+
+
+class _EngineHolder:
+    """Where the process keeps its one engine.
+
+    The only mutable global of the package. The engine is one for the process because what it stands for is: an
+    interpreter with one lock gains nothing from a second loop, gRPC's asyncio layer serves one loop at a time well, and
+    cells of one process must not depend on who was created first to end the thread.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._engine: Engine | None = None
+
+    def get(self, config: CellConfig) -> Engine:
+        engine = self._engine
+        if engine is None:
+            with self._lock:
+                engine = self._engine or self._start(config)
+        engine.check()
+        return engine
+
+    def _start(self, config: CellConfig) -> Engine:
+        if config.tune_allocator:
+            tune_allocator()
+        set_switch_interval(config.switch_interval_s)
+        self._engine = engine = Engine()
+        engine.start()
+        return engine
+
+
+_holder = _EngineHolder()
+
+
+def get_engine(config: CellConfig) -> Engine:
+    """Return the engine of this process, started if it was not; ``config`` counts for the first cell only.
+
+    Raises:
+        UsageError: in a child that was forked after the engine had started.
+    """
+    return _holder.get(config)

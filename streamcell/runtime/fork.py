@@ -1,0 +1,26 @@
+"""What happens to cells in a forked child: nothing, safely. Imports ``errors`` and the standard library only.
+
+The engine's thread does not exist in the child, its sockets belong to the parent, and locks may be held by threads that
+are gone. So the child may do anything but use streamcell: every use raises, and nothing of ours runs at its exit.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+from streamcell.errors import UsageError
+
+
+def watch_forks(on_child: Callable[[], None]) -> None:
+    """Have ``on_child`` called in every child that is forked from now on. Cannot be undone."""
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=on_child)
+
+
+def forked_error() -> UsageError:
+    """Return what each use of a cell raises in a forked child."""
+    return UsageError(
+        "this process was forked after a cell had started, and cells do not work in it: start the "
+        "process with the 'spawn' method, or fork before the first cell starts"
+    )

@@ -1,0 +1,296 @@
+"""Streams and blobs that arrive: from the first frame to the callback. Imports the core, values and siblings."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import logging
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+from streamcell.errors import (
+    CellError,
+    ErrorCode,
+    StreamCancelled,
+    StreamIntegrityError,
+    StreamRejected,
+)
+from streamcell.message import HeaderValue
+from streamcell.protocol.events import DataEnded, StreamOpened
+from streamcell.protocol.frames import Payload, StreamKind
+from streamcell.runtime.assembly import Assembly, IntoAssembly, make_assembly
+from streamcell.runtime.callbacks import call_user_code, raised_sentence
+from streamcell.runtime.context import CellContext
+from streamcell.runtime.receive_queue import ReceiveQueue, wrong_digest
+from streamcell.runtime.registry import CallbackRegistry
+from streamcell.runtime.transfers import Progress, TransferInfo, fail, succeed
+
+# ``into(size, headers)`` returns the buffer to receive a blob into; ``size`` None: not known.
+Into: TypeAlias = Callable[[int | None, dict[str, HeaderValue]], Any]
+
+# These say that the source went wrong, not that anybody gave up: what arrived before is good and is read.
+_SOURCE_CODES = frozenset({ErrorCode.SOURCE, ErrorCode.USAGE, ErrorCode.INTEGRITY})
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ReceiveCallback:
+    """What is registered for a name. ``call`` runs in a pool thread, with the stream or blob that arrived."""
+
+    call: Callable[[Any], object]
+    into: Into | None = None
+
+
+class Incoming:
+    """What streams and blobs have in common: where they come from, and the callback that they are for."""
+
+    def __init__(self, context: CellContext, event: StreamOpened, callback: ReceiveCallback) -> None:
+        self.key = event.key
+        self.info = TransferInfo(
+            origin=event.key.origin,
+            target=context.fqcn,
+            channel=event.channel,
+            topic=event.topic,
+            headers=event.headers,
+            size=event.size,
+            progress=Progress(context.clock),
+            stream_id=event.key.stream_id,
+        )
+        self.future = context.make_future(self.info, self, context.notifier)
+        self._context = context
+        self._callback = callback
+        self._error: CellError | None = None
+        context.futures.add(self.future)
+
+    def cancel(self) -> None:
+        """Stop the transfer."""
+        raise NotImplementedError
+
+    def wait_opened(self) -> None:
+        """Do nothing: a stream that arrives is open."""
+
+    def _tell_core(self, verb: Callable[..., None], *args: Any) -> None:
+        """Have a verb of the core called on the engine."""
+        self._context.post(self._call_core, verb, args)
+
+    def _call_core(self, verb: Callable[..., None], args: tuple[Any, ...]) -> None:
+        verb(self.key, *args, now=self._context.clock())
+
+    def _run_callback(self) -> str | None:
+        """Call the callback in this thread; return a sentence about what it raised, or None.
+
+        The exception is not returned, because its traceback keeps the callback's variables alive, the stream among them.
+        """
+        what = f"the callback for {self.info.channel}/{self.info.topic} at {self.info.target}"
+        _, error = call_user_code(self._context.stream_log, logging.ERROR, what, self._callback.call, self)
+        if error is None:
+            return None
+        self._context.failures.count_callback()
+        return raised_sentence(what, error)
+
+
+class IncomingStream(Incoming):
+    """A stream that is read as it arrives.
+
+    The engine and this object never refer to the stream that the callback gets, so that it is closed when the application
+    has dropped it.
+    """
+
+    def __init__(self, context: CellContext, event: StreamOpened, callback: ReceiveCallback) -> None:
+        super().__init__(context, event, callback)
+        self.resume = event.resume
+        self.resume_id = event.resume_id
+        self.queue = ReceiveQueue(self, hashing=bool(event.digest or event.digest_follows))
+        self._discarded = False
+
+    def cancel(self) -> None:
+        """Stop reading, here and at the sender."""
+        sentence = f"cancelled by the receiver {self.info.target}"
+        self.queue.fail(StreamCancelled(sentence), discard=True)
+        self._tell_core(self._context.core.cancel_receive, sentence)
+
+    # --- on the engine
+
+    def on_admitted(self) -> None:
+        """Call the callback as soon as a thread is free."""
+        self._context.pools.callbacks.submit(self._run)
+
+    def on_data(self, payload: Payload) -> None:
+        """Queue it for the reader."""
+        self.info.progress.add(len(payload))
+        self.queue.put(payload)
+
+    def on_ended(self, event: DataEnded, /) -> None:
+        """Let the reader see the end."""
+        self.info.size = event.size_bytes
+        self.queue.end(event.size_bytes, event.digest)
+
+    def on_finished(self) -> None:
+        """Forget the future, which the reader has settled."""
+        self._context.futures.discard(self.future)
+
+    def on_failed(self, error: CellError, discard: bool, /) -> None:
+        """Let the reader see the error, after what arrived before it."""
+        self._error = error
+        self._discarded = discard
+        self.queue.fail(error, discard)
+        self._context.futures.discard(self.future)
+        if fail(self.future, error):
+            level = logging.DEBUG if isinstance(error, StreamCancelled) else logging.WARNING
+            self._context.stream_log.log(level, "< %s from %s failed: %s", self.info.name, self.info.origin, error)
+
+    # --- in the reading thread
+
+    def on_consumed(self, offset: int) -> None:
+        """Let the sender go on."""
+        self._tell_core(self._context.core.consume, offset)
+
+    def on_end_reached(self, size_bytes: int) -> None:
+        """Settle the future with the number of bytes read."""
+        succeed(self.future, size_bytes)
+
+    def on_corrupt(self, error: StreamIntegrityError) -> None:
+        """Fail the stream for both sides."""
+        self._tell_core(self._context.core.fail_receive, error)
+
+    def on_closed(self) -> None:
+        """Tell the sender that nobody reads on, or that the stream is complete."""
+        self._tell_core(self._context.core.close_receive)
+
+    # --- in a thread of the pool
+
+    def _run(self) -> None:
+        if not self._is_wanted():
+            return
+        self._tell_core(self._context.core.callback_started)
+        sentence = self._run_callback()
+        if sentence is None or self.queue.closed:
+            self._tell_core(self._context.core.release)
+        else:
+            self._tell_core(self._context.core.fail_receive, StreamRejected(sentence))
+
+    def _is_wanted(self) -> bool:
+        """Return whether the callback is to be called, although the stream may have failed while it waited for it."""
+        error = self._error
+        if error is None:
+            return True
+        return error.code in _SOURCE_CODES and not self._discarded and self.queue.waiting > 0
+
+
+class IncomingBlob(Incoming):
+    """A blob, which is put together before its callback is called."""
+
+    def __init__(self, context: CellContext, event: StreamOpened, callback: ReceiveCallback) -> None:
+        super().__init__(context, event, callback)
+        self._assembly: Assembly = make_assembly(event.size)
+
+    def cancel(self) -> None:
+        """Do nothing: nobody has the future before it is settled."""
+
+    def accept(self) -> None:
+        """Accept the stream, once there is a buffer to receive it into. On the engine."""
+        if self._callback.into is None:
+            self._accept(reserve=True)
+        else:
+            self._context.pools.callbacks.submit(functools.partial(self._choose_buffer, self._callback.into))
+
+    # --- on the engine
+
+    def on_admitted(self) -> None:
+        """Wait for the data."""
+
+    def on_data(self, payload: Payload) -> None:
+        """Add it to what is there."""
+        self.info.progress.add(len(payload))
+        try:
+            self._assembly.add(payload)
+        except StreamRejected as error:
+            self._context.core.fail_receive(self.key, error, self._context.clock())
+
+    def on_ended(self, event: DataEnded, /) -> None:
+        """Call the callback as soon as a thread is free."""
+        self.info.size = event.size_bytes
+        self._context.pools.callbacks.submit(functools.partial(self._run, event.digest))
+
+    def on_finished(self) -> None:
+        """Nothing is left to do."""
+
+    def on_failed(self, error: CellError, _discard: bool, /) -> None:
+        """Report it here, because no callback will."""
+        self._error = error
+        self._context.futures.discard(self.future)
+        if fail(self.future, error):
+            self._context.failures.count_blob()
+            self._context.stream_log.error("< %s from %s failed: %s", self.info.name, self.info.origin, error)
+
+    def _accept(self, *, reserve: bool) -> None:
+        now = self._context.clock()
+        self._context.core.accept(self.key, assemble=True, reserve=reserve, now=now)
+
+    def _accept_into(self, assembly: Assembly) -> None:
+        self._assembly = assembly
+        self._accept(reserve=False)
+
+    # --- in a thread of the pool
+
+    def _choose_buffer(self, into: Into) -> None:
+        what = f"into() for {self.info.channel}/{self.info.topic} at {self.info.target}"
+        buffer, raised = call_user_code(
+            self._context.stream_log, logging.ERROR, what, into, self.info.size, dict(self.info.headers)
+        )
+        if raised is not None:
+            self._context.failures.count_callback()
+            self._reject(raised_sentence(what, raised))
+            return
+        try:
+            assembly = IntoAssembly(buffer, self.info.size)
+        except StreamRejected as error:
+            self._context.stream_log.error("%s: %s", what, error)
+            self._reject(f"{what}: {error}")
+            return
+        self._context.post(self._accept_into, assembly)
+
+    def _reject(self, sentence: str) -> None:
+        self._tell_core(self._context.core.reject, ErrorCode.REJECTED, sentence)
+
+    def _run(self, digest: str) -> None:
+        if self._error is not None:
+            return
+        result = self._assembly.result()
+        if digest:
+            found = f"sha256:{hashlib.sha256(result).hexdigest()}"
+            if found != digest:
+                self._tell_core(self._context.core.fail_receive, wrong_digest(found, digest))
+                return
+        self._context.futures.discard(self.future)
+        succeed(self.future, result)
+        self._tell_core(self._context.core.release)
+        self._run_callback()
+
+
+class Incomings:
+    """Opens streams and blobs that arrive, for the callbacks that are registered. On the engine."""
+
+    def __init__(self, context: CellContext, registry: CallbackRegistry[ReceiveCallback]) -> None:
+        self._context = context
+        self._registry = registry
+
+    def open_stream(self, event: StreamOpened) -> IncomingStream | IncomingBlob | None:
+        """Accept a stream or blob for its callback, or reject it."""
+        found = self._registry.find(event.channel, event.topic, event.kind)
+        core, now = self._context.core, self._context.clock()
+        if found is None:
+            sentence = (
+                f"{self._context.fqcn} has no callback for {event.channel}/{event.topic}: "
+                "register one there before sending"
+            )
+            core.reject(event.key, ErrorCode.NO_CALLBACK, sentence, now)
+            return None
+        kind, callback = found
+        if kind is StreamKind.STREAM:
+            stream = IncomingStream(self._context, event, callback)
+            core.accept(event.key, assemble=False, reserve=True, now=now)
+            return stream
+        blob = IncomingBlob(self._context, event, callback)
+        blob.accept()
+        return blob

@@ -1,0 +1,239 @@
+"""The lanes of one cell: dialling, accepting, writing and reading. Imports the core, the transport and values.
+
+Everything here runs on the engine. A lane is one task, with a task each for its two directions; whatever ends one
+direction ends the lane, and the core decides what follows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Protocol
+
+from streamcell.errors import CellError, ProtocolError
+from streamcell.protocol.events import LaneDropped, LaneWanted
+from streamcell.protocol.frames import Frame
+from streamcell.runtime.context import CellContext
+from streamcell.runtime.trace import CellLog
+from streamcell.transport.base import Lane, LaneClosed, Network
+from streamcell.transport.codec import decode_batch, encode_batch
+
+# How long the last words on a lane may take: the other side reads at once if it reads at all.
+FLUSH_S = 1.0
+
+
+class LaneHost(Protocol):
+    """What a lane needs of the cell's runner."""
+
+    def step(self, verb: Callable[..., Any], *args: Any) -> Any:
+        """Call ``verb(*args, now)``, then do what follows from it, and return its result.
+
+        None if the cell has ended, or ends because of a bug in there; the caller goes on.
+        """
+
+    def supervise(self, coroutine: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        """Run a task that, if it raises, ends the cell."""
+
+
+class Uplink:
+    """The addresses at which one parent may be reached; the next one is tried when a dial fails."""
+
+    def __init__(self, urls: Sequence[str]) -> None:
+        self._urls = urls
+        self._index = 0
+        #: Why the last dial failed, for those who wait.
+        self.last_failure = ""
+
+    @property
+    def url(self) -> str:
+        """The address that is dialled now."""
+        return self._urls[self._index % len(self._urls)]
+
+    def note_failure(self, reason: str) -> None:
+        """Go on to the next address."""
+        self.last_failure = f"{self.url}: {reason}"
+        self._index += 1
+
+
+class OpenLane:
+    """One lane that is up."""
+
+    def __init__(self, lane_id: int, lane: Lane, host: LaneHost, context: CellContext) -> None:
+        self._lane_id = lane_id
+        self._lane = lane
+        self._host = host
+        self._context = context
+        self._wake = asyncio.Event()
+        self._draining = False
+        self._aborted = False
+        self._directions: list[asyncio.Task[None]] = []
+
+    def wake(self) -> None:
+        """Say that there may be something to send."""
+        self._wake.set()
+
+    def drain(self) -> None:
+        """End the lane when everything that there is was sent, or after a time."""
+        self._draining = True
+        self._wake.set()
+        asyncio.get_running_loop().call_later(FLUSH_S, self._stop)
+
+    def abort(self) -> None:
+        """End the lane now."""
+        self._aborted = True
+        self._stop()
+
+    async def run(self) -> None:
+        """Carry frames both ways until the lane ends, then tell the core."""
+        loop = asyncio.get_running_loop()
+        self._directions = [loop.create_task(self._write()), loop.create_task(self._read())]
+        if self._aborted:
+            self._stop()
+        try:
+            await asyncio.wait(self._directions, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            self._stop()
+            ended = await asyncio.gather(*self._directions, return_exceptions=True)
+            await self._lane.close()
+        self._report(ended)
+
+    def _stop(self) -> None:
+        for task in self._directions:
+            task.cancel()
+
+    def _report(self, ended: Sequence[BaseException | None]) -> None:
+        reason, refusal = "closed here", None
+        for error in ended:
+            if isinstance(error, LaneClosed):
+                reason, refusal = str(error), error.refusal
+            elif isinstance(error, ProtocolError):
+                reason = f"the peer broke the protocol: {error}"
+            elif isinstance(error, Exception):
+                raise error
+        self._host.step(self._context.core.lane_closed, self._lane_id, reason, refusal)
+
+    async def _write(self) -> None:
+        while True:
+            self._wake.clear()
+            frames: list[Frame] = self._host.step(self._context.core.frames_to_send, self._lane_id)
+            if frames:
+                await self._lane.send(encode_batch(frames))
+            elif self._draining:
+                return
+            else:
+                await self._wake.wait()
+
+    async def _read(self) -> None:
+        while True:
+            frames = decode_batch(await self._lane.receive())
+            self._host.step(self._context.core.receive, self._lane_id, frames)
+
+
+class Lanes:
+    """All lanes of one cell, by the core's number."""
+
+    def __init__(self, context: CellContext, network: Network, host: LaneHost, log: CellLog) -> None:
+        self._context = context
+        self._network = network
+        self._host = host
+        self._log = log
+        self._uplinks: dict[int, Uplink] = {}
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._open: dict[int, OpenLane] = {}
+
+    def add_uplink(self, number: int, urls: Sequence[str]) -> Uplink:
+        """Note where the uplink ``number`` of the core leads."""
+        uplink = self._uplinks[number] = Uplink(urls)
+        return uplink
+
+    def on_lane_wanted(self, event: LaneWanted) -> None:
+        """Dial."""
+        self._start(event.lane_id, self._dial(event))
+
+    def on_lane_arrived(self, lane: Lane) -> None:
+        """Take a lane that another cell has dialled."""
+        self._host.step(self._accept, lane)
+
+    def on_lane_dropped(self, event: LaneDropped) -> None:
+        """Close a lane, or stop dialling it."""
+        lane = self._open.get(event.lane_id)
+        task = self._tasks.get(event.lane_id)
+        if lane is None:
+            if task is not None:
+                task.cancel()
+        elif event.flush:
+            lane.drain()
+        else:
+            lane.abort()
+
+    def wake(self, lane_ids: Sequence[int]) -> None:
+        """Wake the writers of these lanes."""
+        for lane_id in lane_ids:
+            lane = self._open.get(lane_id)
+            if lane is not None:
+                lane.wake()
+
+    def abort(self) -> None:
+        """End all lanes now, without another word."""
+        for lane in self._open.values():
+            lane.abort()
+        for lane_id, task in self._tasks.items():
+            if lane_id not in self._open:
+                task.cancel()
+
+    async def close(self) -> None:
+        """Wait until the lanes that are being dropped have ended; end all others."""
+        tasks = list(self._tasks.values())
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=2 * FLUSH_S)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _start(self, lane_id: int, coroutine: Coroutine[Any, Any, None]) -> None:
+        task = self._host.supervise(coroutine, f"lane {lane_id} of {self._context.fqcn}")
+        self._tasks[lane_id] = task
+        task.add_done_callback(lambda _: self._tasks.pop(lane_id, None))
+
+    def _accept(self, lane: Lane, now: float) -> None:
+        peer = lane.peer
+        self._log.debug("< lane from %s", peer.address)
+        lane_id = self._context.core.lane_accepted(peer.address, peer.identity, now)
+        # Noted before the core's events are taken: one of them may drop the lane.
+        self._start(lane_id, self._carry(lane_id, self._note(lane_id, lane)))
+
+    def _connect(self, lane_id: int, lane: Lane, now: float) -> OpenLane:
+        peer = lane.peer
+        self._context.core.lane_connected(lane_id, peer.address, peer.identity, now)
+        return self._note(lane_id, lane)
+
+    def _note(self, lane_id: int, lane: Lane) -> OpenLane:
+        opened = self._open[lane_id] = OpenLane(lane_id, lane, self._host, self._context)
+        return opened
+
+    async def _dial(self, event: LaneWanted) -> None:
+        uplink = self._uplinks[event.uplink]
+        self._log.debug("> dialling %s", uplink.url)
+        try:
+            lane = await self._network.dial(uplink.url, self._context.config.dial_timeout_s)
+        except LaneClosed as closed:
+            self._note_failed_dial(event.lane_id, uplink, str(closed), closed.refusal)
+            return
+        opened = self._host.step(self._connect, event.lane_id, lane)
+        if opened is None:
+            await lane.close()
+        else:
+            await self._carry(event.lane_id, opened)
+
+    def _note_failed_dial(self, lane_id: int, uplink: Uplink, reason: str, refusal: CellError | None) -> None:
+        self._log.info("no lane to %s: %s", uplink.url, reason)
+        if not self._open:
+            # Further lanes of a link must reach the same cell as the first.
+            uplink.note_failure(reason)
+        self._host.step(self._context.core.lane_closed, lane_id, reason, refusal)
+
+    async def _carry(self, lane_id: int, opened: OpenLane) -> None:
+        try:
+            await opened.run()
+        finally:
+            del self._open[lane_id]

@@ -1,0 +1,97 @@
+"""Who is connected, and who waits to hear of it. Imports the core's events, values and siblings. Runs on the engine."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+from streamcell.errors import CellError, LinkError
+from streamcell.protocol.events import CellConnected, CellDisconnected, UplinkRefused
+from streamcell.runtime.notifier import Notifier
+from streamcell.runtime.trace import CellLog
+from streamcell.runtime.transfers import AnyFuture, OpenFutures, fail, succeed
+
+
+@dataclasses.dataclass(slots=True)
+class LinkCallbacks:
+    """What the application wants called with the name of a neighbour. Set in any thread."""
+
+    connected: Callable[[str], Any] | None = None
+    disconnected: Callable[[str], Any] | None = None
+
+
+class Neighbours:
+    """The links of one cell, as the application sees them."""
+
+    def __init__(self, callbacks: LinkCallbacks, notifier: Notifier, futures: OpenFutures, log: CellLog) -> None:
+        self._callbacks = callbacks
+        self._notifier = notifier
+        self._futures = futures
+        self._log = log
+        self._uplink_is_up = False
+        self._refusal: CellError | None = None
+        self._final = False
+        self._waiters: list[AnyFuture] = []
+
+    @property
+    def refusal(self) -> CellError | None:
+        """Why the parent does not take this cell, if it said so last."""
+        return self._refusal
+
+    def add_waiter(self, waiter: AnyFuture) -> None:
+        """Settle ``waiter`` when the uplink is up, or when it never will be."""
+        self._futures.discard(waiter)
+        if self._uplink_is_up:
+            succeed(waiter, None)
+        elif self._refusal is not None and self._final:
+            fail(waiter, self._refusal)
+        else:
+            self._futures.add(waiter)
+            self._waiters.append(waiter)
+
+    def on_cell_connected(self, event: CellConnected) -> None:
+        """Tell the application."""
+        self._log.info("< connected with %s", event.fqcn)
+        if event.uplink is not None:
+            self._uplink_is_up = True
+            self._refusal = None
+            for waiter in self._take_waiters():
+                succeed(waiter, None)
+        if self._callbacks.connected is not None:
+            self._notifier.post("the connected callback", self._callbacks.connected, event.fqcn)
+
+    def on_cell_disconnected(self, event: CellDisconnected) -> None:
+        """Tell the application."""
+        self._log.info("< the link with %s is down", event.fqcn)
+        if event.uplink is not None:
+            self._uplink_is_up = False
+        if self._callbacks.disconnected is not None:
+            callback = self._callbacks.disconnected
+            self._notifier.post("the disconnected callback", callback, event.fqcn)
+
+    def on_uplink_refused(self, event: UplinkRefused) -> None:
+        """Tell those who wait, if it is final."""
+        self._refusal = event.error
+        self._final = event.final
+        if not event.final:
+            self._log.warning("< the parent refused the link: %s", event.error)
+            return
+        self._log.error("< the parent refused the link for good: %s", event.error)
+        for waiter in self._take_waiters():
+            fail(waiter, event.error)
+
+    def _take_waiters(self) -> list[AnyFuture]:
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            self._futures.discard(waiter)
+        return waiters
+
+
+def not_connected_error(fqcn: str, urls: tuple[str, ...], reason: str, waited_s: float) -> LinkError:
+    """Return what waiting for the uplink fails with when its time is over."""
+    because = f": {reason}" if reason else ""
+    return LinkError(
+        f"{fqcn} has no link to its parent at {' or '.join(urls)} after {waited_s:g} s{because}; check that a cell "
+        "listens there; this cell goes on trying"
+    )

@@ -1,0 +1,48 @@
+"""The one thread of a cell that tells the application what has happened. Imports ``workers`` and ``callbacks``."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from streamcell.runtime.callbacks import call_user_code
+from streamcell.runtime.trace import CellLog
+from streamcell.runtime.workers import WorkerPool
+
+
+class Notifier:
+    """Runs done-callbacks and connection callbacks one after the other, in the order in which they were posted.
+
+    The thread is a daemon, starts with the first callback and ends when there is none for a while. A callback that blocks
+    holds up the later ones, and nothing else.
+    """
+
+    def __init__(self, name: str, log: CellLog) -> None:
+        self._pool = WorkerPool(name, max_threads=1)
+        self._log = log
+        self.failures = 0
+
+    def post(self, what: str, callback: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+        """Have ``callback`` called; ``what`` names it in the log if it raises. Never blocks."""
+        self._pool.submit(lambda: self._call(what, callback, args, kwargs))
+
+    def close(self) -> None:
+        """Let the thread end when it has run what waits."""
+        self._pool.close()
+
+    @property
+    def waiting(self) -> int:
+        """Callbacks that wait for their turn."""
+        return self._pool.stats().waiting
+
+    def _call(
+        self,
+        what: str,
+        callback: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> None:
+        _, error = call_user_code(self._log, logging.ERROR, what, callback, *args, **kwargs)
+        if error is not None:
+            self.failures += 1

@@ -1,0 +1,58 @@
+"""Turning what an application sends into views of bytes, without joining them. Imports ``errors`` and ``frames`` only."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Sequence
+from typing import Any
+
+from streamcell.errors import StreamUsageError
+from streamcell.protocol.frames import Payload
+
+
+def flatten_payload(payload: Any, copy_up_to: int) -> tuple[list[Payload], int]:
+    """Return the bytes of ``payload`` as a list of flat pieces, and their number.
+
+    Accepted: None (no bytes), anything with the buffer protocol and whatever item size and shape, and lists and tuples of
+    these. Elements are sent in C order, in the machine's byte order. What takes more than ``copy_up_to`` bytes in total is
+    referred to, not copied, unless it is not contiguous: it must not change while the pieces are in use.
+
+    Raises:
+        StreamUsageError: naming the type, for anything else.
+    """
+    parts = payload if isinstance(payload, list | tuple) else [] if payload is None else [payload]
+    pieces = [flatten_buffer(part) for part in parts]
+    size = sum(len(piece) for piece in pieces)
+    if size <= copy_up_to:
+        return _copied(pieces), size
+    return [piece for piece in pieces if len(piece)], size
+
+
+def flatten_buffer(buffer: Any) -> Payload:
+    """Return the bytes of one object that has the buffer protocol: a view if it is contiguous, else a copy.
+
+    Raises:
+        StreamUsageError: naming the type, if the object does not give out its bytes.
+    """
+    if isinstance(buffer, bytes):
+        return buffer
+    try:
+        view = memoryview(buffer)
+    except (TypeError, ValueError, BufferError) as error:
+        raise StreamUsageError(
+            f"a payload of type {type(buffer).__name__} cannot be sent ({error}): use bytes, bytearray, "
+            "memoryview, a list of these, or anything else with the buffer protocol"
+        ) from error
+    if not view.c_contiguous:
+        return view.tobytes()
+    if view.format == "B" and view.ndim == 1:
+        return view
+    # memoryview.cast() knows native formats only; this gives the plain bytes of any contiguous buffer.
+    return pickle.PickleBuffer(view).raw()
+
+
+def _copied(pieces: Sequence[Payload]) -> list[Payload]:
+    if len(pieces) == 1 and isinstance(pieces[0], bytes):
+        return [pieces[0]] if pieces[0] else []
+    joined = b"".join(pieces)
+    return [joined] if joined else []

@@ -1,0 +1,306 @@
+"""Requests that a cell sends and answers. Imports the core, values and siblings.
+
+A request and its reply are streams of their own, assembled like blobs; the reply names the request's stream id. The core
+keeps the time of a request; this module turns streams into messages and callbacks into replies.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import functools
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from streamcell.errors import (
+    CellError,
+    ErrorCode,
+    RequestFailed,
+    StreamRejected,
+    UsageError,
+    error_from_wire,
+    one_line,
+)
+from streamcell.message import Headers, Message, freeze_headers
+from streamcell.protocol.events import DataEnded, RequestEnded, StreamOpened
+from streamcell.protocol.frames import Payload, StreamKind
+from streamcell.protocol.sender import SendSpec
+from streamcell.runtime.assembly import make_assembly
+from streamcell.runtime.callbacks import call_user_code, level_of, raised_sentence
+from streamcell.runtime.context import CellContext
+from streamcell.runtime.payloads import flatten_payload
+from streamcell.runtime.registry import CallbackRegistry
+from streamcell.runtime.sends import Sends
+from streamcell.runtime.transfers import AnyFuture, ended_error, fail, succeed
+
+# ``callback(request)`` returns the reply, None for an empty one, or a future of either.
+RequestCallback = Callable[[Message], Any]
+
+
+class PendingRequest:
+    """A request of this cell that waits for its reply."""
+
+    def __init__(self, spec: SendSpec, payload: list[Payload], timeout_s: float) -> None:
+        self.spec = spec
+        self.payload = payload
+        self.timeout_s = timeout_s
+        self.stream_id = 0
+        self.future: AnyFuture = concurrent.futures.Future()
+
+
+class Requests:
+    """The requests of one cell, in both directions. Methods named ``on_*`` and ``open_*`` run on the engine."""
+
+    def __init__(
+        self,
+        context: CellContext,
+        registry: CallbackRegistry[RequestCallback],
+        sends: Sends,
+    ) -> None:
+        self._context = context
+        self._registry = registry
+        self._sends = sends
+        self._pending: dict[int, PendingRequest] = {}
+
+    def submit(self, spec: SendSpec, payload: list[Payload], timeout_s: float) -> PendingRequest:
+        """Send a request; its future gets the reply as a Message, or the error. Never blocks."""
+        request = PendingRequest(spec, payload, timeout_s)
+        self._context.futures.add(request.future)
+        if not self._context.post(self._open, request):
+            self._settle(request, ended_error(self._context.fqcn))
+        return request
+
+    def cancel(self, request: PendingRequest) -> None:
+        """Stop waiting for the reply, in any thread: the caller has gone away."""
+        self._context.post(self._cancel, request)
+
+    def on_request_ended(self, event: RequestEnded) -> None:
+        """There will be no reply."""
+        request = self._pending.pop(event.stream_id, None)
+        if request is not None:
+            self._settle(request, as_request_error(event.error))
+
+    def open_request(self, event: StreamOpened) -> IncomingRequest | None:
+        """Accept a request that arrives for its callback, or reject it."""
+        found = self._registry.find(event.channel, event.topic, event.kind)
+        core, now = self._context.core, self._context.clock()
+        if found is None:
+            sentence = (
+                f"{self._context.fqcn} has no request callback for {event.channel}/{event.topic}: "
+                "register one there before sending"
+            )
+            core.reject(event.key, ErrorCode.NO_CALLBACK, sentence, now)
+            return None
+        core.accept(event.key, assemble=True, reserve=True, now=now)
+        return IncomingRequest(self._context, self._sends, event, found[1])
+
+    def open_reply(self, event: StreamOpened) -> IncomingReply | None:
+        """Accept the reply to a request that still waits for one."""
+        request = self._pending.get(event.reply_to)
+        core, now = self._context.core, self._context.clock()
+        if request is None:
+            core.reject(event.key, ErrorCode.STALE, "nobody waits for this reply", now)
+            return None
+        core.accept(event.key, assemble=True, reserve=True, now=now)
+        return IncomingReply(self, self._context, event)
+
+    def settle_reply(self, event: StreamOpened, payload: memoryview) -> None:
+        """Give a reply that is whole to whom it is for."""
+        request = self._pending.pop(event.reply_to, None)
+        if request is None:
+            return
+        if event.reply_code is not ErrorCode.UNSPECIFIED:
+            error = error_from_wire(event.reply_code, event.reply_sentence)
+            self._settle(request, as_request_error(error))
+            return
+        self._settle(request, make_message(event, self._context.fqcn, payload))
+
+    # --- on the engine
+
+    def _open(self, request: PendingRequest) -> None:
+        core, now = self._context.core, self._context.clock()
+        if request.future.done():
+            return
+        try:
+            stream_id = core.open_request(request.spec, request.timeout_s, now)
+        except CellError as error:
+            self._settle(request, error)
+            return
+        request.stream_id = stream_id
+        self._pending[stream_id] = request
+        if request.payload:
+            core.supply(stream_id, request.payload, now)
+        core.end_source(stream_id, "", now)
+        request.payload = []
+
+    def _cancel(self, request: PendingRequest) -> None:
+        if request.stream_id in self._pending:
+            sentence = f"cancelled by its sender {self._context.fqcn}"
+            self._context.core.cancel_send(request.stream_id, sentence, self._context.clock())
+
+    def _settle(self, request: PendingRequest, outcome: Message | CellError) -> None:
+        self._context.futures.discard(request.future)
+        if isinstance(outcome, Message):
+            succeed(request.future, outcome)
+        elif fail(request.future, outcome):
+            self._context.stream_log.log(
+                level_of(request.spec.optional),
+                "> request %d %s/%s to %s failed: %s",
+                request.stream_id,
+                request.spec.channel,
+                request.spec.topic,
+                request.spec.target,
+                outcome,
+            )
+
+
+class IncomingReply:
+    """The reply to a request of this cell. If it fails, the core ends the request."""
+
+    def __init__(self, requests: Requests, context: CellContext, event: StreamOpened) -> None:
+        self._requests = requests
+        self._context = context
+        self._event = event
+        self._assembly = make_assembly(event.size)
+
+    def on_admitted(self) -> None:
+        """Wait for the data."""
+
+    def on_data(self, payload: Payload) -> None:
+        """Add it to what is there."""
+        self._assembly.add(payload)
+
+    def on_ended(self, _event: DataEnded, /) -> None:
+        """Hand the reply over."""
+        self._requests.settle_reply(self._event, self._assembly.result())
+        self._context.core.release(self._event.key, self._context.clock())
+
+    def on_finished(self) -> None:
+        """Nothing is left to do."""
+
+    def on_failed(self, _error: CellError, _discard: bool, /) -> None:
+        """Leave it to the core, which ends the request."""
+
+
+class IncomingRequest:
+    """A request that arrives, and the reply to it."""
+
+    def __init__(self, context: CellContext, sends: Sends, event: StreamOpened, callback: RequestCallback) -> None:
+        self._context = context
+        self._sends = sends
+        self._event = event
+        self._callback = callback
+        self._assembly = make_assembly(event.size)
+        self._failed = False
+
+    # --- on the engine
+
+    def on_admitted(self) -> None:
+        """Wait for the data."""
+
+    def on_data(self, payload: Payload) -> None:
+        """Add it to what is there."""
+        self._assembly.add(payload)
+
+    def on_ended(self, _event: DataEnded, /) -> None:
+        """Call the callback as soon as a thread is free."""
+        self._context.pools.requests.submit(self._run)
+
+    def on_finished(self) -> None:
+        """Nothing is left to do."""
+
+    def on_failed(self, error: CellError, _discard: bool, /) -> None:
+        """See to it that the callback is not called any more."""
+        self._failed = True
+        self._context.stream_log.info("< request %s failed: %s", self._name, error)
+
+    def _release(self) -> None:
+        self._context.core.release(self._event.key, self._context.clock())
+
+    # --- in a thread of the pool
+
+    @property
+    def _name(self) -> str:
+        return f"{self._event.channel}/{self._event.topic} from {self._event.key.origin}"
+
+    def _run(self) -> None:
+        if self._failed:
+            return
+        self._context.post(self._release)
+        request = make_message(self._event, self._context.fqcn, self._assembly.result())
+        what = f"the request callback for {self._event.channel}/{self._event.topic} at {self._context.fqcn}"
+        answer, raised = call_user_code(self._context.stream_log, logging.ERROR, what, self._callback, request)
+        if raised is not None:
+            self._context.failures.count_callback()
+            self._reply_failure(raised_sentence(what, raised))
+        elif isinstance(answer, concurrent.futures.Future):
+            answer.add_done_callback(functools.partial(self._reply_deferred, what))
+        else:
+            self._reply(what, answer)
+
+    def _reply_deferred(self, what: str, answer: AnyFuture) -> None:
+        """Reply with what the callback's future has settled with, in the thread that settled it."""
+        result, raised = call_user_code(
+            self._context.stream_log, logging.ERROR, f"the future returned by {what}", answer.result
+        )
+        if raised is not None:
+            self._context.failures.count_callback()
+            self._reply_failure(raised_sentence(f"the future returned by {what}", raised))
+        else:
+            self._reply(what, result)
+
+    def _reply(self, what: str, answer: Any) -> None:
+        if answer is None:
+            answer = Message()
+        if not isinstance(answer, Message):
+            sentence = f"{what} returned a {type(answer).__name__}: return a Message, None, or a Future of one"
+            self._reply_failure(sentence)
+            return
+        try:
+            headers = freeze_headers(answer.headers)
+            payload, size = flatten_payload(answer.payload, self._context.config.chunk_bytes)
+        except UsageError as error:
+            self._context.stream_log.error("%s returned a bad reply: %s", what, error)
+            self._reply_failure(f"{what} returned a bad reply: {error}")
+            return
+        self._send(headers, payload, size, ErrorCode.UNSPECIFIED, "")
+
+    def _reply_failure(self, sentence: str) -> None:
+        self._send((), [], 0, ErrorCode.REQUEST_FAILED, one_line(sentence))
+
+    def _send(self, headers: Headers, payload: list[Payload], size: int, code: ErrorCode, sentence: str) -> None:
+        if self._event.no_reply:
+            return
+        config = self._context.config
+        spec = SendSpec(
+            target=self._event.key.origin,
+            channel=self._event.channel,
+            topic=self._event.topic,
+            kind=StreamKind.REPLY,
+            size=size,
+            headers=headers,
+            idle_timeout_s=config.idle_timeout_s,
+            unreachable_timeout_s=config.unreachable_timeout_s,
+            reply_to=self._event.key.stream_id,
+            reply_code=code,
+            reply_sentence=sentence,
+        )
+        # The requester may have stopped waiting; its own error says so.
+        self._sends.submit(spec, payload, failure_level=logging.INFO)
+
+
+def make_message(event: StreamOpened, target: str, payload: memoryview) -> Message:
+    """Return a message that arrived."""
+    message = Message(dict(event.headers), payload)
+    message.origin = event.key.origin
+    message.target = target
+    message.channel = event.channel
+    message.topic = event.topic
+    return message
+
+
+def as_request_error(error: CellError) -> CellError:
+    """Return what a request fails with: that its callback is missing or was not called is its failure."""
+    if isinstance(error, StreamRejected):
+        return RequestFailed(error.sentence, ErrorCode.REQUEST_FAILED, error.fault)
+    return error

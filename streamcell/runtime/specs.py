@@ -1,0 +1,175 @@
+"""From the arguments of a call to what the core is told to send. Imports values and ``payloads``.
+
+The blocking and the asyncio classes share these checks, so that both refuse the same things with the same words.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterable, Mapping
+
+from streamcell.config import CellConfig
+from streamcell.errors import AuthenticationError, StreamUsageError, UsageError
+from streamcell.fqcn import check_callback_name, check_fqcn
+from streamcell.limits import NAME_BYTES
+from streamcell.message import HeaderValue, Message, freeze_headers
+from streamcell.protocol.frames import Payload, StreamKind
+from streamcell.protocol.sender import SendSpec
+from streamcell.runtime.payloads import flatten_payload
+
+_SHA256 = "sha256"
+_GIVEN_DIGEST = re.compile(r"sha256:[0-9a-fA-F]{64}", re.ASCII)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class SendOptions:
+    """What ``send_stream`` and ``send_blob`` take beside the message. None: as configured."""
+
+    optional: bool = False
+    resume_id: str = ""
+    idle_timeout: float | None = None
+    unreachable_timeout: float | None = None
+    digest: str = ""
+    retry_unknown: bool = False
+
+
+def make_send_spec(
+    config: CellConfig,
+    kind: StreamKind,
+    channel: str,
+    topic: str,
+    target: str,
+    size: int | None,
+    headers: Mapping[str, HeaderValue],
+    options: SendOptions,
+) -> SendSpec:
+    """Return what the core is told of a stream or blob.
+
+    Raises:
+        StreamUsageError: an argument is wrong; the sentence names it.
+    """
+    try:
+        given, follows = _check_digest(options.digest)
+        return SendSpec(
+            target=check_fqcn(target),
+            channel=check_callback_name(channel, "channel"),
+            topic=check_callback_name(topic, "topic"),
+            kind=kind,
+            size=size,
+            headers=freeze_headers(headers),
+            idle_timeout_s=check_timeout(options.idle_timeout, "idle_timeout", config.idle_timeout_s),
+            unreachable_timeout_s=check_timeout(
+                options.unreachable_timeout, "unreachable_timeout", config.unreachable_timeout_s
+            ),
+            optional=bool(options.optional),
+            resume_id=_check_resume_id(options.resume_id),
+            digest=given,
+            digest_follows=follows,
+            retry_unknown=bool(options.retry_unknown),
+        )
+    except StreamUsageError:
+        raise
+    except UsageError as error:
+        raise StreamUsageError(error.sentence) from error
+
+
+def make_request(
+    config: CellConfig,
+    channel: str,
+    topic: str,
+    target: str,
+    request: Message,
+    *,
+    optional: bool,
+    no_reply: bool,
+) -> tuple[SendSpec, list[Payload]]:
+    """Return what the core is told of a request, and its payload.
+
+    Raises:
+        UsageError: an argument is wrong; the sentence names it.
+    """
+    message = check_message(request)
+    payload, size = flatten_payload(message.payload, config.chunk_bytes)
+    spec = SendSpec(
+        target=check_fqcn(target),
+        channel=check_callback_name(channel, "channel"),
+        topic=check_callback_name(topic, "topic"),
+        kind=StreamKind.REQUEST,
+        size=size,
+        headers=freeze_headers(message.headers),
+        idle_timeout_s=config.idle_timeout_s,
+        unreachable_timeout_s=config.unreachable_timeout_s,
+        optional=bool(optional),
+        no_reply=no_reply,
+    )
+    return spec, payload
+
+
+def as_names(names: str | Iterable[str]) -> list[str]:
+    """Return one name or several as a list."""
+    return [names] if isinstance(names, str) else list(names)
+
+
+def check_message(message: object) -> Message:
+    """Return ``message`` if it is one.
+
+    Raises:
+        StreamUsageError: it is something else.
+    """
+    if not isinstance(message, Message):
+        raise StreamUsageError(f"a {type(message).__name__} cannot be sent: put it into a Message(headers, payload)")
+    return message
+
+
+def check_timeout(value: object, name: str, default: float) -> float:
+    """Return a timeout in seconds, or ``default`` for None.
+
+    Raises:
+        UsageError: it is not a number, or negative.
+    """
+    if value is None:
+        return default
+    # The comparison is false for nan.
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
+        raise UsageError(f"{name} must be a number of seconds, or 0 for none, not {value!r:.100}")
+    return float(value)
+
+
+def check_callback(callback: object, what: str) -> None:
+    """Check that ``callback`` can be called.
+
+    Raises:
+        UsageError: it cannot.
+    """
+    if not callable(callback):
+        raise UsageError(f"{what} must be callable, not a {type(callback).__name__}")
+
+
+def not_secure_error(fqcn: str) -> AuthenticationError:
+    """Return what sending with ``secure=True`` fails with."""
+    return AuthenticationError(
+        f"cell {fqcn} has no certificate configured, so it cannot send with secure=True: send without it, or over a "
+        "network that you trust"
+    )
+
+
+def _check_digest(digest: object) -> tuple[str, bool]:
+    """Return the digest if it is given, and whether it is to be computed."""
+    if digest in {"", None}:
+        return "", False
+    if digest == _SHA256:
+        return "", True
+    if isinstance(digest, str) and _GIVEN_DIGEST.fullmatch(digest):
+        return digest.lower(), False
+    raise UsageError(
+        f"digest must be 'sha256' (compute it) or 'sha256:' and 64 hexadecimal digits, not {digest!r:.100}"
+    )
+
+
+def _check_resume_id(resume_id: object) -> str:
+    if resume_id in {"", None}:
+        return ""
+    if not isinstance(resume_id, str) or len(resume_id.encode("utf-8", "replace")) > NAME_BYTES:
+        raise UsageError(f"resume_id must be a string of at most {NAME_BYTES} bytes")
+    return resume_id

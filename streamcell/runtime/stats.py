@@ -1,0 +1,27 @@
+"""Snapshots of a cell for people and metrics. Imports the core's snapshots and ``workers``."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from streamcell.protocol.stats import CellStats
+from streamcell.runtime.workers import PoolStats
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class RunningStats:
+    """What a cell is doing, as ``stats()`` returns it.
+
+    Attributes:
+        protocol: links, streams under way, and counts of bytes and streams since the start.
+        pools: the threads for callbacks, requests and sources, and what waits for them.
+        done_callbacks_waiting: callbacks of futures and links that wait for the notifier thread.
+        callbacks_failed: callbacks of any sort that raised.
+        blobs_failed: blobs that did not arrive, so that no callback was called.
+    """
+
+    protocol: CellStats
+    pools: tuple[PoolStats, ...]
+    done_callbacks_waiting: int
+    callbacks_failed: int
+    blobs_failed: int

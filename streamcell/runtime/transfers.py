@@ -1,0 +1,148 @@
+"""What a transfer shows of itself while it runs, and how its future settles. Imports values, ``clock`` and ``notifier``."""
+
+from __future__ import annotations
+
+import collections
+import concurrent.futures
+import dataclasses
+from collections.abc import Callable
+from typing import Any, Protocol, TypeAlias
+
+from streamcell.errors import CellError, ErrorCode, StreamError
+from streamcell.message import Headers
+from streamcell.runtime.clock import Clock
+from streamcell.runtime.notifier import Notifier
+
+AnyFuture: TypeAlias = concurrent.futures.Future[Any]
+
+# The rate is that of the last seconds, taken from samples that are this far apart at least.
+RATE_WINDOW_S = 5.0
+RATE_SAMPLE_S = 0.1
+
+
+class Progress:
+    """How many bytes have arrived, and how fast. Written by the engine, read by any thread."""
+
+    __slots__ = ("_clock", "_samples", "received")
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._samples: collections.deque[tuple[float, int]] | None = None
+        self.received = 0
+
+    def note(self, received: int) -> None:
+        """Take note that ``received`` bytes have arrived."""
+        now = self._clock()
+        if self._samples is None:
+            self._samples = collections.deque([(now, self.received)])
+        elif now - self._samples[-1][0] >= RATE_SAMPLE_S:
+            self._samples.append((now, self.received))
+            while len(self._samples) > 1 and self._samples[1][0] < now - RATE_WINDOW_S:
+                self._samples.popleft()
+        self.received = received
+
+    def add(self, size: int) -> None:
+        """Take note that ``size`` more bytes have arrived."""
+        self.note(self.received + size)
+
+    @property
+    def rate(self) -> float:
+        """Bytes a second over the last seconds."""
+        samples = self._samples
+        if not samples:
+            return 0.0
+        now = self._clock()
+        since, received = samples[0]
+        for time, seen in list(samples):
+            if time >= now - RATE_WINDOW_S:
+                break
+            since, received = time, seen
+        elapsed = now - since
+        return max(0.0, (self.received - received) / elapsed) if elapsed > 0 else 0.0
+
+
+@dataclasses.dataclass(slots=True)
+class TransferInfo:
+    """What is known of one stream, blob or message on its way, on the side of the sender or of the receiver.
+
+    The engine changes it; any thread may read it. ``size`` is None while it is not known, ``stream_id`` 0 before the
+    engine has opened the stream.
+    """
+
+    origin: str
+    target: str
+    channel: str
+    topic: str
+    headers: Headers
+    size: int | None
+    progress: Progress
+    stream_id: int = 0
+
+    @property
+    def name(self) -> str:
+        """What the stream is called in logs."""
+        return f"stream {self.stream_id} {self.channel}/{self.topic}"
+
+
+class TransferControl(Protocol):
+    """What a future can do about its transfer. The future lets go of it when it settles, so that no cycle remains."""
+
+    def cancel(self) -> None:
+        """Stop the transfer because its future was cancelled. Any thread; returns at once."""
+
+    def wait_opened(self) -> None:
+        """Wait until the engine has opened the stream, or failed to. Any thread but the engine's."""
+
+
+# The application's future is made by the layer above, which knows its class.
+FutureFactory: TypeAlias = Callable[[TransferInfo, TransferControl, Notifier], AnyFuture]
+
+
+def ended_error(fqcn: str) -> StreamError:
+    """Return what fails when it is begun after the cell has ended."""
+    return StreamError(f"cell {fqcn} has been stopped", ErrorCode.STOPPING)
+
+
+def succeed(future: AnyFuture, result: Any) -> bool:
+    """Settle ``future`` with a result; return False if it was settled already, by a cancel for instance."""
+    try:
+        future.set_result(result)
+    except concurrent.futures.InvalidStateError:
+        return False
+    return True
+
+
+def fail(future: AnyFuture, error: CellError) -> bool:
+    """Settle ``future`` with an error; return False if it was settled already."""
+    try:
+        future.set_exception(error)
+    except concurrent.futures.InvalidStateError:
+        return False
+    return True
+
+
+class OpenFutures:
+    """The futures of a cell that are not settled, so that all of them can be failed when the cell ends.
+
+    Any thread may add; the engine closes. A future that is added after that fails at once.
+    """
+
+    def __init__(self) -> None:
+        self._futures: set[AnyFuture] = set()
+        self._error: CellError | None = None
+
+    def add(self, future: AnyFuture) -> None:
+        """Keep ``future`` until :meth:`discard`."""
+        self._futures.add(future)
+        if self._error is not None:
+            fail(future, self._error)
+
+    def discard(self, future: AnyFuture) -> None:
+        """Forget ``future``, which is settled."""
+        self._futures.discard(future)
+
+    def close(self, error: CellError) -> None:
+        """Fail every future that is not settled, and all that are added later."""
+        self._error = error
+        while self._futures:
+            fail(self._futures.pop(), error)

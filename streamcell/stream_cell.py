@@ -1,0 +1,272 @@
+"""Sending and receiving streams and blobs. Imports values, ``stream``, ``future``, ``core_cell`` and the runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, cast
+
+from streamcell.core_cell import CoreCell
+from streamcell.future import StreamFuture
+from streamcell.message import HeaderValue, Message
+from streamcell.protocol.frames import StreamKind
+from streamcell.runtime.callbacks import level_of
+from streamcell.runtime.cell_runner import CellRunner
+from streamcell.runtime.incoming import Incoming, IncomingStream, ReceiveCallback
+from streamcell.runtime.payloads import flatten_payload
+from streamcell.runtime.specs import (
+    SendOptions,
+    check_callback,
+    check_message,
+    make_send_spec,
+    not_secure_error,
+)
+from streamcell.stream import ReceivedStream, as_stream, is_bytes
+
+
+class StreamCell:
+    """Streams and blobs on a cell. Any number of these may be made on one cell; they share its callbacks.
+
+    All methods may be called in any thread, callbacks included.
+
+    Args:
+        cell: what they travel on.
+    """
+
+    def __init__(self, cell: CoreCell) -> None:
+        self._runner = cell.runner
+
+    def get_chunk_size(self) -> int:
+        """Return the size in bytes of the chunks that streams are cut into."""
+        return self._runner.settings.config.chunk_bytes
+
+    def send_stream(
+        self,
+        channel: str,
+        topic: str,
+        target: str,
+        message: Message,
+        secure: bool = False,
+        optional: bool = False,
+        *,
+        resume_id: str = "",
+        idle_timeout: float | None = None,
+        unreachable_timeout: float | None = None,
+        digest: str = "",
+        retry_unknown: bool = False,
+        reliable: bool = True,  # noqa: ARG002
+    ) -> StreamFuture:
+        """Send a stream of bytes. Returns at once and never blocks.
+
+        Args:
+            channel: the channel that the target's callback is registered for.
+            topic: the topic that it is registered for.
+            target: the name of the cell.
+            message: headers, and as payload a :class:`Stream`, a binary file object (read from where it stands, not
+                closed), an iterable of things with bytes, or bytes. Bytes that are more than a chunk must not change until
+                the future settles.
+            secure: seal end to end; needs certificates, which this version does not have.
+            optional: failing is normal: log it at DEBUG, and fail at once if the target is not reachable now.
+            resume_id: names the transfer across restarts of this cell.
+            idle_timeout: seconds of silence of the other end after which it fails; 0 never, None as configured.
+            unreachable_timeout: seconds to wait for the target's first sign of life; 0 for ever, None as configured.
+            digest: ``sha256`` to have it computed and checked, or ``sha256:HEX`` if it is known.
+            retry_unknown: send again if it cannot be known whether it was delivered.
+            reliable: ignored; every send is.
+
+        Returns:
+            A future. It succeeds with the number of bytes when the target has read to the end **and** its callback has
+            returned or closed the stream. Progress counts what the target has received.
+
+        Raises:
+            UsageError: an argument is wrong (then it is also a StreamError), or the cell is not running.
+        """
+        options = SendOptions(
+            optional=optional,
+            resume_id=resume_id,
+            idle_timeout=idle_timeout,
+            unreachable_timeout=unreachable_timeout,
+            digest=digest,
+            retry_unknown=retry_unknown,
+        )
+        return start_stream(self._runner, channel, topic, target, message, secure=secure, options=options)
+
+    def send_blob(
+        self,
+        channel: str,
+        topic: str,
+        target: str,
+        message: Message,
+        secure: bool = False,
+        optional: bool = False,
+        *,
+        resume_id: str = "",
+        idle_timeout: float | None = None,
+        unreachable_timeout: float | None = None,
+        digest: str = "",
+        retry_unknown: bool = False,
+        reliable: bool = True,  # noqa: ARG002
+    ) -> StreamFuture:
+        """Send bytes that the target gets as a whole. Returns at once and never blocks.
+
+        Args:
+            channel: as for :meth:`send_stream`, and so are all the others except the message.
+            topic: see there.
+            target: see there.
+            message: headers, and as payload bytes, bytearray, memoryview, anything else with the buffer protocol such as
+                arrays, a list of these, or None. What is more than a chunk must not change until the future settles.
+            secure: see there.
+            optional: see there.
+            resume_id: see there.
+            idle_timeout: see there.
+            unreachable_timeout: see there.
+            digest: see there.
+            retry_unknown: see there.
+            reliable: ignored.
+
+        Returns:
+            A future. It succeeds with the number of bytes when the target holds the whole blob, checked, and has started the
+            callback.
+
+        Raises:
+            UsageError: an argument is wrong (then it is also a StreamError), or the cell is not running.
+        """
+        options = SendOptions(
+            optional=optional,
+            resume_id=resume_id,
+            idle_timeout=idle_timeout,
+            unreachable_timeout=unreachable_timeout,
+            digest=digest,
+            retry_unknown=retry_unknown,
+        )
+        return start_blob(self._runner, channel, topic, target, message, secure=secure, options=options)
+
+    def register_stream_cb(
+        self, channel: str, topic: str, stream_cb: Callable[..., Any], *args: Any, **kwargs: Any
+    ) -> None:
+        """Have ``stream_cb(future, stream, resume, *args, **kwargs)`` called for each stream that arrives.
+
+        It is called when the stream starts, in a thread that it may block. It reads the stream, or hands it to another
+        thread and returns. ``future`` succeeds with the number of bytes when the end was read, and fails as soon as the
+        stream failed. ``stream`` is a :class:`ReceivedStream`; ``resume`` tells whether an earlier life of this cell had
+        received part of it. What the callback raises before it closed the stream reaches the sender as StreamRejected.
+
+        Args:
+            channel: the channel, or ``*`` for any.
+            topic: the topic, or ``*`` for any.
+            stream_cb: replaces an earlier one of this name.
+            *args: passed on.
+            **kwargs: passed on.
+        """
+        check_callback(stream_cb, "a stream callback")
+
+        def call(incoming: IncomingStream) -> Any:
+            stream = ReceivedStream(incoming)
+            return stream_cb(incoming.future, stream, incoming.resume, *args, **kwargs)
+
+        registry = self._runner.callbacks.streams
+        registry.register(channel, topic, StreamKind.STREAM, ReceiveCallback(call))
+
+    def register_blob_cb(
+        self,
+        channel: str,
+        topic: str,
+        blob_cb: Callable[..., Any],
+        *args: Any,
+        into: Callable[[int | None, dict[str, HeaderValue]], Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Have ``blob_cb(future, *args, **kwargs)`` called for each blob that has arrived and was checked.
+
+        ``future.result()`` is a read-only memoryview of its bytes, valid as long as it is held. The callback runs in a
+        thread that it may block. The sender has its answer already, so what the callback raises is only logged.
+
+        Args:
+            channel: the channel, or ``*`` for any.
+            topic: the topic, or ``*`` for any.
+            blob_cb: replaces an earlier one of this name.
+            *args: passed on.
+            into: called as ``into(size, headers)`` before the blob arrives (size None: not known); returns a writable
+                buffer to receive into, which is then the future's result.
+            **kwargs: passed on.
+        """
+        check_callback(blob_cb, "a blob callback")
+        if into is not None:
+            check_callback(into, "into")
+
+        def call(incoming: Incoming) -> Any:
+            return blob_cb(incoming.future, *args, **kwargs)
+
+        registry = self._runner.callbacks.streams
+        registry.register(channel, topic, StreamKind.BLOB, ReceiveCallback(call, into))
+
+    def unregister_stream_cb(self, channel: str, topic: str) -> None:
+        """Forget a stream callback; streams that have begun go on."""
+        self._runner.callbacks.streams.unregister(channel, topic, StreamKind.STREAM)
+
+    def unregister_blob_cb(self, channel: str, topic: str) -> None:
+        """Forget a blob callback; blobs that have begun go on."""
+        self._runner.callbacks.streams.unregister(channel, topic, StreamKind.BLOB)
+
+
+def start_stream(
+    runner: CellRunner,
+    channel: str,
+    topic: str,
+    target: str,
+    message: Message,
+    *,
+    secure: bool,
+    options: SendOptions,
+) -> StreamFuture:
+    """Send a stream; see :meth:`StreamCell.send_stream`."""
+    payload = check_message(message).payload
+    if is_bytes(payload):
+        return _start_bytes(runner, StreamKind.STREAM, channel, topic, target, message, secure, options)
+    stream = as_stream(payload)
+    size = max(0, stream.get_size() - stream.get_pos()) if stream.get_size() else None
+    headers = {**stream.get_headers(), **message.headers}
+    config = runner.settings.config
+    spec = make_send_spec(config, StreamKind.STREAM, channel, topic, target, size, headers, options)
+    sends = runner.sends
+    if secure:
+        outgoing = sends.refuse(spec, stream, not_secure_error(runner.settings.fqcn))
+    else:
+        outgoing = sends.submit(spec, source=stream, failure_level=level_of(options.optional))
+    return cast("StreamFuture", outgoing.future)
+
+
+def start_blob(
+    runner: CellRunner,
+    channel: str,
+    topic: str,
+    target: str,
+    message: Message,
+    *,
+    secure: bool,
+    options: SendOptions,
+) -> StreamFuture:
+    """Send a blob; see :meth:`StreamCell.send_blob`."""
+    check_message(message)
+    return _start_bytes(runner, StreamKind.BLOB, channel, topic, target, message, secure, options)
+
+
+def _start_bytes(
+    runner: CellRunner,
+    kind: StreamKind,
+    channel: str,
+    topic: str,
+    target: str,
+    message: Message,
+    secure: bool,
+    options: SendOptions,
+) -> StreamFuture:
+    """Send what is all there already: no source has to be read."""
+    config = runner.settings.config
+    payload, size = flatten_payload(message.payload, config.chunk_bytes)
+    spec = make_send_spec(config, kind, channel, topic, target, size, message.headers, options)
+    sends = runner.sends
+    if secure:
+        outgoing = sends.refuse(spec, None, not_secure_error(runner.settings.fqcn))
+    else:
+        outgoing = sends.submit(spec, payload, failure_level=level_of(options.optional))
+    return cast("StreamFuture", outgoing.future)

@@ -1,0 +1,121 @@
+"""Where cells listen and are dialled: URLs to values and back. Imports ``errors`` only."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import ipaddress
+import re
+
+from streamcell.errors import UsageError
+
+_URL = re.compile(r"([a-z]+)://(.*)", re.ASCII | re.DOTALL)
+_HOST_AND_PORT = re.compile(
+    r"(?:\[(?P<ipv6>[^\[\]]+)\]|(?P<host>[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,252})))"
+    r":(?P<port>[0-9]{1,5})/?",
+    re.ASCII,
+)
+_MEMORY_NAME = re.compile(r"[A-Za-z0-9._~-]{0,255}", re.ASCII)
+_NUMBERS_AND_DOTS = re.compile(r"[0-9.]+", re.ASCII)
+_MAX_PORT = 65535
+_FORMS = "use grpc://host:port, grpcs://host:port, unix:///path or memory://name"
+
+
+class Scheme(enum.StrEnum):
+    """What carries the lanes."""
+
+    GRPC = "grpc"
+    GRPCS = "grpcs"
+    UNIX = "unix"
+    MEMORY = "memory"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Address:
+    """Where a cell listens. ``str()`` gives the URL back.
+
+    :ivar host: a name or an IP address without brackets; empty unless the scheme is gRPC's.
+    :ivar port: 0 when listening: any free port.
+    :ivar name: the socket's path, or the name in memory; empty if the scheme is gRPC's.
+    """
+
+    scheme: Scheme
+    host: str = ""
+    port: int = 0
+    name: str = ""
+
+    @property
+    def host_and_port(self) -> str:
+        """Host and port as gRPC and people write them, IPv6 in brackets."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only processes of this machine can reach it. Unix sockets and memory count."""
+        if self.scheme in (Scheme.UNIX, Scheme.MEMORY) or self.host == "localhost":
+            return True
+        ip = _as_ip(self.host)
+        if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped is not None:
+            return ip.ipv4_mapped.is_loopback
+        return ip is not None and ip.is_loopback
+
+    @property
+    def is_ip(self) -> bool:
+        """Whether the host is an IP address, not a name."""
+        return _as_ip(self.host) is not None
+
+    def __str__(self) -> str:
+        if self.scheme in (Scheme.UNIX, Scheme.MEMORY):
+            return f"{self.scheme}://{self.name}"
+        return f"{self.scheme}://{self.host_and_port}"
+
+
+def parse_address(url: object) -> Address:
+    """Return the address that ``url`` stands for.
+
+    :raises UsageError: if it is not one of the four forms, with what is wrong.
+    """
+    match = _URL.fullmatch(url) if isinstance(url, str) else None
+    if match is None or match[1] not in tuple(Scheme):
+        raise UsageError(f"{url!r:.300} is not an address: {_FORMS}")
+    scheme, rest = Scheme(match[1]), match[2]
+    if scheme is Scheme.UNIX:
+        # A '%' is beyond gRPC, which decodes the path once or twice as it is.
+        if not rest.startswith("/") or rest.endswith("/") or "\0" in rest or "%" in rest:
+            raise UsageError(f"{url!r:.300} needs the absolute path of a socket, without '%': unix:///path")
+        return Address(scheme, name=rest)
+    if scheme is Scheme.MEMORY:
+        if _MEMORY_NAME.fullmatch(rest) is None:
+            raise UsageError(f"{url!r:.300} needs a name of letters, digits, '.', '_', '~' and '-'")
+        return Address(scheme, name=rest)
+    return _parse_host_and_port(str(url), scheme, rest)
+
+
+def _parse_host_and_port(url: str, scheme: Scheme, rest: str) -> Address:
+    match = _HOST_AND_PORT.fullmatch(rest)
+    if match is None:
+        raise UsageError(
+            f"{url!r:.300} needs a host and a port, and nothing else: {scheme}://host:port, "
+            f"or {scheme}://[::1]:port for an IPv6 address"
+        )
+    port = int(match["port"])
+    if port > _MAX_PORT:
+        raise UsageError(f"{url!r:.300} has port {port}: ports end at {_MAX_PORT}")
+    host: str = match["ipv6"] or match["host"]
+    if match["ipv6"] or _NUMBERS_AND_DOTS.fullmatch(host):
+        try:
+            ip = ipaddress.ip_address(host)
+        except ValueError as error:
+            raise UsageError(f"{url!r:.300} has a malformed IP address: {error}") from error
+        if match["ipv6"] and ip.version != 6:
+            raise UsageError(f"{url!r:.300} has an IPv4 address in brackets")
+        return Address(scheme, str(ip), port)
+    return Address(scheme, host.lower(), port)
+
+
+def _as_ip(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(host)
+    except ValueError:
+        return None

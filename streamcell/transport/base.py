@@ -1,0 +1,102 @@
+"""What a carrier of lanes is: the interface that gRPC and the in-memory network implement. Imports ``errors`` only.
+
+A lane carries batches of bytes in order in both directions between two cells, and is disposable: any failure ends it,
+and nothing is said about which of the batches in flight arrived. All methods are called on the engine's event loop.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Protocol
+
+from streamcell.errors import CellError
+
+
+class LaneClosed(Exception):
+    """The lane has ended.
+
+    :ivar refusal: set if the other side refused the lane for good (authentication, permission, limits, not a cell);
+        dialling again would meet the same answer.
+    """
+
+    def __init__(self, reason: str, refusal: CellError | None = None) -> None:
+        super().__init__(reason)
+        self.refusal = refusal
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class PeerInfo:
+    """What the carrier knows of the other side: its address, and who it proved to be (empty: nobody)."""
+
+    address: str
+    identity: str = ""
+
+
+class Lane(Protocol):
+    """One lane. Ordered; each batch arrives once or the lane ends.
+
+    One task sends and one receives at a time. Cancelling a task that waits in ``receive`` does no
+    harm; cancelling one that waits in ``send`` ends the lane.
+    """
+
+    @property
+    def peer(self) -> PeerInfo:
+        """The other side."""
+        ...
+
+    async def send(self, batch: bytes) -> None:
+        """Give a batch to the carrier; returns when it has room for the next one (not when it was delivered).
+
+        :raises LaneClosed: if the lane has ended.
+        """
+        ...
+
+    async def receive(self) -> bytes:
+        """Return the next batch.
+
+        :raises LaneClosed: when the lane has ended, also after a clean end of the call.
+        """
+        ...
+
+    async def close(self) -> None:
+        """End the lane and release what it holds. Batches given to ``send`` before are delivered if possible.
+
+        May be called at any time, more than once; a pending ``send`` or ``receive`` raises LaneClosed.
+        """
+        ...
+
+
+class Listener(Protocol):
+    """A place where lanes arrive."""
+
+    @property
+    def url(self) -> str:
+        """Where it listens, with the real port."""
+        ...
+
+    async def close(self) -> None:
+        """Stop listening and end all lanes that arrived here."""
+        ...
+
+
+class Network(Protocol):
+    """A carrier: what dials and listens. One object may serve any number of cells."""
+
+    async def dial(self, url: str, timeout_s: float) -> Lane:
+        """Return a lane to the cell that listens at ``url``, over a connection of its own.
+
+        :raises LaneClosed: if it cannot be reached within ``timeout_s``, or refuses.
+        """
+        ...
+
+    async def listen(
+        self, url: str, on_lane: Callable[[Lane], None], *, insecure: bool
+    ) -> Listener:
+        """Listen at ``url`` and call ``on_lane`` on the loop for each lane that arrives.
+
+        :param insecure: allow a plaintext listener on an address that is not loopback.
+        :raises LinkError: if the address is busy or cannot be used, with host, port and reason.
+        :raises UsageError: if the URL is malformed, or plaintext is not allowed there.
+        """
+        ...

@@ -1,0 +1,264 @@
+"""Frames into protobuf messages. Imports ``protocol.frames`` and ``v1``.
+
+``codec`` makes bytes of the messages. Messages are filled in place: making the submessages first
+and handing them to a constructor copies each of them and takes twice as long. Frames come from this
+cell's own core, so nothing is checked here.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+from streamcell.message import Headers
+from streamcell.protocol import frames
+from streamcell.v1 import cell_pb2
+
+_StreamFrame: TypeAlias = (
+    frames.Chunk | frames.Credit | frames.Ack | frames.Lost | frames.Reset | frames.ResumeQuery | frames.ResumeReply
+)
+
+
+def fill_frame(message: cell_pb2.Frame, frame: frames.Frame) -> None:
+    """Set the empty ``message`` to ``frame``."""
+    _FILLERS[type(frame)](message, frame)
+
+
+def fill_chunk_head(message: cell_pb2.Chunk, frame: frames.Chunk) -> None:
+    """Set the empty ``message`` to ``frame`` without its payload."""
+    _fill_stream(message.stream, frame)
+    message.channel = frame.channel
+    message.topic = frame.topic
+    message.sequence = frame.sequence
+    message.offset = frame.offset
+    message.last = frame.last
+    message.hops_left = frame.hops_left
+    message.checksum = frame.checksum
+    if frame.open is not None:
+        _fill_open(message.open, frame.open)
+    if frame.digest:
+        message.digest = frame.digest
+
+
+def _number(value: enum.IntEnum) -> Any:
+    # protobuf takes any int for an enum; its type stubs want its own classes.
+    return value
+
+
+def _fill_stream(message: cell_pb2.StreamRef, frame: _StreamFrame) -> None:
+    message.origin, message.origin_incarnation, message.stream_id = frame.key
+    message.target = frame.target
+    message.attempt = frame.attempt
+
+
+def _fill_hello(message: cell_pb2.Frame, frame: frames.Hello) -> None:
+    hello = message.hello
+    hello.version_min = frame.version_min
+    hello.version_max = frame.version_max
+    hello.fqcn = frame.fqcn
+    hello.incarnation = frame.incarnation
+    hello.link_id = frame.link_id
+    hello.lane_number = frame.lane_number
+    hello.lane_role = _number(frame.lane_role)
+    hello.lanes_held.extend(frame.lanes_held)
+    hello.capabilities.extend(frame.capabilities)
+    hello.limits.message_bytes = frame.message_bytes
+    hello.limits.lanes = frame.lanes
+    hello.initial_credit = frame.initial_credit
+
+
+def _fill_lanes_wanted(message: cell_pb2.Frame, frame: frames.LanesWanted) -> None:
+    message.lanes_wanted.bulk_lanes = frame.bulk_lanes
+
+
+def _fill_announce(message: cell_pb2.Frame, frame: frames.Announce) -> None:
+    announce = message.announce
+    announce.fqcn = frame.fqcn
+    announce.incarnation = frame.incarnation
+    announce.epoch = frame.epoch
+    announce.path.extend(frame.path)
+
+
+def _fill_announce_reply(message: cell_pb2.Frame, frame: frames.AnnounceReply) -> None:
+    reply = message.announce_reply
+    reply.fqcn = frame.fqcn
+    reply.incarnation = frame.incarnation
+    reply.epoch = frame.epoch
+    reply.code = _number(frame.code)
+    reply.sentence = frame.sentence
+
+
+def _fill_withdraw(message: cell_pb2.Frame, frame: frames.Withdraw) -> None:
+    withdraw = message.withdraw
+    withdraw.fqcn = frame.fqcn
+    withdraw.incarnation = frame.incarnation
+    withdraw.epoch = frame.epoch
+
+
+def _fill_headers(message: cell_pb2.Open, headers: Headers) -> None:
+    for key, value in headers:
+        header = message.headers.add()
+        header.key = key
+        if isinstance(value, str):
+            header.value.text = value
+        elif isinstance(value, bytes):
+            header.value.raw = value
+        elif isinstance(value, bool):  # before int, which it also is
+            header.value.flag = value
+        elif isinstance(value, int):
+            header.value.integer = value
+        else:
+            header.value.real = value
+
+
+def _fill_settled(message: cell_pb2.Open | cell_pb2.Ping, runs: frames.IdRuns) -> None:
+    for first, last in runs:
+        run = message.settled.add()
+        run.first = first
+        run.last = last
+
+
+def _fill_open(message: cell_pb2.Open, opening: frames.Open) -> None:
+    message.kind = _number(opening.kind)
+    if opening.size is not None:
+        message.size = opening.size
+    if opening.headers:
+        _fill_headers(message, opening.headers)
+    message.idle_timeout_s = opening.idle_timeout_s
+    message.settled_below = opening.settled_below
+    if opening.settled:
+        _fill_settled(message, opening.settled)
+    message.seen_before = opening.seen_before
+    message.resume_id = opening.resume_id
+    message.source_stamp = opening.source_stamp
+    message.digest = opening.digest
+    message.digest_follows = opening.digest_follows
+    message.reply_to = opening.reply_to
+    message.reply_code = _number(opening.reply_code)
+    message.reply_sentence = opening.reply_sentence
+    message.no_reply = opening.no_reply
+    message.sealing_envelope = opening.sealing_envelope
+
+
+def _fill_chunk(message: cell_pb2.Frame, frame: frames.Chunk) -> None:
+    chunk = message.chunk
+    fill_chunk_head(chunk, frame)
+    chunk.payload = bytes(frame.payload)
+
+
+def _fill_credit(message: cell_pb2.Frame, frame: frames.Credit) -> None:
+    credit = message.credit
+    _fill_stream(credit.stream, frame)
+    credit.offset = frame.offset
+
+
+def _fill_ack(message: cell_pb2.Frame, frame: frames.Ack) -> None:
+    ack = message.ack
+    _fill_stream(ack.stream, frame)
+    ack.target_incarnation = frame.target_incarnation
+    ack.received = frame.received
+    ack.consumed = frame.consumed
+    ack.complete = frame.complete
+    ack.hops_left = frame.hops_left
+
+
+def _fill_lost(message: cell_pb2.Frame, frame: frames.Lost) -> None:
+    lost = message.lost
+    _fill_stream(lost.stream, frame)
+    lost.reason = _number(frame.reason)
+    lost.reporter = frame.reporter
+    lost.hops_left = frame.hops_left
+
+
+def _fill_reset(message: cell_pb2.Frame, frame: frames.Reset) -> None:
+    reset = message.reset
+    _fill_stream(reset.stream, frame)
+    reset.from_target = frame.from_target
+    reset.code = _number(frame.code)
+    reset.fault = _number(frame.fault)
+    reset.sentence = frame.sentence
+    reset.hops_left = frame.hops_left
+
+
+def _fill_resume_query(message: cell_pb2.Frame, frame: frames.ResumeQuery) -> None:
+    query = message.resume_query
+    _fill_stream(query.stream, frame)
+    query.probe = frame.probe
+    query.resume_id = frame.resume_id
+    query.source_stamp = frame.source_stamp
+    query.digest = frame.digest
+    query.hops_left = frame.hops_left
+
+
+def _fill_resume_reply(message: cell_pb2.Frame, frame: frames.ResumeReply) -> None:
+    reply = message.resume_reply
+    _fill_stream(reply.stream, frame)
+    reply.target_incarnation = frame.target_incarnation
+    reply.unknown = frame.unknown
+    reply.offset = frame.offset
+    reply.prefix_digest = frame.prefix_digest
+    reply.probe = frame.probe
+    reply.hops_left = frame.hops_left
+
+
+def _fill_query(message: cell_pb2.Frame, frame: frames.Query) -> None:
+    query = message.query
+    query.query_id = frame.query_id
+    query.asker = frame.asker
+    query.subject = frame.subject
+    query.trace = frame.trace
+    query.hops_left = frame.hops_left
+
+
+def _fill_query_reply(message: cell_pb2.Frame, frame: frames.QueryReply) -> None:
+    reply = message.query_reply
+    reply.query_id = frame.query_id
+    reply.asker = frame.asker
+    reply.responder = frame.responder
+    reply.hops_left = frame.hops_left
+    for cell in frame.cells:
+        info = reply.cells.add()
+        info.fqcn = cell.fqcn
+        info.incarnation = cell.incarnation
+        info.via = cell.via
+        info.address = cell.address
+        info.software = cell.software
+        info.known_for_s = cell.known_for_s
+
+
+def _fill_ping(message: cell_pb2.Frame, frame: frames.Ping) -> None:
+    ping = message.ping
+    ping.nonce = frame.nonce
+    ping.settled_below = frame.settled_below
+    _fill_settled(ping, frame.settled)
+
+
+def _fill_pong(message: cell_pb2.Frame, frame: frames.Pong) -> None:
+    message.pong.nonce = frame.nonce
+
+
+def _fill_goodbye(message: cell_pb2.Frame, frame: frames.Goodbye) -> None:
+    message.goodbye.code = _number(frame.code)
+    message.goodbye.sentence = frame.sentence
+
+
+_FILLERS: dict[type, Callable[[cell_pb2.Frame, Any], None]] = {
+    frames.Hello: _fill_hello,
+    frames.LanesWanted: _fill_lanes_wanted,
+    frames.Announce: _fill_announce,
+    frames.AnnounceReply: _fill_announce_reply,
+    frames.Withdraw: _fill_withdraw,
+    frames.Chunk: _fill_chunk,
+    frames.Credit: _fill_credit,
+    frames.Ack: _fill_ack,
+    frames.Lost: _fill_lost,
+    frames.Reset: _fill_reset,
+    frames.ResumeQuery: _fill_resume_query,
+    frames.ResumeReply: _fill_resume_reply,
+    frames.Query: _fill_query,
+    frames.QueryReply: _fill_query_reply,
+    frames.Ping: _fill_ping,
+    frames.Pong: _fill_pong,
+    frames.Goodbye: _fill_goodbye,
+}

@@ -1,0 +1,218 @@
+"""Dialled lanes over gRPC. Imports grpc (from ``environment``), ``base``, ``address``, values.
+
+A lane is one call of CellService.Exchange on a channel, and so a connection, of its own: gRPC's own
+reconnecting never comes into play. The call neither serialises nor parses, it carries bytes.
+
+How a call ends is told in several ways by ``grpc.aio``: as the end of reading, as ``AioRpcError``,
+as ``InvalidStateError`` of a write that came too late, and as ``CancelledError`` although nobody
+cancelled the task that waits. All of them become ``LaneClosed`` here; a task's own cancellation
+passes through.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import quote
+
+from streamcell.errors import (
+    AuthenticationError,
+    CellError,
+    ErrorCode,
+    LinkError,
+    UsageError,
+    one_line,
+)
+from streamcell.transport.address import Address, Scheme
+from streamcell.transport.base import LaneClosed, PeerInfo
+from streamcell.transport.environment import aio, grpc
+from streamcell.transport.options import channel_options
+from streamcell.transport.read_ahead import ReadAhead
+
+if TYPE_CHECKING:
+    from grpc.aio import Channel, StreamStreamCall
+
+EXCHANGE_METHOD = "/streamcell.v1.CellService/Exchange"
+
+# How long closing waits for the other side to take what was sent before.
+FLUSH_S = 1.0
+# How long a failed write waits for the status that says why.
+_STATUS_S = 1.0
+# What grpc.aio calls a call after a failed write, until the status that says why arrives.
+_WRITE_FAILED = (grpc.StatusCode.INTERNAL, "Internal error from Core")
+_CLOSED_HERE = "the lane was closed here"
+
+_GRPC_ERRORS = (aio.AioRpcError, aio.BaseError, asyncio.InvalidStateError)
+
+_T = TypeVar("_T")
+
+_logger = logging.getLogger("streamcell.transport")
+
+
+async def dial(address: Address, timeout_s: float) -> GrpcClientLane:
+    """Return a lane to the cell that listens at ``address``.
+
+    :raises LaneClosed: if it cannot be reached within ``timeout_s``, or refuses.
+    """
+    if address.scheme is Scheme.GRPC and not address.port:
+        raise UsageError(f"{address} cannot be dialled: port 0 is for listening")
+    channel = aio.insecure_channel(_target(address), options=channel_options(local=address.is_loopback))
+    try:
+        call = await _open_call(address, channel, timeout_s)
+    except BaseException:
+        await channel.close()
+        raise
+    return GrpcClientLane(address, channel, call)
+
+
+class GrpcClientLane:
+    """A lane that was dialled. Cancelling a pending ``send`` ends it."""
+
+    def __init__(self, address: Address, channel: Channel, call: StreamStreamCall[bytes, bytes]) -> None:
+        self._address = address
+        self._channel = channel
+        self._call = call
+        self._end: asyncio.Future[LaneClosed] = asyncio.get_running_loop().create_future()
+        self._closing = asyncio.Event()
+        self._closed = asyncio.Event()
+        call.add_done_callback(self._on_call_done)
+        self._inbound = ReadAhead(self._read)
+
+    @property
+    def peer(self) -> PeerInfo:
+        """The address that was dialled."""
+        return PeerInfo(str(self._address))
+
+    async def send(self, batch: bytes) -> None:
+        """Give a batch to gRPC; returns when it has room for the next one."""
+        if self._closing.is_set():
+            raise LaneClosed(_CLOSED_HERE)
+        try:
+            await self._call.write(batch)
+        except asyncio.CancelledError as error:
+            if _is_cancelled_itself():
+                raise
+            raise LaneClosed(_CLOSED_HERE) from error
+        except _GRPC_ERRORS as error:
+            raise await self._why_it_ended(error) from error
+
+    async def receive(self) -> bytes:
+        """Return the next batch."""
+        return await self._inbound.get()
+
+    async def close(self) -> None:
+        """Tell the other side that nothing follows, wait a moment for it to take all, and end."""
+        if self._closing.is_set():
+            await self._closed.wait()
+            return
+        self._closing.set()
+        self._inbound.drop(_CLOSED_HERE)
+        try:
+            async with asyncio.timeout(FLUSH_S):
+                await self._flush()
+        except TimeoutError:
+            _logger.debug("%s did not take all that was sent to it before the end", self._address)
+        finally:
+            self._call.cancel()
+            await self._channel.close()
+            await self._inbound.wait_ended()
+            self._closed.set()
+
+    async def _flush(self) -> None:
+        try:
+            await self._call.done_writing()
+        except _GRPC_ERRORS:
+            return  # it has ended already
+        # The other side's answer to the end of writing comes after what it still had to send.
+        await self._inbound.wait_ended()
+
+    async def _read(self) -> bytes:
+        try:
+            batch = await self._call.read()
+        except asyncio.CancelledError as error:
+            if _is_cancelled_itself():
+                raise
+            raise LaneClosed(_CLOSED_HERE) from error
+        except _GRPC_ERRORS as error:
+            raise await self._why_it_ended(error) from error
+        if isinstance(batch, bytes):
+            return batch
+        raise LaneClosed(f"{self._address} ended the lane")
+
+    async def _why_it_ended(self, error: Exception) -> LaneClosed:
+        await asyncio.wait({self._end}, timeout=_STATUS_S)
+        if self._end.done():
+            return self._end.result()
+        return LaneClosed(f"{self._address}: {one_line(str(error))}")
+
+    def _on_call_done(self, call: aio.Call) -> None:
+        # grpc.aio calls this for each status that it gives the call. After a failed write one is
+        # made up, before or after the peer's own, which is the one that counts.
+        code = _result_of(call.code())
+        details = _result_of(call.details())
+        if not self._end.done() and (code, details) != _WRITE_FAILED:
+            self._end.set_result(_lane_closed(self._address, code, details))
+
+
+async def _open_call(address: Address, channel: Channel, timeout_s: float) -> StreamStreamCall[bytes, bytes]:
+    try:
+        async with asyncio.timeout(timeout_s):
+            call: StreamStreamCall[bytes, bytes] = channel.stream_stream(EXCHANGE_METHOD)()
+            await call.wait_for_connection()
+    except TimeoutError as error:
+        raise LaneClosed(f"{address} did not answer within {timeout_s:g} s") from error
+    except aio.AioRpcError as error:
+        raise _lane_closed(address, error.code(), error.details()) from error
+    return call
+
+
+def _is_cancelled_itself() -> bool:
+    """Tell a cancellation of this task from that of a call which it waited on."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+def _target(address: Address) -> str:
+    if address.scheme is Scheme.UNIX:
+        return f"unix:{quote(address.name)}"
+    return address.host_and_port
+
+
+def _result_of(coroutine: Coroutine[Any, Any, _T]) -> _T:
+    """Return the result of a coroutine that has nothing to wait for."""
+    try:
+        coroutine.send(None)
+    except StopIteration as stop:
+        result: _T = stop.value
+        return result
+    raise RuntimeError("a call that is done has no status")
+
+
+# Calls that end with one of these would end so again: the link is given up instead of dialled anew.
+_REFUSALS: dict[grpc.StatusCode, tuple[type[CellError], ErrorCode, str]] = {
+    grpc.StatusCode.RESOURCE_EXHAUSTED: (LinkError, ErrorCode.LIMIT, "a limit was exceeded"),
+    grpc.StatusCode.UNIMPLEMENTED: (LinkError, ErrorCode.PROTOCOL, "this is not a cell"),
+    grpc.StatusCode.UNAUTHENTICATED: (
+        AuthenticationError,
+        ErrorCode.AUTHENTICATION,
+        "it does not know who this is",
+    ),
+    grpc.StatusCode.PERMISSION_DENIED: (
+        AuthenticationError,
+        ErrorCode.AUTHENTICATION,
+        "it does not allow this",
+    ),
+}
+
+
+def _lane_closed(address: Address, code: grpc.StatusCode, details: str | None) -> LaneClosed:
+    if code is grpc.StatusCode.OK:
+        return LaneClosed(f"{address} ended the lane")
+    reason = one_line(details or code.name)
+    if code not in _REFUSALS:
+        return LaneClosed(f"{address}: {reason}")
+    error_class, error_code, meaning = _REFUSALS[code]
+    sentence = f"{address} refused the lane, {meaning}: {reason}"
+    return LaneClosed(sentence, error_class(sentence, error_code))

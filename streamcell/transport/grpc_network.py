@@ -1,0 +1,37 @@
+"""gRPC as a network. Imports ``grpc_client``, ``grpc_server``, ``address`` and values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from streamcell.errors import AuthenticationError, UsageError
+from streamcell.transport import grpc_client, grpc_server
+from streamcell.transport.address import Address, Scheme, parse_address
+from streamcell.transport.base import Lane, Listener
+
+
+class GrpcNetwork:
+    """Carries lanes between machines and processes, over TCP or unix sockets.
+
+    Addresses are ``grpc://host:port`` and ``unix:///path``. Holds nothing itself: any number of
+    cells may share one, and it need not be closed.
+    """
+
+    async def dial(self, url: str, timeout_s: float) -> Lane:
+        """Return a lane to the cell that listens at ``url``. See :class:`base.Network`."""
+        return await grpc_client.dial(_grpc_address(url), timeout_s)
+
+    async def listen(self, url: str, on_lane: Callable[[Lane], None], *, insecure: bool) -> Listener:
+        """Listen at ``url``. See :class:`base.Network`."""
+        return await grpc_server.listen(_grpc_address(url), on_lane, insecure=insecure)
+
+
+def _grpc_address(url: str) -> Address:
+    address = parse_address(url)
+    if address.scheme is Scheme.GRPCS:
+        raise AuthenticationError(
+            f"{url} cannot be used: this version of streamcell has no TLS; use grpc:// or unix://"
+        )
+    if address.scheme is Scheme.MEMORY:
+        raise UsageError(f"{url} is not on a network: use grpc://host:port or unix:///path")
+    return address
