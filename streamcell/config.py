@@ -42,6 +42,7 @@ class CellConfig:
     control_ping_after_s: float = 15.0
     suspect_after_s: float = 3.0
     link_down_s: float = 30.0
+    idle_lane_s: float = 60.0
     dial_timeout_s: float = 3.0
     backoff_min_s: float = 0.2
     backoff_max_s: float = 5.0
@@ -86,6 +87,7 @@ _RANGES: tuple[tuple[str, float, float], ...] = (
     ("control_ping_after_s", 0.01, 3600),
     ("suspect_after_s", 0.01, 3600),
     ("link_down_s", 0.01, 1e6),
+    ("idle_lane_s", 0.01, 1e6),
     ("dial_timeout_s", 0.01, 3600),
     ("backoff_min_s", 0.001, 3600),
     ("backoff_max_s", 0.001, 3600),

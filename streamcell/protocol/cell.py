@@ -190,10 +190,8 @@ class CellCore:
         self._sends.end_source(stream_id, digest, now)
 
     def fail_source(self, stream_id: int, error: CellError, now: float) -> None:
-        """Say that the stream's source failed."""
-        sender = self._sends.get(stream_id)
-        if sender is not None:
-            self._sends.give_up(sender, error, now)
+        """Say that the stream's source failed. What was supplied before is delivered first."""
+        self._sends.fail_source(stream_id, error, now)
 
     def cancel_send(self, stream_id: int, sentence: str, now: float) -> None:
         """Give up a stream, or a request and its reply."""
@@ -299,6 +297,8 @@ class CellCore:
             self._links.fail_lane(lane, ErrorCode.PROTOCOL, "the first frame on a lane must be a Hello", now)
             return
         self._links.lanes.note_heard(lane, now)
+        if kind is Chunk:
+            lane.used_at = now
         if kind in self._lane_handlers:
             self._lane_handlers[kind](lane, frame, now)
         elif lane.link is not None:

@@ -15,7 +15,7 @@ _DOUBLINGS = 32
 
 
 class Dialler:
-    """Keeps a control lane to each uplink, and a bulk lane where one is wanted."""
+    """Keeps a control lane to each uplink, and as many bulk lanes as are wanted."""
 
     def __init__(self, context: Context, lanes: LaneTable) -> None:
         self.uplinks: list[Uplink] = []
@@ -37,14 +37,20 @@ class Dialler:
         control_up = uplink.has_ready_lane(LaneRole.CONTROL)
         if not control_up and not uplink.dials(LaneRole.CONTROL):
             self._dial_when(uplink, LaneRole.CONTROL, uplink.retry_at, now)
-        wants_bulk = control_up and uplink.bulk_wanted and not uplink.has_ready_lane(LaneRole.BULK)
-        if wants_bulk and not uplink.dials(LaneRole.BULK):
+        if control_up and uplink.missing_bulk_lanes() > 0:
             self._dial_when(uplink, LaneRole.BULK, uplink.bulk_retry_at, now)
 
-    def dial(self, uplink: Uplink, role: LaneRole, now: float) -> None:
-        """Dial one lane, unless one of that role is under way."""
-        if uplink.dials(role):
-            return
+    def dial_beside(self, uplink: Uplink, lane: Lane, now: float) -> None:
+        """Dial a fresh lane beside a suspect one, unless one of its role is under way."""
+        if not uplink.dials(lane.role):
+            self._dial(uplink, lane.role, now)
+
+    def want_bulk_lanes(self, uplink: Uplink, count: int, now: float) -> None:
+        """Keep ``count`` bulk lanes from now on."""
+        uplink.bulk_wanted = count
+        self.tend(uplink, now)
+
+    def _dial(self, uplink: Uplink, role: LaneRole, now: float) -> None:
         number = uplink.next_lane_number
         uplink.next_lane_number += 1
         lane = self._lanes.open(LaneState.DIALLING, role, number, now)
@@ -110,7 +116,8 @@ class Dialler:
         return min(config.backoff_max_s, doubled) * self._context.jitter()
 
     def _dial_when(self, uplink: Uplink, role: LaneRole, at: float, now: float) -> None:
-        if now >= at:
-            self.dial(uplink, role, now)
-        else:
+        if now < at:
             self._context.deadlines.schedule(uplink, at)
+            return
+        for _ in range(1 if role is LaneRole.CONTROL else uplink.missing_bulk_lanes()):
+            self._dial(uplink, role, now)

@@ -19,6 +19,10 @@ class LaneKeeper(Protocol):
         """The lane did not answer a Ping: it is suspect."""
         ...
 
+    def on_lane_idle(self, lane: Lane, now: float) -> None:
+        """Nothing has used the bulk lane for the idle time of lanes."""
+        ...
+
     def on_claim_expired(self, lane: Lane, now: float) -> None:
         """The holder of a name that the lane's cell claims did not answer in time."""
         ...
@@ -84,6 +88,7 @@ class LaneTable:
 
     def note_spoke(self, lane: Lane, now: float) -> None:
         """Take note that frames were put on a lane: something should come back."""
+        lane.used_at = now
         if lane.awaiting_since is None:
             lane.awaiting_since = now
             self._context.deadlines.schedule(lane, now + self._context.config.ping_after_s)
@@ -97,9 +102,10 @@ class LaneTable:
         """Ping a silent lane, suspect it if it stays silent, and give it up in the end."""
         config = self._context.config
         if lane.pinged_at is None:
-            ping_at = self._ping_due(lane)
-            if ping_at is None:
+            if self._is_idle(lane, now):
+                self._keeper.on_lane_idle(lane, now)
                 return
+            ping_at = self._ping_due(lane)
             if now < ping_at:
                 self._context.deadlines.schedule(lane, ping_at)
                 return
@@ -119,13 +125,19 @@ class LaneTable:
         else:
             self._context.deadlines.schedule(lane, give_up_at)
 
-    def _ping_due(self, lane: Lane) -> float | None:
+    def _is_idle(self, lane: Lane, now: float) -> bool:
+        """Return whether a bulk lane that this side has dialled is idle, which ends it instead of a Ping."""
+        idle_at = lane.used_at + self._context.config.idle_lane_s
+        return lane.role is LaneRole.BULK and lane.dialled and lane.awaiting_since is None and now >= idle_at
+
+    def _ping_due(self, lane: Lane) -> float:
+        """Return when a lane is to be pinged or, if it is a bulk lane of this side, to be looked at again."""
         config = self._context.config
         if lane.awaiting_since is not None:
             return lane.awaiting_since + config.ping_after_s
         if lane.role is LaneRole.CONTROL:
             return lane.heard_at + config.control_ping_after_s
-        return None
+        return (lane.used_at if lane.dialled else lane.heard_at) + config.idle_lane_s
 
     def _handle_timer(self, lane: Lane, now: float) -> None:
         if lane.goodbye is not None:

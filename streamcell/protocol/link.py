@@ -56,6 +56,7 @@ class Lane:
         self.carried: deque[Reset | Lost] = deque(maxlen=_CARRIED_FRAMES)
         self.timer_at: float | None = None
         self.opened_at = 0.0
+        self.used_at = 0.0
         self.heard_at = 0.0
         self.awaiting_since: float | None = None
         self.pinged_at: float | None = None
@@ -165,9 +166,13 @@ class Link:
         lanes = self.usable_lanes()
         return lanes[0] if lanes else None
 
+    def count_bulk_lanes(self) -> int:
+        """Return how many lanes for bulk are up."""
+        return sum(lane.usable and lane.role is LaneRole.BULK for lane in self.lanes.values())
+
     def has_bulk_lane(self) -> bool:
         """Return whether a lane for bulk is up."""
-        return any(lane.usable and lane.role is LaneRole.BULK for lane in self.lanes.values())
+        return self.count_bulk_lanes() > 0
 
     def highest_number(self) -> int:
         """Return the highest number of a lane that said Hello."""
@@ -186,7 +191,7 @@ class Uplink:
         self.retry_at = 0.0
         self.bulk_failures = 0
         self.bulk_retry_at = 0.0
-        self.bulk_wanted = False
+        self.bulk_wanted = 0
         self.timer_at: float | None = None
         self.on_timer: Callable[[Uplink, float], None] | None = None
         self.refused: CellError | None = None
@@ -202,6 +207,12 @@ class Uplink:
     def dials(self, role: LaneRole) -> bool:
         """Return whether a lane of this role is being dialled or greeted."""
         return any(lane.role is role for lane in self.dialling.values())
+
+    def missing_bulk_lanes(self) -> int:
+        """Return how many more bulk lanes are wanted than are up or under way."""
+        under_way = sum(lane.role is LaneRole.BULK for lane in self.dialling.values())
+        up = self.link.count_bulk_lanes() if self.link is not None else 0
+        return self.bulk_wanted - up - under_way
 
     def has_ready_lane(self, role: LaneRole) -> bool:
         """Return whether a lane of this role is up and trusted."""

@@ -133,23 +133,26 @@ class LinkTable:
         for lane in link.lanes.values():
             self.lanes.wake(lane)
 
-    def allows_bulk_lane(self, link: Link) -> bool:
-        """Return whether bulk has a lane of its own on this link, up or to come."""
-        if link.peer_lanes <= 1 or self._context.config.bulk_lanes == 0:
+    def allows_bulk_lanes(self, link: Link) -> bool:
+        """Return whether bulk has lanes of its own on this link, up or to come."""
+        if self._most_bulk_lanes(link) == 0:
             return False
         return link.uplink is None or link.uplink.bulk_failures == 0
 
-    def want_bulk_lane(self, link: Link, now: float) -> None:
-        """See to it that a bulk lane is opened, by the side that can."""
-        if link.has_bulk_lane() or not self.allows_bulk_lane(link):
+    def want_bulk_lanes(self, link: Link, now: float) -> None:
+        """See to it that the link has its bulk lanes, opened by the side that can."""
+        most = self._most_bulk_lanes(link)
+        if most == 0 or link.count_bulk_lanes() >= most:
             return
         if link.uplink is not None:
-            link.uplink.bulk_wanted = True
-            self.dialler.tend(link.uplink, now)
+            self.dialler.want_bulk_lanes(link.uplink, most, now)
         elif not link.bulk_asked:
             link.bulk_asked = True
-            link.outbox.post(LanesWanted(1))
+            link.outbox.post(LanesWanted(most))
             self.wake_control(link)
+
+    def _most_bulk_lanes(self, link: Link) -> int:
+        return max(0, min(self._context.config.bulk_lanes, link.peer_lanes - 1))
 
     # Frames.
 
@@ -169,7 +172,7 @@ class LinkTable:
     def handle_lanes_wanted(self, link: Link, frame: LanesWanted, now: float) -> None:
         """Open a bulk lane for the listener."""
         if frame.bulk_lanes > 0 and link.uplink is not None:
-            self.want_bulk_lane(link, now)
+            self.want_bulk_lanes(link, now)
 
     def handle_ping(self, lane: Lane, frame: Ping) -> None:
         """Answer on the same lane."""
@@ -352,6 +355,7 @@ class LinkTable:
                 CellConnected(link.fqcn, link.uplink.number if link.uplink is not None else None)
             )
         self._context.deadlines.cancel(lane)
+        lane.used_at = now
         self.lanes.watch(lane, now)
         self.wake_all(link)
         self._observer.on_lane_up(link, now)
@@ -378,7 +382,13 @@ class LinkTable:
     def on_lane_silent(self, lane: Lane, now: float) -> None:
         """Dial a fresh lane beside the silent one; only the dialler can."""
         if lane.uplink is not None:
-            self.dialler.dial(lane.uplink, lane.role, now)
+            self.dialler.dial_beside(lane.uplink, lane, now)
+
+    def on_lane_idle(self, lane: Lane, now: float) -> None:
+        """Close a bulk lane that nothing used for long; it is dialled again when bulk comes."""
+        if lane.uplink is not None:
+            lane.uplink.bulk_wanted = 0
+            self.lanes.refuse(lane, ErrorCode.UNSPECIFIED, "the lane was idle", now)
 
     def on_claim_expired(self, lane: Lane, now: float) -> None:
         """The holder is silent: the newcomer takes over."""

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 # An Ack is worth a frame when this much is new, or an eighth of the window if that is more.
 _ACK_BYTES = 64 * KIB
 _ACK_WINDOW_PART = 8
+# Less than that is said after this time.
+ACK_DELAY_S = 0.1
 # A Credit is worth a frame when the window has moved by this part.
 _CREDIT_WINDOW_PART = 4
 
@@ -83,6 +85,7 @@ class StreamReceiver:
         # Time.
         self.timer_at: float | None = None
         self.on_timer: Callable[[StreamReceiver, float], None] | None = None
+        self.ack_at: float | None = None
         self.heard_at = 0.0
         self.spoke_at = 0.0
         self._context = context
@@ -116,6 +119,11 @@ class StreamReceiver:
     def all_consumed(self) -> bool:
         """Whether the application has taken every byte of the whole stream."""
         return self.all_received and self.consumed == self.size
+
+    @property
+    def owes_ack(self) -> bool:
+        """Whether there is news that no Ack has told."""
+        return self.received > self._acked_received or self.consumed > self._acked_consumed
 
     @property
     def shows_life(self) -> bool:
@@ -190,6 +198,7 @@ class StreamReceiver:
             frames.append(Credit(self.key, self._context.fqcn, self.attempt, self.credit))
         if self.ack_due:
             self.ack_due = False
+            self.ack_at = None
             self._acked_received = self.received
             self._acked_consumed = self.consumed
             frames.append(self.ack(complete=False))

@@ -48,7 +48,7 @@ from streamcell.protocol.frames import (
 )
 from streamcell.protocol.link import Link
 from streamcell.protocol.links import LinkTable
-from streamcell.protocol.receiver import CorruptChunk, StreamReceiver
+from streamcell.protocol.receiver import ACK_DELAY_S, CorruptChunk, StreamReceiver
 from streamcell.protocol.sender import LIFE_SIGNS_PER_TIMEOUT
 from streamcell.protocol.settled import SettledIds
 from streamcell.protocol.states import ReceiverAction, ReceiverInput, ReceiverState
@@ -129,6 +129,7 @@ class ReceiveTable:
         if receiver is not None:
             receiver.consume(offset)
             self._speak(receiver)
+            self._delay_ack(receiver, now)
             self._finish_if_done(receiver, now)
 
     def release(self, key: StreamKey, now: float) -> None:
@@ -367,6 +368,7 @@ class ReceiveTable:
             raise
         self._deliver(receiver, now)
         self._speak(receiver)
+        self._delay_ack(receiver, now)
 
     def _note_corrupt(self, receiver: StreamReceiver, link: Link, chunk: Chunk, now: float) -> None:
         self._context.counters.corrupt_chunks += 1
@@ -545,15 +547,29 @@ class ReceiveTable:
             receiver.link.outbox.note(receiver)
             self._links.wake_control(receiver.link)
 
+    def _delay_ack(self, receiver: StreamReceiver, now: float) -> None:
+        """See to it that news too small for an Ack of its own is told soon all the same."""
+        if receiver.state is ReceiverState.ENDED or receiver.ack_due or receiver.ack_at is not None:
+            return
+        if receiver.owes_ack:
+            receiver.ack_at = now + ACK_DELAY_S
+            self._context.deadlines.schedule(receiver, receiver.ack_at)
+
     def _schedule(self, receiver: StreamReceiver) -> None:
         idle = receiver.opening.idle_timeout_s
+        times = [] if receiver.ack_at is None else [receiver.ack_at]
         if idle > 0:
-            life_sign_at = receiver.spoke_at + idle / LIFE_SIGNS_PER_TIMEOUT
-            self._context.deadlines.schedule(receiver, min(receiver.heard_at + idle, life_sign_at))
+            times += [receiver.heard_at + idle, receiver.spoke_at + idle / LIFE_SIGNS_PER_TIMEOUT]
+        if times:
+            self._context.deadlines.schedule(receiver, min(times))
 
     def _handle_timer(self, receiver: StreamReceiver, now: float) -> None:
         idle = receiver.opening.idle_timeout_s
-        if now >= receiver.heard_at + idle:
+        if receiver.ack_at is not None and now >= receiver.ack_at:
+            receiver.ack_at = None
+            receiver.ack_due = receiver.owes_ack
+            self._speak(receiver)
+        if 0 < idle <= now - receiver.heard_at:
             self._give_up(
                 receiver,
                 StreamTimeout(
@@ -564,7 +580,7 @@ class ReceiveTable:
                 now,
             )
             return
-        if now >= receiver.spoke_at + idle / LIFE_SIGNS_PER_TIMEOUT:
+        if 0 < idle / LIFE_SIGNS_PER_TIMEOUT <= now - receiver.spoke_at:
             receiver.spoke_at = now
             if receiver.shows_life:
                 receiver.ack_due = True

@@ -12,7 +12,7 @@ import struct
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from streamcell.errors import ErrorCode
+from streamcell.errors import CellError, ErrorCode
 from streamcell.limits import HOPS, INITIAL_CREDIT_BYTES
 from streamcell.message import Headers
 from streamcell.protocol.context import Context
@@ -100,6 +100,7 @@ class StreamSender:
         self.lost_in_a_row = 0
         # The source.
         self.source_ended = False
+        self.source_error: CellError | None = None
         self.digest = ""
         self.wanted = 0
         # Time.
@@ -131,7 +132,7 @@ class StreamSender:
     @property
     def in_flight(self) -> int:
         """Bytes sent in this attempt that the target has not said it has."""
-        return max(0, self.next_offset - self.received)
+        return max(0, self.next_offset - self.received) if self.opened else 0
 
     @property
     def unconfirmed(self) -> bool:
@@ -195,17 +196,17 @@ class StreamSender:
 
     def source_room(self) -> int:
         """Return how many more bytes the source may supply now."""
-        if self.source_ended or self.wanted > 0:
+        if self.source_ended or self.source_error is not None or self.wanted > 0:
             return 0
         window = max(INITIAL_CREDIT_BYTES, self.credit - self.consumed)
         ahead = min(self._context.config.read_ahead_bytes, window)
         room = ahead - (self.buffer.end - self.next_offset)
         return room if room >= min(self._chunk_bytes, ahead) // 2 else 0
 
-    def cut_chunk(self, settled_below: int, settled: IdRuns) -> Chunk:
-        """Cut the next chunk; only when ``can_send``."""
+    def cut_chunk(self, settled_below: int, settled: IdRuns, room: int | None = None) -> Chunk:
+        """Cut the next chunk, of at most ``room`` bytes; only when ``can_send``."""
         offset = self.next_offset
-        limit = self._chunk_bytes
+        limit = self._chunk_bytes if room is None else min(self._chunk_bytes, room)
         if not self.credited:
             limit = min(limit, self.credit - offset)
         payload: Payload = b""

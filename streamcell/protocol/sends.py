@@ -105,7 +105,7 @@ class SendTable:
     def supply(self, stream_id: int, pieces: Sequence[Payload], now: float) -> None:
         """Take bytes from the source."""
         sender = self._senders.get(stream_id)
-        if sender is None or sender.source_ended:
+        if sender is None or sender.source_ended or sender.source_error is not None:
             return
         for piece in pieces:
             sender.buffer.append(piece)
@@ -127,7 +127,7 @@ class SendTable:
     def end_source(self, stream_id: int, digest: str, now: float) -> None:
         """Take note that the source has no more."""
         sender = self._senders.get(stream_id)
-        if sender is None or sender.source_ended:
+        if sender is None or sender.source_ended or sender.source_error is not None:
             return
         declared = sender.spec.size
         if declared is not None and sender.buffer.end != declared:
@@ -145,6 +145,18 @@ class SendTable:
         sender.wanted = 0
         sender.digest = digest
         self._pump(sender, now)
+
+    def fail_source(self, stream_id: int, error: CellError, now: float) -> None:
+        """Take note that the source failed: what it gave before is delivered first, then the stream fails."""
+        sender = self._senders.get(stream_id)
+        if sender is None or sender.source_ended or sender.source_error is not None:
+            return
+        sender.source_error = error
+        self._end_failed_source(sender, now)
+
+    def _end_failed_source(self, sender: StreamSender, now: float) -> None:
+        if sender.source_error is not None and sender.received == sender.buffer.end:
+            self.give_up(sender, sender.source_error, now)
 
     def give_up(self, sender: StreamSender, error: CellError, now: float) -> None:
         """End a stream from this side."""
@@ -259,16 +271,17 @@ class SendTable:
 
     def next_chunk(self, link: Link, lane: Lane, now: float, *, control: bool) -> Chunk | None:
         """Return the next chunk for a lane: small streams first where it is the control lane, then bulk if it may."""
-        shared = control and not link.has_bulk_lane() and not self._links.allows_bulk_lane(link)
+        shared = control and not link.has_bulk_lane() and not self._links.allows_bulk_lanes(link)
         queues = [link.small] if control else []
         if shared or not control:
             queues.append(link.bulk)
         for queue in queues:
-            if queue is link.bulk and shared and self._shared_lane_full(link):
+            room = self._shared_lane_room(link) if queue is link.bulk and shared else None
+            if room == 0:
                 continue
             sender = queue.next(lambda candidate: candidate.lane_id in (None, lane.lane_id))
             if sender is not None:
-                chunk = sender.cut_chunk(self.settled.below, self.settled.runs_to_send())
+                chunk = sender.cut_chunk(self.settled.below, self.settled.runs_to_send(), room)
                 queue.charge(sender, len(chunk.payload) + _CHUNK_OVERHEAD_BYTES)
                 self._sent_chunk(sender, lane, chunk, now)
                 return chunk
@@ -281,8 +294,14 @@ class SendTable:
             sender.lanes_used.add(lane_id)
             sender.spoke_at = now
 
-    def _shared_lane_full(self, link: Link) -> bool:
-        return sum(sender.in_flight for sender in link.bulk_senders.values()) >= SHARED_LANE_IN_FLIGHT_BYTES
+    def _shared_lane_room(self, link: Link) -> int:
+        in_flight = sum(sender.in_flight for sender in link.bulk_senders.values())
+        return max(0, SHARED_LANE_IN_FLIGHT_BYTES - in_flight)
+
+    def _wake_bulk(self, link: Link | None) -> None:
+        """One stream made room in flight on a shared lane, which another may have waited for."""
+        if link is not None and len(link.bulk) > 0:
+            self._links.wake_control(link)
 
     def _sent_chunk(self, sender: StreamSender, lane: Lane, chunk: Chunk, now: float) -> None:
         sender.lanes_used.add(lane.lane_id)
@@ -355,7 +374,7 @@ class SendTable:
         else:
             link.bulk.add(sender)
             link.bulk_senders[sender.key] = sender
-            self._links.want_bulk_lane(link, now)
+            self._links.want_bulk_lanes(link, now)
             self._links.wake_all(link)
 
     def _want_source(self, sender: StreamSender) -> None:
@@ -387,6 +406,8 @@ class SendTable:
         sender.confirm(frame.received, frame.consumed)
         if sender.received != before:
             self._context.events.append(SendProgressed(sender.key.stream_id, sender.received))
+            self._wake_bulk(sender.link)
+        self._end_failed_source(sender, now)
         self._pump(sender, now)
 
     def _complete(self, sender: StreamSender, frame: Ack, now: float) -> None:
@@ -488,6 +509,7 @@ class SendTable:
         self._context.deadlines.cancel(sender)
         if sender.link is not None:
             sender.link.bulk_senders.pop(sender.key, None)
+            self._wake_bulk(sender.link)
         size = sender.buffer.end
         sender.buffer.clear()
         if error is None:
@@ -537,12 +559,14 @@ class SendTable:
         spec = sender.spec
         if sender.state is SenderState.SETTLED:
             return
-        if not sender.acknowledged and 0 < spec.unreachable_timeout_s <= now - sender.heard_at:
+        patience_s = spec.idle_timeout_s if sender.acknowledged else spec.unreachable_timeout_s
+        out_of_patience = patience_s > 0 and now >= sender.heard_at + patience_s
+        if out_of_patience and not sender.acknowledged:
             self.give_up(
                 sender, self._unreachable(sender, f"nothing was heard of it for {spec.unreachable_timeout_s:g} s"), now
             )
             return
-        if sender.acknowledged and 0 < spec.idle_timeout_s <= now - sender.heard_at:
+        if out_of_patience:
             self.give_up(
                 sender,
                 StreamTimeout(

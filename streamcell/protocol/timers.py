@@ -11,7 +11,6 @@ from __future__ import annotations
 import heapq
 from typing import Protocol
 
-
 # Entries that may lie about without a sweep.
 _STALE_ENTRIES = 64
 
