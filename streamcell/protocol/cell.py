@@ -14,6 +14,7 @@ from typing import Any
 from streamcell.config import CellConfig
 from streamcell.errors import CellError, ErrorCode, ProtocolError, StreamCancelled, StreamError
 from streamcell.limits import BATCH_BYTES, BATCH_FRAMES
+from streamcell.message import HeaderValue
 from streamcell.protocol.context import Context
 from streamcell.protocol.events import Event
 from streamcell.protocol.frames import (
@@ -44,8 +45,9 @@ from streamcell.protocol.sends import SendTable
 from streamcell.protocol.states import LaneState
 from streamcell.protocol.stats import CellStats, link_stats, receive_stats, send_stats
 
-# A frame other than a chunk counts this much of a batch; headers come on top where there are any.
+# A frame counts this much of a batch; payload, headers and sentences come on top where there are any.
 _CONTROL_FRAME_BYTES = 64
+_NUMBER_BYTES = 8
 # What the other side answers on some lane of the link: silence after one of these is suspicious.
 _ANSWERED_FRAMES = (Chunk, ResumeQuery, Query)
 
@@ -74,7 +76,7 @@ class CellCore:
         self._links = LinkTable(self._context, self)
         self._router = Router(self._links.links)
         self._sends = SendTable(self._context, self._links, self._router, self._on_send_settled)
-        self._requests = RequestTable(self._context, self._is_acknowledged)
+        self._requests = RequestTable(self._context, self._is_acknowledged, self._give_up_send)
         self._receives = ReceiveTable(self._context, self._links, self._requests.awaits, self._requests.end)
         # Frames for the streams that this cell sends; frames for its links; frames for one lane.
         self._send_handlers: dict[type, Callable[[Any, float], None]] = {
@@ -119,7 +121,7 @@ class CellCore:
         """Take in the frames of a batch."""
         for frame in frames:
             lane = self._links.lanes.get(lane_id)
-            if lane is None or lane.goodbye is not None:
+            if lane is None or lane.goodbye is not None or lane.state is LaneState.CLOSED:
                 return
             self._receive_frame(lane, frame, now)
 
@@ -136,13 +138,16 @@ class CellCore:
                 frame.settled = self._sends.settled.runs_to_send()
             frames.append(frame)
         link = lane.link
-        if link is not None and (lane.usable or lane.goodbye is not None):
+        # A lane that ends by itself takes nothing more with it: the link's other lanes, or later ones, do. The last
+        # lanes of a cell that stops take all that is left.
+        flushes = lane.goodbye is not None and self._context.stopped
+        if link is not None and (lane.usable or flushes):
             control = link.control_lane() is lane
-            if control or lane.goodbye is not None:
+            if control or flushes:
                 self._take_control_frames(link, lane, frames, now)
             if lane.usable:
                 self._take_chunks(link, lane, frames, now, control=control)
-        if lane.goodbye is not None and not lane.said_goodbye and not (link is not None and link.outbox):
+        if lane.goodbye is not None and not lane.said_goodbye and not (flushes and link is not None and link.outbox):
             lane.said_goodbye = True
             frames.append(lane.goodbye)
         if any(isinstance(frame, _ANSWERED_FRAMES) for frame in frames):
@@ -340,15 +345,20 @@ class CellCore:
                 self._sends.note_spoken(frame.key.stream_id, lane.lane_id, now)
 
     def _take_chunks(self, link: Link, lane: Lane, frames: list[Frame], now: float, *, control: bool) -> None:
-        size = len(frames) * _CONTROL_FRAME_BYTES
+        size = sum(map(_frame_bytes, frames))
         while size < BATCH_BYTES and len(frames) < BATCH_FRAMES:
             chunk = self._sends.next_chunk(link, lane, now, control=control)
             if chunk is None:
                 return
             frames.append(chunk)
-            size += len(chunk.payload) + _CONTROL_FRAME_BYTES
+            size += _frame_bytes(chunk)
 
     # Between the tables.
+
+    def _give_up_send(self, stream_id: int, error: CellError, now: float) -> None:
+        sender = self._sends.get(stream_id)
+        if sender is not None:
+            self._sends.give_up(sender, error, now)
 
     def _is_acknowledged(self, stream_id: int) -> bool:
         sender = self._sends.get(stream_id)
@@ -359,3 +369,17 @@ class CellCore:
             self._requests.acknowledge(sender.key.stream_id)
         else:
             self._requests.end(sender.key.stream_id, error)
+
+
+def _frame_bytes(frame: Frame) -> int:
+    """Return about what a frame takes of a batch, so that a batch stays well below what a peer takes."""
+    if isinstance(frame, Chunk):
+        headers = frame.open.headers if frame.open is not None else ()
+        return _CONTROL_FRAME_BYTES + len(frame.payload) + sum(len(key) + _value_bytes(value) for key, value in headers)
+    if isinstance(frame, Reset):
+        return _CONTROL_FRAME_BYTES + len(frame.sentence)
+    return _CONTROL_FRAME_BYTES
+
+
+def _value_bytes(value: HeaderValue) -> int:
+    return len(value) if isinstance(value, str | bytes) else _NUMBER_BYTES

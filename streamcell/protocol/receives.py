@@ -200,6 +200,7 @@ class ReceiveTable:
             link.outbox.post(
                 Lost(frame.key, frame.target, frame.attempt, LostReason.NO_ROUTE, self._context.fqcn, HOPS)
             )
+            self._links.wake_control(link)
             return
         life = self._life_of(frame.key, now)
         if life is None:
@@ -218,10 +219,18 @@ class ReceiveTable:
 
     def handle_reset(self, frame: Reset, now: float) -> None:
         """The origin gave the stream up."""
-        receiver = self._find(frame.key)
-        if receiver is not None and receiver.step(ReceiverInput.RESET) is ReceiverAction.FAIL:
-            error = error_from_wire(frame.code, frame.sentence, frame.fault)
-            self._end(receiver, frame, error, now)
+        life = self._life_of(frame.key, now)
+        if life is None:
+            return
+        last_word = dataclasses.replace(frame, from_target=True)
+        stream_id = frame.key.stream_id
+        receiver = life.receivers.get(stream_id)
+        if receiver is not None:
+            receiver.step(ReceiverInput.RESET)
+            self._end(receiver, last_word, error_from_wire(frame.code, frame.sentence, frame.fault), now)
+        elif stream_id not in life.settled:
+            # It overtook the first chunk, which is to call no callback any more.
+            life.ended.setdefault(stream_id, last_word)
 
     def note_settled(self, origin: str, incarnation: int, below: int, runs: IdRuns, now: float) -> None:
         """The neighbour says in a Ping which of its streams are settled."""
@@ -499,7 +508,7 @@ class ReceiveTable:
             self._links.wake_control(receiver.link)
 
     def _end(self, receiver: StreamReceiver, last_word: Reset, error: CellError, now: float) -> None:
-        self._bury(receiver, dataclasses.replace(last_word, from_target=True), now)
+        self._bury(receiver, last_word, now)
         self._fail(receiver, error, now)
 
     def _fail(self, receiver: StreamReceiver, error: CellError, now: float) -> None:

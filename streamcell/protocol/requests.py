@@ -35,12 +35,19 @@ class RequestTable:
     """The requests of one cell.
 
     :param is_acknowledged: tells whether the target has acknowledged the stream of a request that is under way.
+    :param give_up: gives up the stream of a request whose time is over, if it is still under way.
     """
 
-    def __init__(self, context: Context, is_acknowledged: Callable[[int], bool]) -> None:
+    def __init__(
+        self,
+        context: Context,
+        is_acknowledged: Callable[[int], bool],
+        give_up: Callable[[int, CellError, float], None],
+    ) -> None:
         self._requests: dict[int, Request] = {}
         self._context = context
         self._is_acknowledged = is_acknowledged
+        self._give_up = give_up
 
     def __len__(self) -> int:
         return len(self._requests)
@@ -88,3 +95,4 @@ class RequestTable:
                 "it runs and is connected"
             )
         self.end(request.stream_id, error)
+        self._give_up(request.stream_id, error, now)

@@ -43,7 +43,8 @@ class _Slots:
     """How many streams may be open to one target; further ones wait in order."""
 
     def __init__(self, most: int) -> None:
-        self.free = most
+        self.most = most
+        self.taken: set[int] = set()
         self.waiting: deque[StreamSender] = deque()
 
 
@@ -202,7 +203,7 @@ class SendTable:
     def handle_lost(self, frame: Lost, now: float) -> None:
         """Something on the way, or the target, lost frames of the present attempt."""
         sender = self._senders.get(frame.key.stream_id)
-        if sender is not None and frame.attempt == sender.attempt and sender.opened:
+        if sender is not None and frame.attempt == sender.attempt:
             self._lose_path(sender, now)
 
     def handle_reset(self, frame: Reset, now: float) -> None:
@@ -225,9 +226,7 @@ class SendTable:
         if frame.probe:
             if frame.unknown and sender.acknowledged:
                 self._lose_path(sender, now)
-        elif sender.state is SenderState.RESUMING and (
-            frame.unknown or self._same_life(sender, frame.target_incarnation, now)
-        ):
+        elif sender.state is SenderState.RESUMING and frame.target_incarnation >= (sender.target_incarnation or 0):
             self._go_on(sender, frame, now)
 
     # Links.
@@ -293,6 +292,7 @@ class SendTable:
         if sender is not None:
             sender.lanes_used.add(lane_id)
             sender.spoke_at = now
+            self._schedule(sender)
 
     def _shared_lane_room(self, link: Link) -> int:
         in_flight = sum(sender.in_flight for sender in link.bulk_senders.values())
@@ -310,6 +310,8 @@ class SendTable:
         link = lane.link
         if sender.target_incarnation is None and link is not None and link.fqcn == sender.spec.target:
             sender.target_incarnation = link.incarnation
+        if chunk.open is not None:
+            self._schedule(sender)
         if chunk.last:
             sender.step(SenderInput.LAST_SENT)
         else:
@@ -320,10 +322,10 @@ class SendTable:
     def _admit(self, sender: StreamSender, now: float) -> None:
         slots = self._slots_of(sender)
         if slots is not None:
-            if slots.free == 0:
+            if len(slots.taken) >= slots.most:
                 slots.waiting.append(sender)
                 return
-            slots.free -= 1
+            slots.taken.add(sender.key.stream_id)
         self._start(sender, now)
 
     def _slots_of(self, sender: StreamSender) -> _Slots | None:
@@ -447,7 +449,6 @@ class SendTable:
             if error is not None:
                 self.give_up(sender, error, now)
                 return
-            sender.target_incarnation = frame.target_incarnation
             sender.received = sender.consumed = offset = 0
             sender.acknowledged = False
         elif not sender.buffer.start <= offset <= sender.buffer.end or offset > sender.sent_end:
@@ -461,6 +462,9 @@ class SendTable:
                 now,
             )
             return
+        # A newer life that knows the stream got it from 0, when the one before had answered that it had nothing.
+        sender.target_incarnation = frame.target_incarnation
+        sender.heard_at = now
         credit = sender.link.initial_credit if sender.link is not None else 0
         if sender.step(SenderInput.GO_ON) is SenderAction.CONTINUE:
             sender.begin(offset, credit)
@@ -525,14 +529,16 @@ class SendTable:
         slots = self._slots_of(sender)
         if slots is None:
             return
-        if sender in slots.waiting:
+        if sender.key.stream_id in slots.taken:
+            slots.taken.remove(sender.key.stream_id)
+        elif sender in slots.waiting:
             slots.waiting.remove(sender)
-            return
-        slots.free += 1
-        while slots.waiting and slots.free > 0:
+        while slots.waiting and len(slots.taken) < slots.most:
             following = slots.waiting.popleft()
-            slots.free -= 1
+            slots.taken.add(following.key.stream_id)
             self._start(following, now)
+        if not slots.taken:
+            self._slots.pop((sender.spec.target, sender.spec.kind is StreamKind.REQUEST), None)
 
     # Time.
 
