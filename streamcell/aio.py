@@ -1,8 +1,8 @@
 """The same cells for asyncio programs, on their own loop. Imports values, the public classes and the runtime.
 
-What waits is a coroutine; what does not (registering callbacks, closing a stream) is a plain method. A coroutine that is
-cancelled while it awaits a transfer cancels the transfer. Callbacks may be coroutine functions: these run on the loop that
-the cell was started on, and get the classes of this module. Other callables run in threads as those of
+What waits is a coroutine; what does not (registering callbacks, closing a stream) is a plain method. A coroutine that
+is cancelled while it awaits a transfer cancels the transfer. Callbacks may be coroutine functions: these run on the
+loop that the cell was started on, and get the classes of this module. Other callables run in threads as those of
 ``streamcell.CoreCell`` do, and get its classes.
 """
 
@@ -13,7 +13,7 @@ import contextlib
 import inspect
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterable
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from streamcell import core_cell, stream_cell
 from streamcell import future as blocking
@@ -35,8 +35,8 @@ from streamcell.transport.base import Network
 class StreamFuture:
     """What becomes of a stream or blob: awaiting it gives the result or raises the error.
 
-    Beside that it has the methods of :class:`streamcell.StreamFuture` that do not wait. May be awaited more than once; an
-    await that is cancelled cancels the transfer (use ``asyncio.shield`` to prevent that).
+    Beside that it has the methods of :class:`streamcell.StreamFuture` that do not wait. May be awaited more than once;
+    an await that is cancelled cancels the transfer (use ``asyncio.shield`` to prevent that).
     """
 
     def __init__(self, future: blocking.StreamFuture) -> None:
@@ -75,6 +75,10 @@ class StreamFuture:
     def eta(self) -> float | None:
         """Seconds until the end at the present rate; None if size or rate are not known."""
         return self.future.eta
+
+    def get_stream_id(self) -> int:
+        """Return the stream's number at its origin; 0 if it was never opened."""
+        return self.future.get_stream_id()
 
     def get_headers(self) -> dict[str, HeaderValue]:
         """Return a copy of the headers."""
@@ -136,8 +140,8 @@ class StreamFuture:
 class ReceivedStream:
     """A stream that arrives: ``async for piece in stream``, or :meth:`read`. One task may read at a time.
 
-    What arrived before a failure can still be read, then the failure is raised. Closing before the end, or dropping the last
-    reference, tells the sender that nobody reads on.
+    What arrived before a failure can still be read, then the failure is raised. Closing before the end, or dropping the
+    last reference, tells the sender that nobody reads on.
     """
 
     def __init__(self, incoming: IncomingStream) -> None:
@@ -209,11 +213,14 @@ class ReceivedStream:
 
     async def _take(self, limit: int) -> bytes | memoryview:
         while (piece := self._queue.take(limit, wait=False)) is None:
-            loop = asyncio.get_running_loop()
-            ready = asyncio.Event()
-            self._queue.call_when_ready(lambda: _call_soon(loop, ready.set))
-            await ready.wait()
+            await self._wait_until_ready()
         return piece
+
+    async def _wait_until_ready(self) -> None:
+        loop = asyncio.get_running_loop()
+        ready = asyncio.Event()
+        self._queue.call_when_ready(lambda: _call_soon(loop, ready.set))
+        await ready.wait()
 
 
 class CoreCell:
@@ -313,7 +320,7 @@ class CoreCell:
         self.cell.set_cell_disconnected_cb(self.in_thread(cb), *args, **kwargs)
 
     def register_request_cb(self, channel: str, topic: str, cb: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
-        """Have ``cb(request, *args, **kwargs)`` answer requests; see :meth:`streamcell.CoreCell.register_request_cb`."""
+        """Have ``cb(request, *args, **kwargs)`` answer requests; see :class:`streamcell.CoreCell`."""
         if not inspect.iscoroutinefunction(cb):
             self.cell.register_request_cb(channel, topic, cb, *args, **kwargs)
             return
@@ -369,7 +376,7 @@ class CoreCell:
         return self._runner.fire(channel, topic, targets, message, secure=secure, optional=optional)
 
     def in_thread(self, callback: Callable[..., Any]) -> Callable[..., Any]:
-        """Return what a thread may call for ``callback``: for a coroutine function, what runs it on the loop and waits."""
+        """Return what a thread may call for ``callback``; a coroutine function is run on the loop and waited for."""
         if not inspect.iscoroutinefunction(callback):
             return callback
 
@@ -465,7 +472,7 @@ class StreamCell:
             return
 
         def call(incoming: IncomingStream) -> Any:
-            future, stream = StreamFuture(incoming.future), ReceivedStream(incoming)
+            future, stream = _wrap(incoming), ReceivedStream(incoming)
             return self._cell.run_in_loop(stream_cb(future, stream, incoming.resume, *args, **kwargs))
 
         registry = self._cell.cell.runner.callbacks.streams
@@ -488,8 +495,7 @@ class StreamCell:
             check_callback(into, "into")
 
         def call(incoming: Incoming) -> Any:
-            future = StreamFuture(incoming.future)
-            return self._cell.run_in_loop(blob_cb(future, *args, **kwargs))
+            return self._cell.run_in_loop(blob_cb(_wrap(incoming), *args, **kwargs))
 
         registry = self._cell.cell.runner.callbacks.streams
         registry.register(channel, topic, StreamKind.BLOB, ReceiveCallback(call, into))
@@ -501,6 +507,11 @@ class StreamCell:
     def unregister_blob_cb(self, channel: str, topic: str) -> None:
         """Forget a blob callback; blobs that have begun go on."""
         self.stream_cell.unregister_blob_cb(channel, topic)
+
+
+def _wrap(incoming: Incoming) -> StreamFuture:
+    """Return the future of what arrives, for a coroutine."""
+    return StreamFuture(cast("blocking.StreamFuture", incoming.future))
 
 
 def _call_soon(loop: asyncio.AbstractEventLoop, callback: Callable[[], object]) -> None:

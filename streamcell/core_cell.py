@@ -18,6 +18,7 @@ from streamcell.runtime.cell_runner import CellRunner
 from streamcell.runtime.requests import PendingRequest
 from streamcell.runtime.specs import check_callback, check_timeout
 from streamcell.runtime.stats import RunningStats
+from streamcell.transport.address import parse_address
 from streamcell.transport.base import Network
 
 DEFAULT_REQUEST_TIMEOUT_S = 60.0
@@ -26,13 +27,13 @@ DEFAULT_REQUEST_TIMEOUT_S = 60.0
 class CoreCell:
     """A named process that others can reach.
 
-    Register callbacks, then :meth:`start` it, or use it as a context manager; nothing arrives earlier. A cell lives once:
-    after :meth:`stop` make another one, with the same name if you like. All methods may be called in any thread.
+    Register callbacks, then :meth:`start` it, or use it as a context manager; nothing arrives earlier. A cell lives
+    once: after :meth:`stop` make another one, with the same name if you like. All methods may be called in any thread.
 
     Args:
         fqcn: its name, for example ``site-1.job-7``.
-        listen: where others can reach it: a URL or a list of them. ``grpc://host:port`` or ``unix:///path``; port 0 takes
-            a free one, see ``listen_urls``.
+        listen: where others can reach it: a URL or a list of them. ``grpc://host:port`` or ``unix:///path``; port 0
+            takes a free one, see ``listen_urls``.
         connect: where its parent listens: a URL, or a list that is tried in turn.
         tls: not available in this version.
         insecure: allow listening without encryption on other addresses than loopback.
@@ -262,18 +263,22 @@ class CoreCell:
             return error
 
 
-def as_urls(urls: str | Iterable[str] | None, what: str) -> tuple[str, ...]:
+def as_urls(urls: object, what: str) -> tuple[str, ...]:
     """Return no, one or several URLs as a tuple.
 
     Raises:
-        UsageError: one of them is not a string.
+        UsageError: one of them is not a URL.
     """
     if urls is None:
         return ()
+    if not isinstance(urls, Iterable) or isinstance(urls, bytes):
+        raise UsageError(f"{what} must be a URL or a list of them, not {urls!r:.100}")
     listed = (urls,) if isinstance(urls, str) else tuple(urls)
     for url in listed:
-        if not isinstance(url, str):
-            raise UsageError(f"{what} must be a URL or a list of them, not {url!r:.100}")
+        try:
+            parse_address(url)
+        except UsageError as error:
+            raise UsageError(f"{what}: {error}") from None
     return listed
 
 

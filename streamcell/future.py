@@ -28,8 +28,6 @@ class StreamFuture(concurrent.futures.Future[Any]):
         self._notifier = notifier
         self._callbacks_lock = threading.RLock()
         self._callbacks: list[Callable[[], None]] | None = []
-        # The base class calls this once, in the thread that settles the future.
-        super().add_done_callback(lambda _: self._run_callbacks())
 
     @property
     def origin(self) -> str:
@@ -136,6 +134,7 @@ class StreamFuture(concurrent.futures.Future[Any]):
                 return False
             # Without this, concurrent.futures.wait() would not take notice.
             self.set_running_or_notify_cancel()
+            self._post_callbacks()
         if control is not None:
             control.cancel()
         return True
@@ -156,6 +155,16 @@ class StreamFuture(concurrent.futures.Future[Any]):
                 return
         post()
 
+    def set_result(self, result: Any) -> None:
+        """Settle with a result. Called by streamcell only."""
+        super().set_result(result)
+        self._post_callbacks()
+
+    def set_exception(self, exception: BaseException | None) -> None:
+        """Settle with an error. Called by streamcell only."""
+        super().set_exception(exception)
+        self._post_callbacks()
+
     def __repr__(self) -> str:
         info = self._info
         state = "running"
@@ -168,7 +177,8 @@ class StreamFuture(concurrent.futures.Future[Any]):
             f"stream={info.stream_id} {state} {self.get_progress()}/{info.size} bytes>"
         )
 
-    def _run_callbacks(self) -> None:
+    def _post_callbacks(self) -> None:
+        """Have the callbacks run, once, and let go of the transfer. In the thread that settles the future."""
         with self._callbacks_lock:
             self._control = None
             callbacks, self._callbacks = self._callbacks or [], None

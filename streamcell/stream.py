@@ -79,7 +79,7 @@ class FileStream(Stream):
     """
 
     def __init__(self, path: str | os.PathLike[str], headers: Mapping[str, HeaderValue] | None = None) -> None:
-        self._file: BinaryIO = Path(path).open("rb", buffering=0)
+        self._file: BinaryIO = Path(path).open("rb", buffering=0)  # noqa: SIM115
         super().__init__(os.fstat(self._file.fileno()).st_size, headers)
 
     def read(self, size: int) -> bytes:
@@ -229,9 +229,9 @@ def _remaining(file: BinaryIO) -> int:
 class ReceivedStream(io.RawIOBase, Stream):
     """A stream that arrives, as a raw binary file and as a :class:`Stream`, which may be sent on.
 
-    ``read`` returns what there is as soon as there is anything. What arrived before a failure can still be read, then the
-    failure is raised. Closing before the end, or dropping the last reference, tells the sender that nobody reads on. One
-    thread may read at a time; any may close.
+    ``read`` returns what there is as soon as there is anything. What arrived before a failure can still be read, then
+    the failure is raised. Closing before the end, or dropping the last reference, tells the sender that nobody reads
+    on. One thread may read at a time; any may close.
 
     You get it as an argument of a stream callback; never make one.
     """

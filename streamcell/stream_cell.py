@@ -62,8 +62,8 @@ class StreamCell:
             topic: the topic that it is registered for.
             target: the name of the cell.
             message: headers, and as payload a :class:`Stream`, a binary file object (read from where it stands, not
-                closed), an iterable of things with bytes, or bytes. Bytes that are more than a chunk must not change until
-                the future settles.
+                closed), an iterable of things with bytes, or bytes. Bytes that are more than a chunk must not change
+                until the future settles.
             secure: seal end to end; needs certificates, which this version does not have.
             optional: failing is normal: log it at DEBUG, and fail at once if the target is not reachable now.
             resume_id: names the transfer across restarts of this cell.
@@ -112,8 +112,8 @@ class StreamCell:
             channel: as for :meth:`send_stream`, and so are all the others except the message.
             topic: see there.
             target: see there.
-            message: headers, and as payload bytes, bytearray, memoryview, anything else with the buffer protocol such as
-                arrays, a list of these, or None. What is more than a chunk must not change until the future settles.
+            message: headers, and as payload bytes, bytearray, memoryview, anything else with the buffer protocol such
+                as arrays, a list of these, or None. What is more than a chunk must not change until the future settles.
             secure: see there.
             optional: see there.
             resume_id: see there.
@@ -124,8 +124,8 @@ class StreamCell:
             reliable: ignored.
 
         Returns:
-            A future. It succeeds with the number of bytes when the target holds the whole blob, checked, and has started the
-            callback.
+            A future. It succeeds with the number of bytes when the target holds the whole blob, checked, and has
+            started the callback.
 
         Raises:
             UsageError: an argument is wrong (then it is also a StreamError), or the cell is not running.
@@ -147,8 +147,9 @@ class StreamCell:
 
         It is called when the stream starts, in a thread that it may block. It reads the stream, or hands it to another
         thread and returns. ``future`` succeeds with the number of bytes when the end was read, and fails as soon as the
-        stream failed. ``stream`` is a :class:`ReceivedStream`; ``resume`` tells whether an earlier life of this cell had
-        received part of it. What the callback raises before it closed the stream reaches the sender as StreamRejected.
+        stream failed. ``stream`` is a :class:`ReceivedStream`; ``resume`` tells whether an earlier life of this cell
+        had received part of it. What the callback raises before it closed the stream reaches the sender as
+        StreamRejected.
 
         Args:
             channel: the channel, or ``*`` for any.

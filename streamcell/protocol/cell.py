@@ -281,7 +281,7 @@ class CellCore:
 
     def on_lane_up(self, link: Link, now: float) -> None:
         """Streams to and from a neighbour can go on."""
-        self._receives.on_lane_up(link)
+        self._receives.on_lane_up(link, now)
         self._sends.on_lane_up(link, now)
 
     def on_lane_lost(self, link: Link, lane_id: int, now: float) -> None:

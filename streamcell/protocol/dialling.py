@@ -78,10 +78,14 @@ class Dialler:
             self._context.deadlines.schedule(uplink, uplink.bulk_retry_at)
         return True
 
-    def broke(self, uplink: Uplink, now: float) -> None:
-        """The control lane broke: the first try comes soon."""
-        self._context.counters.reconnects += 1
-        uplink.retry_at = now + self._context.config.backoff_min_s * self._context.jitter()
+    def broke(self, uplink: Uplink, lane: Lane, now: float) -> None:
+        """A lane broke: the first try comes soon, but not at once, or lanes that break when they are up would race."""
+        soon = now + self._context.config.backoff_min_s * self._context.jitter()
+        if lane.role is LaneRole.CONTROL:
+            self._context.counters.reconnects += 1
+            uplink.retry_at = soon
+        else:
+            uplink.bulk_retry_at = soon
 
     def wait(self, uplink: Uplink, now: float) -> None:
         """Wait before the next try, longer each time."""

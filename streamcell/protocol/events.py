@@ -124,10 +124,15 @@ class StreamAdmitted:
 
 @dataclasses.dataclass(slots=True)
 class DataReceived:
-    """The next bytes of a stream, in order, each byte once."""
+    """The next bytes of a stream, in order, each byte once.
+
+    ``report_bytes``: when so much was taken that ``consume`` was not told of, it is to be told at once; of less it may
+    be told with whatever calls the core next.
+    """
 
     key: StreamKey
     payload: Payload
+    report_bytes: int
 
 
 @dataclasses.dataclass(slots=True)

@@ -109,9 +109,8 @@ class LaneTable:
             if now < ping_at:
                 self._context.deadlines.schedule(lane, ping_at)
                 return
-            lane.own_frames.append(Ping(self._context.random_bits(64)))
             lane.pinged_at = now
-            self.wake(lane)
+            self._send_ping(lane)
         if lane.state is LaneState.READY:
             suspect_at = lane.pinged_at + config.suspect_after_s
             if now < suspect_at:
@@ -124,6 +123,17 @@ class LaneTable:
             self.drop(lane, now)
         else:
             self._context.deadlines.schedule(lane, give_up_at)
+
+    def ping(self, lane: Lane, now: float) -> None:
+        """Ask for a sign of life now, unless one is awaited already."""
+        if lane.pinged_at is None:
+            lane.pinged_at = now
+            self._send_ping(lane)
+            self.watch(lane, now)
+
+    def _send_ping(self, lane: Lane) -> None:
+        lane.own_frames.append(Ping(self._context.random_bits(64)))
+        self.wake(lane)
 
     def _is_idle(self, lane: Lane, now: float) -> bool:
         """Return whether a bulk lane that this side has dialled is idle, which ends it instead of a Ping."""

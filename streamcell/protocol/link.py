@@ -145,7 +145,10 @@ class Link:
         self.lanes_lost_at: float | None = None
         self.announced = False
         self.down = False
+        # Whether the listener asked for bulk lanes, until when it waits for one, and whether none came by then.
         self.bulk_asked = False
+        self.bulk_due_at: float | None = None
+        self.bulk_overdue = False
 
     def __repr__(self) -> str:
         return f"<Link to {self.fqcn} lanes {sorted(self.lanes)} {'down' if self.down else 'up'}>"

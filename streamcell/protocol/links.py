@@ -43,6 +43,9 @@ from streamcell.protocol.states import LaneAction, LaneInput, LaneState
 
 # How long the holder of a name has to answer when another cell claims it.
 CLAIM_S = 3.0
+# How long the question is remembered. A dialler waits no longer for a Hello than the holder may take to answer, so the
+# newcomer may have to come again to get the name.
+CLAIM_KEPT_S = 15.0
 _LINK_ID_BITS = 128
 
 
@@ -64,10 +67,12 @@ class LinkObserver(Protocol):
 
 @dataclasses.dataclass(slots=True)
 class _Claim:
-    """A newcomer that claims the name of a neighbour, while that one is asked."""
+    """A newcomer that claims the name of a neighbour, while that one is asked. By lane: the Hellos that wait."""
 
-    hello: Hello
     query_id: int
+    holder: int
+    asked_at: float
+    waiting: dict[int, tuple[Lane, Hello]] = dataclasses.field(default_factory=dict)
 
 
 class LinkTable:
@@ -77,7 +82,7 @@ class LinkTable:
         self.links: dict[str, Link] = {}
         self.lanes = LaneTable(context, self)
         self.dialler = Dialler(context, self.lanes)
-        self._claims: dict[int, _Claim] = {}
+        self._claims: dict[tuple[str, int], _Claim] = {}
         self._context = context
         self._observer = observer
 
@@ -137,7 +142,7 @@ class LinkTable:
         """Return whether bulk has lanes of its own on this link, up or to come."""
         if self._most_bulk_lanes(link) == 0:
             return False
-        return link.uplink is None or link.uplink.bulk_failures == 0
+        return not link.bulk_overdue if link.uplink is None else link.uplink.bulk_failures == 0
 
     def want_bulk_lanes(self, link: Link, now: float) -> None:
         """See to it that the link has its bulk lanes, opened by the side that can."""
@@ -148,6 +153,8 @@ class LinkTable:
             self.dialler.want_bulk_lanes(link.uplink, most, now)
         elif not link.bulk_asked:
             link.bulk_asked = True
+            link.bulk_due_at = now + self._context.config.dial_timeout_s
+            self._context.deadlines.schedule(link, link.bulk_due_at)
             link.outbox.post(LanesWanted(most))
             self.wake_control(link)
 
@@ -170,9 +177,12 @@ class LinkTable:
             self._handle_dialler_hello(lane, hello, now)
 
     def handle_lanes_wanted(self, link: Link, frame: LanesWanted, now: float) -> None:
-        """Open a bulk lane for the listener."""
+        """Open bulk lanes for the listener. If it asks for lanes that are up here, they may be so at this end only."""
         if frame.bulk_lanes > 0 and link.uplink is not None:
             self.want_bulk_lanes(link, now)
+            for lane in list(link.lanes.values()):
+                if lane.role is LaneRole.BULK:
+                    self.lanes.ping(lane, now)
 
     def handle_ping(self, lane: Lane, frame: Ping) -> None:
         """Answer on the same lane."""
@@ -189,14 +199,11 @@ class LinkTable:
 
     def handle_query_reply(self, link: Link, frame: QueryReply, now: float) -> None:
         """Refuse a newcomer whose claimed name turned out to be held."""
-        for lane_id, claim in list(self._claims.items()):
-            lane = self.lanes.get(lane_id)
-            if lane is None or claim.query_id != frame.query_id or claim.hello.fqcn != link.fqcn:
-                continue
-            sentence = (
-                f"the name {link.fqcn} is held by a living cell at {link.address}: stop that one or use another name"
-            )
-            self.lanes.refuse(lane, ErrorCode.NAME_IN_USE, sentence, now)
+        for name, claim in list(self._claims.items()):
+            if claim.query_id == frame.query_id and name[0] == link.fqcn:
+                del self._claims[name]
+                for waiting, _ in list(claim.waiting.values()):
+                    self._refuse_name(waiting, link, now)
 
     def handle_goodbye(self, lane: Lane, frame: Goodbye, now: float) -> None:
         """The other side ends the lane, or the link."""
@@ -291,14 +298,33 @@ class LinkTable:
         self._answer(lane, link, hello, now)
 
     def _ask_holder(self, lane: Lane, holder: Link, hello: Hello, now: float) -> None:
-        if lane.step(LaneInput.CLAIMED) is not LaneAction.ASK_HOLDER:
+        for name, old in list(self._claims.items()):
+            if now >= old.asked_at + CLAIM_KEPT_S or (name[0] == holder.fqcn and old.holder != holder.incarnation):
+                self._end_claim(name, now)
+        name = (hello.fqcn, hello.incarnation)
+        claim = self._claims.get(name)
+        if claim is None:
+            claim = self._claims[name] = _Claim(self._context.random_bits(64), holder.incarnation, now)
+            holder.outbox.post(Query(claim.query_id, self._context.fqcn, holder.fqcn, False, HOPS))
+            self.wake_control(holder)
+        if now >= claim.asked_at + CLAIM_S:
+            self._end_claim(name, now)
+            self._grant(lane, hello, now)
             return
-        query_id = self._context.random_bits(64)
-        self._claims[lane.lane_id] = _Claim(hello, query_id)
-        holder.outbox.post(Query(query_id, self._context.fqcn, holder.fqcn, False, HOPS))
-        self.wake_control(holder)
+        lane.step(LaneInput.CLAIMED)
+        claim.waiting[lane.lane_id] = (lane, hello)
         self._context.deadlines.cancel(lane)
-        self._context.deadlines.schedule(lane, now + CLAIM_S)
+        self._context.deadlines.schedule(lane, claim.asked_at + CLAIM_S)
+
+    def _end_claim(self, name: tuple[str, int], now: float) -> None:
+        for waiting, _ in list(self._claims.pop(name).waiting.values()):
+            self.lanes.drop(waiting, now)
+
+    def _refuse_name(self, lane: Lane, holder: Link, now: float) -> None:
+        sentence = (
+            f"the name {holder.fqcn} is held by a living cell at {holder.address}: stop that one or use another name"
+        )
+        self.lanes.refuse(lane, ErrorCode.NAME_IN_USE, sentence, now)
 
     def _grant(self, lane: Lane, hello: Hello, now: float) -> None:
         """Give the name to this lane's cell, in place of whoever had it."""
@@ -343,7 +369,7 @@ class LinkTable:
         link.peer_lanes = hello.lanes
         link.lanes_lost_at = None
         if lane.role is LaneRole.BULK:
-            link.bulk_asked = False
+            link.bulk_overdue = False
         self.lanes.note_heard(lane, now)
         for other in link.lanes.values():
             if other.state is LaneState.SUSPECT and other.role is lane.role:
@@ -391,12 +417,22 @@ class LinkTable:
             self.lanes.refuse(lane, ErrorCode.UNSPECIFIED, "the lane was idle", now)
 
     def on_claim_expired(self, lane: Lane, now: float) -> None:
-        """The holder is silent: the newcomer takes over."""
-        self._grant(lane, self._claims.pop(lane.lane_id).hello, now)
+        """The holder is silent: the newcomer takes over, unless another one was quicker."""
+        for name, claim in list(self._claims.items()):
+            if lane.lane_id not in claim.waiting:
+                continue
+            _, hello = claim.waiting.pop(lane.lane_id)
+            self._end_claim(name, now)
+            holder = self.links.get(hello.fqcn)
+            if holder is not None and holder.incarnation not in (claim.holder, hello.incarnation):
+                self._refuse_name(lane, holder, now)
+            else:
+                self._grant(lane, hello, now)
 
     def on_lane_ended(self, lane: Lane, now: float) -> None:
         """Do what the end of a lane means for its link and its uplink."""
-        self._claims.pop(lane.lane_id, None)
+        for claim in self._claims.values():
+            claim.waiting.pop(lane.lane_id, None)
         link, uplink = lane.link, lane.uplink
         failed = uplink is not None and self.dialler.failed(uplink, lane, now)
         if link is not None and link.lanes.get(lane.number) is lane:
@@ -413,19 +449,27 @@ class LinkTable:
             return
         for frame in lane.carried:
             link.outbox.post(frame)
-        if link.uplink is not None and lane.role is LaneRole.CONTROL:
-            self.dialler.broke(link.uplink, now)
+        if link.uplink is not None:
+            self.dialler.broke(link.uplink, lane, now)
         link.bulk_asked = False
         if not link.lanes:
-            link.lanes_lost_at = now
-            self._context.deadlines.schedule(link, now + self._context.config.link_down_s)
+            # A lane that was given up for its silence took that time already.
+            link.lanes_lost_at = now if lane.pinged_at is None else lane.heard_at
+            self._context.deadlines.schedule(link, link.lanes_lost_at + self._context.config.link_down_s)
         self._observer.on_lane_lost(link, lane.lane_id, now)
         self.wake_control(link)
 
     # Links.
 
     def _link_timer(self, link: Link, now: float) -> None:
-        if link.lanes_lost_at is None or link.down:
+        if link.bulk_due_at is not None and now >= link.bulk_due_at:
+            link.bulk_due_at = None
+            link.bulk_overdue = not link.has_bulk_lane()
+            # Bulk that waited for a lane of its own goes on the control lane meanwhile.
+            self._observer.on_lane_up(link, now)
+        if link.bulk_due_at is not None:
+            self._context.deadlines.schedule(link, link.bulk_due_at)
+        if link.lanes_lost_at is None:
             return
         down_at = link.lanes_lost_at + self._context.config.link_down_s
         if now >= down_at:
@@ -439,13 +483,10 @@ class LinkTable:
         self._take_down(link, now)
 
     def _take_down(self, link: Link, now: float) -> None:
-        if link.down:
-            return
         link.down = True
         self._context.deadlines.cancel(link)
-        if self.links.get(link.fqcn) is link:
-            del self.links[link.fqcn]
-        if link.uplink is not None and link.uplink.link is link:
+        del self.links[link.fqcn]
+        if link.uplink is not None:
             link.uplink.link = None
         link.outbox.clear()
         self._announce_down(link)
@@ -454,11 +495,10 @@ class LinkTable:
             self.dialler.tend(link.uplink, now)
 
     def _announce_down(self, link: Link) -> None:
-        if link.announced:
-            link.announced = False
-            self._context.events.append(
-                CellDisconnected(link.fqcn, link.uplink.number if link.uplink is not None else None)
-            )
+        link.announced = False
+        self._context.events.append(
+            CellDisconnected(link.fqcn, link.uplink.number if link.uplink is not None else None)
+        )
 
 
 def _refusal(code: ErrorCode, sentence: str) -> CellError:

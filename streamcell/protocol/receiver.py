@@ -39,6 +39,8 @@ _ACK_BYTES = 64 * KIB
 _ACK_WINDOW_PART = 8
 # Less than that is said after this time.
 ACK_DELAY_S = 0.1
+# Of this part of the window the application tells at once that it was consumed.
+_REPORT_WINDOW_PART = 8
 # A Credit is worth a frame when the window has moved by this part.
 _CREDIT_WINDOW_PART = 4
 
@@ -77,6 +79,7 @@ class StreamReceiver:
         self.corrupt_chunks = 0
         # The application's side.
         self.assemble = False
+        self.reserves = False
         self.callback_started = False
         self.released = False
         # What the sender is to be told.
@@ -119,6 +122,11 @@ class StreamReceiver:
     def all_consumed(self) -> bool:
         """Whether the application has taken every byte of the whole stream."""
         return self.all_received and self.consumed == self.size
+
+    @property
+    def report_bytes(self) -> int:
+        """How much consumption is worth telling at once: less than would ever leave the sender without credit."""
+        return self.window.size // _REPORT_WINDOW_PART
 
     @property
     def owes_ack(self) -> bool:

@@ -69,7 +69,7 @@ class _Life:
 class ReceiveTable:
     """Every receiver that has not ended, and the last word about those that have, by origin.
 
-    :param awaits_reply: tells whether a reply to that request is awaited.
+    :param awaits_reply: tells whether a reply to that request is awaited from that cell.
     :param on_reply_ended: called with the request's id when a reply is whole (None), or failed.
     """
 
@@ -77,7 +77,7 @@ class ReceiveTable:
         self,
         context: Context,
         links: LinkTable,
-        awaits_reply: Callable[[int], bool],
+        awaits_reply: Callable[[int, str], bool],
         on_reply_ended: Callable[[int, CellError | None], None],
     ) -> None:
         self._lives: dict[str, _Life] = {}
@@ -104,7 +104,8 @@ class ReceiveTable:
         receiver.assemble = assemble
         if assemble and self._refuse_size(receiver, receiver.size or 0, now):
             return
-        if assemble and reserve:
+        receiver.reserves = assemble and reserve
+        if receiver.reserves:
             admission = self._admission(receiver)
             admission.request(key, receiver.size)
             self._admit_waiting(admission, now)
@@ -240,8 +241,11 @@ class ReceiveTable:
 
     # Links.
 
-    def on_lane_up(self, link: Link) -> None:
-        """Say what was waiting for a lane."""
+    def on_lane_up(self, link: Link, now: float) -> None:
+        """Say what was waiting for a lane, and forget an earlier life of the neighbour."""
+        life = self._lives.get(link.fqcn)
+        if life is not None and life.incarnation < link.incarnation:
+            self._forget_life(link.fqcn, now)
         for receiver in self.receivers():
             if receiver.link is link or receiver.key.origin == link.fqcn:
                 receiver.link = link
@@ -281,24 +285,21 @@ class ReceiveTable:
         if life is not None and life.incarnation > key.origin_incarnation:
             return None
         if life is not None:
-            self.forget_life(key.origin, now)
+            self._forget_life(key.origin, now)
         life = self._lives[key.origin] = _Life(key.origin_incarnation)
         return life
 
-    def forget_life(self, origin: str, now: float) -> None:
+    def _forget_life(self, origin: str, now: float) -> None:
         """The origin was restarted: its streams will not go on."""
-        life = self._lives.pop(origin, None)
-        if life is None:
-            return
-        for receiver in list(life.receivers.values()):
-            if receiver.step(ReceiverInput.RESET) is ReceiverAction.FAIL:
-                error = StreamError(
-                    f"{origin} was restarted in the middle of stream {receiver.key.stream_id} "
-                    f"({receiver.channel}/{receiver.topic}), at offset {receiver.received}",
-                    ErrorCode.RESUME,
-                    Fault.ORIGIN,
-                )
-                self._fail(receiver, error, now)
+        for receiver in self._lives.pop(origin).receivers.values():
+            receiver.step(ReceiverInput.RESET)
+            error = StreamError(
+                f"{origin} was restarted in the middle of stream {receiver.key.stream_id} "
+                f"({receiver.channel}/{receiver.topic}), at offset {receiver.received}",
+                ErrorCode.RESUME,
+                Fault.ORIGIN,
+            )
+            self._fail(receiver, error, now)
 
     def _open(self, life: _Life, link: Link, chunk: Chunk, now: float) -> StreamReceiver | None:
         """Make a receiver for a stream that is new, or answer for one that is not."""
@@ -320,7 +321,7 @@ class ReceiveTable:
             return None
         if opening.kind in _WHOLE_KINDS and self._refuse_size(receiver, opening.size or 0, now):
             return None
-        if opening.kind is StreamKind.REPLY and not self._awaits_reply(opening.reply_to):
+        if opening.kind is StreamKind.REPLY and not self._awaits_reply(opening.reply_to, chunk.key.origin):
             self._give_up(receiver, StreamCancelled("nobody waits for this reply any more", fault=Fault.TARGET), now)
             return None
         self._context.counters.streams_accepted += 1
@@ -398,10 +399,12 @@ class ReceiveTable:
     def _deliver(self, receiver: StreamReceiver, now: float) -> None:
         if receiver.state is not ReceiverState.RECEIVING:
             return
-        for payload in receiver.take_pending():
-            self._context.events.append(DataReceived(receiver.key, payload))
-        if receiver.assemble and receiver.size is None and not self._grow(receiver, now):
+        if receiver.assemble and self._refuse_size(receiver, receiver.received, now):
             return
+        for payload in receiver.take_pending():
+            self._context.events.append(DataReceived(receiver.key, payload, receiver.report_bytes))
+        if receiver.assemble and receiver.size is None:
+            self._grow(receiver)
         if receiver.all_received and receiver.step(ReceiverInput.ALL_RECEIVED) is ReceiverAction.END_DATA:
             self._starved.pop(receiver.key, None)
             self._context.events.append(DataEnded(receiver.key, receiver.received, receiver.digest))
@@ -411,8 +414,7 @@ class ReceiveTable:
 
     def _deliver_first(self, receiver: StreamReceiver, now: float) -> None:
         """Hand over what came before admission, and give the credit that admission means."""
-        if receiver.step(ReceiverInput.ADMITTED) is not ReceiverAction.DELIVER:
-            return
+        receiver.step(ReceiverInput.ADMITTED)
         self._context.events.append(StreamAdmitted(receiver.key))
         if not receiver.assemble:
             receiver.extend_credit(receiver.consumed + receiver.window.size)
@@ -449,20 +451,17 @@ class ReceiveTable:
         )
         return True
 
-    def _grow(self, receiver: StreamReceiver, now: float) -> bool:
-        """Give a blob of unknown size the credit for one window more; False if it ended over this."""
-        if self._refuse_size(receiver, receiver.received, now):
-            return False
+    def _grow(self, receiver: StreamReceiver) -> None:
+        """Give a blob of unknown size the credit for one window more, when there is memory for it."""
         receiver.window.grow(receiver.consumed, receiver.received)
         wanted = receiver.consumed + receiver.window.size - receiver.limit
         if wanted <= 0:
-            return True
-        if self._admission(receiver).grow(receiver.key, wanted):
+            return
+        if not receiver.reserves or self._admission(receiver).grow(receiver.key, wanted):
             self._starved.pop(receiver.key, None)
             receiver.extend_credit(receiver.limit + wanted)
         else:
             self._starved[receiver.key] = receiver
-        return True
 
     def _free(self, receiver: StreamReceiver, now: float) -> None:
         admission = self._admission(receiver)
@@ -470,7 +469,7 @@ class ReceiveTable:
         self._starved.pop(receiver.key, None)
         self._admit_waiting(admission, now)
         for starved in list(self._starved.values()):
-            self._grow(starved, now)
+            self._grow(starved)
             self._speak(starved)
 
     # Ending.
@@ -539,12 +538,13 @@ class ReceiveTable:
             life.settled.add(first, last)
         for stream_id in [known for known in life.ended if known in life.settled]:
             del life.ended[stream_id]
-        for stream_id in [known for known in life.receivers if known in life.settled]:
-            receiver = life.receivers[stream_id]
+        for receiver in [receiver for known, receiver in life.receivers.items() if known in life.settled]:
+            # The memory that the end of one gives back may have ended another.
             if receiver.step(ReceiverInput.RESET) is ReceiverAction.FAIL:
-                del life.receivers[stream_id]
+                del life.receivers[receiver.key.stream_id]
                 error = StreamCancelled(
-                    f"{receiver.key.origin} gave up stream {stream_id} ({receiver.channel}/{receiver.topic})",
+                    f"{receiver.key.origin} gave up stream {receiver.key.stream_id} "
+                    f"({receiver.channel}/{receiver.topic})",
                     fault=Fault.ORIGIN,
                 )
                 self._fail(receiver, error, now)
@@ -578,7 +578,7 @@ class ReceiveTable:
             receiver.ack_at = None
             receiver.ack_due = receiver.owes_ack
             self._speak(receiver)
-        if 0 < idle <= now - receiver.heard_at:
+        if idle > 0 and now >= receiver.heard_at + idle:
             self._give_up(
                 receiver,
                 StreamTimeout(
@@ -589,7 +589,7 @@ class ReceiveTable:
                 now,
             )
             return
-        if 0 < idle / LIFE_SIGNS_PER_TIMEOUT <= now - receiver.spoke_at:
+        if idle > 0 and now >= receiver.spoke_at + idle / LIFE_SIGNS_PER_TIMEOUT:
             receiver.spoke_at = now
             if receiver.shows_life:
                 receiver.ack_due = True

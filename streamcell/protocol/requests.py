@@ -60,9 +60,10 @@ class RequestTable:
         if deadline is not None:
             self._context.deadlines.schedule(request, deadline)
 
-    def awaits(self, stream_id: int) -> bool:
-        """Return whether the reply to a request is still awaited."""
-        return stream_id in self._requests
+    def awaits(self, stream_id: int, origin: str) -> bool:
+        """Return whether the reply to a request is still awaited, and from that cell."""
+        request = self._requests.get(stream_id)
+        return request is not None and request.target == origin
 
     def acknowledge(self, stream_id: int) -> None:
         """Note that the target has the request."""

@@ -195,13 +195,15 @@ class StreamSender:
                 self.buffer.drop_below(consumed)
 
     def source_room(self) -> int:
-        """Return how many more bytes the source may supply now."""
+        """Return how many more bytes the source may supply now: whole chunks, where there is room for one."""
         if self.source_ended or self.source_error is not None or self.wanted > 0:
             return 0
         window = max(INITIAL_CREDIT_BYTES, self.credit - self.consumed)
         ahead = min(self._context.config.read_ahead_bytes, window)
         room = ahead - (self.buffer.end - self.next_offset)
-        return room if room >= min(self._chunk_bytes, ahead) // 2 else 0
+        if room < ahead // 2:
+            return 0
+        return room - room % self._chunk_bytes if room > self._chunk_bytes else room
 
     def cut_chunk(self, settled_below: int, settled: IdRuns, room: int | None = None) -> Chunk:
         """Cut the next chunk, of at most ``room`` bytes; only when ``can_send``."""

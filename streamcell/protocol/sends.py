@@ -176,8 +176,7 @@ class SendTable:
                 )
             )
             self._links.wake_control(sender.link)
-        if action is not SenderAction.IGNORE:
-            self._settle(sender, error, now)
+        self._settle(sender, error, now)
 
     # Frames.
 
@@ -415,10 +414,10 @@ class SendTable:
     def _complete(self, sender: StreamSender, frame: Ack, now: float) -> None:
         if not sender.last_ever_sent or frame.consumed != sender.buffer.end:
             return
-        if sender.step(SenderInput.COMPLETE) is SenderAction.SUCCEED:
-            if sender.received != frame.received:
-                self._context.events.append(SendProgressed(sender.key.stream_id, frame.received))
-            self._settle(sender, None, now)
+        sender.step(SenderInput.COMPLETE)
+        if sender.received != frame.received:
+            self._context.events.append(SendProgressed(sender.key.stream_id, frame.received))
+        self._settle(sender, None, now)
 
     # Attempts.
 
@@ -438,6 +437,9 @@ class SendTable:
     def _query(self, sender: StreamSender) -> None:
         self._context.counters.resumes += 1
         sender.raise_attempt()
+        self._speak(sender)
+
+    def _speak(self, sender: StreamSender) -> None:
         if sender.link is not None:
             sender.link.outbox.note(sender)
             self._links.wake_control(sender.link)
@@ -466,10 +468,10 @@ class SendTable:
         sender.target_incarnation = frame.target_incarnation
         sender.heard_at = now
         credit = sender.link.initial_credit if sender.link is not None else 0
-        if sender.step(SenderInput.GO_ON) is SenderAction.CONTINUE:
-            sender.begin(offset, credit)
-            sender.received = max(sender.received, offset)
-            self._pump(sender, now)
+        sender.step(SenderInput.GO_ON)
+        sender.begin(offset, credit)
+        sender.received = max(sender.received, offset)
+        self._pump(sender, now)
 
     def _fault_in_going_back(self, sender: StreamSender, incarnation: int) -> CellError | None:
         """Return why a stream cannot start again at 0 in a life of the target that does not know it, or None.
@@ -563,8 +565,6 @@ class SendTable:
 
     def _handle_timer(self, sender: StreamSender, now: float) -> None:
         spec = sender.spec
-        if sender.state is SenderState.SETTLED:
-            return
         patience_s = spec.idle_timeout_s if sender.acknowledged else spec.unreachable_timeout_s
         out_of_patience = patience_s > 0 and now >= sender.heard_at + patience_s
         if out_of_patience and not sender.acknowledged:
@@ -585,12 +585,11 @@ class SendTable:
             )
             return
         if sender.state is SenderState.BACKING_OFF and now >= sender.backoff_until:
-            if sender.step(SenderInput.BACKOFF_OVER) is SenderAction.QUERY:
-                self._query(sender)
-        elif self._owes_life_sign(sender, now) and sender.link is not None:
+            sender.step(SenderInput.BACKOFF_OVER)
+            self._query(sender)
+        elif self._owes_life_sign(sender, now):
             sender.probe_due = True
-            sender.link.outbox.note(sender)
-            self._links.wake_control(sender.link)
+            self._speak(sender)
         self._schedule(sender)
 
     def _owes_life_sign(self, sender: StreamSender, now: float) -> bool:

@@ -1,26 +1,19 @@
 """Putting a received blob together. Imports values only.
 
-The engine adds the pieces. A buffer that is about to be overwritten is never filled with zeros first: clearing memory
-costs as much as receiving into it.
+The engine adds the pieces; where the memory comes from is the business of ``buffers``.
 """
 
 from __future__ import annotations
 
-import ctypes
-import mmap
 import pickle
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any, Protocol, TypeAlias
 
 from streamcell.errors import StreamRejected
-from streamcell.limits import MIB
 from streamcell.protocol.frames import Payload
 
-# From here on a mapping of its own with huge pages is faster than the heap: 4 to 15 GiB/s against 2.6 on first touch.
-_MAP_FROM_BYTES = 4 * MIB
-
-_new_bytearray = ctypes.pythonapi.PyByteArray_FromStringAndSize
-_new_bytearray.argtypes = [ctypes.c_char_p, ctypes.c_ssize_t]
-_new_bytearray.restype = ctypes.py_object
+# Lends a writable buffer of that size, with whatever it holds.
+Allocate: TypeAlias = Callable[[int], memoryview]
 
 
 class Assembly(Protocol):
@@ -37,33 +30,26 @@ class Assembly(Protocol):
         """Return what the application gets, after the last piece."""
 
 
-def allocate_buffer(size: int) -> memoryview:
-    """Return a writable view of ``size`` bytes with whatever they hold; freed with its last view."""
-    if size < _MAP_FROM_BYTES or not hasattr(mmap, "MADV_HUGEPAGE"):
-        raw: bytearray = _new_bytearray(None, size)
-        return memoryview(raw)
-    mapping = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    mapping.madvise(mmap.MADV_HUGEPAGE)
-    return memoryview(mapping)
-
-
 class SizedAssembly:
     """A blob whose size is known: one buffer, made when it turns out to need more than one piece."""
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, allocate: Allocate) -> None:
         self._size = size
+        self._allocate = allocate
         self._whole: Payload = b""
         self._buffer: memoryview | None = None
         self._filled = 0
 
     def add(self, piece: Payload) -> None:
         """Append the next bytes."""
+        if not len(piece):
+            return
         if len(piece) == self._size:
             # A copy, because a piece may be a small part of a batch that it would keep alive.
             self._whole = bytes(piece)
             return
         if self._buffer is None:
-            self._buffer = allocate_buffer(self._size)
+            self._buffer = self._allocate(self._size)
         end = self._filled + len(piece)
         self._buffer[self._filled : end] = piece
         self._filled = end
@@ -126,9 +112,9 @@ class IntoAssembly:
         )
 
 
-def make_assembly(size: int | None) -> Assembly:
+def make_assembly(size: int | None, allocate: Allocate) -> Assembly:
     """Return where a blob of ``size`` bytes (None: not known) is put together."""
-    return GrowingAssembly() if size is None else SizedAssembly(size)
+    return GrowingAssembly() if size is None else SizedAssembly(size, allocate)
 
 
 def _writable_view(buffer: Any) -> memoryview:

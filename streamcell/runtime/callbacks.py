@@ -20,8 +20,8 @@ def call_user_code(
 ) -> Outcome:
     """Call ``function``; return its result and None, or None and what it raised, logged with its traceback.
 
-    ``SystemExit`` and ``KeyboardInterrupt`` are caught too: in a thread of a pool they would end nothing but the thread,
-    and the other side would wait for an answer.
+    ``SystemExit`` and ``KeyboardInterrupt`` are caught too: in a thread of a pool they would end nothing but the
+    thread, and the other side would wait for an answer.
     """
     try:
         return function(*args, **kwargs), None

@@ -1,4 +1,4 @@
-"""One life of a cell, from start to stop: its core and all that serves it. Imports the core, the transport and siblings.
+"""One life of a cell, from start to stop: its core and all that serves it. Imports all of the runtime but its runner.
 
 Everything here runs on the engine, except where it says otherwise.
 """
@@ -18,6 +18,7 @@ from streamcell.protocol import events
 from streamcell.protocol.cell import CellCore
 from streamcell.protocol.frames import StreamKind
 from streamcell.runtime import trace
+from streamcell.runtime.buffers import IDLE_S, BufferPool
 from streamcell.runtime.clock import Clock
 from streamcell.runtime.context import CellContext, FailureCounts, Pools
 from streamcell.runtime.engine import Engine
@@ -82,6 +83,7 @@ class CellLife:
         self._listeners: list[Listener] = []
         self._uplink: Uplink | None = None
         self._idle = asyncio.Event()
+        self._trim_timer: asyncio.TimerHandle | None = None
         self._ending: set[asyncio.Task[None]] = set()
         #: Whether it is over, for good.
         self.ended = False
@@ -102,12 +104,14 @@ class CellLife:
             clock=clock,
             core=self._core,
             post=self.stepper.post,
+            leave=self.stepper.leave,
             ask=self.stepper.ask,
             pools=Pools(
                 callbacks=WorkerPool(f"{fqcn}-callback", config.callback_threads),
                 requests=WorkerPool(f"{fqcn}-request", config.request_threads),
                 sources=WorkerPool(f"{fqcn}-source", config.source_threads),
             ),
+            buffers=BufferPool(self._on_memory_returned),
             notifier=self.notifier,
             futures=self._futures,
             make_future=make_future,
@@ -254,6 +258,17 @@ class CellLife:
         if self._core.open_sends() == 0:
             self._idle.set()
 
+    def _on_memory_returned(self) -> None:
+        """See to it that memory is not kept for long without use. In any thread, in a destructor perhaps."""
+        self._engine.wake(self._arm_trim)
+
+    def _arm_trim(self) -> None:
+        if self._trim_timer is not None:
+            self._trim_timer.cancel()
+        self._trim_timer = None
+        if not self.ended:
+            self._trim_timer = self._engine.loop.call_later(IDLE_S, self._context.buffers.trim)
+
     def _on_broken(self, error: CellError) -> None:
         self._end(error)
         self._idle.set()
@@ -277,5 +292,8 @@ class CellLife:
         self.sends.close()
         self._futures.close(error)
         self._context.pools.close()
+        self._context.buffers.close()
+        if self._trim_timer is not None:
+            self._trim_timer.cancel()
         self.notifier.close()
         self._engine.remove_guest(self)

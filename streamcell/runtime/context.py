@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from streamcell.config import CellConfig
 from streamcell.protocol.cell import CellCore
+from streamcell.runtime.buffers import BufferPool
 from streamcell.runtime.clock import Clock
 from streamcell.runtime.notifier import Notifier
 from streamcell.runtime.trace import CellLog
@@ -21,6 +22,13 @@ class Post(Protocol):
 
     def __call__(self, intent: Callable[..., None], *args: Any) -> bool:
         """Have ``intent(*args)`` run on the engine, in order; return False if the cell has ended and it never will."""
+
+
+class Leave(Protocol):
+    """Has something run on the engine with the next step of the cell, without causing one."""
+
+    def __call__(self, intent: Callable[..., None], *args: Any) -> None:
+        """Have ``intent(*args)`` run then, in order with what is posted. Any thread."""
 
 
 class Ask(Protocol):
@@ -79,8 +87,10 @@ class CellContext:
     clock: Clock
     core: CellCore
     post: Post
+    leave: Leave
     ask: Ask
     pools: Pools
+    buffers: BufferPool
     notifier: Notifier
     futures: OpenFutures
     make_future: FutureFactory

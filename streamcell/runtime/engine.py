@@ -1,7 +1,7 @@
 """The engine: one event loop in one daemon thread, which runs all cells of the process. Imports values and siblings.
 
-It starts with the first cell, never at import, and ends with the process: an ``atexit`` hook lets every cell say Goodbye
-and ends the loop, so that nobody has to call ``stop()``. The application's code never runs on it.
+It starts with the first cell, never at import, and ends with the process: an ``atexit`` hook lets every cell say
+Goodbye and ends the loop, so that nobody has to call ``stop()``. The application's code never runs on it.
 """
 
 from __future__ import annotations

@@ -17,14 +17,14 @@ from streamcell.errors import (
     StreamRejected,
 )
 from streamcell.message import HeaderValue
-from streamcell.protocol.events import DataEnded, StreamOpened
-from streamcell.protocol.frames import Payload, StreamKind
+from streamcell.protocol.events import DataEnded, DataReceived, StreamOpened
+from streamcell.protocol.frames import StreamKind
 from streamcell.runtime.assembly import Assembly, IntoAssembly, make_assembly
 from streamcell.runtime.callbacks import call_user_code, raised_sentence
 from streamcell.runtime.context import CellContext
 from streamcell.runtime.receive_queue import ReceiveQueue, wrong_digest
 from streamcell.runtime.registry import CallbackRegistry
-from streamcell.runtime.transfers import Progress, TransferInfo, fail, succeed
+from streamcell.runtime.transfers import Progress, TransferInfo, fail, level_for, succeed
 
 # ``into(size, headers)`` returns the buffer to receive a blob into; ``size`` None: not known.
 Into: TypeAlias = Callable[[int | None, dict[str, HeaderValue]], Any]
@@ -79,7 +79,8 @@ class Incoming:
     def _run_callback(self) -> str | None:
         """Call the callback in this thread; return a sentence about what it raised, or None.
 
-        The exception is not returned, because its traceback keeps the callback's variables alive, the stream among them.
+        The exception is not returned, because its traceback keeps the callback's variables alive, the stream among
+        them.
         """
         what = f"the callback for {self.info.channel}/{self.info.topic} at {self.info.target}"
         _, error = call_user_code(self._context.stream_log, logging.ERROR, what, self._callback.call, self)
@@ -92,15 +93,15 @@ class Incoming:
 class IncomingStream(Incoming):
     """A stream that is read as it arrives.
 
-    The engine and this object never refer to the stream that the callback gets, so that it is closed when the application
-    has dropped it.
+    The engine and this object never refer to the stream that the callback gets, so that it is closed when the
+    application has dropped it.
     """
 
     def __init__(self, context: CellContext, event: StreamOpened, callback: ReceiveCallback) -> None:
         super().__init__(context, event, callback)
         self.resume = event.resume
         self.resume_id = event.resume_id
-        self.queue = ReceiveQueue(self, hashing=bool(event.digest or event.digest_follows))
+        self.queue = ReceiveQueue(self, bool(event.digest or event.digest_follows), context.clock)
         self._discarded = False
 
     def cancel(self) -> None:
@@ -115,10 +116,10 @@ class IncomingStream(Incoming):
         """Call the callback as soon as a thread is free."""
         self._context.pools.callbacks.submit(self._run)
 
-    def on_data(self, payload: Payload) -> None:
+    def on_data(self, event: DataReceived, /) -> None:
         """Queue it for the reader."""
-        self.info.progress.add(len(payload))
-        self.queue.put(payload)
+        self.info.progress.add(len(event.payload))
+        self.queue.put(event.payload, event.report_bytes)
 
     def on_ended(self, event: DataEnded, /) -> None:
         """Let the reader see the end."""
@@ -137,13 +138,17 @@ class IncomingStream(Incoming):
         self._context.futures.discard(self.future)
         if fail(self.future, error):
             level = logging.DEBUG if isinstance(error, StreamCancelled) else logging.WARNING
+            level = level_for(error, level)
             self._context.stream_log.log(level, "< %s from %s failed: %s", self.info.name, self.info.origin, error)
 
     # --- in the reading thread
 
-    def on_consumed(self, offset: int) -> None:
-        """Let the sender go on."""
-        self._tell_core(self._context.core.consume, offset)
+    def on_consumed(self, offset: int, *, urgent: bool) -> None:
+        """Let the sender go on: now, or with whatever calls the core next."""
+        if urgent:
+            self._tell_core(self._context.core.consume, offset)
+        else:
+            self._context.leave(self._call_core, self._context.core.consume, (offset,))
 
     def on_end_reached(self, size_bytes: int) -> None:
         """Settle the future with the number of bytes read."""
@@ -182,7 +187,7 @@ class IncomingBlob(Incoming):
 
     def __init__(self, context: CellContext, event: StreamOpened, callback: ReceiveCallback) -> None:
         super().__init__(context, event, callback)
-        self._assembly: Assembly = make_assembly(event.size)
+        self._assembly: Assembly = make_assembly(event.size, context.buffers.allocate)
 
     def cancel(self) -> None:
         """Do nothing: nobody has the future before it is settled."""
@@ -199,11 +204,11 @@ class IncomingBlob(Incoming):
     def on_admitted(self) -> None:
         """Wait for the data."""
 
-    def on_data(self, payload: Payload) -> None:
+    def on_data(self, event: DataReceived, /) -> None:
         """Add it to what is there."""
-        self.info.progress.add(len(payload))
+        self.info.progress.add(len(event.payload))
         try:
-            self._assembly.add(payload)
+            self._assembly.add(event.payload)
         except StreamRejected as error:
             self._context.core.fail_receive(self.key, error, self._context.clock())
 
@@ -221,7 +226,8 @@ class IncomingBlob(Incoming):
         self._context.futures.discard(self.future)
         if fail(self.future, error):
             self._context.failures.count_blob()
-            self._context.stream_log.error("< %s from %s failed: %s", self.info.name, self.info.origin, error)
+            level = level_for(error, logging.ERROR)
+            self._context.stream_log.log(level, "< %s from %s failed: %s", self.info.name, self.info.origin, error)
 
     def _accept(self, *, reserve: bool) -> None:
         now = self._context.clock()

@@ -19,7 +19,7 @@ from streamcell.transport.base import Lane, LaneClosed, Network
 from streamcell.transport.codec import decode_batch, encode_batch
 
 # How long the last words on a lane may take: the other side reads at once if it reads at all.
-FLUSH_S = 1.0
+FLUSH_S = 0.5
 
 
 class LaneHost(Protocol):
@@ -51,7 +51,7 @@ class Uplink:
 
     def note_failure(self, reason: str) -> None:
         """Go on to the next address."""
-        self.last_failure = f"{self.url}: {reason}"
+        self.last_failure = reason
         self._index += 1
 
 
@@ -218,6 +218,10 @@ class Lanes:
             lane = await self._network.dial(uplink.url, self._context.config.dial_timeout_s)
         except LaneClosed as closed:
             self._note_failed_dial(event.lane_id, uplink, str(closed), closed.refusal)
+            return
+        except CellError as error:
+            # An address that this network cannot dial, now or later.
+            self._note_failed_dial(event.lane_id, uplink, str(error), error)
             return
         opened = self._host.step(self._connect, event.lane_id, lane)
         if opened is None:

@@ -14,8 +14,8 @@ from streamcell.runtime.workers import WorkerPool
 class Notifier:
     """Runs done-callbacks and connection callbacks one after the other, in the order in which they were posted.
 
-    The thread is a daemon, starts with the first callback and ends when there is none for a while. A callback that blocks
-    holds up the later ones, and nothing else.
+    The thread is a daemon, starts with the first callback and ends when there is none for a while. A callback that
+    blocks holds up the later ones, and nothing else.
     """
 
     def __init__(self, name: str, log: CellLog) -> None:

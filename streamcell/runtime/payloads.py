@@ -1,21 +1,25 @@
-"""Turning what an application sends into views of bytes, without joining them. Imports ``errors`` and ``frames`` only."""
+"""Turning what an application sends into views of bytes, without joining them. Imports values only."""
 
 from __future__ import annotations
 
 import pickle
+import re
 from collections.abc import Sequence
 from typing import Any
 
 from streamcell.errors import StreamUsageError
 from streamcell.protocol.frames import Payload
 
+# In the format of a buffer of structures (PEP 3118): the name behind a field's type.
+_FIELD_NAME = re.compile(":[^:]*:")
+
 
 def flatten_payload(payload: Any, copy_up_to: int) -> tuple[list[Payload], int]:
     """Return the bytes of ``payload`` as a list of flat pieces, and their number.
 
-    Accepted: None (no bytes), anything with the buffer protocol and whatever item size and shape, and lists and tuples of
-    these. Elements are sent in C order, in the machine's byte order. What takes more than ``copy_up_to`` bytes in total is
-    referred to, not copied, unless it is not contiguous: it must not change while the pieces are in use.
+    Accepted: None (no bytes), anything with the buffer protocol and whatever item size and shape, and lists and tuples
+    of these. Elements are sent in C order, in the machine's byte order. What takes more than ``copy_up_to`` bytes in
+    total is referred to, not copied, unless it is not contiguous: it must not change while the pieces are in use.
 
     Raises:
         StreamUsageError: naming the type, for anything else.
@@ -43,6 +47,11 @@ def flatten_buffer(buffer: Any) -> Payload:
             f"a payload of type {type(buffer).__name__} cannot be sent ({error}): use bytes, bytearray, "
             "memoryview, a list of these, or anything else with the buffer protocol"
         ) from error
+    if "O" in _FIELD_NAME.sub("", view.format):
+        raise StreamUsageError(
+            f"a payload of type {type(buffer).__name__} that holds Python objects cannot be sent: "
+            "its bytes are addresses"
+        )
     if not view.c_contiguous:
         return view.tobytes()
     if view.format == "B" and view.ndim == 1:

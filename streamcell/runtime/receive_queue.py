@@ -1,4 +1,4 @@
-"""The pieces of a received stream, between the engine and the thread that reads. Imports values only.
+"""The pieces of a received stream, between the engine and the thread that reads. Imports values and ``clock``.
 
 The bound is the credit that the core has given for the stream: the engine puts what the sender was allowed to send, and
 credit is extended only by what :meth:`ReceiveQueue.take` has handed out. So nothing here waits on the engine's side.
@@ -15,16 +15,19 @@ from typing import Protocol
 from streamcell.errors import CellError, StreamIntegrityError
 from streamcell.limits import KIB
 from streamcell.protocol.frames import Payload
+from streamcell.runtime.clock import Clock, monotonic
 
 # Telling the engine costs as much as copying this many bytes, and credit comes in steps of some chunks anyway.
 REPORT_BYTES = 64 * KIB
+# Less than that is told after this time: a reader that takes little is slow, and must not look as if it took nothing.
+REPORT_S = 0.05
 
 
 class QueueOwner(Protocol):
     """What the queue tells. Called in the reading thread or on the engine, without a lock; none of it blocks."""
 
-    def on_consumed(self, offset: int) -> None:
-        """Every byte below ``offset`` was handed out."""
+    def on_consumed(self, offset: int, *, urgent: bool) -> None:
+        """Every byte below ``offset`` was handed out. If it is not ``urgent``, it may be told with the next news."""
 
     def on_end_reached(self, size_bytes: int) -> None:
         """The last byte was handed out and all are as the sender says. Comes after the last ``on_consumed``."""
@@ -43,8 +46,9 @@ class ReceiveQueue:
     before it was handed out, a discarding one at once, and then again by every further ``take``.
     """
 
-    def __init__(self, owner: QueueOwner, hashing: bool) -> None:
+    def __init__(self, owner: QueueOwner, hashing: bool, clock: Clock = monotonic) -> None:
         self._owner = owner
+        self._clock = clock
         self._hash = hashlib.sha256() if hashing else None
         # Reentrant, because a stream that is collected as garbage closes its queue from anywhere.
         self._changed = threading.Condition(threading.RLock())
@@ -52,6 +56,10 @@ class ReceiveQueue:
         # How much of the first piece is handed out.
         self._head = 0
         self._reported = 0
+        # What is worth waking the engine for, and up to where it was woken.
+        self._urgent_bytes = 0
+        self._urged = 0
+        self._reported_at = clock()
         self._size: int | None = None
         self._digest = ""
         self._error: CellError | None = None
@@ -63,9 +71,15 @@ class ReceiveQueue:
 
     # --- the engine's side
 
-    def put(self, piece: Payload) -> None:
-        """Append the next bytes."""
+    def put(self, piece: Payload, urgent_bytes: int = 0) -> None:
+        """Append the next bytes.
+
+        Args:
+            piece: the bytes.
+            urgent_bytes: how much more must be handed out until that is urgent news.
+        """
         with self._changed:
+            self._urgent_bytes = urgent_bytes
             # An empty piece would look like the end.
             if self._closed or not len(piece):
                 return
@@ -151,7 +165,11 @@ class ReceiveQueue:
                 return
             self._closed = True
             self._pieces.clear()
+            unreported = self.position > self._reported and not self._ended
             self._wake()
+        if unreported:
+            # So that the sender learns how far the reader came.
+            self._owner.on_consumed(self.position, urgent=True)
         self._owner.on_closed()
 
     # --- inside
@@ -192,9 +210,13 @@ class ReceiveQueue:
             due = position - self._reported
         if last:
             self._check_end()
-        elif due >= REPORT_BYTES or (due and empty):
+        elif due and (due >= REPORT_BYTES or empty or self._clock() - self._reported_at >= REPORT_S):
             self._reported = position
-            self._owner.on_consumed(position)
+            self._reported_at = self._clock()
+            urgent = position - self._urged >= self._urgent_bytes
+            if urgent:
+                self._urged = position
+            self._owner.on_consumed(position, urgent=urgent)
 
     def _check_end(self) -> None:
         """Report the end if it is reached. Called by both sides, because either may be the one to complete it."""
@@ -210,7 +232,7 @@ class ReceiveQueue:
         if isinstance(error, StreamIntegrityError):
             self._owner.on_corrupt(error)
         else:
-            self._owner.on_consumed(size)
+            self._owner.on_consumed(size, urgent=True)
             self._owner.on_end_reached(size)
 
     def _wake(self) -> None:

@@ -18,7 +18,7 @@ from streamcell.protocol.events import (
     StreamAdmitted,
     StreamOpened,
 )
-from streamcell.protocol.frames import Payload, StreamKey, StreamKind
+from streamcell.protocol.frames import StreamKey, StreamKind
 
 
 class Receiver(Protocol):
@@ -27,7 +27,7 @@ class Receiver(Protocol):
     def on_admitted(self) -> None:
         """There is room for the stream; data follows."""
 
-    def on_data(self, payload: Payload) -> None:
+    def on_data(self, event: DataReceived, /) -> None:
         """The next bytes."""
 
     def on_ended(self, event: DataEnded, /) -> None:
@@ -67,7 +67,7 @@ class Receives:
         """Pass it on."""
         receiver = self._open.get(event.key)
         if receiver is not None:
-            receiver.on_data(event.payload)
+            receiver.on_data(event)
 
     def on_data_ended(self, event: DataEnded) -> None:
         """Pass it on."""

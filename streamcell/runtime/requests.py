@@ -1,7 +1,7 @@
 """Requests that a cell sends and answers. Imports the core, values and siblings.
 
-A request and its reply are streams of their own, assembled like blobs; the reply names the request's stream id. The core
-keeps the time of a request; this module turns streams into messages and callbacks into replies.
+A request and its reply are streams of their own, assembled like blobs; the reply names the request's stream id. The
+core keeps the time of a request; this module turns streams into messages and callbacks into replies.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from streamcell.errors import (
     one_line,
 )
 from streamcell.message import Headers, Message, freeze_headers
-from streamcell.protocol.events import DataEnded, RequestEnded, StreamOpened
+from streamcell.protocol.events import DataEnded, DataReceived, RequestEnded, StreamOpened
 from streamcell.protocol.frames import Payload, StreamKind
 from streamcell.protocol.sender import SendSpec
 from streamcell.runtime.assembly import make_assembly
@@ -31,7 +31,7 @@ from streamcell.runtime.context import CellContext
 from streamcell.runtime.payloads import flatten_payload
 from streamcell.runtime.registry import CallbackRegistry
 from streamcell.runtime.sends import Sends
-from streamcell.runtime.transfers import AnyFuture, ended_error, fail, succeed
+from streamcell.runtime.transfers import AnyFuture, ended_error, fail, level_for, succeed
 
 # ``callback(request)`` returns the reply, None for an empty one, or a future of either.
 RequestCallback = Callable[[Message], Any]
@@ -144,7 +144,7 @@ class Requests:
             succeed(request.future, outcome)
         elif fail(request.future, outcome):
             self._context.stream_log.log(
-                level_of(request.spec.optional),
+                level_for(outcome, level_of(request.spec.optional)),
                 "> request %d %s/%s to %s failed: %s",
                 request.stream_id,
                 request.spec.channel,
@@ -161,14 +161,14 @@ class IncomingReply:
         self._requests = requests
         self._context = context
         self._event = event
-        self._assembly = make_assembly(event.size)
+        self._assembly = make_assembly(event.size, context.buffers.allocate)
 
     def on_admitted(self) -> None:
         """Wait for the data."""
 
-    def on_data(self, payload: Payload) -> None:
+    def on_data(self, event: DataReceived, /) -> None:
         """Add it to what is there."""
-        self._assembly.add(payload)
+        self._assembly.add(event.payload)
 
     def on_ended(self, _event: DataEnded, /) -> None:
         """Hand the reply over."""
@@ -190,7 +190,7 @@ class IncomingRequest:
         self._sends = sends
         self._event = event
         self._callback = callback
-        self._assembly = make_assembly(event.size)
+        self._assembly = make_assembly(event.size, context.buffers.allocate)
         self._failed = False
 
     # --- on the engine
@@ -198,9 +198,9 @@ class IncomingRequest:
     def on_admitted(self) -> None:
         """Wait for the data."""
 
-    def on_data(self, payload: Payload) -> None:
+    def on_data(self, event: DataReceived, /) -> None:
         """Add it to what is there."""
-        self._assembly.add(payload)
+        self._assembly.add(event.payload)
 
     def on_ended(self, _event: DataEnded, /) -> None:
         """Call the callback as soon as a thread is free."""

@@ -18,7 +18,7 @@ from streamcell.protocol.sender import SendSpec
 from streamcell.runtime.callbacks import level_of
 from streamcell.runtime.context import CellContext
 from streamcell.runtime.sources import Source, SourceReader
-from streamcell.runtime.transfers import Progress, TransferInfo, ended_error, fail, succeed
+from streamcell.runtime.transfers import Progress, TransferInfo, ended_error, fail, level_for, succeed
 
 
 class Outgoing:
@@ -89,7 +89,7 @@ class Outgoing:
 
 
 class Sends:
-    """All streams and blobs that one cell sends. Methods named ``on_*`` and ``close`` run on the engine, others anywhere."""
+    """All streams and blobs that one cell sends. ``on_*`` and ``close`` run on the engine, the others anywhere."""
 
     def __init__(self, context: CellContext) -> None:
         self._context = context
@@ -225,7 +225,7 @@ class Sends:
             succeed(outgoing.future, outcome)
         elif fail(outgoing.future, outcome):
             self._context.stream_log.log(
-                outgoing.failure_level,
+                level_for(outcome, outgoing.failure_level),
                 "> %s to %s failed: %s",
                 outgoing.info.name,
                 outgoing.info.target,

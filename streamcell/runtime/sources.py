@@ -1,4 +1,4 @@
-"""Reading what is to be sent, ahead and in threads that may block. Imports values, ``workers`` and ``callbacks`` only."""
+"""Reading what is to be sent, ahead and in threads that may block. Imports values and siblings."""
 
 from __future__ import annotations
 
@@ -64,8 +64,8 @@ class _State(enum.Enum):
 class SourceReader:
     """Reads one source as far as it is told to, and closes it exactly once.
 
-    While there is nothing to read it holds no thread. Each piece is handed on at once, as ``bytes`` that the source cannot
-    change any more. ``want`` and ``stop`` may be called in any thread.
+    While there is nothing to read it holds no thread. Each piece is handed on at once, as ``bytes`` that the source
+    cannot change any more. ``want`` and ``stop`` may be called in any thread.
     """
 
     def __init__(

@@ -1,8 +1,8 @@
 """The one way into a cell's core. Imports the core and siblings.
 
 Three sorts of things reach the core: intents of other threads, frames of lanes, and time. All go through
-:meth:`Stepper.step`, on the engine: it calls the core, hands out the core's events, wakes the writers of lanes that have
-got something to send, and arms the timer. Nothing else touches the core, and no step begins inside another.
+:meth:`Stepper.step`, on the engine: it calls the core, hands out the core's events, wakes the writers of lanes that
+have got something to send, and arms the timer. Nothing else touches the core, and no step begins inside another.
 """
 
 from __future__ import annotations
@@ -71,6 +71,13 @@ class Stepper:
         self._posted = True
         return self._engine.wake(self._run_intents)
 
+    def leave(self, intent: Callable[..., None], *args: Any) -> None:
+        """Have ``intent(*args)`` run at the start of the next step, whatever causes it and whenever. Any thread.
+
+        For what matters to nobody before: it costs no wake-up of the engine.
+        """
+        self._intents.append((intent, args))
+
     def ask(self, question: Callable[[], Any]) -> AnyFuture:
         """Have ``question()`` run as part of a step; the future gets its result, or fails if the cell has ended."""
         answer: AnyFuture = concurrent.futures.Future()
@@ -87,9 +94,12 @@ class Stepper:
         if self._broken:
             return None
         try:
-            result = verb(*args, self._clock())
+            now = self._clock()
+            if self._intents:
+                self.take_intents(now)
+            result = verb(*args, now)
             self._handle_events()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001
             self._break(error)
             return None
         return result

@@ -1,10 +1,11 @@
-"""What a transfer shows of itself while it runs, and how its future settles. Imports values, ``clock`` and ``notifier``."""
+"""What a transfer shows of itself while it runs, and how its future settles. Imports values and siblings."""
 
 from __future__ import annotations
 
 import collections
 import concurrent.futures
 import dataclasses
+import logging
 from collections.abc import Callable
 from typing import Any, Protocol, TypeAlias
 
@@ -48,17 +49,15 @@ class Progress:
     @property
     def rate(self) -> float:
         """Bytes a second over the last seconds."""
-        samples = self._samples
-        if not samples:
+        if self._samples is None:
             return 0.0
         now = self._clock()
-        since, received = samples[0]
-        for time, seen in list(samples):
-            if time >= now - RATE_WINDOW_S:
-                break
-            since, received = time, seen
-        elapsed = now - since
-        return max(0.0, (self.received - received) / elapsed) if elapsed > 0 else 0.0
+        # The oldest sample within the window; without one, the newest: nothing has arrived since.
+        recent = [sample for sample in list(self._samples) if sample[0] >= now - RATE_WINDOW_S]
+        if not recent:
+            return 0.0
+        since, received = recent[0]
+        return max(0.0, (self.received - received) / (now - since)) if now > since else 0.0
 
 
 @dataclasses.dataclass(slots=True)
@@ -119,6 +118,11 @@ def fail(future: AnyFuture, error: CellError) -> bool:
     except concurrent.futures.InvalidStateError:
         return False
     return True
+
+
+def level_for(error: CellError, level: int) -> int:
+    """Return the level at which a failure is logged that would be logged at ``level``: stopping is nobody's failure."""
+    return logging.INFO if error.code is ErrorCode.STOPPING else level
 
 
 class OpenFutures:

@@ -6,8 +6,8 @@ callback that blocks for ever must not keep the interpreter alive.
 
 from __future__ import annotations
 
+import collections
 import dataclasses
-import queue
 import threading
 from collections.abc import Callable
 from typing import TypeAlias
@@ -43,14 +43,12 @@ class WorkerPool:
         self._name = name
         self._max_threads = max_threads
         self._idle_s = idle_s
-        # Each entry is meant for one thread: an idle one, one being started, or, while all are busy, the next one to
-        # be free (those entries are counted in _waiting). None tells a thread to end.
-        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         # Reentrant, because a destructor that submits may run anywhere, also in here.
-        self._lock = threading.RLock()
+        self._changed = threading.Condition(threading.RLock())
+        self._jobs: collections.deque[Job] = collections.deque()
         self._threads = 0
+        # Threads that wait for a job, those included that were woken for one and have not got to it.
         self._idle = 0
-        self._waiting = 0
         self._closed = False
 
     def submit(self, job: Job) -> None:
@@ -58,34 +56,31 @@ class WorkerPool:
 
         After :meth:`close` jobs still run, in threads that end at once.
         """
-        with self._lock:
-            self._jobs.put(job)
-            if self._idle:
-                self._idle -= 1
+        with self._changed:
+            self._jobs.append(job)
+            if len(self._jobs) <= self._idle:
+                self._changed.notify()
                 return
             if self._threads >= self._max_threads:
-                self._waiting += 1
                 return
             self._threads += 1
         self._start_thread()
 
     def close(self) -> None:
         """Let idle threads end now, and busy ones when they have done what waits. Does not wait for them."""
-        with self._lock:
+        with self._changed:
             self._closed = True
-            for _ in range(self._idle):
-                self._jobs.put(None)
-            self._idle = 0
+            self._changed.notify_all()
 
     def stats(self) -> PoolStats:
         """Return the pool's figures."""
-        with self._lock:
+        with self._changed:
             return PoolStats(
                 name=self._name,
                 max_threads=self._max_threads,
                 threads=self._threads,
                 running=self._threads - self._idle,
-                waiting=self._waiting,
+                waiting=len(self._jobs),
             )
 
     def _start_thread(self) -> None:
@@ -93,38 +88,35 @@ class WorkerPool:
 
     def _work(self) -> None:
         try:
-            job = self._jobs.get()
-            while job is not None:
+            while (job := self._next_job()) is not None:
                 job()
                 # What the job refers to must not live until the next one comes.
-                job = None
-                job = self._next_job()
-        finally:
-            self._leave()
+                del job
+        except BaseException:
+            self._replace_thread()
+            raise
 
     def _next_job(self) -> Job | None:
-        """Wait for a job; None when the thread is to end."""
-        with self._lock:
-            if self._waiting:
-                self._waiting -= 1
-                return self._jobs.get()
-            if self._closed:
-                return None
-            self._idle += 1
-        while True:
-            try:
-                return self._jobs.get(timeout=self._idle_s)
-            except queue.Empty:
-                with self._lock:
-                    if self._jobs.empty():
-                        self._idle -= 1
-                        return None
+        """Wait for a job; None when the thread is to end, which is then no longer counted."""
+        with self._changed:
+            while not self._jobs:
+                if self._closed or not self._wait():
+                    self._threads -= 1
+                    return None
+            return self._jobs.popleft()
 
-    def _leave(self) -> None:
-        """Take the ending thread out of the count, or start another for a job that came meanwhile."""
-        with self._lock:
-            if not self._waiting:
+    def _wait(self) -> bool:
+        """Wait for a change; return False if none came for a while."""
+        self._idle += 1
+        try:
+            return self._changed.wait(self._idle_s) or bool(self._jobs)
+        finally:
+            self._idle -= 1
+
+    def _replace_thread(self) -> None:
+        """Take a thread that a job has ended out of the count, or start another if jobs wait."""
+        with self._changed:
+            if not self._jobs:
                 self._threads -= 1
                 return
-            self._waiting -= 1
         self._start_thread()

@@ -1,4 +1,4 @@
-"""What a carrier of lanes is: the interface that gRPC and the in-memory network implement. Imports ``errors`` only.
+"""What a carrier of lanes is: the interface that gRPC and the in-memory network implement. Imports values only.
 
 A lane carries batches of bytes in order in both directions between two cells, and is disposable: any failure ends it,
 and nothing is said about which of the batches in flight arrived. All methods are called on the engine's event loop.
@@ -10,7 +10,8 @@ import dataclasses
 from collections.abc import Callable
 from typing import Protocol
 
-from streamcell.errors import CellError
+from streamcell.errors import CellError, ErrorCode, LinkError
+from streamcell.limits import MESSAGE_BYTES
 
 
 class LaneClosed(Exception):
@@ -23,6 +24,16 @@ class LaneClosed(Exception):
     def __init__(self, reason: str, refusal: CellError | None = None) -> None:
         super().__init__(reason)
         self.refusal = refusal
+
+
+def check_batch_size(batch: bytes) -> None:
+    """Check that ``batch`` is not larger than what every cell takes.
+
+    :raises LaneClosed: if it is, as a refusal: it would not fit through another lane either.
+    """
+    if len(batch) > MESSAGE_BYTES:
+        sentence = f"a batch of {len(batch)} bytes is larger than {MESSAGE_BYTES}: a bug in streamcell"
+        raise LaneClosed(sentence, LinkError(sentence, ErrorCode.LIMIT))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -90,9 +101,7 @@ class Network(Protocol):
         """
         ...
 
-    async def listen(
-        self, url: str, on_lane: Callable[[Lane], None], *, insecure: bool
-    ) -> Listener:
+    async def listen(self, url: str, on_lane: Callable[[Lane], None], *, insecure: bool) -> Listener:
         """Listen at ``url`` and call ``on_lane`` on the loop for each lane that arrives.
 
         :param insecure: allow a plaintext listener on an address that is not loopback.

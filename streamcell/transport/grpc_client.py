@@ -26,7 +26,7 @@ from streamcell.errors import (
     one_line,
 )
 from streamcell.transport.address import Address, Scheme
-from streamcell.transport.base import LaneClosed, PeerInfo
+from streamcell.transport.base import LaneClosed, PeerInfo, check_batch_size
 from streamcell.transport.environment import aio, grpc
 from streamcell.transport.options import channel_options
 from streamcell.transport.read_ahead import ReadAhead
@@ -58,7 +58,9 @@ async def dial(address: Address, timeout_s: float) -> GrpcClientLane:
     """
     if address.scheme is Scheme.GRPC and not address.port:
         raise UsageError(f"{address} cannot be dialled: port 0 is for listening")
-    channel = aio.insecure_channel(_target(address), options=channel_options(local=address.is_loopback))
+    channel = aio.insecure_channel(
+        _target(address), options=channel_options(local=address.is_loopback, connect_s=timeout_s)
+    )
     try:
         call = await _open_call(address, channel, timeout_s)
     except BaseException:
@@ -89,6 +91,7 @@ class GrpcClientLane:
         """Give a batch to gRPC; returns when it has room for the next one."""
         if self._closing.is_set():
             raise LaneClosed(_CLOSED_HERE)
+        check_batch_size(batch)
         try:
             await self._call.write(batch)
         except asyncio.CancelledError as error:

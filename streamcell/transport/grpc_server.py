@@ -16,7 +16,7 @@ from urllib.parse import unquote
 
 from streamcell.errors import UsageError, one_line
 from streamcell.transport.address import Address
-from streamcell.transport.base import Lane, LaneClosed, PeerInfo
+from streamcell.transport.base import Lane, LaneClosed, PeerInfo, check_batch_size
 from streamcell.transport.binding import Binding, bind
 from streamcell.transport.environment import aio, grpc
 from streamcell.transport.options import server_options
@@ -63,18 +63,21 @@ class GrpcServerLane:
         """Give a batch to gRPC; returns when it has room for the next one."""
         if self._ended:
             raise LaneClosed(self._ended)
+        check_batch_size(batch)
         task = self._sender = asyncio.current_task()
         try:
             await self._context.write(batch)
         except asyncio.CancelledError:
-            if task is not None and self._sender is not task and task.uncancel() == 0:
+            woken_by_end = self._sender is None
+            if woken_by_end and task is not None and task.uncancel() == 0:
                 raise LaneClosed(self._ended) from None
             self._sender = None
             self.end(_CANCELLED_HERE)
             raise
         except aio.BaseError as error:
             raise LaneClosed(_broken(error)) from error
-        self._sender = None
+        finally:
+            self._sender = None
 
     async def receive(self) -> bytes:
         """Return the next batch."""
@@ -158,6 +161,9 @@ class GrpcListener:
     async def _exchange(self, _requests: object, context: ServicerContext[bytes, bytes]) -> None:
         if self._closing:
             await context.abort(grpc.StatusCode.UNAVAILABLE, "the cell is stopping")
+        # Otherwise grpc.aio sends them with the first batch, and again with the end of the call if
+        # that comes while the first batch still waits; which fails.
+        await context.send_initial_metadata(())
         lane = GrpcServerLane(context, PeerInfo(_peer_address(context.peer())))
         self._lanes.add(lane)
         try:

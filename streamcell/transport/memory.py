@@ -12,10 +12,10 @@ import itertools
 import weakref
 from collections.abc import Callable
 
-from streamcell.errors import ErrorCode, LinkError, UsageError
-from streamcell.limits import MESSAGE_BYTES, MIB
+from streamcell.errors import LinkError, UsageError
+from streamcell.limits import MIB
 from streamcell.transport.address import Address, Scheme, parse_address
-from streamcell.transport.base import Lane, LaneClosed, Listener, PeerInfo
+from streamcell.transport.base import Lane, LaneClosed, Listener, PeerInfo, check_batch_size
 
 # What one direction of a lane holds before its sender waits: about what a socket's buffers hold.
 _PIPE_BYTES = 4 * MIB
@@ -87,10 +87,7 @@ class _MemoryLane:
         return self._peer
 
     async def send(self, batch: bytes) -> None:
-        if len(batch) > MESSAGE_BYTES:
-            reason = f"a batch of {len(batch)} bytes is larger than {MESSAGE_BYTES}"
-            self._end(reason)
-            raise LaneClosed(reason, LinkError(reason, ErrorCode.LIMIT))
+        check_batch_size(batch)
         try:
             await self._outbound.put(batch)
         except asyncio.CancelledError:

@@ -57,11 +57,21 @@ _SERVER: Options = (
 )
 
 
-def channel_options(*, local: bool) -> Options:
-    """Return the options of a channel to one peer; ``local``: on this machine."""
-    # A proxy that the environment names is the way out of a firewall, never the way to this
-    # machine.
-    return (*_CHANNEL, ("grpc.enable_http_proxy", 0 if local else 1))
+def channel_options(*, local: bool, connect_s: float) -> Options:
+    """Return the options of a channel to one peer.
+
+    :param local: the peer is on this machine.
+    :param connect_s: how long the peer may take to answer a connection.
+    """
+    return (
+        *_CHANNEL,
+        # A proxy that the environment names is the way out of a firewall, never the way to this
+        # machine.
+        ("grpc.enable_http_proxy", 0 if local else 1),
+        # Also the limit for one attempt to connect, which goes on when the channel is closed: by
+        # default a socket would stay open for 20 s to a server that accepts and says nothing.
+        ("grpc.min_reconnect_backoff_ms", max(1, int(connect_s * 1000))),
+    )
 
 
 def server_options() -> Options:

@@ -1,0 +1,191 @@
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from streamcell.limits import INITIAL_CREDIT_BYTES, KIB, MIB
+from streamcell.protocol.credit import Admission, Window, WindowBudget
+from streamcell.protocol.frames import StreamKey
+
+CAPACITY = 100
+
+
+def key(number: int) -> StreamKey:
+    return StreamKey("origin", 1, number)
+
+
+class WindowMachine(RuleBasedStateMachine):
+    """Windows of one budget that grow and close in any order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.budget = WindowBudget(3 * MIB)
+        self.windows: list[tuple[Window, int]] = []
+
+    @rule()
+    def open(self) -> None:
+        self.windows.append((Window(self.budget, 2 * MIB), 0))
+
+    @rule(choice=st.integers(0, 50), part=st.sampled_from([0.25, 0.5, 1.0, 4.0]), unread=st.booleans())
+    def read(self, choice: int, part: float, unread: bool) -> None:
+        if self.windows:
+            window, consumed = self.windows.pop(choice % len(self.windows))
+            consumed += int(window.size * part)
+            before = window.size
+            window.grow(consumed, consumed + (window.size if unread else 0))
+            assert before <= window.size <= 2 * before
+            assert not unread or window.size == before
+            self.windows.append((window, consumed))
+
+    @rule(choice=st.integers(0, 50))
+    def close(self, choice: int) -> None:
+        if self.windows:
+            self.windows.pop(choice % len(self.windows))[0].close()
+
+    @invariant()
+    def nothing_is_lost_or_made(self) -> None:
+        taken = sum(window.size - INITIAL_CREDIT_BYTES for window, _ in self.windows)
+        assert self.budget.free_bytes == 3 * MIB - taken
+        assert self.budget.free_bytes >= 0
+        assert all(window.size <= 2 * MIB for window, _ in self.windows)
+
+
+TestWindows = WindowMachine.TestCase
+
+
+def test_a_window_grows_to_its_maximum_when_the_reader_keeps_up() -> None:
+    window, consumed = Window(WindowBudget(64 * MIB), MIB), 0
+    for _ in range(20):
+        consumed += window.size
+        window.grow(consumed, consumed)
+    assert window.size == MIB
+
+
+def test_a_window_stays_small_when_the_reader_is_slow() -> None:
+    window, consumed = Window(WindowBudget(64 * MIB), MIB), 0
+    for _ in range(100):
+        consumed += 16 * KIB
+        window.grow(consumed, consumed + window.size)
+    assert window.size == INITIAL_CREDIT_BYTES
+
+
+def test_an_empty_budget_lets_no_window_grow() -> None:
+    window = Window(WindowBudget(0), MIB)
+    window.grow(INITIAL_CREDIT_BYTES, INITIAL_CREDIT_BYTES)
+    assert window.size == INITIAL_CREDIT_BYTES
+
+
+class AdmissionMachine(RuleBasedStateMachine):
+    """Blobs that wait, grow and go, against a list of those that are there."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.admission = Admission(CAPACITY)
+        self.number = 0
+        self.waiting: dict[StreamKey, int | None] = {}
+        self.admitted: dict[StreamKey, int] = {}
+        self.unknown: list[StreamKey] = []
+
+    @rule(size=st.none() | st.integers(0, 2 * CAPACITY))
+    def request(self, size: int | None) -> None:
+        self.number += 1
+        self.waiting[key(self.number)] = size
+        self.admission.request(key(self.number), size)
+
+    @rule()
+    def admit(self) -> None:
+        first = next(iter(self.waiting), None)
+        admitted = self.admission.next_admitted()
+        assert admitted in (None, first)
+        if admitted is not None:
+            size = self.waiting.pop(admitted)
+            self.admitted[admitted] = size or 0
+            if size is None:
+                self.unknown.append(admitted)
+        else:
+            # Only what does not fit beside others has to wait.
+            need = (self.waiting[first] or 0) if first is not None else 0
+            assert first is None or (self.admitted and self.used + need > CAPACITY)
+
+    @rule(choice=st.integers(0, 20), size=st.integers(1, CAPACITY))
+    def grow(self, choice: int, size: int) -> None:
+        if self.unknown:
+            chosen = self.unknown[choice % len(self.unknown)]
+            granted = self.admission.grow(chosen, size)
+            assert granted == (self.used + size <= CAPACITY or chosen == self.unknown[0])
+            if granted:
+                self.admitted[chosen] += size
+
+    @rule(choice=st.integers(0, 20))
+    def release(self, choice: int) -> None:
+        known = [*self.admitted, *self.waiting]
+        if known:
+            chosen = known[choice % len(known)]
+            self.admission.release(chosen)
+            self.admitted.pop(chosen, None)
+            self.waiting.pop(chosen, None)
+            if chosen in self.unknown:
+                self.unknown.remove(chosen)
+
+    @property
+    def used(self) -> int:
+        return sum(self.admitted.values())
+
+    @invariant()
+    def the_budget_is_kept_but_for_one(self) -> None:
+        # Beyond it goes the one that is served alone, and the oldest of unknown size.
+        oldest = self.unknown[0] if self.unknown else None
+        rest = {name: size for name, size in self.admitted.items() if name != oldest}
+        largest = max(rest.values(), default=0)
+        assert sum(rest.values()) - largest <= CAPACITY
+
+    def teardown(self) -> None:
+        """Everybody who waits is served in the end, in order."""
+        order = list(self.waiting)
+        served = []
+        while self.waiting:
+            while (admitted := self.admission.next_admitted()) is not None:
+                served.append(admitted)
+                del self.waiting[admitted]
+                self.admitted[admitted] = 0
+            chosen = next(iter(self.admitted))
+            del self.admitted[chosen]
+            self.admission.release(chosen)
+        assert served == order
+
+
+TestAdmission = AdmissionMachine.TestCase
+
+
+@given(st.lists(st.integers(1, 3 * CAPACITY), max_size=20))
+def test_sizes_that_are_declared_never_exceed_the_budget_but_alone(sizes: list[int]) -> None:
+    admission = Admission(CAPACITY)
+    for number, size in enumerate(sizes):
+        admission.request(key(number), size)
+    admitted: dict[StreamKey, int] = {}
+    served = 0
+    while served < len(sizes):
+        while (admitted_key := admission.next_admitted()) is not None:
+            admitted[admitted_key] = sizes[admitted_key.stream_id]
+            served += 1
+            assert sum(admitted.values()) <= CAPACITY or len(admitted) == 1
+        first = next(iter(admitted))
+        del admitted[first]
+        admission.release(first)
+
+
+def test_a_small_one_does_not_overtake_a_large_one_that_waits() -> None:
+    admission = Admission(CAPACITY)
+    for number, size in enumerate([60, 60, 1]):
+        admission.request(key(number), size)
+    assert [admission.next_admitted(), admission.next_admitted()] == [key(0), None]
+    admission.release(key(0))
+    assert [admission.next_admitted(), admission.next_admitted()] == [key(1), key(2)]
+
+
+def test_releasing_what_is_not_there_is_nothing() -> None:
+    admission = Admission(CAPACITY)
+    admission.release(key(1))
+    admission.request(key(2), CAPACITY)
+    assert admission.next_admitted() == key(2)

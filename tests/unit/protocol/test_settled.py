@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streamcell.limits import SETTLED_RUNS
+from streamcell.protocol.settled import SettledIds
+
+ids = st.integers(1, 60)
+runs = st.lists(st.tuples(ids, ids), max_size=40)
+
+
+def filled(*runs: tuple[int, int]) -> SettledIds:
+    settled = SettledIds()
+    for first, last in runs:
+        settled.add(first, last)
+    return settled
+
+
+@given(runs, ids)
+def test_it_holds_what_a_set_would_hold(added: list[tuple[int, int]], below: int) -> None:
+    settled, model = SettledIds(), set[int]()
+    for first, last in added:
+        settled.add(first, last)
+        model.update(range(first, last + 1))
+        assert {stream_id for stream_id in range(1, 62) if stream_id in settled} == model
+    settled.add_below(below)
+    model.update(range(1, below))
+    assert {stream_id for stream_id in range(1, 62) if stream_id in settled} == model
+
+
+@given(runs)
+def test_the_floor_is_the_lowest_id_that_is_not_settled(added: list[tuple[int, int]]) -> None:
+    settled = filled(*added)
+    assert settled.below == next(stream_id for stream_id in range(1, 100) if stream_id not in settled)
+
+
+@given(runs)
+def test_a_target_that_is_told_often_enough_knows_the_same_ids(added: list[tuple[int, int]]) -> None:
+    origin, target = filled(*added), SettledIds()
+    for _ in range(60 // SETTLED_RUNS + 1):
+        sent = origin.runs_to_send()
+        assert len(sent) <= SETTLED_RUNS
+        assert list(sent) == sorted(sent)
+        target.add_below(origin.below)
+        for first, last in sent:
+            target.add(first, last)
+    assert [i in target for i in range(1, 62)] == [i in origin for i in range(1, 62)]
+
+
+@given(st.sets(st.integers(1, 500), min_size=1))
+def test_runs_that_touch_are_one(chosen: set[int]) -> None:
+    settled = filled(*((stream_id, stream_id) for stream_id in sorted(chosen, reverse=True)))
+    for first, last in settled.runs_to_send():
+        assert first - 1 not in settled
+        assert last + 1 not in settled
+
+
+def test_one_long_stream_costs_one_gap() -> None:
+    settled = filled(*((stream_id, stream_id) for stream_id in range(1, 10_000) if stream_id != 17))
+    assert settled.below == 17
+    assert settled.runs_to_send() == ((18, 9999),)
+
+
+def test_a_run_that_ends_before_it_begins_is_nothing() -> None:
+    settled = filled((9, 4))
+    assert (settled.below, settled.runs_to_send()) == (1, ())

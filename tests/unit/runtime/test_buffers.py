@@ -1,0 +1,107 @@
+import gc
+import random
+import threading
+
+import pytest
+
+from streamcell.limits import MIB
+from streamcell.runtime.buffers import KEPT_BYTES, POOLED_FROM_BYTES, BufferPool, round_up
+from tests.timing import scaled
+
+
+class Pool(BufferPool):
+    """A pool that counts what came back."""
+
+    def __init__(self) -> None:
+        self.returned = 0
+        super().__init__(self.count)
+
+    def count(self) -> None:
+        self.returned += 1
+
+
+@pytest.mark.parametrize("size", [1, 5000, POOLED_FROM_BYTES - 1, POOLED_FROM_BYTES, 5 * MIB + 1])
+def test_buffers_are_writable_and_of_the_size_asked_for(size: int) -> None:
+    buffer = Pool().allocate(size)
+    buffer[0], buffer[-1] = 5, 7
+    assert (len(buffer), buffer.nbytes, buffer.format, buffer.readonly, buffer[-1]) == (size, size, "B", False, 7)
+
+
+def test_large_memory_comes_back_with_the_last_view() -> None:
+    gc.disable()
+    try:
+        pool = Pool()
+        buffer = pool.allocate(8 * MIB)
+        part = buffer.toreadonly()[10:20]
+        del buffer
+        assert (pool.returned, pool.idle_bytes) == (0, 0)
+        del part
+        assert (pool.returned, pool.idle_bytes) == (1, 8 * MIB)
+    finally:
+        gc.enable()
+
+
+def test_it_is_used_again_for_about_the_same_size() -> None:
+    pool = Pool()
+    pool.allocate(8 * MIB)[5] = 77
+    buffer = pool.allocate(8 * MIB - 1)
+    assert (buffer[5], pool.idle_bytes) == (77, 0)
+    assert pool.allocate(16 * MIB)[5] == 0
+
+
+def test_two_buffers_never_share_memory() -> None:
+    pool = Pool()
+    first, second = pool.allocate(5 * MIB), pool.allocate(5 * MIB)
+    first[0], second[0] = 1, 2
+    assert (first[0], second[0]) == (1, 2)
+
+
+def test_small_memory_does_not_come_back() -> None:
+    pool = Pool()
+    pool.allocate(POOLED_FROM_BYTES - 1)
+    assert (pool.returned, pool.idle_bytes) == (0, 0)
+
+
+def test_trimming_gives_everything_up() -> None:
+    pool = Pool()
+    pool.allocate(8 * MIB)
+    pool.trim()
+    assert pool.idle_bytes == 0
+
+
+def test_a_closed_pool_keeps_nothing_and_its_buffers_stay_valid() -> None:
+    pool = Pool()
+    pool.allocate(8 * MIB)
+    buffer = pool.allocate(4 * MIB)
+    pool.close()
+    assert pool.idle_bytes == 0
+    buffer[-1] = 7
+    assert buffer[-1] == 7
+    del buffer
+    assert (pool.returned, pool.idle_bytes) == (2, 0)
+
+
+def test_what_is_kept_is_bounded() -> None:
+    pool = Pool()
+    # Never touched, so these take address space only.
+    buffers = [pool.allocate(KEPT_BYTES // 4) for _ in range(6)]
+    del buffers
+    assert (pool.returned, pool.idle_bytes) == (6, KEPT_BYTES)
+
+
+@pytest.mark.parametrize("size", [*range(1, 64), 1000, 4 * MIB, 4 * MIB + 1, 512 * MIB, 3 * 512 * MIB - 1])
+def test_sizes_are_rounded_up_by_a_quarter_at_most(size: int) -> None:
+    assert size <= round_up(size) <= size * 1.25
+    assert round_up(round_up(size)) == round_up(size)
+
+
+def test_any_thread_may_drop_a_buffer() -> None:
+    pool = Pool()
+    held = [pool.allocate(4 * MIB) for _ in range(20)]
+    random.shuffle(held)
+    threads = [threading.Thread(target=held.pop) for _ in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(scaled(5))
+    assert (pool.returned, pool.idle_bytes) == (20, 80 * MIB)

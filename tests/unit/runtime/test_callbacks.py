@@ -1,0 +1,36 @@
+import logging
+
+import pytest
+
+from streamcell.runtime.callbacks import call_user_code, level_of, raised_sentence
+from streamcell.runtime.trace import cell_log
+
+LOG = cell_log("site-1")
+
+
+def test_the_result_comes_back() -> None:
+    assert call_user_code(LOG, logging.ERROR, "a callback", max, 3, 5, key=lambda value: -value) == (3, None)
+
+
+@pytest.mark.parametrize("raised", [ValueError("bad"), SystemExit(3), KeyboardInterrupt()])
+def test_what_is_raised_is_returned_and_logged_with_its_traceback(
+    raised: BaseException, caplog: pytest.LogCaptureFixture
+) -> None:
+    def callback() -> None:
+        raise raised
+
+    assert call_user_code(LOG, logging.ERROR, "a callback", callback) == (None, raised)
+    (record,) = caplog.records
+    assert record.levelno == logging.ERROR
+    assert record.getMessage() == f"[cell=site-1] a callback raised {type(raised).__name__}"
+    assert record.exc_info is not None
+    assert record.exc_info[1] is raised
+
+
+def test_sentences_are_one_line() -> None:
+    assert raised_sentence("it", ValueError("two\n lines")) == "it raised ValueError: two lines"
+    assert raised_sentence("it", ValueError()) == "it raised ValueError"
+
+
+def test_optional_failures_are_logged_at_debug() -> None:
+    assert (level_of(optional=True), level_of(optional=False)) == (logging.DEBUG, logging.ERROR)

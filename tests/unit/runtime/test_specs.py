@@ -1,0 +1,93 @@
+from typing import Any
+
+import pytest
+
+from streamcell import CellConfig, Message, StreamError, StreamUsageError, UsageError
+from streamcell.protocol.frames import StreamKind
+from streamcell.protocol.sender import SendSpec
+from streamcell.runtime.specs import SendOptions, as_names, check_timeout, make_request, make_send_spec
+
+CONFIG = CellConfig(idle_timeout_s=30, unreachable_timeout_s=12)
+HEX = "0123456789abcdef" * 4
+
+
+def make(**options: Any) -> SendSpec:
+    arguments = {"channel": "channel", "topic": "topic", "target": "server", "headers": {}}
+    for name in arguments:
+        if name in options:
+            arguments[name] = options.pop(name)
+    return make_send_spec(CONFIG, StreamKind.BLOB, size=5, options=SendOptions(**options), **arguments)  # type: ignore[arg-type]
+
+
+def test_defaults_are_those_of_the_configuration() -> None:
+    spec = make()
+    assert (spec.idle_timeout_s, spec.unreachable_timeout_s) == (30, 12)
+    assert (spec.digest, spec.digest_follows, spec.optional, spec.retry_unknown, spec.resume_id) == (
+        "",
+        False,
+        False,
+        False,
+        "",
+    )
+
+
+def test_what_is_given_is_taken() -> None:
+    spec = make(
+        idle_timeout=0, unreachable_timeout=1.5, resume_id="upload", retry_unknown=True, headers={"b": 1, "a": 2}
+    )
+    assert (spec.idle_timeout_s, spec.unreachable_timeout_s, spec.resume_id) == (0, 1.5, "upload")
+    assert spec.headers == (("a", 2), ("b", 1))
+    assert spec.retry_unknown
+
+
+def test_a_digest_is_computed_or_given() -> None:
+    assert (make(digest="sha256").digest, make(digest="sha256").digest_follows) == ("", True)
+    given = make(digest=f"sha256:{HEX.upper()}")
+    assert (given.digest, given.digest_follows) == (f"sha256:{HEX}", False)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"target": "no name"},
+        {"channel": ""},
+        {"topic": 5},
+        {"headers": {"key": []}},
+        {"idle_timeout": -1},
+        {"idle_timeout": "5"},
+        {"unreachable_timeout": float("nan")},
+        {"digest": "md5"},
+        {"digest": "sha256:12"},
+        {"resume_id": 5},
+        {"resume_id": "x" * 256},
+    ],
+)
+def test_wrong_arguments_are_usage_errors_and_stream_errors(wrong: dict[str, Any]) -> None:
+    with pytest.raises(StreamUsageError) as caught:
+        make(**wrong)
+    assert isinstance(caught.value, UsageError)
+    assert isinstance(caught.value, StreamError)
+
+
+def test_requests() -> None:
+    spec, payload = make_request(
+        CONFIG, "channel", "topic", "server", Message({"a": 1}, b"abc"), optional=True, no_reply=True
+    )
+    assert (spec.kind, spec.size, spec.optional, spec.no_reply) == (StreamKind.REQUEST, 3, True, True)
+    assert payload == [b"abc"]
+
+
+def test_a_request_is_a_message() -> None:
+    with pytest.raises(UsageError, match="Message"):
+        make_request(CONFIG, "channel", "topic", "server", b"abc", optional=False, no_reply=False)  # type: ignore[arg-type]
+
+
+def test_one_name_or_several() -> None:
+    assert as_names("server") == ["server"]
+    assert as_names(iter(["a", "b"])) == ["a", "b"]
+
+
+def test_timeouts() -> None:
+    assert (check_timeout(None, "timeout", 5), check_timeout(0, "timeout", 5)) == (5, 0)
+    with pytest.raises(UsageError, match="grace must be"):
+        check_timeout(True, "grace", 5)
