@@ -139,8 +139,8 @@ class CellCore:
             frames.append(frame)
         link = lane.link
         # A lane that ends by itself takes nothing more with it: the link's other lanes, or later ones, do. The last
-        # lanes of a cell that stops take all that is left.
-        flushes = lane.goodbye is not None and self._context.stopped
+        # lane of a link of a cell that stops takes all that is left.
+        flushes = lane.goodbye is not None and lane.goodbye.code is ErrorCode.STOPPING
         if link is not None and (lane.usable or flushes):
             control = link.control_lane() is lane
             if control or flushes:

@@ -153,8 +153,12 @@ class LaneTable:
         if lane.goodbye is not None:
             return
         if lane.state in (LaneState.DIALLING, LaneState.GREETING):
-            if now >= lane.opened_at + self._context.config.dial_timeout_s:
+            greeted_by = lane.opened_at + self._context.config.dial_timeout_s
+            if now >= greeted_by:
                 self.drop(lane, now)
+            else:
+                # The connection was made meanwhile, which gave the Hello a time of its own.
+                self._context.deadlines.schedule(lane, greeted_by)
         elif lane.state is LaneState.CLAIMING:
             self._keeper.on_claim_expired(lane, now)
         else:

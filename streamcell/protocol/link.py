@@ -212,16 +212,17 @@ class Uplink:
         return any(lane.role is role for lane in self.dialling.values())
 
     def missing_bulk_lanes(self) -> int:
-        """Return how many more bulk lanes are wanted than are up or under way."""
+        """Return how many more bulk lanes are wanted than are up and trusted, or under way."""
         under_way = sum(lane.role is LaneRole.BULK for lane in self.dialling.values())
-        up = self.link.count_bulk_lanes() if self.link is not None else 0
-        return self.bulk_wanted - up - under_way
+        return self.bulk_wanted - self._count_ready_lanes(LaneRole.BULK) - under_way
 
     def has_ready_lane(self, role: LaneRole) -> bool:
         """Return whether a lane of this role is up and trusted."""
-        return self.link is not None and any(
-            lane.role is role and lane.usable and lane.state is LaneState.READY for lane in self.link.lanes.values()
-        )
+        return self._count_ready_lanes(role) > 0
+
+    def _count_ready_lanes(self, role: LaneRole) -> int:
+        lanes = self.link.lanes.values() if self.link is not None else ()
+        return sum(lane.role is role and lane.usable and lane.state is LaneState.READY for lane in lanes)
 
     def lanes_held(self) -> tuple[int, ...]:
         """Return the numbers of the lanes that are up or under way."""

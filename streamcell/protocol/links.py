@@ -120,9 +120,15 @@ class LinkTable:
         self.lanes.forget(lane, now)
 
     def stop(self) -> None:
-        """Say Goodbye on every lane."""
+        """Say Goodbye on every lane.
+
+        Only one lane of each link says that the cell stops, after everything that is left to say: the neighbour drops
+        the link when it reads that, and with it what is still on its way on other lanes.
+        """
+        last = {link.control_lane() for link in self.links.values()}
         for lane in self.lanes.all():
-            self.lanes.say_goodbye(lane, ErrorCode.STOPPING, f"{self._context.fqcn} is stopping")
+            code = ErrorCode.STOPPING if lane.link is None or lane in last else ErrorCode.UNSPECIFIED
+            self.lanes.say_goodbye(lane, code, f"{self._context.fqcn} is stopping")
         self.dialler.stop()
 
     # For the streams.

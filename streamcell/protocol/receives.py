@@ -42,28 +42,17 @@ from streamcell.protocol.frames import (
     Open,
     Reset,
     ResumeQuery,
-    ResumeReply,
     StreamKey,
     StreamKind,
 )
 from streamcell.protocol.link import Link
 from streamcell.protocol.links import LinkTable
+from streamcell.protocol.lives import OriginLife, Registrar
 from streamcell.protocol.receiver import ACK_DELAY_S, CorruptChunk, StreamReceiver
 from streamcell.protocol.sender import LIFE_SIGNS_PER_TIMEOUT
-from streamcell.protocol.settled import SettledIds
 from streamcell.protocol.states import ReceiverAction, ReceiverInput, ReceiverState
 
 _WHOLE_KINDS = (StreamKind.BLOB, StreamKind.REQUEST, StreamKind.REPLY)
-
-
-@dataclasses.dataclass(slots=True)
-class _Life:
-    """What is remembered of one incarnation of an origin."""
-
-    incarnation: int
-    receivers: dict[int, StreamReceiver] = dataclasses.field(default_factory=dict)
-    ended: dict[int, Ack | Reset] = dataclasses.field(default_factory=dict)
-    settled: SettledIds = dataclasses.field(default_factory=SettledIds)
 
 
 class ReceiveTable:
@@ -80,7 +69,8 @@ class ReceiveTable:
         awaits_reply: Callable[[int, str], bool],
         on_reply_ended: Callable[[int, CellError | None], None],
     ) -> None:
-        self._lives: dict[str, _Life] = {}
+        self._lives: dict[str, OriginLife] = {}
+        self._registrar = Registrar(context.fqcn, context.incarnation)
         self._context = context
         self._links = links
         self._awaits_reply = awaits_reply
@@ -208,13 +198,13 @@ class ReceiveTable:
             return
         receiver = life.receivers.get(frame.key.stream_id)
         if receiver is None:
-            self._answer_for_ended(life, link, frame.key, frame.attempt, frame)
+            link.outbox.post(self._registrar.answer(life, frame.key, frame.attempt, frame))
         elif frame.attempt >= receiver.attempt:
             receiver.link = link
             receiver.heard_at = now
             if not frame.probe:
                 receiver.enter_attempt(frame.attempt, receiver.received)
-            link.outbox.post(self._reply(frame, receiver.received, unknown=False))
+            link.outbox.post(self._registrar.reply(frame, receiver.received, unknown=False))
             self._speak(receiver)
         self._links.wake_control(link)
 
@@ -277,7 +267,7 @@ class ReceiveTable:
             return None
         return life.receivers.get(key.stream_id)
 
-    def _life_of(self, key: StreamKey, now: float) -> _Life | None:
+    def _life_of(self, key: StreamKey, now: float) -> OriginLife | None:
         """Return what is remembered of the origin's life, or None if it is over."""
         life = self._lives.get(key.origin)
         if life is not None and life.incarnation == key.origin_incarnation:
@@ -286,7 +276,7 @@ class ReceiveTable:
             return None
         if life is not None:
             self._forget_life(key.origin, now)
-        life = self._lives[key.origin] = _Life(key.origin_incarnation)
+        life = self._lives[key.origin] = OriginLife(key.origin_incarnation)
         return life
 
     def _forget_life(self, origin: str, now: float) -> None:
@@ -301,12 +291,11 @@ class ReceiveTable:
             )
             self._fail(receiver, error, now)
 
-    def _open(self, life: _Life, link: Link, chunk: Chunk, now: float) -> StreamReceiver | None:
+    def _open(self, life: OriginLife, link: Link, chunk: Chunk, now: float) -> StreamReceiver | None:
         """Make a receiver for a stream that is new, or answer for one that is not."""
         opening = chunk.open
-        known = chunk.key.stream_id in life.ended or chunk.key.stream_id in life.settled
-        if known or opening is None or chunk.offset > 0:
-            self._answer_for_ended(life, link, chunk.key, chunk.attempt, None)
+        if life.knows(chunk.key.stream_id) or opening is None or chunk.offset > 0:
+            link.outbox.post(self._registrar.answer(life, chunk.key, chunk.attempt, None))
             self._links.wake_control(link)
             return None
         receiver = StreamReceiver(
@@ -328,35 +317,6 @@ class ReceiveTable:
         self._schedule(receiver)
         self._context.events.append(_opened(chunk, opening))
         return receiver
-
-    def _answer_for_ended(
-        self, life: _Life, link: Link, key: StreamKey, attempt: int, query: ResumeQuery | None
-    ) -> None:
-        """Answer for a stream that is not open here: with its last word, as stale, or as unknown."""
-        last_word = life.ended.get(key.stream_id)
-        if last_word is not None:
-            link.outbox.post(dataclasses.replace(last_word, attempt=attempt))
-        elif key.stream_id in life.settled:
-            sentence = f"stream {key.stream_id} from {key.origin} was settled before"
-            link.outbox.post(
-                Reset(key, self._context.fqcn, attempt, True, ErrorCode.STALE, Fault.ORIGIN, sentence, HOPS)
-            )
-        elif query is not None:
-            link.outbox.post(self._reply(query, 0, unknown=True))
-        else:
-            link.outbox.post(Lost(key, self._context.fqcn, attempt, LostReason.UNKNOWN_HERE, self._context.fqcn, HOPS))
-
-    def _reply(self, query: ResumeQuery, offset: int, *, unknown: bool) -> ResumeReply:
-        return ResumeReply(
-            query.key,
-            query.target,
-            query.attempt,
-            self._context.incarnation,
-            unknown,
-            offset,
-            HOPS,
-            probe=query.probe,
-        )
 
     def _say_lost(self, link: Link, chunk: Chunk, reason: LostReason) -> None:
         link.outbox.post(Lost(chunk.key, chunk.target, chunk.attempt, reason, self._context.fqcn, HOPS))
@@ -530,7 +490,7 @@ class ReceiveTable:
         receiver.forget_payload()
         self._free(receiver, now)
 
-    def _note_settled(self, life: _Life, below: int, runs: IdRuns, now: float) -> None:
+    def _note_settled(self, life: OriginLife, below: int, runs: IdRuns, now: float) -> None:
         if below <= life.settled.below and not runs:
             return
         life.settled.add_below(below)

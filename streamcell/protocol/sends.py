@@ -6,7 +6,6 @@ broke, the way changed, the target said Lost), and when the origin gives up.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Sequence
 
 from streamcell.errors import (
@@ -33,19 +32,11 @@ from streamcell.protocol.links import LinkTable
 from streamcell.protocol.routing import Router
 from streamcell.protocol.sender import LIFE_SIGNS_PER_TIMEOUT, SendSpec, StreamSender
 from streamcell.protocol.settled import SettledIds
+from streamcell.protocol.slots import SlotTable
 from streamcell.protocol.states import SenderAction, SenderInput, SenderState
 
 # A chunk costs this much of a stream's turn beside its payload, so that empty and tiny chunks are not free.
 _CHUNK_OVERHEAD_BYTES = 128
-
-
-class _Slots:
-    """How many streams may be open to one target; further ones wait in order."""
-
-    def __init__(self, most: int) -> None:
-        self.most = most
-        self.taken: set[int] = set()
-        self.waiting: deque[StreamSender] = deque()
 
 
 class SendTable:
@@ -63,7 +54,7 @@ class SendTable:
     ) -> None:
         self.settled = SettledIds()
         self._senders: dict[int, StreamSender] = {}
-        self._slots: dict[tuple[str, bool], _Slots] = {}
+        self._slots = SlotTable(context.config)
         self._context = context
         self._links = links
         self._router = router
@@ -99,8 +90,8 @@ class SendTable:
             self.give_up(sender, StreamError(f"{self._context.fqcn} is stopped", ErrorCode.STOPPING), now)
         elif spec.optional and self._router.next_hop(spec.target) is None:
             self.give_up(sender, self._unreachable(sender, "there is no way to it now"), now)
-        else:
-            self._admit(sender, now)
+        elif self._slots.take(sender):
+            self._start(sender, now)
         return sender
 
     def supply(self, stream_id: int, pieces: Sequence[Payload], now: float) -> None:
@@ -318,29 +309,6 @@ class SendTable:
 
     # Starting.
 
-    def _admit(self, sender: StreamSender, now: float) -> None:
-        slots = self._slots_of(sender)
-        if slots is not None:
-            if len(slots.taken) >= slots.most:
-                slots.waiting.append(sender)
-                return
-            slots.taken.add(sender.key.stream_id)
-        self._start(sender, now)
-
-    def _slots_of(self, sender: StreamSender) -> _Slots | None:
-        """Return the slots that the stream needs one of. Replies need none: requests were counted already."""
-        kind = sender.spec.kind
-        if kind is StreamKind.REPLY:
-            return None
-        is_request = kind is StreamKind.REQUEST
-        key = (sender.spec.target, is_request)
-        slots = self._slots.get(key)
-        if slots is None:
-            config = self._context.config
-            most = config.max_requests_per_peer if is_request else config.max_streams_per_peer
-            slots = self._slots[key] = _Slots(most)
-        return slots
-
     def _start(self, sender: StreamSender, now: float) -> None:
         sender.step(SenderInput.ADMITTED)
         sender.heard_at = sender.spoke_at = now
@@ -524,23 +492,9 @@ class SendTable:
         else:
             self._context.counters.sends_failed += 1
             self._context.events.append(SendFailed(stream_id, error))
-        self._free_slot(sender, now)
-        self._on_settled(sender, error)
-
-    def _free_slot(self, sender: StreamSender, now: float) -> None:
-        slots = self._slots_of(sender)
-        if slots is None:
-            return
-        if sender.key.stream_id in slots.taken:
-            slots.taken.remove(sender.key.stream_id)
-        elif sender in slots.waiting:
-            slots.waiting.remove(sender)
-        while slots.waiting and len(slots.taken) < slots.most:
-            following = slots.waiting.popleft()
-            slots.taken.add(following.key.stream_id)
+        for following in self._slots.release(sender):
             self._start(following, now)
-        if not slots.taken:
-            self._slots.pop((sender.spec.target, sender.spec.kind is StreamKind.REQUEST), None)
+        self._on_settled(sender, error)
 
     # Time.
 

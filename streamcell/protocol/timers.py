@@ -2,8 +2,8 @@
 
 A stream's deadline moves with every frame. Moving it in a heap each time would cost more than handling the frame, so
 an owner that is heard of does nothing here: when its old deadline fires it looks at the time again and, if there is
-some left, schedules itself anew. Only an *earlier* deadline is pushed at once. Entries that no longer count are swept out
-when they are the most, so that many short streams with long timeouts do not pile up until those are over.
+some left, schedules itself anew. Only an *earlier* deadline is pushed at once. Entries that no longer count are swept
+out when they are the most, so that many short streams with long timeouts do not pile up until those are over.
 """
 
 from __future__ import annotations

@@ -12,21 +12,32 @@ from typing import Any, TypeAlias
 
 from streamcell.runtime.trace import CellLog
 
+Level: TypeAlias = int | Callable[[BaseException], int]
 Outcome: TypeAlias = tuple[Any, BaseException | None]
 
 
 def call_user_code(
-    log: CellLog, level: int, what: str, function: Callable[..., Any], *args: Any, **kwargs: Any
+    log: CellLog, level: Level, what: str, function: Callable[..., Any], *args: Any, **kwargs: Any
 ) -> Outcome:
     """Call ``function``; return its result and None, or None and what it raised, logged with its traceback.
 
     ``SystemExit`` and ``KeyboardInterrupt`` are caught too: in a thread of a pool they would end nothing but the
     thread, and the other side would wait for an answer.
+
+    Args:
+        log: where.
+        level: the level, or what tells it from what was raised.
+        what: the name of ``function`` in the log.
+        function: the application's.
+        *args: passed on.
+        **kwargs: passed on.
     """
     try:
         return function(*args, **kwargs), None
     except BaseException as error:
-        log.log(level, "%s raised %s", what, type(error).__name__, exc_info=True)
+        log.log(
+            level if isinstance(level, int) else level(error), "%s raised %s", what, type(error).__name__, exc_info=True
+        )
         return None, error
 
 

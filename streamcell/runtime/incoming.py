@@ -83,11 +83,16 @@ class Incoming:
         them.
         """
         what = f"the callback for {self.info.channel}/{self.info.topic} at {self.info.target}"
-        _, error = call_user_code(self._context.stream_log, logging.ERROR, what, self._callback.call, self)
+        _, error = call_user_code(self._context.stream_log, self._level_of, what, self._callback.call, self)
         if error is None:
             return None
-        self._context.failures.count_callback()
+        if self._level_of(error) > logging.DEBUG:
+            self._context.failures.count_callback()
         return raised_sentence(what, error)
+
+    def _level_of(self, _raised: BaseException, /) -> int:
+        """Return the level at which what the callback raised is logged."""
+        return logging.ERROR
 
 
 class IncomingStream(Incoming):
@@ -173,6 +178,10 @@ class IncomingStream(Incoming):
             self._tell_core(self._context.core.release)
         else:
             self._tell_core(self._context.core.fail_receive, StreamRejected(sentence))
+
+    def _level_of(self, raised: BaseException, /) -> int:
+        """Return DEBUG for what reading has raised: that the stream failed is known and logged."""
+        return logging.DEBUG if raised is self.queue.error else logging.ERROR
 
     def _is_wanted(self) -> bool:
         """Return whether the callback is to be called, although the stream may have failed while it waited for it."""

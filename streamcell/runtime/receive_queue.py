@@ -112,6 +112,11 @@ class ReceiveQueue:
         return self._closed
 
     @property
+    def error(self) -> CellError | None:
+        """What the stream failed with, and reading raises."""
+        return self._error
+
+    @property
     def waiting(self) -> int:
         """Pieces that were not yet handed out completely."""
         return len(self._pieces)

@@ -80,6 +80,9 @@ class GrpcClientLane:
         self._closing = asyncio.Event()
         self._closed = asyncio.Event()
         call.add_done_callback(self._on_call_done)
+        # Not read(): that stops at a failed write. What had arrived before would be lost, and the
+        # call would never end, since it ends after its last message was read.
+        self._batches = aiter(call)
         self._inbound = ReadAhead(self._read)
 
     @property
@@ -120,7 +123,8 @@ class GrpcClientLane:
         finally:
             self._call.cancel()
             await self._channel.close()
-            await self._inbound.wait_ended()
+            await self._inbound.wait_ended(FLUSH_S)
+            self._inbound.cancel()
             self._closed.set()
 
     async def _flush(self) -> None:
@@ -129,20 +133,19 @@ class GrpcClientLane:
         except _GRPC_ERRORS:
             return  # it has ended already
         # The other side's answer to the end of writing comes after what it still had to send.
-        await self._inbound.wait_ended()
+        await self._inbound.wait_ended(FLUSH_S)
 
     async def _read(self) -> bytes:
         try:
-            batch = await self._call.read()
+            return await anext(self._batches)
+        except StopAsyncIteration as error:
+            raise LaneClosed(f"{self._address} ended the lane") from error
         except asyncio.CancelledError as error:
             if _is_cancelled_itself():
                 raise
             raise LaneClosed(_CLOSED_HERE) from error
         except _GRPC_ERRORS as error:
             raise await self._why_it_ended(error) from error
-        if isinstance(batch, bytes):
-            return batch
-        raise LaneClosed(f"{self._address} ended the lane")
 
     async def _why_it_ended(self, error: Exception) -> LaneClosed:
         await asyncio.wait({self._end}, timeout=_STATUS_S)

@@ -47,9 +47,9 @@ class ReadAhead:
         self._dropping.set()
         self._changed.set()
 
-    async def wait_ended(self) -> None:
-        """Wait until everything was read, or given up."""
-        await asyncio.wait({self._task})
+    async def wait_ended(self, timeout_s: float) -> None:
+        """Wait until everything was read, or the time is over."""
+        await asyncio.wait({self._task}, timeout=timeout_s)
 
     def cancel(self) -> None:
         """Read no more."""

@@ -41,6 +41,8 @@ FrameT = TypeVar("FrameT", bound=Frame)
 
 # One end of a lane: the cell's name and its number for the lane.
 End = tuple[str, int]
+# The other end of a lane of which one end only is left.
+NOWHERE: End = ("", 0)
 
 
 def checksum(data: Payload, value: int) -> int:
@@ -175,7 +177,9 @@ class Node:
 
     def outcomes(self, stream_id: int) -> list[SendFinished | SendFailed]:
         return [
-            event for event in self.seen if isinstance(event, SendFinished | SendFailed) and event.stream_id == stream_id
+            event
+            for event in self.seen
+            if isinstance(event, SendFinished | SendFailed) and event.stream_id == stream_id
         ]
 
     def finished(self, stream_id: int) -> bool:
@@ -244,7 +248,6 @@ class Node:
         return busy
 
     def _handle(self, event: Event) -> None:
-        core, now = self.core, self.net.now
         match event:
             case LaneWanted():
                 self.net.dial(self, event)
@@ -254,15 +257,19 @@ class Node:
                 self.wanted[event.stream_id] = event.size_bytes
                 if event.stream_id in self.sources:
                     self._supply(event)
+            case _:
+                self._handle_receiving(event)
+
+    def _handle_receiving(self, event: Event) -> None:
+        match event:
             case StreamOpened():
                 self.opened[event.key] = event
                 if self.on_opened is not None:
                     self.on_opened(event)
                 elif self.auto_accept:
                     self.accept(event.key, assemble=event.kind is not StreamKind.STREAM)
-            case StreamAdmitted():
-                if self.auto_read:
-                    core.callback_started(event.key, now)
+            case StreamAdmitted() if self.auto_read:
+                self.core.callback_started(event.key, self.net.now)
             case DataReceived():
                 self.data[event.key] += event.payload
                 if self.auto_read and event.key not in self.slow and self.opened[event.key].kind is StreamKind.STREAM:
@@ -314,6 +321,7 @@ class Net:
         self.carried: list[tuple[str, int, Frame]] = []
         self.tamper: Callable[[str, Frame], Frame | None] | None = None
         self.cut_at: set[int] = set()
+        self.measure = False
         self.largest_batch = 0
         self._lives = 0
 
@@ -350,23 +358,23 @@ class Net:
         if flush:
             self._collect(node, lane_id)
         here = (node.fqcn, lane_id)
-        peer = self.peers.pop(here, None)
-        node.core.lane_closed(lane_id, "closed here", None, self.now)
-        self.frames.pop(here, None)
-        if peer is not None:
+        peer = self.peers.get(here, NOWHERE)
+        self._close(here, "closed here")
+        if peer != NOWHERE:
             self._deliver(peer)
             self._close(peer, "closed there")
 
     def cut(self, fqcn: str, lane_id: int) -> None:
         """Break a lane: what is on the way is lost."""
         here = (fqcn, lane_id)
-        peer = self.peers.get(here)
+        peer = self.peers.get(here, NOWHERE)
         self._close(here, "cut")
-        if peer is not None:
+        if peer != NOWHERE:
             self._close(peer, "cut")
 
     def cut_half(self, fqcn: str, lane_id: int) -> None:
         """Break a lane for one end only; the other hears nothing and does not know."""
+        self.peers[self.peers[fqcn, lane_id]] = NOWHERE
         self._close((fqcn, lane_id), "cut")
 
     def _close(self, end: End, reason: str) -> None:
@@ -466,27 +474,27 @@ class Net:
             if not frames:
                 return busy
             busy = True
-            self.largest_batch = max(self.largest_batch, sum(map(frame_bytes, frames)))
+            if self.measure:
+                self.largest_batch = max(self.largest_batch, sum(map(frame_bytes, frames)))
             for frame in frames:
                 if not self._carry(node.fqcn, lane_id, frame):
                     return True
 
     def _carry(self, fqcn: str, lane_id: int, frame: Frame) -> bool:
         self.carried.append((fqcn, lane_id, frame))
-        peer = self.peers.get((fqcn, lane_id))
+        peer = self.peers.get((fqcn, lane_id), NOWHERE)
         if len(self.carried) in self.cut_at:
-            if peer is not None:
-                self._deliver(peer)
+            self._deliver(peer)
             self.cut(fqcn, lane_id)
             return False
         kept = frame if self.tamper is None else self.tamper(fqcn, frame)
-        if peer is not None and kept is not None and fqcn not in self.mute:
+        if peer != NOWHERE and kept is not None and fqcn not in self.mute:
             # A frame is a value that the writer encodes: what changes later at its sender does not change it.
             self.frames[peer].append(dataclasses.replace(kept))
         return True
 
     def _deliver(self, end: End) -> bool:
-        if end in self.hold or not self.frames.get(end):
+        if end in self.hold or end not in self.peers or not self.frames.get(end):
             return False
         frames = list(self.frames.pop(end))
         self.nodes[end[0]].core.receive(end[1], frames, self.now)

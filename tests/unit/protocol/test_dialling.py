@@ -136,3 +136,16 @@ def test_a_cell_that_stops_dials_no_more() -> None:
     rig.context.stopped = True
     rig.dialler.tend(rig.uplink, 100.0)
     assert len(rig.dialled()) == 1
+
+
+def test_a_suspect_bulk_lane_is_replaced_although_the_first_fresh_one_failed() -> None:
+    rig = Rig()
+    rig.come_up(rig.newest())
+    rig.dialler.want_bulk_lanes(rig.uplink, 1, 0.0)
+    silent = rig.newest()
+    rig.come_up(silent)
+    silent.step(LaneInput.SILENT)
+    rig.dialler.dial_beside(rig.uplink, silent, 1.0)
+    assert rig.dialler.failed(rig.uplink, rig.newest(), 2.0)
+    rig.context.deadlines.expire(10.0)
+    assert rig.dialled() == [LaneRole.CONTROL, *[LaneRole.BULK] * 3]

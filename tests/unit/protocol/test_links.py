@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -271,7 +272,7 @@ def test_an_unknown_role_counts_as_control() -> None:
 
 def test_a_lane_that_answers_for_another_link_is_dropped_by_the_dialler() -> None:
     net = Net()
-    server, client = net.pair()
+    _server, client = net.pair()
     net.tamper = changing("server", link_id=b"y" * 16)
     client.send("server", LARGE)
     net.run()
@@ -304,7 +305,7 @@ def test_lanes_wanted_by_the_dialler_or_of_none_is_nothing(count: int) -> None:
 def test_a_listener_that_gets_no_bulk_lane_in_time_uses_the_control_lane() -> None:
     net = Net()
     net.refuse_roles.add(LaneRole.BULK)
-    server, client = net.pair()
+    server, _client = net.pair()
     stream_id = server.send("client", LARGE)
     net.advance(2.9)
     assert server.outcomes(stream_id) == []
@@ -365,7 +366,7 @@ def test_a_bulk_lane_that_nothing_uses_is_closed_and_comes_back() -> None:
 
 def test_a_bulk_lane_that_is_used_stays() -> None:
     net = Net()
-    server, client = net.pair()
+    _server, client = net.pair()
     for _ in range(10):
         client.send("server", LARGE)
         net.advance(client.config.idle_lane_s / 2)
@@ -377,7 +378,7 @@ def test_a_bulk_lane_that_is_used_stays() -> None:
 
 def test_an_idle_link_is_pinged_every_15_seconds_and_no_more() -> None:
     net = Net()
-    server, client = net.pair()
+    _server, _client = net.pair()
     net.advance(10.0)
     before = len(net.carried)
     net.advance(151.0)
@@ -388,7 +389,7 @@ def test_an_idle_link_is_pinged_every_15_seconds_and_no_more() -> None:
 
 def test_a_lane_that_owes_an_answer_is_pinged_after_5_seconds() -> None:
     net = Net()
-    server, client = net.pair()
+    _server, client = net.pair()
     net.mute.add("server")
     client.send("server", SMALL)
     net.run()
@@ -419,7 +420,7 @@ def hold_lane(net: Net, client: Node) -> int:
 
 def test_a_silent_lane_is_suspect_and_a_fresh_one_is_dialled_beside_it() -> None:
     net = Net()
-    server, client = net.pair()
+    _server, client = net.pair()
     hold_lane(net, client)
     net.advance(17.9)
     assert [lane.state for lane in client.links[0].lanes] == ["ready"]
@@ -434,7 +435,7 @@ def test_a_silent_lane_is_suspect_and_a_fresh_one_is_dialled_beside_it() -> None
 
 def test_a_suspect_lane_that_is_not_heard_of_is_broken() -> None:
     net = Net()
-    server, client = net.pair()
+    _server, client = net.pair()
     hold_lane(net, client)
     net.advance(21.5)
     assert [lane.number for lane in client.links[0].lanes] == [2]
@@ -443,7 +444,7 @@ def test_a_suspect_lane_that_is_not_heard_of_is_broken() -> None:
 
 def test_a_suspect_lane_that_is_heard_of_in_time_stays() -> None:
     net = Net()
-    server, client = net.pair()
+    _server, client = net.pair()
     hold_lane(net, client)
     net.advance(18.5)
     net.hold.clear()
@@ -454,7 +455,7 @@ def test_a_suspect_lane_that_is_heard_of_in_time_stays() -> None:
 @pytest.mark.parametrize("side", ["client", "server"])
 def test_a_link_is_down_after_30_silent_seconds(side: str) -> None:
     net = Net()
-    server, client = net.pair()
+    _server, _client = net.pair()
     net.mute.update({"server", "client"})
     node = net.nodes[side]
     net.advance(29.0)
@@ -467,7 +468,7 @@ def test_a_link_is_down_after_30_silent_seconds(side: str) -> None:
 @pytest.mark.parametrize("side", ["client", "server"])
 def test_a_broken_link_is_down_after_30_seconds(side: str) -> None:
     net = Net()
-    server, client = net.pair()
+    _server, _client = net.pair()
     net.refuse_dials.add("server")
     net.cut_all()
     node = net.nodes[side]
@@ -515,7 +516,7 @@ def test_a_link_survives_its_lanes() -> None:
 
 def test_the_first_retry_comes_within_200_ms_and_later_ones_within_5_s() -> None:
     net = Net()
-    server, client = net.pair()
+    _server, client = net.pair()
     net.refuse_dials.add("server")
     net.cut_all()
     net.run()
@@ -524,7 +525,7 @@ def test_the_first_retry_comes_within_200_ms_and_later_ones_within_5_s() -> None
         before = len(client.of(LaneWanted))
         net.run_until(lambda before=before: len(client.of(LaneWanted)) > before)  # type: ignore[misc]
         times.append(net.now)
-    waits = [later - earlier for earlier, later in zip(times, times[1:], strict=False)]
+    waits = [later - earlier for earlier, later in itertools.pairwise(times)]
     assert 0.1 <= waits[0] <= 0.2
     assert all(wait <= 5.0 for wait in waits)
     assert min(waits[-5:]) >= 2.5
@@ -548,7 +549,7 @@ def test_control_goes_by_a_bulk_lane_while_the_control_lane_is_broken() -> None:
 
 def test_an_uplink_that_answers_with_another_name_is_another_link() -> None:
     net = Net()
-    server, client = net.pair()
+    _server, client = net.pair()
     other = net.node("other")
     client.dials[0] = "other"
     net.cut_all()
@@ -560,7 +561,7 @@ def test_an_uplink_that_answers_with_another_name_is_another_link() -> None:
 
 def test_two_uplinks_that_lead_to_one_cell_are_one_link() -> None:
     net = Net()
-    server, client = net.pair()
+    _server, client = net.pair()
     client.connect("server")
     net.advance(0.05)
     assert [link.fqcn for link in client.links] == ["server"]
@@ -592,7 +593,7 @@ def test_a_cell_that_is_the_uplink_cannot_dial_in() -> None:
 )
 def test_a_goodbye_says_why_and_whether_for_good(code: ErrorCode, error: type[CellError], final: bool) -> None:
     net = Net()
-    server, client = net.pair()
+    _server, client = net.pair()
     client.core.receive(client.lane(), [Goodbye(code, "because")], net.now)
     net.advance(100.0)
     (refusal,) = client.refusals()
@@ -603,7 +604,7 @@ def test_a_goodbye_says_why_and_whether_for_good(code: ErrorCode, error: type[Ce
 
 def test_a_goodbye_without_a_code_ends_the_lane_only() -> None:
     net = Net()
-    server, client = net.pair()
+    _server, client = net.pair()
     client.core.receive(client.lane(), [Goodbye(ErrorCode.UNSPECIFIED, "draining")], net.now)
     net.advance(1.0)
     assert client.core.is_cell_connected("server")
@@ -646,7 +647,7 @@ def test_a_refusal_by_the_carrier_is_for_good() -> None:
 
 def test_reports_about_lanes_that_are_gone_are_ignored() -> None:
     net = Net()
-    server, client = net.pair()
+    _server, client = net.pair()
     for lane_id in (99, client.lane()):
         client.core.lane_connected(lane_id, "", "", net.now)
     client.core.lane_closed(99, "", None, net.now)
@@ -767,7 +768,7 @@ def test_a_newcomer_with_two_lanes_gets_the_name_with_one() -> None:
     net = Net()
     server = net.node("server")
     greet(net, server, hello(incarnation=1))
-    first, _ = greet(net, server, hello(incarnation=2))
+    _first, _ = greet(net, server, hello(incarnation=2))
     second, _ = greet(net, server, hello(incarnation=2, lane_number=2))
     net.advance(3.1)
     assert (server.links[0].incarnation, len(server.links[0].lanes)) == (2, 1)
@@ -793,7 +794,7 @@ def test_a_claim_that_is_long_past_is_asked_anew() -> None:
 
 def test_a_name_whose_holder_has_no_lane_is_taken_over_at_once() -> None:
     net = Net()
-    server, client = net.pair()
+    server, _client = net.pair()
     newer = net.restart("client")
     net.run()
     assert newer.core.is_cell_connected("server")
@@ -803,7 +804,7 @@ def test_a_name_whose_holder_has_no_lane_is_taken_over_at_once() -> None:
 
 def test_the_same_life_without_its_link_id_takes_its_own_name_over_at_once() -> None:
     net = Net()
-    server, client = net.pair()
+    _server, client = net.pair()
     client.connect("server")
     net.run()
     assert net.sent("server", Query) == []
@@ -823,21 +824,28 @@ def test_an_answer_to_a_question_that_was_not_asked_is_ignored() -> None:
 @pytest.mark.parametrize(("subject", "answered"), [("", True), ("server", True), ("other", False)])
 def test_a_query_is_answered_by_whom_it_asks_for(subject: str, answered: bool) -> None:
     net = Net()
-    server, client = net.pair()
+    server, _client = net.pair()
     server.core.receive(1, [Query(7, "client", subject, False, 16)], net.now)
     net.run()
     replies = net.sent("server", QueryReply)
     assert bool(replies) == answered
     if replies:
         (info,) = replies[0].cells
-        assert (replies[0].query_id, info.fqcn, info.incarnation, info.software) == (7, "server", server.incarnation, "test")
+        assert (replies[0].query_id, info.fqcn, info.incarnation, info.software) == (
+            7,
+            "server",
+            server.incarnation,
+            "test",
+        )
 
 
 def test_a_lane_that_waits_for_its_name_is_not_listened_to() -> None:
     net = Net()
     server = net.node("server")
     greet(net, server, hello(incarnation=1))
-    lane_id, said = greet(net, server, hello(incarnation=2), Query(1, "client", "", False, 16), Ping(5, settled_below=9))
+    lane_id, said = greet(
+        net, server, hello(incarnation=2), Query(1, "client", "", False, 16), Ping(5, settled_below=9)
+    )
     assert said == [Pong(5)]
     server.core.receive(lane_id, [Goodbye(ErrorCode.UNSPECIFIED, "enough")], net.now)
     net.advance(5.0)
@@ -846,7 +854,7 @@ def test_a_lane_that_waits_for_its_name_is_not_listened_to() -> None:
 
 def test_the_time_until_a_link_is_down_starts_anew_with_each_break() -> None:
     net = Net()
-    server, client = net.pair()
+    server, _client = net.pair()
     net.cut_all()
     net.advance(10.0)
     net.refuse_dials.add("server")

@@ -19,7 +19,9 @@ from tests.unit.protocol.harness import checksum, make_context, pattern
 KEY = StreamKey("origin", 1, 1)
 
 
-def make_chunk(offset: int, payload: bytes, *, sequence: int = 0, attempt: int = 1, last: bool = False, **more: Any) -> Chunk:
+def make_chunk(
+    offset: int, payload: bytes, *, sequence: int = 0, attempt: int = 1, last: bool = False, **more: Any
+) -> Chunk:
     fields = checksum_fields(KEY, attempt, sequence, offset, last=last)
     total = checksum(fields, checksum(payload, 0))
     return Chunk(KEY, "me", attempt, "c", "t", sequence, offset, last, 16, total, payload, **more)
@@ -61,7 +63,9 @@ def test_chunks_in_any_order_and_more_than_once_give_the_bytes_once(
     ]
     shuffler = random.Random(seed)
     # Pieces of another attempt may have been cut elsewhere.
-    extra = [make_chunk(at := shuffler.randrange(size), data[at : at + 777], sequence=9999) for _ in range(repeats) if size]
+    extra = [
+        make_chunk(at := shuffler.randrange(size), data[at : at + 777], sequence=9999) for _ in range(repeats) if size
+    ]
     arriving = [*chunks, *extra]
     shuffler.shuffle(arriving)
     receiver, got = receiver_of(), b""
@@ -165,9 +169,7 @@ def test_a_new_attempt_starts_with_the_credit_that_was_given_and_says_so() -> No
 
 
 def test_a_new_attempt_before_admission_has_the_initial_credit_only() -> None:
-    receiver = StreamReceiver(
-        make_context(), make_chunk(0, b""), Open(StreamKind.BLOB), Window(WindowBudget(0), MIB)
-    )
+    receiver = StreamReceiver(make_context(), make_chunk(0, b""), Open(StreamKind.BLOB), Window(WindowBudget(0), MIB))
     receiver.enter_attempt(2, 100)
     assert receiver.credit == 100 + INITIAL_CREDIT_BYTES
     assert credits_of(receiver) == []
@@ -253,11 +255,12 @@ def test_frames_due_are_told_once_and_as_things_stand() -> None:
 def test_it_shows_life_unless_a_running_callback_leaves_bytes_unread() -> None:
     receiver = receiver_of()
     place(receiver, make_chunk(0, b"abc"))
-    assert receiver.shows_life
+    seen = [receiver.shows_life]
     receiver.callback_started = True
-    assert not receiver.shows_life
+    seen.append(receiver.shows_life)
     receiver.consume(3)
-    assert receiver.shows_life
+    seen.append(receiver.shows_life)
+    assert seen == [True, False, True]
 
 
 def test_forgetting_gives_the_window_back() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -40,11 +41,17 @@ from tests.unit.protocol.harness import LARGE, SMALL, Net, Node, checksum, patte
 WHOLE = (StreamKind.BLOB, StreamKind.REQUEST)
 
 
-def send(node: Node, target: str, data: bytes, kind: StreamKind, **fields: object) -> int:
-    return node.request(target, data, **fields) if kind is StreamKind.REQUEST else node.send(target, data, kind=kind, **fields)
+def send(node: Node, target: str, data: bytes, kind: StreamKind, **fields: Any) -> int:
+    return (
+        node.request(target, data, **fields)
+        if kind is StreamKind.REQUEST
+        else node.send(target, data, kind=kind, **fields)
+    )
 
 
-def chunk(key: StreamKey, payload: bytes = b"", *, offset: int = 0, last: bool = False, opening: Open | None = None) -> Chunk:
+def chunk(
+    key: StreamKey, payload: bytes = b"", *, offset: int = 0, last: bool = False, opening: Open | None = None
+) -> Chunk:
     fields = checksum_fields(key, 1, 0, offset, last=last)
     total = checksum(fields, checksum(payload, 0))
     return Chunk(key, "server", 1, "c", "t", 0, offset, last, 16, total, payload, opening)
@@ -125,7 +132,12 @@ def test_verbs_for_a_stream_that_is_not_there_are_ignored() -> None:
     stream_id = client.send("server", SMALL)
     net.run()
     before = len(server.seen)
-    for key in (client.key(stream_id), client.key(99), StreamKey("nobody", 1, 1), client.key(1)._replace(origin_incarnation=9)):
+    for key in (
+        client.key(stream_id),
+        client.key(99),
+        StreamKey("nobody", 1, 1),
+        client.key(1)._replace(origin_incarnation=9),
+    ):
         server.accept(key)
         server.core.reject(key, ErrorCode.REJECTED, "no", net.now)
         server.core.callback_started(key, net.now)
@@ -589,7 +601,7 @@ def test_while_it_waits_a_blob_gets_no_credit_beyond_the_initial() -> None:
 
 def test_a_blob_larger_than_the_budget_is_served_alone() -> None:
     net = Net()
-    server, client = net.pair(CellConfig(blob_budget_bytes=MIB))
+    _server, client = net.pair(CellConfig(blob_budget_bytes=MIB))
     stream_id = client.send("server", pattern(2 * MIB))
     net.run()
     assert client.finished(stream_id)
@@ -719,7 +731,9 @@ def test_a_chunk_of_a_higher_attempt_begins_it() -> None:
     net.run()
     key = client.key(stream_id)
     fields = checksum_fields(key, 4, 0, len(SMALL), last=True)
-    again = Chunk(key, "server", 4, "c", "t", 0, len(SMALL), True, 16, checksum(fields, 0), b"", Open(StreamKind.STREAM))
+    again = Chunk(
+        key, "server", 4, "c", "t", 0, len(SMALL), True, 16, checksum(fields, 0), b"", Open(StreamKind.STREAM)
+    )
     assert {frame.attempt for frame in answers(net, server, client, again) if isinstance(frame, Ack)} == {4}
     assert server.core.stats().receives[0].attempt == 4
 
@@ -841,7 +855,7 @@ def test_a_reset_of_a_stream_that_is_settled_is_nothing_new() -> None:
 
 def test_news_too_small_for_an_ack_of_its_own_is_told_soon() -> None:
     net = Net()
-    server, client = net.pair()
+    _server, client = net.pair()
     stream_id = client.stream("server", None)
     client.supply(stream_id, b"")
     net.run()

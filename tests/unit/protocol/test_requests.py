@@ -44,7 +44,9 @@ def test_a_reply_carries_its_code() -> None:
     request = client.request("server", SMALL)
     net.run()
     server.core.release(client.key(request), net.now)
-    server.reply(server.opened[client.key(request)], b"", reply_code=ErrorCode.REQUEST_FAILED, reply_sentence="it raised")
+    server.reply(
+        server.opened[client.key(request)], b"", reply_code=ErrorCode.REQUEST_FAILED, reply_sentence="it raised"
+    )
     net.run()
     (opened,) = client.of(StreamOpened)
     assert (opened.reply_code, opened.reply_sentence) == (ErrorCode.REQUEST_FAILED, "it raised")
@@ -87,7 +89,7 @@ def test_a_target_that_acknowledged_and_does_not_reply_is_a_timeout(released: bo
 
 def test_a_request_that_was_not_acknowledged_is_unreachable_even_if_it_was_sent() -> None:
     net = Net()
-    server, client = net.pair()
+    _server, client = net.pair()
     net.tamper = lambda name, frame: None if isinstance(frame, Ack) else frame
     request = client.request("server", SMALL, timeout_s=7.0)
     net.advance(7.1)

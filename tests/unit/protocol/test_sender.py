@@ -147,11 +147,12 @@ def test_an_old_confirmation_takes_nothing_back() -> None:
 
 def test_what_is_unconfirmed_is_in_flight_or_an_end_or_unanswered() -> None:
     sender = started(ended=False)
-    assert not sender.unconfirmed
+    seen = [sender.unconfirmed]
     cut_all(sender)
-    assert sender.unconfirmed
+    seen.append(sender.unconfirmed)
     sender.answered = True
-    assert not sender.unconfirmed
+    seen.append(sender.unconfirmed)
+    assert seen == [False, True, False]
     sender.buffer.append(b"abc")
     cut_all(sender)
     assert (sender.in_flight, sender.unconfirmed) == (3, True)

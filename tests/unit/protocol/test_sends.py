@@ -24,7 +24,7 @@ from streamcell.errors import (
     StreamTimeout,
 )
 from streamcell.limits import INITIAL_CREDIT_BYTES, KIB, MIB, SHARED_LANE_IN_FLIGHT_BYTES, SMALL_STREAM_BYTES
-from streamcell.protocol.events import SendFinished, SourceWanted, StreamOpened
+from streamcell.protocol.events import SendFinished, StreamOpened
 from streamcell.protocol.frames import (
     Ack,
     Chunk,
@@ -102,7 +102,7 @@ def test_a_blob_succeeds_only_when_its_callback_has_started() -> None:
 
 def test_progress_is_what_the_target_confirmed() -> None:
     net = Net()
-    server, client = net.pair()
+    _server, client = net.pair()
     stream_id = client.stream("server", LARGE)
     net.run()
     progress = client.progress(stream_id)
@@ -213,7 +213,7 @@ def test_a_source_that_fails_fails_the_stream_with_its_error() -> None:
 
 def test_verbs_for_a_stream_that_has_ended_are_ignored() -> None:
     net = Net()
-    server, client = net.pair()
+    _server, client = net.pair()
     stream_id = client.send("server", SMALL)
     net.run()
     client.supply(stream_id, SMALL, end=True)
@@ -633,7 +633,7 @@ def test_an_idle_timeout_of_zero_is_never() -> None:
 
 def test_life_is_shown_every_quarter_of_the_idle_timeout() -> None:
     net = Net()
-    server, client = net.pair()
+    _server, client = net.pair()
     client.stream("server", None, idle_timeout_s=20.0)
     net.run()
     probes, acks = len(net.sent("client", ResumeQuery)), len(net.sent("server", Ack))
@@ -692,7 +692,7 @@ def test_each_attempt_is_asked_for_once_and_begun_with_an_open_part() -> None:
 
 def test_within_an_attempt_each_byte_goes_once() -> None:
     net = Net()
-    server, client = net.pair()
+    _server, client = net.pair()
     client.stream("server", LARGE)
     for _ in range(6):
         net.step()
@@ -787,7 +787,7 @@ def test_frames_of_an_earlier_attempt_are_dropped_but_a_complete_ack_counts(kind
     net.advance(1.0)
     key, size = client.key(stream_id), len(SMALL)
     before = client.core.stats().sends
-    old = [
+    old: list[Frame] = [
         lost(client, stream_id),
         Credit(key, "server", 1, 999 * MIB),
         Ack(key, "server", 1, server.incarnation, 1, 1, False, 16),
@@ -845,7 +845,7 @@ def test_an_answer_outside_of_what_is_kept_ends_the_stream() -> None:
 
 def test_small_streams_take_the_control_lane_and_larger_ones_a_bulk_lane() -> None:
     net = Net()
-    server, client = net.pair()
+    _server, client = net.pair()
     client.send("server", pattern(SMALL_STREAM_BYTES))
     net.run()
     assert len(client.links[0].lanes) == 1
@@ -879,7 +879,7 @@ def test_with_one_lane_bulk_shares_it_with_little_in_flight(without: str, chunk_
 
 def test_small_streams_go_before_bulk_on_a_shared_lane() -> None:
     net = Net()
-    server, client = net.pair(CellConfig(bulk_lanes=0))
+    _server, client = net.pair(CellConfig(bulk_lanes=0))
     client.send("server", LARGE)
     small = client.send("server", SMALL)
     net.run()
@@ -889,7 +889,7 @@ def test_small_streams_go_before_bulk_on_a_shared_lane() -> None:
 
 def test_streams_on_one_lane_take_turns() -> None:
     net = Net()
-    server, client = net.pair(CellConfig(chunk_bytes=256 * KIB))
+    _server, client = net.pair(CellConfig(chunk_bytes=256 * KIB))
     ids = [client.send("server", pattern(8 * MIB)) for _ in range(3)]
     net.run()
     order = [chunk.key.stream_id for chunk in net.sent("client", Chunk)]
@@ -1022,7 +1022,7 @@ def test_unless_it_is_retried_by_wish() -> None:
 
 def test_a_stream_of_which_the_target_had_acknowledged_a_part_cannot_start_again() -> None:
     net = Net()
-    server, client = net.pair()
+    _server, client = net.pair()
     stream_id = client.stream("server", None)
     client.supply(stream_id, SMALL)
     net.run()
@@ -1100,7 +1100,7 @@ def test_a_probe_that_finds_the_stream_unknown_begins_an_attempt() -> None:
 
 def test_one_line_of_what_a_source_says_travels() -> None:
     net = Net()
-    server, client = net.pair()
+    _server, client = net.pair()
     stream_id = client.stream("server", None)
     net.run()
     client.core.fail_source(stream_id, StreamError("a\nb" + "ö" * 2000), net.now)
@@ -1137,7 +1137,7 @@ def triangle() -> tuple[Net, Node, Node, Node]:
 
 
 def test_what_happens_to_one_link_does_not_concern_streams_on_another() -> None:
-    net, server, client, other = triangle()
+    net, server, client, _other = triangle()
     server.auto_release = False
     stream_id = client.stream("server", SMALL)
     mine = server.stream("client", None)
@@ -1248,7 +1248,7 @@ def test_a_wait_that_ends_without_a_link_is_followed_by_the_question_later() -> 
 
 
 def test_an_answer_that_comes_by_another_way_while_there_is_no_link_waits_for_one() -> None:
-    net, server, client, other = triangle()
+    net, server, client, _other = triangle()
     server.auto_release = False
     stream_id = client.stream("server", LARGE)
     net.run()
@@ -1269,7 +1269,7 @@ def test_an_answer_that_comes_by_another_way_while_there_is_no_link_waits_for_on
 
 
 def test_an_ack_before_anything_was_sent_tells_the_life_of_the_target() -> None:
-    net, server, client, other = triangle()
+    net, _server, client, _other = triangle()
     stream_id = client.stream("nobody", None)
     net.run()
     client.core.receive(client.lane(), [Ack(client.key(stream_id), "nobody", 1, 7, 0, 0, False, 16)], net.now)

@@ -173,7 +173,9 @@ def test_only_a_query_begins_an_attempt_and_only_a_start_the_first() -> None:
         if following is SenderState.RESUMING and action.name != "IGNORE"
     }
     out_of_queue = {
-        action.name for (state, _), (action, to) in SENDER_TABLE.items() if (state, to) == (SenderState.QUEUED, SenderState.SENDING)
+        action.name
+        for (state, _), (action, to) in SENDER_TABLE.items()
+        if (state, to) == (SenderState.QUEUED, SenderState.SENDING)
     }
     assert (into_resuming, out_of_queue) == ({"QUERY"}, {"START"})
 

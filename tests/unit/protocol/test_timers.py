@@ -72,13 +72,14 @@ def test_a_cancelled_deadline_does_not_fire() -> None:
 def test_an_owner_that_was_cancelled_is_not_kept_for_long() -> None:
     """Thousands of short streams with long timeouts must not pile up until those are over."""
     deadlines = Deadlines()
-    kept = []
-    for _ in range(1000):
+
+    def begin_and_end() -> weakref.ref[Owner]:
         owner = Owner(deadlines)
         deadlines.schedule(owner, 300.0)
         deadlines.cancel(owner)
-        kept.append(weakref.ref(owner))
-    del owner
+        return weakref.ref(owner)
+
+    kept = [begin_and_end() for _ in range(1000)]
     gc.collect()
     assert sum(reference() is not None for reference in kept) < 200
 

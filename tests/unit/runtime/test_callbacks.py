@@ -27,6 +27,14 @@ def test_what_is_raised_is_returned_and_logged_with_its_traceback(
     assert record.exc_info[1] is raised
 
 
+def test_the_level_may_depend_on_what_is_raised(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    call_user_code(
+        LOG, lambda error: logging.INFO if isinstance(error, KeyError) else logging.ERROR, "it", {}.pop, "key"
+    )
+    assert [record.levelno for record in caplog.records] == [logging.INFO]
+
+
 def test_sentences_are_one_line() -> None:
     assert raised_sentence("it", ValueError("two\n lines")) == "it raised ValueError: two lines"
     assert raised_sentence("it", ValueError()) == "it raised ValueError"

@@ -192,10 +192,12 @@ def test_a_failure_wakes_a_reader_that_waits(owner: Owner) -> None:
 
 def test_the_first_failure_counts(owner: Owner) -> None:
     received = make_queue(owner)
+    assert received.error is None
     received.fail(StreamError("first"), discard=False)
     received.fail(StreamError("second"), discard=True)
-    with pytest.raises(StreamError, match="first"):
+    with pytest.raises(StreamError, match="first") as caught:
         received.take(1)
+    assert received.error is caught.value
 
 
 def test_a_failure_after_the_end_was_reached_changes_nothing(owner: Owner) -> None:

@@ -1,0 +1,49 @@
+import dataclasses
+from typing import Any
+
+import pytest
+
+from streamcell import CellConfig, UsageError
+from streamcell.limits import GIB, KIB, MIB
+
+
+def test_the_defaults_are_those_of_the_contract() -> None:
+    config = CellConfig()
+    assert (config.chunk_bytes, config.max_window_bytes, config.receive_budget_bytes) == (MIB, 32 * MIB, 256 * MIB)
+    assert (config.blob_budget_bytes, config.max_blob_bytes, config.request_budget_bytes) == (4 * GIB, 4 * GIB, GIB)
+    assert (config.callback_threads, config.request_threads, config.source_threads) == (64, 32, 64)
+    assert (config.max_streams_per_peer, config.max_requests_per_peer) == (1024, 256)
+    assert (config.idle_timeout_s, config.unreachable_timeout_s, config.request_timeout_s) == (300, 120, 60)
+    assert (config.stop_grace_s, config.dial_timeout_s) == (5, 3)
+
+
+def test_it_cannot_be_changed() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        CellConfig().chunk_bytes = 5  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("chunk_bytes", 0),
+        ("chunk_bytes", 4 * MIB + 1),
+        ("chunk_bytes", 1e6),
+        ("chunk_bytes", True),
+        ("chunk_bytes", "1024"),
+        ("max_window_bytes", 255 * KIB),
+        ("callback_threads", 0),
+        ("idle_timeout_s", -1),
+        ("idle_timeout_s", float("nan")),
+        ("idle_timeout_s", float("inf")),
+        ("switch_interval_s", 2),
+        ("bulk_lanes", 8),
+    ],
+)
+def test_values_out_of_range_are_refused_by_name(field: str, value: Any) -> None:
+    with pytest.raises(UsageError, match=f"CellConfig.{field} must be"):
+        CellConfig(**{field: value})
+
+
+def test_the_two_ends_of_the_back_off_are_in_order() -> None:
+    with pytest.raises(UsageError, match="larger than backoff_max_s"):
+        CellConfig(backoff_min_s=2, backoff_max_s=1)

@@ -1,0 +1,100 @@
+"""What the documents say of settings, errors and loggers is what the code has."""
+
+import dataclasses
+import inspect
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import streamcell
+from streamcell import CellConfig, CellError, UsageError
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCS = ROOT / "docs"
+DOCUMENTS = [ROOT / "README.md", *sorted(DOCS.glob("*.md"))]
+
+
+def config_table() -> dict[str, tuple[str, str, str]]:
+    """Returns default, lowest and highest value of each field as documented, by field."""
+    text = (DOCS / "operations.md").read_text(encoding="utf-8").split("## Configuration\n")[1]
+    rows = re.findall(r"^\| `(\w+)` \|([^|]*)\|([^|]*)\|([^|]*)\|[^|]+\|$", text, re.MULTILINE)
+    return {field: (default.strip(), low.strip(), high.strip()) for field, default, low, high in rows}
+
+
+TABLE = config_table()
+RANGED = [field for field, (_, low, _) in TABLE.items() if low]
+
+
+def number(text: str) -> float:
+    value = float(text.replace(",", ""))
+    return int(value) if value.is_integer() else value
+
+
+def with_value(field: str, value: float) -> CellConfig:
+    values: dict[str, Any] = {field: value}
+    if field.startswith("backoff_"):
+        # The shortest wait cannot be longer than the longest.
+        values = {"backoff_min_s": 0.001, "backoff_max_s": 3600, **values}
+    return CellConfig(**values)
+
+
+def test_every_setting_is_documented_with_its_default() -> None:
+    documented = {field: default for field, (default, _, _) in TABLE.items()}
+    actual = {field.name: field.default for field in dataclasses.fields(CellConfig)}
+    assert documented.keys() == actual.keys()
+    for field, default in actual.items():
+        shown = documented[field]
+        assert (shown == str(default)) if isinstance(default, bool) else (number(shown) == default), field
+
+
+@pytest.mark.parametrize("field", RANGED)
+def test_range_is_what_is_documented(field: str) -> None:
+    _, low, high = TABLE[field]
+    step = 0.0005 if field.endswith("_s") else 1
+    with_value(field, number(low))
+    with_value(field, number(high))
+    for beyond in (number(low) - step, number(high) + step):
+        with pytest.raises(UsageError, match=field):
+            with_value(field, beyond)
+
+
+def test_only_switches_have_no_range() -> None:
+    assert set(TABLE) - set(RANGED) == {"tune_allocator"}
+
+
+def test_every_error_has_its_line_in_troubleshooting() -> None:
+    text = (DOCS / "troubleshooting.md").read_text(encoding="utf-8")
+    errors = [value for value in vars(streamcell).values() if inspect.isclass(value) and issubclass(value, CellError)]
+    assert len(errors) > 10
+    assert [error.__name__ for error in errors if f"`{error.__name__}`" not in text] == []
+
+
+def test_every_logger_is_documented() -> None:
+    text = (DOCS / "operations.md").read_text(encoding="utf-8")
+    sources = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "streamcell").rglob("*.py"))
+    loggers = set(re.findall(r'getLogger\("([^"]+)"\)', sources))
+    assert loggers
+    assert {logger for logger in loggers if f"`{logger}`" not in text} == set()
+
+
+def test_every_module_of_the_core_is_placed_in_the_architecture() -> None:
+    text = (DOCS / "architecture.md").read_text(encoding="utf-8")
+    # Values, and what holds data only.
+    plain = {"__init__", "frames", "events", "context", "link", "send_buffer", "timers", "stats"}
+    modules = {path.stem for path in (ROOT / "streamcell/protocol").glob("*.py")} - plain
+    assert {module for module in modules if f"`protocol/{module}.py`" not in text} == set()
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_document_has_one_title_and_balanced_blocks(document: Path) -> None:
+    text = document.read_text(encoding="utf-8")
+    assert text.startswith("# ")
+    assert text.count("```") % 2 == 0
+    prose = re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
+    assert len(re.findall(r"^# ", prose, re.MULTILINE)) == 1
+
+
+def test_changelog_knows_the_version() -> None:
+    assert f"## {streamcell.__version__}, " in (DOCS / "changelog.md").read_text(encoding="utf-8")

@@ -1,0 +1,72 @@
+"""Running coroutines in tests: bounded in time, and leaving no task behind."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+from streamcell.transport.base import Lane, LaneClosed, Listener, Network
+from tests.timing import scaled
+
+T = TypeVar("T")
+
+
+def run(coroutine: Coroutine[Any, Any, T], timeout_s: float = 20.0) -> T:
+    """Runs `coroutine` on a loop of its own; fails if it hangs or leaves tasks behind."""
+
+    async def main() -> T:
+        async with asyncio.timeout(scaled(timeout_s)):
+            result = await coroutine
+            await until(lambda: len(asyncio.all_tasks()) == 1)
+        return result
+
+    return asyncio.run(main())
+
+
+async def until(condition: Callable[[], bool], timeout_s: float = 10.0) -> None:
+    """Waits until `condition` is true, for things that cannot be awaited."""
+    async with asyncio.timeout(scaled(timeout_s)):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.002)
+
+
+class Arrivals:
+    """Where a listener puts the lanes that arrive."""
+
+    def __init__(self) -> None:
+        self.lanes: asyncio.Queue[Lane] = asyncio.Queue()
+
+    def __call__(self, lane: Lane) -> None:
+        self.lanes.put_nowait(lane)
+
+
+class Pair:
+    """A lane from both sides, and the listener between them."""
+
+    def __init__(self, listener: Listener, dialled: Lane, arrived: Lane) -> None:
+        self.listener = listener
+        self.dialled = dialled
+        self.arrived = arrived
+
+    async def __aenter__(self) -> "Pair":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await asyncio.gather(self.dialled.close(), self.arrived.close())
+        await self.listener.close()
+
+
+async def open_pair(network: Network, url: str) -> Pair:
+    arrivals = Arrivals()
+    listener = await network.listen(url, arrivals, insecure=False)
+    dialled = await network.dial(listener.url, scaled(3))
+    return Pair(listener, dialled, await arrivals.lanes.get())
+
+
+async def read_to_end(lane: Lane) -> list[bytes]:
+    """Returns all batches until the lane ends."""
+    batches = []
+    while True:
+        try:
+            batches.append(await lane.receive())
+        except LaneClosed:
+            return batches
