@@ -323,6 +323,8 @@ class Net:
         self.cut_at: set[int] = set()
         self.measure = False
         self.largest_batch = 0
+        self.awake: set[End] = set()
+        self._turns = 0
         self._lives = 0
 
     def node(self, fqcn: str, config: CellConfig | None = None, incarnation: int | None = None) -> Node:
@@ -355,8 +357,8 @@ class Net:
         node.core.lane_connected(lane_id, f"to-{other.fqcn}", "", self.now)
 
     def drop(self, node: Node, lane_id: int, *, flush: bool) -> None:
-        if flush:
-            self._collect(node, lane_id)
+        while flush and self._collect(node, lane_id):
+            pass
         here = (node.fqcn, lane_id)
         peer = self.peers.get(here, NOWHERE)
         self._close(here, "closed here")
@@ -420,10 +422,14 @@ class Net:
         busy = False
         for node in list(self.nodes.values()):
             busy |= node.settle_events()
-            ready = set(node.core.take_ready_lanes())
-            for lane_id in self.lanes(node.fqcn):
-                if lane_id in ready:
+            self.awake.update((node.fqcn, lane_id) for lane_id in node.core.take_ready_lanes())
+            lanes = self.lanes(node.fqcn)
+            # The lanes' writers come first in turn.
+            first = self._turns % len(lanes) if lanes else 0
+            for lane_id in lanes[first:] + lanes[:first]:
+                if (node.fqcn, lane_id) in self.awake:
                     busy |= self._collect(node, lane_id)
+        self._turns += 1
         for end in list(self.peers):
             busy |= self._deliver(end)
         for node in list(self.nodes.values()):
@@ -467,18 +473,16 @@ class Net:
             node.core.handle_timeout(self.now)
 
     def _collect(self, node: Node, lane_id: int) -> bool:
-        """Do what a lane's writer does once it was woken: ask for batches until there is none."""
-        busy = False
-        while True:
-            frames = node.core.frames_to_send(lane_id, self.now)
-            if not frames:
-                return busy
-            busy = True
-            if self.measure:
-                self.largest_batch = max(self.largest_batch, sum(map(frame_bytes, frames)))
-            for frame in frames:
-                if not self._carry(node.fqcn, lane_id, frame):
-                    return True
+        """Do what a lane's writer does: write one batch, and sleep when there was none."""
+        frames = node.core.frames_to_send(lane_id, self.now)
+        if not frames:
+            self.awake.discard((node.fqcn, lane_id))
+        if self.measure:
+            self.largest_batch = max(self.largest_batch, sum(map(frame_bytes, frames)))
+        for frame in frames:
+            if not self._carry(node.fqcn, lane_id, frame):
+                break
+        return bool(frames)
 
     def _carry(self, fqcn: str, lane_id: int, frame: Frame) -> bool:
         self.carried.append((fqcn, lane_id, frame))

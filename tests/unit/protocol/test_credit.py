@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
@@ -51,6 +51,7 @@ class WindowMachine(RuleBasedStateMachine):
         assert all(window.size <= 2 * MIB for window, _ in self.windows)
 
 
+WindowMachine.TestCase.settings = settings(max_examples=50, stateful_step_count=30)
 TestWindows = WindowMachine.TestCase
 
 
@@ -155,6 +156,7 @@ class AdmissionMachine(RuleBasedStateMachine):
         assert served == order
 
 
+AdmissionMachine.TestCase.settings = settings(max_examples=50, stateful_step_count=40)
 TestAdmission = AdmissionMachine.TestCase
 
 

@@ -719,6 +719,27 @@ def test_it_gets_the_name_when_the_first_has_gone() -> None:
     assert server.links[0].incarnation == newcomer.incarnation
 
 
+@pytest.mark.parametrize("way", ["stops", "breaks"])
+def test_a_holder_that_goes_while_it_is_asked_leaves_the_name_at_once(way: str) -> None:
+    net = Net()
+    server, client = net.pair()
+    other = net.node("other")
+    other.connect("server")
+    newcomer = claimed(net, server, client)
+    net.mute.add("holder")
+    net.run()
+    net.cut("other", other.lane())
+    net.advance(0.5)
+    assert server.links[0].incarnation == client.incarnation
+    net.mute.clear()
+    if way == "stops":
+        client.core.stop(net.now)
+    else:
+        net.cut("holder", net.lanes("holder")[0])
+    net.advance(0.1)
+    assert newcomer.core.is_cell_connected("server")
+
+
 @pytest.mark.parametrize("patience_s", [2.5, 2.95, 3.0, 10.0])
 def test_a_holder_that_is_silent_for_3_seconds_loses_the_name(patience_s: float) -> None:
     net = Net()

@@ -237,3 +237,19 @@ def test_a_timer_without_an_owner_is_nothing() -> None:
     request = Request(1, "server", "c/t", 5.0)
     request.handle_timer(9.0)
     assert not request.acknowledged
+
+
+@pytest.mark.xfail(reason="Open.reply_to names a stream id and not the life of its origin", strict=True)
+def test_a_reply_to_an_earlier_life_is_not_taken_for_one_to_this() -> None:
+    net = Net()
+    server, client = net.pair()
+    asked = client.request("server", b"question of the first life")
+    net.run()
+    newer = net.restart("client")
+    net.run()
+    asked_again = newer.request("server", b"question of the second life")
+    net.run()
+    assert asked == asked_again
+    server.reply(server.opened[client.key(asked)], b"answer to the first life")
+    net.run()
+    assert newer.replies(asked_again) == []

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
@@ -59,6 +59,7 @@ class BufferMachine(RuleBasedStateMachine):
         assert self.buffer.start == self.buffer.end == len(self.model)
 
 
+BufferMachine.TestCase.settings = settings(max_examples=50, stateful_step_count=40)
 TestBuffer = BufferMachine.TestCase
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 
 import pytest
@@ -1290,3 +1291,50 @@ def test_an_answer_that_was_not_asked_for_changes_nothing() -> None:
     client.core.receive(client.lane(), [reply], net.now)
     net.run()
     assert client.core.stats().sends == before
+
+
+# Several bulk lanes.
+
+
+def test_frames_of_two_bulk_lanes_may_arrive_in_any_order() -> None:
+    for seed in range(30):
+        shuffler = random.Random(seed)
+        net = Net()
+        server, client = net.pair(CellConfig(bulk_lanes=2, chunk_bytes=16 * KIB))
+        stream_id = client.stream("server", pattern(2 * MIB))
+        first_credit = len(net.carried)
+        while not net.sent("server", Credit):
+            net.step()
+            first_credit = len(net.carried)
+        ends = [net.peers["client", lane] for lane in net.lanes("client")]
+        for _ in range(400):
+            net.hold = {end for end in ends if shuffler.random() < 0.6}
+            net.step()
+        net.hold.clear()
+        net.run()
+        assert server.got(client.key(stream_id)) == pattern(2 * MIB)
+        lanes = [
+            [lane for name, lane, frame in part if isinstance(frame, Chunk)]
+            for part in (net.carried[:first_credit], net.carried[first_credit:])
+        ]
+        assert (len(set(lanes[0])), len(set(lanes[1]))) == (1, 2)
+        assert client.core.stats().resumes == 0
+
+
+def test_tiny_pieces_that_pile_up_beyond_a_slow_lane_are_sent_again() -> None:
+    net = Net()
+    server, client = net.pair(CellConfig(bulk_lanes=2))
+    stream_id = client.stream("server", None)
+    net.run()
+    slow = net.peers["client", client.lane(LaneRole.BULK)]
+    net.hold.add(slow)
+    data = pattern(5000)
+    for at in range(len(data)):
+        client.supply(stream_id, data[at : at + 1])
+        net.step()
+    net.hold.clear()
+    client.supply(stream_id, b"", end=True)
+    net.advance(10.0)
+    assert server.got(client.key(stream_id)) == data
+    assert client.finished(stream_id)
+    assert client.refusals() == []

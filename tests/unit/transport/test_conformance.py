@@ -134,6 +134,33 @@ def test_closing_delivers_what_was_sent_before(carrier: Carrier, from_dialler: b
 
 
 @pytest.mark.parametrize("from_dialler", [True, False])
+def test_a_send_that_fails_does_not_lose_what_has_arrived(carrier: Carrier, from_dialler: bool) -> None:
+    async def send_for_ever(lane: Lane) -> None:
+        while True:
+            await lane.send(bytes(50_000))
+
+    async def scenario() -> None:
+        async with await open_pair(carrier.network, carrier.url) as pair:
+            sides = (pair.dialled, pair.arrived)
+            closer, other = sides if from_dialler else sides[::-1]
+            sending = asyncio.create_task(send_for_ever(other))
+            for number in range(20):
+                await closer.send(b"%d" % number)
+                await closer.receive()
+            closing = asyncio.create_task(closer.close())
+            if not from_dialler:  # who closes an arrived lane reads no more: sending fails
+                with pytest.raises(LaneClosed):
+                    await sending
+            assert await read_to_end(other) == [b"%d" % number for number in range(20)]
+            await other.close()
+            await asyncio.wait({sending})
+            assert isinstance(sending.exception(), LaneClosed)
+            await closing
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("from_dialler", [True, False])
 def test_closing_delivers_although_a_receive_was_cancelled(carrier: Carrier, from_dialler: bool) -> None:
     async def scenario() -> None:
         async with await open_pair(carrier.network, carrier.url) as pair:

@@ -1,0 +1,323 @@
+#!/usr/bin/env python3
+"""Writes the parts of docs/wire.md that code decides; with --check, tells whether they are current.
+
+Golden examples (frames, what protobuf shows of them, and their bytes), the limits with their reasons, the error codes
+and the state tables. Everything between two markers in the document is replaced.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import difflib
+import enum
+import re
+import sys
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from google.protobuf import text_format
+
+from streamcell import limits
+from streamcell.errors import ErrorCode, Fault, error_from_wire
+from streamcell.protocol import frames, states
+from streamcell.protocol.sender import checksum_fields
+from streamcell.transport.checksum import checksum
+from streamcell.transport.codec import encode_batch
+from streamcell.v1 import cell_pb2
+
+StateT = TypeVar("StateT", bound=enum.Enum)
+InputT = TypeVar("InputT", bound=enum.Enum)
+ActionT = TypeVar("ActionT", bound=enum.Enum)
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCUMENT = ROOT / "docs/wire.md"
+PROTO = ROOT / "protos/streamcell/v1/cell.proto"
+LIMITS = ROOT / "streamcell/limits.py"
+
+# What limits.py defines beside limits.
+UNITS = {"KIB", "MIB", "GIB", "PROTOCOL_VERSION"}
+
+SITE = (1_700_000_000_000 << 20) | 0x12345
+SERVER = (1_700_000_001_000 << 20) | 0x54321
+LINK_ID = bytes(range(16))
+
+
+@dataclasses.dataclass(frozen=True)
+class Example:
+    """One batch: what it says, its frames, and who sends it."""
+
+    title: str
+    explanation: str
+    batch: tuple[frames.Frame, ...]
+
+
+def key(stream_id: int) -> frames.StreamKey:
+    return frames.StreamKey("site-1", SITE, stream_id)
+
+
+def chunk(
+    stream: frames.StreamKey,
+    payload: bytes,
+    *,
+    attempt: int = 1,
+    sequence: int = 0,
+    offset: int = 0,
+    last: bool,
+    opening: frames.Open | None = None,
+    channel: str = "train",
+    topic: str = "model",
+) -> frames.Chunk:
+    fields = checksum_fields(stream, attempt, sequence, offset, last=last)
+    return frames.Chunk(
+        stream,
+        "server",
+        attempt,
+        channel,
+        topic,
+        sequence,
+        offset,
+        last,
+        limits.HOPS,
+        checksum(fields, checksum(payload, 0)),
+        payload,
+        opening,
+    )
+
+
+def hello(fqcn: str, incarnation: int, link_id: bytes, lanes_held: tuple[int, ...]) -> frames.Hello:
+    return frames.Hello(
+        fqcn,
+        incarnation,
+        limits.PROTOCOL_VERSION,
+        limits.PROTOCOL_VERSION,
+        1,
+        frames.LaneRole.CONTROL,
+        link_id,
+        lanes_held,
+        (),
+        limits.MESSAGE_BYTES,
+        2,
+        limits.INITIAL_CREDIT_BYTES,
+    )
+
+
+def examples() -> list[Example]:
+    """Returns every golden example, in the order of the document."""
+    blob = frames.Open(
+        frames.StreamKind.BLOB,
+        5,
+        (("final", True), ("loss", 0.25), ("round", 7), ("site", "one"), ("token", b"\x01\x02")),
+        300.0,
+        settled_below=1,
+    )
+    stream = frames.Open(frames.StreamKind.STREAM, None, (), 300.0, settled_below=1, settled=((3, 4), (6, 6)))
+    request = frames.Open(frames.StreamKind.REQUEST, 4, (), 300.0, settled_below=3)
+    reply = frames.Open(frames.StreamKind.REPLY, 4, (), 300.0, settled_below=1, reply_to=3)
+    reply_key = frames.StreamKey("server", SERVER, 1)
+    reply_chunk = dataclasses.replace(
+        chunk(reply_key, b"pong", last=True, opening=reply, channel="ctl", topic="ping"), target="site-1"
+    )
+    sentence = "server has no callback for train/model: register one there before sending"
+    me = frames.CellInfo("server", SERVER, software="streamcell 0.1.0")
+    return [
+        Example(
+            "The dialler's Hello",
+            "Dialler → listener, the first frame of the first lane. No link id: a new link is asked for.",
+            (hello("site-1", SITE, b"", (1,)),),
+        ),
+        Example(
+            "The listener's Hello",
+            "Listener → dialler, in answer. It carries the link id that further lanes must name.",
+            (hello("server", SERVER, LINK_ID, ()),),
+        ),
+        Example(
+            "A blob in one frame",
+            "Origin → target. The only chunk is first (it has the Open part) and last. A header of each type.",
+            (chunk(key(1), b"hello", last=True, opening=blob),),
+        ),
+        Example(
+            "A stream of unknown size in two chunks",
+            "Origin → target, in one batch. The Open part is in the first only; runs of settled ids are 3 to 4, and 6.",
+            (
+                chunk(key(2), b"first ", last=False, opening=stream),
+                chunk(key(2), b"second", sequence=1, offset=6, last=True),
+            ),
+        ),
+        Example(
+            "Credit and Ack",
+            "Target → origin: go on up to offset 1,048,576; 12 bytes have arrived, 6 were taken by the reader.",
+            (frames.Credit(key(2), "server", 1, limits.MIB), frames.Ack(key(2), "server", 1, SERVER, 12, 6, False, 16)),
+        ),
+        Example(
+            "The final Ack",
+            "Target → origin: delivered whole.",
+            (frames.Ack(key(2), "server", 1, SERVER, 12, 12, True, 16),),
+        ),
+        Example(
+            "A request",
+            "Origin → target: a stream of kind REQUEST.",
+            (chunk(key(3), b"ping", last=True, opening=request, channel="ctl", topic="ping"),),
+        ),
+        Example(
+            "Its reply",
+            "The other way round: `server` is now the origin; `reply_to` is the stream id of the request.",
+            (reply_chunk,),
+        ),
+        Example(
+            "A stream is refused",
+            "Target → origin.",
+            (frames.Reset(key(1), "server", 1, True, ErrorCode.NO_CALLBACK, Fault.TARGET, sentence, 16),),
+        ),
+        Example(
+            "A chunk was corrupt",
+            "Target → origin: not fatal.",
+            (frames.Lost(key(2), "server", 1, frames.LostReason.CORRUPT, "server", 16),),
+        ),
+        Example(
+            "Where to go on",
+            "Origin → target, with the number of the attempt that is to begin.",
+            (frames.ResumeQuery(key(2), "server", 2, False, 16),),
+        ),
+        Example(
+            "Go on here",
+            "Target → origin.",
+            (frames.ResumeReply(key(2), "server", 2, SERVER, False, 6, 16),),
+        ),
+        Example(
+            "The second attempt",
+            "Origin → target: sequence numbers start anew, and the Open part is there again.",
+            (chunk(key(2), b"second", attempt=2, offset=6, last=True, opening=stream),),
+        ),
+        Example("More lanes, please", "Listener → dialler.", (frames.LanesWanted(1),)),
+        Example("A Ping", "Either side.", (frames.Ping(0x0123456789ABCDEF, 3),)),
+        Example("Its Pong", "The other side.", (frames.Pong(0x0123456789ABCDEF),)),
+        Example("Who is there?", "Either side, to its neighbour.", (frames.Query(9, "site-1", "", False, 16),)),
+        Example("I am", "The neighbour.", (frames.QueryReply(9, "site-1", "server", (me,), 16),)),
+        Example(
+            "A cell stops",
+            "Either side, as the last frame of the link's control lane.",
+            (frames.Goodbye(ErrorCode.STOPPING, "server is stopping"),),
+        ),
+        Example(
+            "Routes (not used yet)",
+            "Child ↔ parent. Cells of this version send none of the three and ignore them.",
+            (
+                frames.Announce("site-1", SITE, 1, ("site-1",)),
+                frames.AnnounceReply("site-1", SITE, 1),
+                frames.Withdraw("site-1", SITE, 1),
+            ),
+        ),
+    ]
+
+
+# --- sections ------------------------------------------------------------------------------------
+
+
+def examples_section() -> str:
+    """Shows each example as protobuf's text format and as bytes."""
+    return "\n\n".join(show(example) for example in examples())
+
+
+def show(example: Example) -> str:
+    data = encode_batch(example.batch)
+    message = cell_pb2.ExchangeRequest.FromString(data)
+    text = text_format.MessageToString(message, as_utf8=True).rstrip()
+    hexadecimal = "\n".join(textwrap.wrap(data.hex(), 96))
+    return f"### {example.title}\n\n{example.explanation}\n\n```text\n{text}\n```\n\n```hex\n{hexadecimal}\n```"
+
+
+def limits_section() -> str:
+    """Lists every limit with the comment above it."""
+    rows = []
+    comment: list[str] = []
+    for line in LIMITS.read_text(encoding="utf-8").splitlines():
+        if line.startswith("# "):
+            comment.append(line[2:])
+            continue
+        constant = re.match(r"([A-Z_]+) = ", line)
+        if constant and constant[1] not in UNITS:
+            rows.append((f"`{constant[1]}`", number(getattr(limits, constant[1])), " ".join(comment) or "as above"))
+        comment = []
+    return table(("limit", "value", "what and why"), rows)
+
+
+def number(value: int) -> str:
+    """Writes sizes as people do; numbers below 64 KiB are counts."""
+    for unit, size in (("MiB", limits.MIB), ("KiB", limits.KIB)):
+        if value >= 64 * limits.KIB and value % size == 0:
+            return f"{value // size} {unit}"
+    return f"{value:,}"
+
+
+def errors_section() -> str:
+    """Lists the error codes as the .proto explains them, and the exception that a stream's code becomes."""
+    body = PROTO.read_text(encoding="utf-8").split("enum ErrorCode {")[1].split("}")[0]
+    meanings = re.findall(r"// (.*)\n +ERROR_CODE_([A-Z_]+) = (\d+);", body)
+    rows = []
+    for meaning, name, value in meanings:
+        code = ErrorCode(int(value))
+        exception = f"`{type(error_from_wire(code, '')).__name__}`" if code else "none"
+        rows.append((value, f"`{name}`", meaning, exception))
+    return table(("number", "code", "meaning", "as a stream's failure in Python"), rows)
+
+
+def states_section(transitions: Mapping[tuple[StateT, InputT], tuple[ActionT, StateT]]) -> str:
+    """Lists the pairs of a state table that do something."""
+    rows = [
+        (f"`{state.name}`", f"`{event.name}`", f"`{action.name}`", f"`{following.name}`")
+        for (state, event), (action, following) in transitions.items()
+        if action.name != "IGNORE" or following is not state
+    ]
+    return table(("state", "input", "action", "next state"), rows)
+
+
+def table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
+    lines = [head, tuple("---" for _ in head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines).replace("| --- ", "|---").replace("--- |", "---|")
+
+
+SECTIONS: dict[str, Callable[[], str]] = {
+    "examples": examples_section,
+    "limits": limits_section,
+    "errors": errors_section,
+    "sender states": lambda: states_section(states.SENDER_TABLE),
+    "receiver states": lambda: states_section(states.RECEIVER_TABLE),
+    "lane states": lambda: states_section(states.LANE_TABLE),
+}
+
+
+# --- the document --------------------------------------------------------------------------------
+
+
+def rewrite(document: str) -> str:
+    """Returns the document with every generated section as the code has it."""
+    for name, section in SECTIONS.items():
+        begin, end = f"<!-- generated by scripts/golden.py: {name} -->", f"<!-- end of {name} -->"
+        before, found_begin, rest = document.partition(begin)
+        _, found_end, after = rest.partition(end)
+        if not (found_begin and found_end):
+            raise SystemExit(f"{DOCUMENT.name} has no section between {begin!r} and {end!r}")
+        document = f"{before}{begin}\n\n{section()}\n\n{end}{after}"
+    return document
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--check", action="store_true", help="compare only, and fail if different")
+    arguments = parser.parse_args()
+    present = DOCUMENT.read_text(encoding="utf-8")
+    fresh = rewrite(present)
+    if not arguments.check:
+        DOCUMENT.write_text(fresh, encoding="utf-8")
+        return 0
+    lines = (present.splitlines(keepends=True), fresh.splitlines(keepends=True))
+    difference = list(difflib.unified_diff(*lines, "docs/wire.md", "docs/wire.md as the code has it"))
+    sys.stdout.writelines(difference)
+    return 1 if difference else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,58 @@
+"""Every example runs, and does what it says."""
+
+import hashlib
+import random
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.programs import ROOT, run, running, unhappy
+
+EXAMPLES = ROOT / "examples"
+SINGLE = {
+    "two_cells.py": ["the server has read 2,388,890 bytes", "a blob of 8,388,608 bytes, round 7", "HELLO"],
+    "nvflare_port.py": ["received numbers.bin: 25165824 bytes", "sent: 25165824 bytes", "blob sent: 29 bytes"],
+    "async_cells.py": ["the server has read 792,641 bytes", "replies [1, 10, 100]", "was cancelled: True"],
+}
+PAIR = {"send_file.py", "receive_file.py"}
+
+
+def test_every_example_is_tested() -> None:
+    assert {path.name for path in EXAMPLES.glob("*.py")} == SINGLE.keys() | PAIR
+
+
+@pytest.mark.parametrize("name", SINGLE)
+def test_example(name: str) -> None:
+    lines = run(EXAMPLES / name)
+    assert unhappy(lines) == []
+    for text in SINGLE[name]:
+        assert any(text in line for line in lines), (text, lines)
+
+
+def test_files_arrive(tmp_path: Path) -> None:
+    data = random.Random(1).randbytes(3_000_000)
+    sent = [tmp_path / "one.bin", tmp_path / "empty.bin", tmp_path / "two.bin"]
+    for path, content in zip(sent, (data, b"", data[::-1]), strict=True):
+        path.write_bytes(content)
+    inbox = tmp_path / "inbox"
+    with running(EXAMPLES / "receive_file.py", inbox, "--listen", "grpc://127.0.0.1:0", "--count", "3") as receiver:
+        url = receiver.wait_for(r"listening at (grpc://\S+)")[1]
+        lines = run(EXAMPLES / "send_file.py", url, *sent)
+        assert receiver.wait() == 0
+    assert unhappy(lines + receiver.lines) == []
+    assert "one.bin: the receiver has all 3,000,000 bytes" in lines
+    for path in sent:
+        arrived = (inbox / path.name).read_bytes()
+        assert hashlib.sha256(arrived).digest() == hashlib.sha256(path.read_bytes()).digest()
+
+
+def test_sender_says_what_is_wrong(tmp_path: Path) -> None:
+    # The file cannot be written at the other end: its folder is gone.
+    inbox, source = tmp_path / "inbox", tmp_path / "some.bin"
+    source.write_bytes(b"some bytes")
+    with running(EXAMPLES / "receive_file.py", inbox, "--listen", "grpc://127.0.0.1:0") as receiver:
+        url = receiver.wait_for(r"listening at (grpc://\S+)")[1]
+        inbox.rmdir()
+        with running(EXAMPLES / "send_file.py", url, source) as sender:
+            assert sender.wait() == 1
+    assert any("FileNotFoundError" in line for line in sender.lines), sender.lines

@@ -1,0 +1,68 @@
+"""The programs in the README run as they stand there, and its links lead somewhere."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.programs import ROOT, run, running, unhappy
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```python\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+PROGRAMS = {match[1]: block for block in BLOCKS if (match := re.match(r"# (\w+\.py)\n", block))}
+SINGLE = [block for block in BLOCKS if block not in PROGRAMS.values()]
+# Programs in two terminals agree on a port; here it is any free one.
+PORT = "grpc://127.0.0.1:8004"
+
+
+@pytest.mark.parametrize("number", range(len(SINGLE)))
+def test_program_runs(number: int, tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(SINGLE[number], encoding="utf-8")
+    lines = run(program, cwd=tmp_path)
+    assert lines
+    assert unhappy(lines) == []
+
+
+def test_first_program_prints_what_is_shown(tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(SINGLE[0], encoding="utf-8")
+    shown = README.split("```text\n")[1].split("\n```")[0].splitlines()
+    assert [line for line in run(program, cwd=tmp_path) if line in shown] == shown
+
+
+def test_two_terminals(tmp_path: Path) -> None:
+    receiver_program, sender_program = tmp_path / "receiver.py", tmp_path / "sender.py"
+    receiver_program.write_text(PROGRAMS["receiver.py"].replace(PORT, "grpc://127.0.0.1:0"), encoding="utf-8")
+    with running(receiver_program, cwd=tmp_path) as receiver:
+        url = receiver.wait_for(r"listening at (grpc://\S+);")[1]
+        sender_program.write_text(PROGRAMS["sender.py"].replace(PORT, url), encoding="utf-8")
+        lines = run(sender_program, cwd=tmp_path)
+        receiver.wait_for(r"copy-of-numbers.txt: 6,888,890 bytes")
+        receiver.close_input()
+        assert receiver.wait() == 0
+    assert "the receiver has written 6,888,890 bytes" in lines
+    assert unhappy(lines + receiver.lines) == []
+    assert (tmp_path / "copy-of-numbers.txt").read_bytes() == (tmp_path / "numbers.txt").read_bytes()
+
+
+def documents() -> list[Path]:
+    return [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def anchors(path: Path) -> set[str]:
+    """Returns what the headings of a document can be linked by, as GitHub makes it."""
+    headings = re.findall(r"^#+ (.*)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("document", documents(), ids=lambda path: path.name)
+def test_links_lead_somewhere(document: Path) -> None:
+    text = re.sub(r"^```.*?^```$", "", document.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if target.startswith("https://"):
+            continue
+        path, _, anchor = target.partition("#")
+        found = (document.parent / path).resolve() if path else document
+        assert found.exists(), target
+        assert not anchor or anchor in anchors(found), target
