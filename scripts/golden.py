@@ -115,7 +115,7 @@ def examples() -> list[Example]:
     )
     stream = frames.Open(frames.StreamKind.STREAM, None, (), 300.0, settled_below=1, settled=((3, 4), (6, 6)))
     request = frames.Open(frames.StreamKind.REQUEST, 4, (), 300.0, settled_below=3)
-    reply = frames.Open(frames.StreamKind.REPLY, 4, (), 300.0, settled_below=1, reply_to=3)
+    reply = frames.Open(frames.StreamKind.REPLY, 4, (), 300.0, settled_below=1, reply_to=3, reply_to_incarnation=SITE)
     reply_key = frames.StreamKey("server", SERVER, 1)
     reply_chunk = dataclasses.replace(
         chunk(reply_key, b"pong", last=True, opening=reply, channel="ctl", topic="ping"), target="site-1"

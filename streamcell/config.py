@@ -18,7 +18,7 @@ class CellConfig:
     # Data path. Chunks of 1 MiB are where throughput on loopback stops rising.
     chunk_bytes: int = limits.MIB
     max_window_bytes: int = 32 * limits.MIB
-    read_ahead_bytes: int = 4 * limits.MIB
+    read_ahead_bytes: int = 8 * limits.MIB
     bulk_lanes: int = 1
 
     # Memory. Streams and relaying; blobs; requests and replies: none of them can starve another.

@@ -130,6 +130,7 @@ class Open:
     reply_sentence: str = ""
     no_reply: bool = False
     sealing_envelope: bytes = b""
+    reply_to_incarnation: int = 0
 
 
 @dataclasses.dataclass(slots=True)

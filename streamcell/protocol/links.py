@@ -322,6 +322,13 @@ class LinkTable:
         self._context.deadlines.cancel(lane)
         self._context.deadlines.schedule(lane, claim.asked_at + CLAIM_S)
 
+    def _hurry_claims(self, holder: Link, now: float) -> None:
+        """Let those who claim the name have it at once: there is nobody left to answer."""
+        for name, claim in self._claims.items():
+            for waiting, _ in claim.waiting.values():
+                if name[0] == holder.fqcn:
+                    self._context.deadlines.schedule(waiting, now)
+
     def _end_claim(self, name: tuple[str, int], now: float) -> None:
         for waiting, _ in list(self._claims.pop(name).waiting.values()):
             self.lanes.drop(waiting, now)
@@ -462,6 +469,7 @@ class LinkTable:
             # A lane that was given up for its silence took that time already.
             link.lanes_lost_at = now if lane.pinged_at is None else lane.heard_at
             self._context.deadlines.schedule(link, link.lanes_lost_at + self._context.config.link_down_s)
+            self._hurry_claims(link, now)
         self._observer.on_lane_lost(link, lane.lane_id, now)
         self.wake_control(link)
 

@@ -28,6 +28,12 @@ class OriginLife:
     ended: dict[int, Ack | Reset] = dataclasses.field(default_factory=dict)
     settled: SettledIds = dataclasses.field(default_factory=SettledIds)
 
+    def known_ids(self, first: int, last: int) -> list[int]:
+        """Return the ids from ``first`` to ``last`` that may be remembered here, at the cost of the fewer of both."""
+        if last - first < len(self.ended) + len(self.receivers):
+            return list(range(first, last + 1))
+        return [stream_id for stream_id in (*self.ended, *self.receivers) if first <= stream_id <= last]
+
     def knows(self, stream_id: int) -> bool:
         """Return whether the stream was open here before and is not any more."""
         return stream_id in self.ended or stream_id in self.settled

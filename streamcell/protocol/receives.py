@@ -48,7 +48,7 @@ from streamcell.protocol.frames import (
 from streamcell.protocol.link import Link
 from streamcell.protocol.links import LinkTable
 from streamcell.protocol.lives import OriginLife, Registrar
-from streamcell.protocol.receiver import ACK_DELAY_S, CorruptChunk, StreamReceiver
+from streamcell.protocol.receiver import ACK_DELAY_S, CorruptChunk, StreamReceiver, TooManyGaps
 from streamcell.protocol.sender import LIFE_SIGNS_PER_TIMEOUT
 from streamcell.protocol.states import ReceiverAction, ReceiverInput, ReceiverState
 
@@ -310,13 +310,18 @@ class ReceiveTable:
             return None
         if opening.kind in _WHOLE_KINDS and self._refuse_size(receiver, opening.size or 0, now):
             return None
-        if opening.kind is StreamKind.REPLY and not self._awaits_reply(opening.reply_to, chunk.key.origin):
+        if opening.kind is StreamKind.REPLY and not self._is_awaited(opening, chunk.key.origin):
             self._give_up(receiver, StreamCancelled("nobody waits for this reply any more", fault=Fault.TARGET), now)
             return None
         self._context.counters.streams_accepted += 1
         self._schedule(receiver)
         self._context.events.append(_opened(chunk, opening))
         return receiver
+
+    def _is_awaited(self, opening: Open, replier: str) -> bool:
+        """Return whether this life has asked ``replier``, and waits: ids of requests start anew in each life."""
+        mine = opening.reply_to_incarnation == self._context.incarnation
+        return mine and self._awaits_reply(opening.reply_to, replier)
 
     def _say_lost(self, link: Link, chunk: Chunk, reason: LostReason) -> None:
         link.outbox.post(Lost(chunk.key, chunk.target, chunk.attempt, reason, self._context.fqcn, HOPS))
@@ -329,6 +334,9 @@ class ReceiveTable:
             receiver.place(chunk, on_shared_lane=not link.has_bulk_lane())
         except CorruptChunk:
             self._note_corrupt(receiver, link, chunk, now)
+            return
+        except TooManyGaps:
+            self._say_lost(link, chunk, LostReason.LANE_LOST)
             return
         except StreamIntegrityError as error:
             self._give_up(receiver, error, now)
@@ -491,23 +499,25 @@ class ReceiveTable:
         self._free(receiver, now)
 
     def _note_settled(self, life: OriginLife, below: int, runs: IdRuns, now: float) -> None:
-        if below <= life.settled.below and not runs:
-            return
-        life.settled.add_below(below)
+        fresh = life.settled.add_below(below)
         for first, last in runs:
-            life.settled.add(first, last)
-        for stream_id in [known for known in life.ended if known in life.settled]:
-            del life.ended[stream_id]
-        for receiver in [receiver for known, receiver in life.receivers.items() if known in life.settled]:
-            # The memory that the end of one gives back may have ended another.
-            if receiver.step(ReceiverInput.RESET) is ReceiverAction.FAIL:
-                del life.receivers[receiver.key.stream_id]
-                error = StreamCancelled(
-                    f"{receiver.key.origin} gave up stream {receiver.key.stream_id} "
-                    f"({receiver.channel}/{receiver.topic})",
-                    fault=Fault.ORIGIN,
-                )
-                self._fail(receiver, error, now)
+            fresh += life.settled.add(first, last)
+        for first, last in fresh:
+            for stream_id in life.known_ids(first, last):
+                self._forget_settled(life, stream_id, now)
+
+    def _forget_settled(self, life: OriginLife, stream_id: int, now: float) -> None:
+        life.ended.pop(stream_id, None)
+        receiver = life.receivers.get(stream_id)
+        # The memory that the end of one gives back may have ended another.
+        if receiver is None or receiver.step(ReceiverInput.RESET) is not ReceiverAction.FAIL:
+            return
+        del life.receivers[stream_id]
+        error = StreamCancelled(
+            f"{receiver.key.origin} gave up stream {stream_id} ({receiver.channel}/{receiver.topic})",
+            fault=Fault.ORIGIN,
+        )
+        self._fail(receiver, error, now)
 
     # Speaking and time.
 

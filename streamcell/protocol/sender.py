@@ -54,6 +54,7 @@ class SendSpec:
     digest_follows: bool = False
     retry_unknown: bool = False
     reply_to: int = 0
+    reply_to_incarnation: int = 0
     reply_code: ErrorCode = ErrorCode.UNSPECIFIED
     reply_sentence: str = ""
     no_reply: bool = False
@@ -282,4 +283,5 @@ class StreamSender:
             spec.reply_code,
             spec.reply_sentence,
             spec.no_reply,
+            reply_to_incarnation=spec.reply_to_incarnation,
         )

@@ -28,25 +28,37 @@ class SettledIds:
         index = bisect.bisect_right(self._firsts, stream_id) - 1
         return index >= 0 and stream_id <= self._lasts[index]
 
-    def add(self, first: int, last: int) -> None:
-        """Add the ids from ``first`` to ``last``, both inclusive."""
+    def add(self, first: int, last: int) -> list[tuple[int, int]]:
+        """Add the ids from ``first`` to ``last``, both inclusive, and return the runs of those that are new."""
         if last < self.below or last < first:
-            return
+            return []
         first = max(first, self.below)
         # The runs that touch or overlap the new one become one with it.
         start = bisect.bisect_left(self._lasts, first - 1)
         stop = bisect.bisect_right(self._firsts, last + 1)
+        fresh = self._gaps(first, last, start, stop)
         if start < stop:
             first = min(first, self._firsts[start])
             last = max(last, self._lasts[stop - 1])
         self._firsts[start:stop] = [first]
         self._lasts[start:stop] = [last]
         self._raise_floor()
+        return fresh
 
-    def add_below(self, below: int) -> None:
-        """Add every id below ``below``."""
-        if below > self.below:
-            self.add(self.below, below - 1)
+    def add_below(self, below: int) -> list[tuple[int, int]]:
+        """Add every id below ``below``, and return the runs of those that are new."""
+        return self.add(self.below, below - 1)
+
+    def _gaps(self, first: int, last: int, start: int, stop: int) -> list[tuple[int, int]]:
+        """Return what of ``first`` to ``last`` is in none of the runs from ``start`` to ``stop``."""
+        gaps = []
+        for index in range(start, stop):
+            if first < self._firsts[index]:
+                gaps.append((first, self._firsts[index] - 1))
+            first = max(first, self._lasts[index] + 1)
+        if first <= last:
+            gaps.append((first, last))
+        return gaps
 
     def runs_to_send(self) -> IdRuns:
         """Return some runs above the floor, others at each call when they do not fit in one frame."""

@@ -282,6 +282,7 @@ class IncomingRequest:
             idle_timeout_s=config.idle_timeout_s,
             unreachable_timeout_s=config.unreachable_timeout_s,
             reply_to=self._event.key.stream_id,
+            reply_to_incarnation=self._event.key.origin_incarnation,
             reply_code=code,
             reply_sentence=sentence,
         )

@@ -37,6 +37,10 @@ class WorkerPool:
 
     The bound on threads is ``max_threads``. Waiting jobs are not bounded here: whoever submits them bounds what they
     stand for (streams by credit and by the number of open ones).
+
+    At most one thread is on its way to work at a time, and it calls for the next one before it begins, if jobs are left
+    then. So a burst of short jobs is done by one or two threads, instead of waking as many as there are jobs to fight
+    for the interpreter; and jobs that block do not hold up the others by more than the start of a thread each.
     """
 
     def __init__(self, name: str, max_threads: int, idle_s: float = IDLE_S) -> None:
@@ -49,6 +53,8 @@ class WorkerPool:
         self._threads = 0
         # Threads that wait for a job, those included that were woken for one and have not got to it.
         self._idle = 0
+        # Whether a thread was woken or started and has not got to a job.
+        self._coming = False
         self._closed = False
 
     def submit(self, job: Job) -> None:
@@ -58,12 +64,8 @@ class WorkerPool:
         """
         with self._changed:
             self._jobs.append(job)
-            if len(self._jobs) <= self._idle:
-                self._changed.notify()
+            if not self._call_thread():
                 return
-            if self._threads >= self._max_threads:
-                return
-            self._threads += 1
         self._start_thread()
 
     def close(self) -> None:
@@ -83,10 +85,25 @@ class WorkerPool:
                 waiting=len(self._jobs),
             )
 
+    def _call_thread(self) -> bool:
+        """Get another thread to work on what waits; return True if the caller is to start one, without the lock."""
+        if self._coming or not self._jobs:
+            return False
+        if self._idle > 0:
+            self._coming = True
+            self._changed.notify()
+            return False
+        if self._threads >= self._max_threads:
+            return False
+        self._coming = True
+        self._threads += 1
+        return True
+
     def _start_thread(self) -> None:
         threading.Thread(target=self._work, name=self._name, daemon=True).start()
 
     def _work(self) -> None:
+        self._coming = False
         try:
             while (job := self._next_job()) is not None:
                 job()
@@ -103,7 +120,11 @@ class WorkerPool:
                 if self._closed or not self._wait():
                     self._threads -= 1
                     return None
-            return self._jobs.popleft()
+            job = self._jobs.popleft()
+            start = self._call_thread()
+        if start:
+            self._start_thread()
+        return job
 
     def _wait(self) -> bool:
         """Wait for a change; return False if none came for a while."""
@@ -112,6 +133,7 @@ class WorkerPool:
             return self._changed.wait(self._idle_s) or bool(self._jobs)
         finally:
             self._idle -= 1
+            self._coming = False
 
     def _replace_thread(self) -> None:
         """Take a thread that a job has ended out of the count, or start another if jobs wait."""

@@ -47,8 +47,8 @@ class PeerInfo:
 class Lane(Protocol):
     """One lane. Ordered; each batch arrives once or the lane ends.
 
-    One task sends and one receives at a time. Cancelling a task that waits in ``receive`` does no
-    harm; cancelling one that waits in ``send`` ends the lane.
+    One task sends and one receives at a time. Cancelling a task that waits in either does no harm: the batch was given
+    or taken, or it was not.
     """
 
     @property

@@ -196,6 +196,7 @@ def _open(message: cell_pb2.Open) -> frames.Open:
         _sentence(message.reply_sentence),
         message.no_reply,
         message.sealing_envelope,
+        message.reply_to_incarnation,
     )
 
 

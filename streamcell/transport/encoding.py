@@ -139,6 +139,7 @@ def _fill_open(message: cell_pb2.Open, opening: frames.Open) -> None:
     message.reply_sentence = opening.reply_sentence
     message.no_reply = opening.no_reply
     message.sealing_envelope = opening.sealing_envelope
+    message.reply_to_incarnation = opening.reply_to_incarnation
 
 
 def _fill_chunk(message: cell_pb2.Frame, frame: frames.Chunk) -> None:

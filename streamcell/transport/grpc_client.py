@@ -27,9 +27,9 @@ from streamcell.errors import (
 )
 from streamcell.transport.address import Address, Scheme
 from streamcell.transport.base import LaneClosed, PeerInfo, check_batch_size
+from streamcell.transport.call_tasks import CallReader, CallWriter
 from streamcell.transport.environment import aio, grpc
 from streamcell.transport.options import channel_options
-from streamcell.transport.read_ahead import ReadAhead
 
 if TYPE_CHECKING:
     from grpc.aio import Channel, StreamStreamCall
@@ -70,7 +70,7 @@ async def dial(address: Address, timeout_s: float) -> GrpcClientLane:
 
 
 class GrpcClientLane:
-    """A lane that was dialled. Cancelling a pending ``send`` ends it."""
+    """A lane that was dialled."""
 
     def __init__(self, address: Address, channel: Channel, call: StreamStreamCall[bytes, bytes]) -> None:
         self._address = address
@@ -83,7 +83,8 @@ class GrpcClientLane:
         # Not read(): that stops at a failed write. What had arrived before would be lost, and the
         # call would never end, since it ends after its last message was read.
         self._batches = aiter(call)
-        self._inbound = ReadAhead(self._read)
+        self._reader = CallReader(self._read)
+        self._writer = CallWriter(self._write)
 
     @property
     def peer(self) -> PeerInfo:
@@ -92,21 +93,12 @@ class GrpcClientLane:
 
     async def send(self, batch: bytes) -> None:
         """Give a batch to gRPC; returns when it has room for the next one."""
-        if self._closing.is_set():
-            raise LaneClosed(_CLOSED_HERE)
         check_batch_size(batch)
-        try:
-            await self._call.write(batch)
-        except asyncio.CancelledError as error:
-            if _is_cancelled_itself():
-                raise
-            raise LaneClosed(_CLOSED_HERE) from error
-        except _GRPC_ERRORS as error:
-            raise await self._why_it_ended(error) from error
+        await self._writer.put(batch)
 
     async def receive(self) -> bytes:
         """Return the next batch."""
-        return await self._inbound.get()
+        return await self._reader.get()
 
     async def close(self) -> None:
         """Tell the other side that nothing follows, wait a moment for it to take all, and end."""
@@ -114,7 +106,8 @@ class GrpcClientLane:
             await self._closed.wait()
             return
         self._closing.set()
-        self._inbound.drop(_CLOSED_HERE)
+        self._writer.finish(_CLOSED_HERE)
+        self._reader.drop(_CLOSED_HERE)
         try:
             async with asyncio.timeout(FLUSH_S):
                 await self._flush()
@@ -123,23 +116,45 @@ class GrpcClientLane:
         finally:
             self._call.cancel()
             await self._channel.close()
-            await self._inbound.wait_ended(FLUSH_S)
-            self._inbound.cancel()
             self._closed.set()
+            await self._settle()
 
     async def _flush(self) -> None:
+        await self._writer.wait_ended()
         try:
             await self._call.done_writing()
         except _GRPC_ERRORS:
             return  # it has ended already
         # The other side's answer to the end of writing comes after what it still had to send.
-        await self._inbound.wait_ended(FLUSH_S)
+        await self._reader.wait_ended()
+
+    async def _settle(self) -> None:
+        """Let both tasks come to the end of the call, which lets go of all that it holds there."""
+        try:
+            async with asyncio.timeout(FLUSH_S):
+                await self._writer.wait_ended()
+                await self._reader.wait_ended()
+        except TimeoutError:
+            _logger.debug("the call to %s did not end when it was cancelled", self._address)
+        finally:
+            self._writer.cancel()
+            self._reader.cancel()
 
     async def _read(self) -> bytes:
         try:
             return await anext(self._batches)
         except StopAsyncIteration as error:
             raise LaneClosed(f"{self._address} ended the lane") from error
+        except asyncio.CancelledError as error:
+            if _is_cancelled_itself():
+                raise
+            raise LaneClosed(_CLOSED_HERE) from error
+        except _GRPC_ERRORS as error:
+            raise await self._why_it_ended(error) from error
+
+    async def _write(self, batch: bytes) -> None:
+        try:
+            await self._call.write(batch)
         except asyncio.CancelledError as error:
             if _is_cancelled_itself():
                 raise

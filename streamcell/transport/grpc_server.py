@@ -1,9 +1,9 @@
 """Listening for lanes over gRPC. Imports grpc (through ``environment``), ``base`` and values.
 
 Each call of CellService.Exchange becomes a lane. The handler of the call only waits until the lane
-is closed: who reads and writes are tasks of the engine. After the handler has returned, or was
+is closed: who reads and writes are tasks of the lane. After the handler has returned, or was
 cancelled because the caller has gone, ``grpc.aio`` may free the call at any time, so the lane never
-touches it again, and a task that still waits on it is woken with ``LaneClosed``.
+begins anything on it again.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from streamcell.errors import UsageError, one_line
 from streamcell.transport.address import Address
 from streamcell.transport.base import Lane, LaneClosed, PeerInfo, check_batch_size
 from streamcell.transport.binding import Binding, bind
+from streamcell.transport.call_tasks import CallReader, CallWriter
 from streamcell.transport.environment import aio, grpc
 from streamcell.transport.options import server_options
-from streamcell.transport.read_ahead import ReadAhead
 
 if TYPE_CHECKING:
     from grpc import RpcMethodHandler
@@ -35,24 +35,23 @@ FLUSH_S = 1.0
 _LANES = 8192
 _CLOSED_HERE = "the lane was closed here"
 _CLOSED_THERE = "the other side ended the lane"
-_CANCELLED_HERE = "a send on the lane was cancelled"
 
 _logger = logging.getLogger("streamcell.transport")
 
 
 class GrpcServerLane:
-    """A lane that arrived. Cancelling a pending ``send`` ends it."""
+    """A lane that arrived."""
 
     def __init__(self, context: ServicerContext[bytes, bytes], peer: PeerInfo) -> None:
         self._context = context
         self._peer = peer
         self._ended = ""
-        self._sender: asyncio.Task[Any] | None = None
         self._released = asyncio.Event()
         self._finished = asyncio.Event()
         # The type stubs take a class of their own instead of any callable.
         context.add_done_callback(lambda _: self._finished.set())  # type: ignore[arg-type]
-        self._inbound = ReadAhead(self._read)
+        self._reader = CallReader(self._read)
+        self._writer = CallWriter(self._write)
 
     @property
     def peer(self) -> PeerInfo:
@@ -61,52 +60,40 @@ class GrpcServerLane:
 
     async def send(self, batch: bytes) -> None:
         """Give a batch to gRPC; returns when it has room for the next one."""
-        if self._ended:
-            raise LaneClosed(self._ended)
         check_batch_size(batch)
-        task = self._sender = asyncio.current_task()
-        try:
-            await self._context.write(batch)
-        except asyncio.CancelledError:
-            woken_by_end = self._sender is None
-            if woken_by_end and task is not None and task.uncancel() == 0:
-                raise LaneClosed(self._ended) from None
-            self._sender = None
-            self.end(_CANCELLED_HERE)
-            raise
-        except aio.BaseError as error:
-            raise LaneClosed(_broken(error)) from error
-        finally:
-            self._sender = None
+        await self._writer.put(batch)
 
     async def receive(self) -> bytes:
         """Return the next batch."""
-        return await self._inbound.get()
+        return await self._reader.get()
 
     async def close(self) -> None:
         """End the call after what was sent, and wait a moment for the other side to take it."""
-        self.end(_CLOSED_HERE)
-        self._released.set()
+        self._writer.finish(_CLOSED_HERE)
+        self._reader.drop(_CLOSED_HERE)
         try:
             async with asyncio.timeout(FLUSH_S):
+                await self._writer.wait_ended()
+                self._released.set()
                 await self._finished.wait()
+                await self._reader.wait_ended()
         except TimeoutError:
             _logger.debug("%s did not take all that was sent to it before the end", self._peer)
+        finally:
+            self._released.set()
 
     async def wait_closed(self) -> None:
         """Wait until close() is called. For the handler of the call."""
         await self._released.wait()
 
     def end(self, reason: str) -> None:
-        """Touch the call no more. A send that waits on it is woken with LaneClosed."""
-        self._ended = self._ended or reason
-        self._inbound.drop(reason)
-        self._inbound.cancel()
-        sender, self._sender = self._sender, None
-        if sender is not None:
-            sender.cancel()
+        """Begin nothing more on the call. What is under way ends by itself, since the call does."""
+        self._ended = reason
+        self._writer.finish(reason)
+        self._reader.drop(reason)
 
     async def _read(self) -> bytes:
+        self._check_call()
         try:
             batch: object = await self._context.read()
         except aio.BaseError as error:
@@ -115,9 +102,30 @@ class GrpcServerLane:
             return batch
         raise LaneClosed(_CLOSED_THERE)
 
+    async def _write(self, batch: bytes) -> None:
+        self._check_call()
+        try:
+            await self._context.write(batch)
+        except aio.BaseError as error:
+            raise LaneClosed(_broken(error)) from error
+
+    def _check_call(self) -> None:
+        if self._ended:
+            raise LaneClosed(self._ended)
+
 
 def _broken(error: Exception) -> str:
     return f"the connection broke: {one_line(str(error))}"
+
+
+class _NoFailedGoodbyes(logging.Filter):
+    """Drops what grpc.aio logs as an error when a caller has gone before it was told the end."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not record.getMessage().startswith(f"ExecuteBatchError raised in core by servicer method [/{SERVICE}/")
+
+
+_no_failed_goodbyes = _NoFailedGoodbyes()
 
 
 class GrpcListener:
@@ -143,6 +151,7 @@ class GrpcListener:
 
         :raises LinkError: if the address is busy or cannot be used.
         """
+        logging.getLogger("grpc._cython.cygrpc").addFilter(_no_failed_goodbyes)
         try:
             self._binding = await bind(self._server, address)
         finally:

@@ -21,7 +21,6 @@ from streamcell.transport.base import Lane, LaneClosed, Listener, PeerInfo, chec
 _PIPE_BYTES = 4 * MIB
 _CLOSED_HERE = "the lane was closed here"
 _CLOSED_THERE = "the other side closed the lane"
-_CANCELLED_HERE = "a send on the lane was cancelled"
 
 
 class _Pipe:
@@ -88,21 +87,14 @@ class _MemoryLane:
 
     async def send(self, batch: bytes) -> None:
         check_batch_size(batch)
-        try:
-            await self._outbound.put(batch)
-        except asyncio.CancelledError:
-            self._end(_CANCELLED_HERE)  # as on gRPC
-            raise
+        await self._outbound.put(batch)
 
     async def receive(self) -> bytes:
         return await self._inbound.get()
 
     async def close(self) -> None:
-        self._end(_CLOSED_HERE)
-
-    def _end(self, reason: str) -> None:
-        self._outbound.end_by_sender(reason)
-        self._inbound.end_by_receiver(reason)
+        self._outbound.end_by_sender(_CLOSED_HERE)
+        self._inbound.end_by_receiver(_CLOSED_HERE)
 
 
 class _MemoryListener:

@@ -188,6 +188,7 @@ def test_it_asks_and_gets_a_reply(server: CoreCell, minimal: MinimalCell) -> Non
     stream_id = minimal.send(cell_pb2.STREAM_KIND_REQUEST, "ask", b"abc")
     reply = minimal.hear("chunk")
     assert (reply.open.kind, reply.open.reply_to) == (cell_pb2.STREAM_KIND_REPLY, stream_id)
+    assert reply.open.reply_to_incarnation == minimal.incarnation
     assert reply.payload == b"cba"
 
 

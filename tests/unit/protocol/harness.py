@@ -139,7 +139,9 @@ class Node:
         return stream_id
 
     def reply(self, opened: StreamOpened, data: bytes, **fields: Any) -> int:
-        return self.send(opened.key.origin, data, kind=StreamKind.REPLY, reply_to=opened.key.stream_id, **fields)
+        key = opened.key
+        fields = {"reply_to": key.stream_id, "reply_to_incarnation": key.origin_incarnation, **fields}
+        return self.send(key.origin, data, kind=StreamKind.REPLY, **fields)
 
     def supply(self, stream_id: int, data: bytes, *, end: bool = False) -> None:
         self.core.supply(stream_id, [data], self.net.now)

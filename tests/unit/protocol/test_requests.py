@@ -239,7 +239,6 @@ def test_a_timer_without_an_owner_is_nothing() -> None:
     assert not request.acknowledged
 
 
-@pytest.mark.xfail(reason="Open.reply_to names a stream id and not the life of its origin", strict=True)
 def test_a_reply_to_an_earlier_life_is_not_taken_for_one_to_this() -> None:
     net = Net()
     server, client = net.pair()

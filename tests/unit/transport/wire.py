@@ -72,6 +72,7 @@ opens = st.builds(
     reply_sentence=sentences,
     no_reply=st.booleans(),
     sealing_envelope=st.binary(max_size=40),
+    reply_to_incarnation=uint64,
 )
 
 

@@ -1,0 +1,387 @@
+"""A cell's life: where it listens, whom it is connected with, and what it says of itself."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import dataclasses
+import os
+import re
+import socket
+import stat
+import threading
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+
+from streamcell import (
+    AuthenticationError,
+    CellError,
+    CoreCell,
+    LinkError,
+    Message,
+    NameInUse,
+    StreamCell,
+    UsageError,
+)
+from tests.cells import PATIENCE_S, QUICK, Box, Carrier, Gate, Pair, connected_pair, eventually, running
+
+# --- where it listens
+
+
+def has_ipv6() -> bool:
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+def exchange(server: CoreCell, url: str) -> None:
+    """Connect with ``server`` at ``url`` and send a blob."""
+    StreamCell(server).register_blob_cb("c", "t", lambda future: None)
+    with running(CoreCell("site", connect=url, config=QUICK)) as site:
+        site.wait_connected(PATIENCE_S)
+        assert StreamCell(site).send_blob("c", "t", "server", Message({}, b"123")).result(PATIENCE_S) == 3
+
+
+@pytest.mark.parametrize(
+    ("url", "prefix"),
+    [
+        ("grpc://127.0.0.1:0", "grpc://127.0.0.1:"),
+        ("grpc://localhost:0", "grpc://localhost:"),
+        ("grpc://[::1]:0", "grpc://[::1]:"),
+    ],
+)
+def test_free_ports(url: str, prefix: str) -> None:
+    if "[" in url and not has_ipv6():
+        pytest.skip("this machine has no IPv6")
+    cell = CoreCell("server", listen=url)
+    assert cell.listen_urls == []
+    with running(cell):
+        (real,) = cell.listen_urls
+        assert real.startswith(prefix)
+        assert 0 < int(real.rpartition(":")[2]) < 65_536
+        exchange(cell, real)
+
+
+def test_a_unix_socket_is_for_its_owner_only(tmp_path: Path) -> None:
+    path = tmp_path / "cell.sock"
+    umask = os.umask(0)
+    try:
+        with running(CoreCell("server", listen=f"unix://{path}")) as cell:
+            assert cell.listen_urls == [f"unix://{path}"]
+            mode = path.lstat().st_mode
+            assert stat.S_ISSOCK(mode)
+            assert stat.S_IMODE(mode) == 0o600
+            exchange(cell, cell.listen_urls[0])
+    finally:
+        os.umask(umask)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_several_addresses(tmp_path: Path) -> None:
+    urls = ["grpc://127.0.0.1:0", f"unix://{tmp_path}/s", "grpc://127.0.0.1:0"]
+    with running(CoreCell("server", listen=iter(urls))) as cell:
+        first, second, third = cell.listen_urls
+        assert first != third
+        for url in (first, second, third):
+            exchange(cell, url)
+
+
+def test_the_next_address_is_tried(carrier: Carrier) -> None:
+    with running(carrier.cell("server", listen=carrier.url)) as server:
+        nobody = "memory://nobody" if carrier.network else "grpc://127.0.0.1:1"
+        with running(carrier.cell("site", connect=[nobody, *server.listen_urls])) as site:
+            site.wait_connected(PATIENCE_S)
+            assert site.is_cell_connected("server")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "", "127.0.0.1:80", "http://127.0.0.1:80", "grpc://", "grpc://:80", "grpc://host", "grpc://host:", "grpc://host:x",
+        "grpc://host:65536", "grpc://host:80/path", "grpc://user@host:80", "grpc://::1:80", "grpc://[::1]", "grpc://[1.2.3.4]:5",
+        "grpc://1.2.3:80", "grpc://[::g]:80", "unix://", "unix://relative", "unix:///dir/", "tcp://h:1", "GRPC://h:1",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("how", ["listen", "connect"])
+def test_malformed_urls(url: str, how: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(repr(url))):
+        CoreCell("server", **{how: url})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("urls", [3, [3], b"grpc://h:1", ["grpc://h:1", None]])
+@pytest.mark.parametrize("how", ["listen", "connect"])
+def test_urls_that_are_no_strings(urls: Any, how: str) -> None:
+    with pytest.raises(UsageError, match=how):
+        CoreCell("server", **{how: urls})
+
+
+@pytest.mark.parametrize("url", ["grpc://0.0.0.0:0", "grpc://[::]:0"])
+def test_plaintext_for_other_machines_must_be_asked_for(url: str, caplog: pytest.LogCaptureFixture) -> None:
+    if "[" in url and not has_ipv6():
+        pytest.skip("this machine has no IPv6")
+    with pytest.raises(UsageError, match="insecure=True"):
+        CoreCell("server", listen=url).start()
+    with running(CoreCell("server", listen=url, insecure=True)) as cell:
+        assert "without encryption" in caplog.text
+        host = "[::1]" if "[" in url else "127.0.0.1"
+        exchange(cell, f"grpc://{host}:{cell.listen_urls[0].rpartition(':')[2]}")
+
+
+def test_a_busy_port_is_named_with_the_reason() -> None:
+    with running(CoreCell("first", listen="grpc://127.0.0.1:0")) as first:
+        port = first.listen_urls[0].rpartition(":")[2]
+        second = CoreCell("second", listen=first.listen_urls)
+        with pytest.raises(LinkError, match=f"127.0.0.1.*{port}.*in use"):
+            second.start()
+    # It was not started, so it can be started now.
+    with running(second):
+        assert second.listen_urls[0].endswith(port)
+
+
+def test_what_this_version_does_not_have() -> None:
+    for name in ("tls", "policy", "authenticate"):
+        with pytest.raises(UsageError, match=f"{name} is not available"):
+            CoreCell("server", **{name: object()})  # type: ignore[arg-type]
+    with pytest.raises(AuthenticationError, match="TLS"):
+        CoreCell("server", listen="grpcs://127.0.0.1:0").start()
+
+
+# --- its life
+
+
+def test_a_cell_lives_once(carrier: Carrier) -> None:
+    cell = carrier.cell("server", listen=carrier.url)
+    assert "has not been started" in repr(cell)
+    cell.start()
+    assert "is running" in repr(cell)
+    with pytest.raises(UsageError, match="new CoreCell"):
+        cell.start()
+    cell.stop()
+    cell.stop()
+    assert "has been stopped" in repr(cell)
+    with pytest.raises(UsageError, match="new CoreCell"):
+        cell.start()
+
+
+def test_the_same_name_and_address_again(carrier: Carrier) -> None:
+    url = carrier.url
+    for _ in range(3):
+        with connected_pair(dataclasses.replace(carrier, url=url)) as pair:
+            (url,) = pair.server.listen_urls
+            pair.at_server.register_blob_cb("c", "t", lambda future: None)
+            assert pair.at_site.send_blob("c", "t", "server", Message({}, b"1")).result(PATIENCE_S) == 1
+
+
+def test_context_manager(carrier: Carrier) -> None:
+    with carrier.cell("server", listen=carrier.url) as server:
+        assert server.listen_urls
+    assert "has been stopped" in repr(server)
+
+
+def test_stop_before_start(carrier: Carrier) -> None:
+    cell = carrier.cell("server", listen=carrier.url)
+    cell.stop()
+    with pytest.raises(UsageError, match="has been stopped"):
+        cell.start()
+
+
+def test_stop_in_many_threads(pair: Pair) -> None:
+    threads = [threading.Thread(target=pair.site.stop) for _ in range(10)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(PATIENCE_S)
+        assert not thread.is_alive()
+
+
+def test_stop_lets_transfers_end_within_its_grace(pair: Pair) -> None:
+    with Gate() as gate:
+
+        def read_late(future: Any, stream: Any, resume: bool) -> None:
+            gate.pass_through()
+            stream.read(-1)
+
+        pair.at_server.register_stream_cb("c", "t", read_late)
+        future = pair.at_site.send_stream("c", "t", "server", Message({}, bytes(3_000_000)))
+        gate.wait_arrived()
+        stopping = threading.Thread(target=pair.site.stop, args=(PATIENCE_S,))
+        stopping.start()
+        eventually(lambda: "is being stopped" in repr(pair.site))
+        with pytest.raises(UsageError, match="being stopped"):
+            pair.at_site.send_blob("c", "t", "server", Message({}, b""))
+        gate.open()
+        assert future.result(PATIENCE_S) == 3_000_000
+        stopping.join(PATIENCE_S)
+        assert not stopping.is_alive()
+
+
+@pytest.mark.parametrize("grace", [-1, "1", float("nan"), True])
+def test_bad_timeouts(pair: Pair, grace: Any) -> None:
+    with pytest.raises(UsageError, match="grace"):
+        pair.site.stop(grace)
+
+
+# --- connections
+
+
+def test_is_cell_connected_and_reachable(pair: Pair) -> None:
+    for cell, other in ((pair.site, "server"), (pair.server, "site")):
+        assert cell.is_cell_connected(other)
+        assert cell.is_cell_reachable(other)
+        assert not cell.is_cell_connected("nobody")
+        for ask in (cell.is_cell_connected, cell.is_cell_reachable):
+            with pytest.raises(UsageError, match="cell name"):
+                ask("bad name!")
+
+
+def test_connection_callbacks(carrier: Carrier) -> None:
+    events: Box[tuple[Any, ...]] = Box()
+    server = carrier.cell("server", listen=carrier.url)
+    server.set_cell_connected_cb(lambda *args, **kwargs: events.put(("connected", args, kwargs)), 1, two=2)
+    server.set_cell_disconnected_cb(lambda *args, **kwargs: events.put(("disconnected", args, kwargs)))
+    with running(server):
+        for _ in range(2):
+            with running(carrier.cell("site", connect=server.listen_urls)) as site:
+                site.wait_connected(PATIENCE_S)
+                assert events.get() == ("connected", ("site", 1), {"two": 2})
+            assert events.get() == ("disconnected", ("site",), {})
+            assert not server.is_cell_connected("site")
+
+
+def test_connection_callbacks_of_the_child(carrier: Carrier) -> None:
+    events: Box[str] = Box()
+    server = carrier.cell("server", listen=carrier.url)
+    server.start()
+    site = carrier.cell("site", connect=server.listen_urls)
+    site.set_cell_connected_cb(lambda name: events.put(f"{name} is there"))
+    site.set_cell_disconnected_cb(lambda name: events.put(f"{name} has gone"))
+    with running(site):
+        assert events.get() == "server is there"
+        server.stop(0)
+        assert events.get() == "server has gone"
+        with running(carrier.cell("server", listen=server.listen_urls)):
+            site.wait_connected(PATIENCE_S)
+            assert events.get() == "server is there"
+            assert site.is_cell_connected("server")
+
+
+def test_wait_connected_gives_up_and_the_cell_goes_on(carrier: Carrier) -> None:
+    url = "memory://later" if carrier.network else free_url()
+    with running(carrier.cell("site", connect=url)) as site:
+        assert not site.is_cell_connected("server")
+        with pytest.raises(LinkError, match=url):
+            site.wait_connected(0.05)
+        with running(carrier.cell("server", listen=url)):
+            site.wait_connected(PATIENCE_S)
+            site.wait_connected()
+            assert site.is_cell_connected("server")
+
+
+def free_url() -> str:
+    """Return an address that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"grpc://127.0.0.1:{probe.getsockname()[1]}"
+
+
+def test_wait_connected_without_an_uplink(pair: Pair) -> None:
+    with pytest.raises(UsageError, match="uplink"):
+        pair.server.wait_connected(1)
+
+
+def test_wait_connected_of_a_cell_that_is_stopped(carrier: Carrier) -> None:
+    site = carrier.cell("site", connect="memory://nobody" if carrier.network else free_url())
+    errors: Box[BaseException] = Box()
+
+    def wait() -> None:
+        try:
+            site.wait_connected()
+        except CellError as error:
+            errors.put(error)
+
+    with running(site):
+        thread = threading.Thread(target=wait)
+        thread.start()
+    assert isinstance(errors.get(), CellError)
+    thread.join(PATIENCE_S)
+
+
+def test_a_name_that_is_taken_is_refused(pair: Pair) -> None:
+    with running(pair.carrier.cell("site", connect=pair.server.listen_urls)) as second:
+        eventually(lambda: isinstance(connection_error(second), NameInUse))
+        assert "site" in str(connection_error(second))
+        assert pair.server.is_cell_connected("site")
+        # The first one is none the worse for it.
+        pair.at_server.register_blob_cb("c", "t", lambda future: None)
+        assert pair.at_site.send_blob("c", "t", "server", Message({}, b"1")).result(PATIENCE_S) == 1
+
+
+def connection_error(cell: CoreCell) -> CellError:
+    with pytest.raises(LinkError) as raised:
+        cell.wait_connected(0.05)
+    return raised.value
+
+
+def test_what_is_no_cell_refuses_for_good() -> None:
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        server = grpc.server(pool)
+        port = server.add_insecure_port("127.0.0.1:0")
+        server.start()
+        with running(CoreCell("site", connect=f"grpc://127.0.0.1:{port}", config=QUICK)) as site:
+            error = refusal(site)
+        server.stop(0).wait()
+    assert isinstance(error, LinkError)
+    assert "not a cell" in str(error)
+
+
+@pytest.mark.parametrize("url", ["grpcs://127.0.0.1:1", "memory://name", "grpc://127.0.0.1:0"])
+def test_an_address_that_cannot_be_dialled_refuses_for_good(url: str) -> None:
+    with running(CoreCell("site", connect=url)) as site:
+        assert url in str(refusal(site))
+        assert site.stats().protocol.fqcn == "site"
+
+
+def refusal(cell: CoreCell) -> CellError:
+    """Return what waiting without end is answered with."""
+    with pytest.raises(CellError) as raised:
+        cell.wait_connected()
+    return raised.value
+
+
+# --- what it says of itself
+
+
+def test_stats_are_a_snapshot(pair: Pair) -> None:
+    pair.at_server.register_blob_cb("c", "t", lambda future: None)
+    before = pair.site.stats()
+    pair.at_site.send_blob("c", "t", "server", Message({}, bytes(100_000))).result(PATIENCE_S)
+    after = pair.site.stats()
+    assert (before.protocol.bytes_sent, after.protocol.bytes_sent) == (0, 100_000)
+    assert (after.protocol.fqcn, after.protocol.sends_finished, after.protocol.sends) == ("site", 1, ())
+    (link,) = after.protocol.links
+    assert (link.fqcn, link.is_uplink) == ("server", True)
+    assert link.lanes
+    there = pair.server.stats().protocol
+    assert (there.bytes_received, there.streams_accepted) == (100_000, 1)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        after.callbacks_failed = 1  # type: ignore[misc]
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        after.protocol.fqcn = ""  # type: ignore[misc]
+
+
+def test_stats_of_what_is_under_way(pair: Pair) -> None:
+    with Gate() as gate:
+        pair.at_server.register_stream_cb("c", "t", lambda future, stream, resume: gate.pass_through())
+        future = pair.at_site.send_stream("c", "t", "server", Message({}, bytes(3_000_000)))
+        gate.wait_arrived()
+        (send,) = pair.site.stats().protocol.sends
+        (receive,) = pair.server.stats().protocol.receives
+        assert (send.stream_id, send.target, send.channel, send.topic) == (future.get_stream_id(), "server", "c", "t")
+        assert (receive.stream_id, receive.origin, receive.size_bytes) == (future.get_stream_id(), "site", 3_000_000)
+        assert any(pool.running for pool in pair.server.stats().pools)
+        future.cancel()

@@ -1,0 +1,279 @@
+"""Errors: the classes that an application catches, their codes, and that they are the same at the other end."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import copy
+import pickle
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+import streamcell
+from streamcell import (
+    BlobSizeError,
+    CellConfig,
+    CellError,
+    ErrorCode,
+    Fault,
+    IterStream,
+    Message,
+    ReceivedStream,
+    StreamCancelled,
+    StreamError,
+    StreamFuture,
+    StreamIntegrityError,
+    StreamRejected,
+    StreamTargetUnreachable,
+    StreamTimeout,
+    StreamUsageError,
+    UsageError,
+)
+from tests.cells import PATIENCE_S, Box, Carrier, Pair, connected_pair
+
+# Name: what it is a kind of, and its code.
+CLASSES: dict[str, tuple[tuple[type[BaseException], ...], ErrorCode]] = {
+    "CellError": ((Exception,), ErrorCode.INTERNAL),
+    "StreamError": ((CellError,), ErrorCode.INTERNAL),
+    "StreamTargetUnreachable": ((StreamError,), ErrorCode.UNREACHABLE),
+    "StreamCancelled": ((StreamError, concurrent.futures.CancelledError), ErrorCode.CANCELLED),
+    "StreamTimeout": ((StreamError,), ErrorCode.TIMEOUT),
+    "BlobSizeError": ((StreamError,), ErrorCode.TOO_LARGE),
+    "StreamRejected": ((StreamError,), ErrorCode.REJECTED),
+    "StreamIntegrityError": ((StreamError,), ErrorCode.INTEGRITY),
+    "StreamResumeError": ((StreamError,), ErrorCode.RESUME),
+    "StreamOutcomeUnknown": ((StreamError,), ErrorCode.OUTCOME_UNKNOWN),
+    "UsageError": ((CellError, ValueError, TypeError), ErrorCode.USAGE),
+    "StreamUsageError": ((UsageError, StreamError, ValueError, TypeError), ErrorCode.USAGE),
+    "LinkError": ((CellError,), ErrorCode.UNREACHABLE),
+    "NameInUse": ((streamcell.LinkError,), ErrorCode.NAME_IN_USE),
+    "AuthenticationError": ((CellError,), ErrorCode.AUTHENTICATION),
+    "ProtocolError": ((CellError,), ErrorCode.PROTOCOL),
+    "RequestTimeout": ((CellError,), ErrorCode.TIMEOUT),
+    "RequestFailed": ((CellError,), ErrorCode.REQUEST_FAILED),
+}
+
+
+def error_class(name: str) -> type[CellError]:
+    found: type[CellError] = getattr(streamcell, name)
+    return found
+
+
+@pytest.mark.parametrize("name", sorted(CLASSES))
+def test_hierarchy_and_code(name: str) -> None:
+    bases, code = CLASSES[name]
+    error = error_class(name)("what happened")
+    assert isinstance(error, bases)
+    assert (error.code, error.fault, error.sentence, str(error)) == (code, Fault.UNSPECIFIED, *["what happened"] * 2)
+
+
+def test_all_exported_errors_are_in_the_table() -> None:
+    exported = {name for name in streamcell.__all__ if isinstance(getattr(streamcell, name), type)}
+    assert {name for name in exported if issubclass(getattr(streamcell, name), BaseException)} == set(CLASSES)
+
+
+@pytest.mark.parametrize("name", ["StreamTimeout", "RequestTimeout"])
+def test_a_failed_transfer_is_not_a_timeout_of_waiting(name: str) -> None:
+    assert not issubclass(error_class(name), TimeoutError)
+
+
+@pytest.mark.parametrize("name", sorted(CLASSES))
+@pytest.mark.parametrize("duplicate", [lambda error: pickle.loads(pickle.dumps(error)), copy.copy, copy.deepcopy])
+def test_copies_and_pickles_keep_everything(name: str, duplicate: Callable[[CellError], CellError]) -> None:
+    error = error_class(name)("what happened", ErrorCode.STALE, Fault.NETWORK)
+    same = duplicate(error)
+    assert type(same) is type(error)
+    assert (same.code, same.fault, same.sentence) == (ErrorCode.STALE, Fault.NETWORK, "what happened")
+
+
+def test_names_of_codes_are_those_of_the_wire() -> None:
+    assert [(code.name, code.value) for code in (ErrorCode.UNSPECIFIED, ErrorCode.REQUEST_FAILED)] == [
+        ("UNSPECIFIED", 0),
+        ("REQUEST_FAILED", 20),
+    ]
+    assert [code.value for code in ErrorCode] == list(range(len(ErrorCode)))
+
+
+# --- the type survives the wire: (what the receiver does, what the sender's future fails with)
+
+
+def reader_raises(future: StreamFuture, stream: ReceivedStream, resume: bool) -> None:
+    raise KeyError("no such model")
+
+
+def reader_closes(future: StreamFuture, stream: ReceivedStream, resume: bool) -> None:
+    stream.read(1)
+    stream.close()
+
+
+def reader_cancels(future: StreamFuture, stream: ReceivedStream, resume: bool) -> None:
+    stream.read(1)
+    future.cancel()
+
+
+@pytest.mark.parametrize(
+    ("callback", "error", "code", "words"),
+    [
+        (reader_raises, StreamRejected, ErrorCode.REJECTED, ["KeyError", "no such model", "server"]),
+        (reader_closes, StreamCancelled, ErrorCode.CANCELLED, ["server"]),
+        (reader_cancels, StreamCancelled, ErrorCode.CANCELLED, ["server"]),
+    ],
+)
+def test_what_the_reader_does_reaches_the_sender(
+    pair: Pair, callback: Callable[..., None], error: type[CellError], code: ErrorCode, words: list[str]
+) -> None:
+    pair.at_server.register_stream_cb("c", "t", callback)
+    future = pair.at_site.send_stream("c", "t", "server", Message({}, bytes(3_000_000)))
+    raised = future.exception(PATIENCE_S)
+    assert type(raised) is error
+    assert raised.code is code
+    assert all(word in str(raised) for word in words)
+    assert "\n" not in str(raised)
+    assert "Traceback" not in str(raised)
+    assert not future.cancelled()
+
+
+def a_source_that_raises(reading: threading.Event) -> Iterator[bytes]:
+    yield b"good"
+    reading.wait(PATIENCE_S)
+    raise OSError("the disk is gone")
+
+
+def a_source_of(*items: Any) -> Callable[[threading.Event], Iterator[Any]]:
+    def source(reading: threading.Event) -> Iterator[Any]:
+        yield items[0]
+        reading.wait(PATIENCE_S)
+        yield from items[1:]
+
+    return source
+
+
+@pytest.mark.parametrize(
+    ("source", "size", "error", "words"),
+    [
+        (a_source_that_raises, 0, StreamError, ["OSError", "the disk is gone"]),
+        (a_source_of(b"1234", b"5678"), 9, StreamIntegrityError, ["9", "8"]),
+        (a_source_of(b"1234", b"5678"), 7, StreamIntegrityError, ["7"]),
+        (a_source_of(b"1234", "text"), 0, StreamUsageError, ["str"]),
+    ],
+    ids=["raises", "too short", "too long", "wrong type"],
+)
+def test_what_the_source_does_reaches_the_reader(
+    pair: Pair,
+    source: Callable[[threading.Event], Iterator[Any]],
+    size: int,
+    error: type[CellError],
+    words: list[str],
+) -> None:
+    reading = threading.Event()
+    futures: Box[StreamFuture] = Box()
+    read: Box[bytes] = Box()
+
+    def read_all(future: StreamFuture, stream: ReceivedStream, resume: bool) -> None:
+        futures.put(future)
+        read.put(stream.read(4))
+        reading.set()
+        with pytest.raises(error):
+            stream.read(-1)
+
+    pair.at_server.register_stream_cb("c", "t", read_all)
+    sent = pair.at_site.send_stream("c", "t", "server", Message({}, IterStream(source(reading), size)))
+    assert read.get() in {b"1234", b"good"}
+    there = futures.get().exception(PATIENCE_S)
+    here = sent.exception(PATIENCE_S)
+    assert isinstance(here, error)
+    assert type(there) is type(here)
+    assert isinstance(there, CellError)
+    assert there.code is here.code
+    assert all(word in str(here) and word in str(there) for word in words)
+
+
+def test_no_callback_and_too_large(carrier: Carrier) -> None:
+    with connected_pair(carrier, config=CellConfig(max_blob_bytes=1000)) as pair:
+        pair.at_server.register_blob_cb("c", "t", lambda future: None)
+        large = pair.at_site.send_blob("c", "t", "server", Message({}, bytes(1001)))
+        assert type(large.exception(PATIENCE_S)) is BlobSizeError
+        nowhere = pair.at_site.send_blob("c", "nobody", "server", Message({}, b"1"))
+        error = nowhere.exception(PATIENCE_S)
+        assert type(error) is StreamRejected
+        assert error.code is ErrorCode.NO_CALLBACK
+        assert "c/nobody" in str(error)
+
+
+def test_unknown_target_and_silent_reader(pair: Pair) -> None:
+    release: Box[None] = Box()
+    pair.at_server.register_stream_cb("c", "t", lambda future, stream, resume: release.get())
+    silent = pair.at_site.send_stream("c", "t", "server", Message({}, bytes(3_000_000)), idle_timeout=0.2)
+    unknown = pair.at_site.send_blob("c", "t", "nobody", Message({}, b"1"), unreachable_timeout=0.1)
+    at_once = pair.at_site.send_blob("c", "t", "nobody", Message({}, b"1"), optional=True)
+    assert type(silent.exception(PATIENCE_S)) is StreamTimeout
+    release.put(None)
+    assert type(unknown.exception(PATIENCE_S)) is StreamTargetUnreachable
+    assert type(at_once.exception(PATIENCE_S)) is StreamTargetUnreachable
+
+
+def test_secure_without_certificates_fails_at_once(pair: Pair) -> None:
+    future = pair.at_site.send_blob("c", "t", "server", Message({}, b"1"), secure=True)
+    error = future.exception(0)
+    assert type(error) is streamcell.AuthenticationError
+    assert "certificate" in str(error)
+    with pytest.raises(streamcell.AuthenticationError, match="certificate"):
+        pair.site.send_request("c", "t", "server", Message(), secure=True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("", "t", "server", Message({}, b"")), ["channel"]),
+        (("c", 3, "server", Message({}, b"")), ["topic", "3"]),
+        (("c", "t" * 256, "server", Message({}, b"")), ["topic", "255"]),
+        (("c", "t", "no such name!", Message({}, b"")), ["no such name!", "cell name"]),
+        (("c", "t", "server", b"bare"), ["bytes", "Message"]),
+        (("c", "t", "server", Message({}, {"a": "dict"})), ["dict"]),
+        (("c", "t", "server", Message({}, "text")), ["str"]),
+        (("c", "t", "server", Message({"k": [1]}, b"")), ["'k'", "list"]),  # type: ignore[dict-item]
+        (("c", "t", "server", Message({"k": 2**63}, b"")), ["'k'", "64 bits"]),
+        (("c", "t", "server", Message({3: "v"}, b"")), ["3", "int"]),  # type: ignore[dict-item]
+        (("c", "t", "server", Message({"k": "v" * 1_100_000}, b"")), ["headers", "1048576"]),
+    ],
+)
+def test_wrong_arguments_are_refused_at_the_call(pair: Pair, arguments: tuple[object, ...], words: list[str]) -> None:
+    for send in (pair.at_site.send_blob, pair.at_site.send_stream):
+        with pytest.raises(UsageError) as raised:
+            send(*arguments)  # type: ignore[arg-type]
+        assert isinstance(raised.value, StreamError | ValueError | TypeError)
+        assert isinstance(raised.value, StreamError)
+        assert all(word in str(raised.value) for word in words)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("idle_timeout", -1),
+        ("idle_timeout", "3"),
+        ("unreachable_timeout", float("nan")),
+        ("unreachable_timeout", True),
+        ("digest", "md5"),
+        ("digest", "sha256:12"),
+        ("resume_id", 7),
+        ("resume_id", "x" * 256),
+    ],
+)
+def test_wrong_options_are_refused_at_the_call(pair: Pair, option: str, value: object) -> None:
+    with pytest.raises(StreamUsageError, match=option):
+        pair.at_site.send_blob("c", "t", "server", Message({}, b"1"), **{option: value})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("before", [True, False], ids=["before start", "after stop"])
+def test_a_cell_that_does_not_run_says_so(carrier: Carrier, before: bool) -> None:
+    cell = carrier.cell("server", listen=carrier.url)
+    if not before:
+        cell.start()
+        cell.stop()
+    with pytest.raises(UsageError, match="not been started" if before else "has been stopped"):
+        streamcell.StreamCell(cell).send_blob("c", "t", "server", Message({}, b"1"))
+    for call in (cell.stats, lambda: cell.send_request("c", "t", "x", Message()), lambda: cell.is_cell_connected("x")):
+        with pytest.raises(UsageError, match="server"):
+            call()

@@ -1,0 +1,59 @@
+"""A network that does to batches what a test wants, beside the faults that ``streamcell.testing`` offers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from streamcell.protocol.frames import Frame
+from streamcell.transport.base import Lane, Listener, Network, PeerInfo
+from streamcell.transport.codec import decode_batch, encode_batch
+
+Tamper = Callable[[bytes], bytes]
+
+
+class TamperingNetwork:
+    """Any network, on which each batch that a dialler sends goes through a function of the test.
+
+    What the function raises comes out of the lane's ``send``, as if the carrier had a bug.
+    """
+
+    def __init__(self, inner: Network, tamper: Tamper) -> None:
+        self._inner = inner
+        self._tamper = tamper
+
+    async def dial(self, url: str, timeout_s: float) -> Lane:
+        return _TamperedLane(await self._inner.dial(url, timeout_s), self._tamper)
+
+    async def listen(self, url: str, on_lane: Callable[[Lane], None], *, insecure: bool) -> Listener:
+        return await self._inner.listen(url, on_lane, insecure=insecure)
+
+
+class _TamperedLane:
+    def __init__(self, inner: Lane, tamper: Tamper) -> None:
+        self._inner = inner
+        self._tamper = tamper
+
+    @property
+    def peer(self) -> PeerInfo:
+        return self._inner.peer
+
+    async def send(self, batch: bytes) -> None:
+        await self._inner.send(self._tamper(batch))
+
+    async def receive(self) -> bytes:
+        return await self._inner.receive()
+
+    async def close(self) -> None:
+        await self._inner.close()
+
+
+def for_each_frame(change: Callable[[Frame], None]) -> Tamper:
+    """Return what changes every frame of a batch in place."""
+
+    def tamper(batch: bytes) -> bytes:
+        frames = decode_batch(batch)
+        for frame in frames:
+            change(frame)
+        return encode_batch(frames)
+
+    return tamper
