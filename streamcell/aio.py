@@ -9,6 +9,7 @@ loop that the cell was started on, and get the classes of this module. Other cal
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import contextlib
 import inspect
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterable
@@ -327,7 +328,7 @@ class CoreCell:
 
         def call(request: Message) -> Any:
             # The reply is deferred, so that no thread waits for it.
-            return asyncio.run_coroutine_threadsafe(cb(request, *args, **kwargs), self.loop)
+            return self.begin_in_loop(cb(request, *args, **kwargs))
 
         self.cell.register_request_cb(channel, topic, call)
 
@@ -387,7 +388,16 @@ class CoreCell:
 
     def run_in_loop(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         """Run a coroutine on the cell's loop and wait for its result. Not on the loop."""
-        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result()
+        return self.begin_in_loop(coroutine).result()
+
+    def begin_in_loop(self, coroutine: Coroutine[Any, Any, Any]) -> concurrent.futures.Future[Any]:
+        """Run a coroutine on the cell's loop; the future gets its result. Any thread."""
+        try:
+            return asyncio.run_coroutine_threadsafe(coroutine, self.loop)
+        except BaseException:
+            # The loop is closed: nobody will await it.
+            coroutine.close()
+            raise
 
     async def __aenter__(self) -> Self:
         await self.start()

@@ -195,8 +195,13 @@ SENTENCE_BYTES = 1024
 
 
 def one_line(text: str) -> str:
-    """Return ``text`` on one line and within :data:`SENTENCE_BYTES` bytes, as frames carry it."""
+    """Return ``text`` on one line and within :data:`SENTENCE_BYTES` bytes, as frames carry it.
+
+    What is not printable becomes a question mark, so that no peer can send commands to the terminal that shows a log.
+    """
     flat = " ".join(text.split())
+    if not flat.isprintable():
+        flat = "".join(character if character.isprintable() else "?" for character in flat)
     encoded = flat.encode("utf-8", "replace")
     if len(encoded) <= SENTENCE_BYTES:
         return encoded.decode("utf-8")

@@ -482,7 +482,7 @@ class ReceiveTable:
         self._context.counters.receives_failed += 1
         discard = isinstance(error, StreamCancelled)
         self._context.events.append(ReceiveFailed(receiver.key, error, discard))
-        if receiver.opening.kind is StreamKind.REPLY:
+        if receiver.opening.kind is StreamKind.REPLY and self._is_awaited(receiver.opening, receiver.key.origin):
             self._on_reply_ended(receiver.opening.reply_to, error)
         self._drop(receiver, now)
 

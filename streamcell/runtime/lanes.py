@@ -86,11 +86,15 @@ class OpenLane:
     async def run(self) -> None:
         """Carry frames both ways until the lane ends, then tell the core."""
         loop = asyncio.get_running_loop()
-        self._directions = [loop.create_task(self._write()), loop.create_task(self._read())]
+        writing, reading = loop.create_task(self._write()), loop.create_task(self._read())
+        self._directions = [writing, reading]
         if self._aborted:
             self._stop()
         try:
             await asyncio.wait(self._directions, return_when=asyncio.FIRST_COMPLETED)
+            if writing.done() and not self._draining and not self._aborted:
+                # What the other side said last, perhaps why it refuses, may not have been read.
+                await asyncio.wait({reading}, timeout=FLUSH_S)
         finally:
             self._stop()
             ended = await asyncio.gather(*self._directions, return_exceptions=True)

@@ -15,7 +15,6 @@ from typing import Any
 
 from streamcell.transport.base import LaneClosed
 
-
 _logger = logging.getLogger("streamcell.transport")
 
 

@@ -75,3 +75,7 @@ def test_sentences_on_the_wire_are_one_short_line() -> None:
     assert len(one_line("ä" * 10_000).encode()) <= SENTENCE_BYTES
     assert one_line("ä" * 10_000).endswith("...")
     assert one_line("bad \ud800 text") == "bad ? text"
+
+
+def test_a_sentence_cannot_command_a_terminal() -> None:
+    assert one_line("red \x1b[31m and\x07 bell\r\nnext line") == "red ?[31m and? bell next line"

@@ -172,7 +172,10 @@ def test_only_the_target_of_a_request_can_reply() -> None:
     forged = stranger.reply(server.opened[client.key(request)], b"forged")
     net.run()
     assert isinstance(stranger.error(forged), StreamCancelled)
-    assert client.replies(request) == []
+    server.reply(server.opened[client.key(request)], b"true")
+    net.run()
+    assert client.replies(request) == [b"true"]
+    assert ended(client) == []
 
 
 def test_a_request_that_is_cancelled_forgets_its_reply() -> None:
@@ -251,4 +254,7 @@ def test_a_reply_to_an_earlier_life_is_not_taken_for_one_to_this() -> None:
     assert asked == asked_again
     server.reply(server.opened[client.key(asked)], b"answer to the first life")
     net.run()
-    assert newer.replies(asked_again) == []
+    server.reply(server.opened[newer.key(asked_again)], b"answer to the second life")
+    net.run()
+    assert newer.replies(asked_again) == [b"answer to the second life"]
+    assert ended(newer) == []

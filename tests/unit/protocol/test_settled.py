@@ -65,3 +65,14 @@ def test_one_long_stream_costs_one_gap() -> None:
 def test_a_run_that_ends_before_it_begins_is_nothing() -> None:
     settled = filled((9, 4))
     assert (settled.below, settled.runs_to_send()) == (1, ())
+
+
+@given(runs, ids)
+def test_what_is_new_is_told_and_nothing_else(added: list[tuple[int, int]], below: int) -> None:
+    settled, known = SettledIds(), set[int]()
+    for first, last in added:
+        fresh = [stream_id for start, end in settled.add(first, last) for stream_id in range(start, end + 1)]
+        assert sorted(fresh) == sorted(set(range(first, last + 1)) - known)
+        known.update(fresh)
+    fresh = [stream_id for start, end in settled.add_below(below) for stream_id in range(start, end + 1)]
+    assert sorted(fresh) == sorted(set(range(1, below)) - known)
