@@ -35,6 +35,8 @@ NAME_BYTES = 255
 # Runs of settled ids in one frame.
 SETTLED_RUNS_BYTES = 256
 SETTLED_RUNS = 16
+# Streams settled since a neighbour was told: what it has to remember of them is worth a frame then.
+SETTLED_UNTOLD = 256
 # Hops that a routed frame may take: deeper trees are mistakes.
 HOPS = 16
 # Chunks with a wrong checksum in one stream before it is given up: by then it is not chance.

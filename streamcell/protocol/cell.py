@@ -130,13 +130,9 @@ class CellCore:
         lane = self._links.lanes.get(lane_id)
         if lane is None:
             return []
-        frames: list[Frame] = []
-        while lane.own_frames:
-            frame = lane.own_frames.popleft()
-            if isinstance(frame, Ping):
-                frame.settled_below = self._sends.settled.below
-                frame.settled = self._sends.settled.runs_to_send()
-            frames.append(frame)
+        frames: list[Frame] = [frame for frame in lane.own_frames if not isinstance(frame, Ping)]
+        pings = [frame for frame in lane.own_frames if isinstance(frame, Ping)]
+        lane.own_frames.clear()
         link = lane.link
         # A lane that ends by itself takes nothing more with it: the link's other lanes, or later ones, do. The last
         # lane of a link of a cell that stops takes all that is left.
@@ -145,6 +141,11 @@ class CellCore:
             control = link.control_lane() is lane
             if control or flushes:
                 self._take_control_frames(link, lane, frames, now)
+            if control and not pings and self._sends.owes_settled(link):
+                pings.append(Ping(self._context.random_bits(64)))
+            if control and pings:
+                self._sends.tell_settled(link, pings[-1])
+            frames += pings
             if lane.usable:
                 self._take_chunks(link, lane, frames, now, control=control)
         if lane.goodbye is not None and not lane.said_goodbye and not (flushes and link is not None and link.outbox):

@@ -137,6 +137,8 @@ class Link:
         self.initial_credit = INITIAL_CREDIT_BYTES
         self.message_bytes = MESSAGE_BYTES
         self.peer_lanes = 1
+        # How many streams were settled here when the neighbour was last told which.
+        self.settled_told = 0
         # Times.
         self.timer_at: float | None = None
         self.on_timer: Callable[[Link, float], None] | None = None

@@ -23,10 +23,10 @@ from streamcell.errors import (
     error_from_wire,
     one_line,
 )
-from streamcell.limits import HOPS, SHARED_LANE_IN_FLIGHT_BYTES, SMALL_STREAM_BYTES
+from streamcell.limits import HOPS, SETTLED_UNTOLD, SHARED_LANE_IN_FLIGHT_BYTES, SMALL_STREAM_BYTES
 from streamcell.protocol.context import Context
 from streamcell.protocol.events import SendFailed, SendFinished, SendProgressed, SourceWanted
-from streamcell.protocol.frames import Ack, Chunk, Credit, Lost, Payload, Reset, ResumeReply, StreamKind
+from streamcell.protocol.frames import Ack, Chunk, Credit, IdRuns, Lost, Payload, Ping, Reset, ResumeReply, StreamKind
 from streamcell.protocol.link import Lane, Link
 from streamcell.protocol.links import LinkTable
 from streamcell.protocol.routing import Router
@@ -60,6 +60,7 @@ class SendTable:
         self._router = router
         self._on_settled = on_settled
         self._last_id = 0
+        self._settled_count = 0
 
     def __len__(self) -> int:
         return len(self._senders)
@@ -270,11 +271,26 @@ class SendTable:
                 continue
             sender = queue.next(lambda candidate: candidate.lane_id in (None, lane.lane_id))
             if sender is not None:
-                chunk = sender.cut_chunk(self.settled.below, self.settled.runs_to_send(), room)
+                chunk = sender.cut_chunk(*self._settled_to_tell(link, control=control), room)
                 queue.charge(sender, len(chunk.payload) + _CHUNK_OVERHEAD_BYTES)
                 self._sent_chunk(sender, lane, chunk, now)
                 return chunk
         return None
+
+    def tell_settled(self, link: Link, ping: Ping) -> None:
+        """Let a Ping on the control lane tell what is settled."""
+        ping.settled_below, ping.settled = self._settled_to_tell(link, control=True)
+
+    def owes_settled(self, link: Link) -> bool:
+        """Return whether so many streams were settled since the neighbour was told that a Ping is worth it."""
+        return self._settled_count - link.settled_told >= SETTLED_UNTOLD and not link.outbox
+
+    def _settled_to_tell(self, link: Link, *, control: bool) -> tuple[int, IdRuns]:
+        """Return what is settled, where that cannot overtake the Reset of a stream that is: behind it on its lane."""
+        if not control or link.outbox:
+            return 0, ()
+        link.settled_told = self._settled_count
+        return self.settled.below, self.settled.runs_to_send()
 
     def note_spoken(self, stream_id: int, lane_id: int, now: float) -> None:
         """A query or probe of the stream was put on a lane."""
@@ -480,6 +496,7 @@ class SendTable:
         stream_id = sender.key.stream_id
         del self._senders[stream_id]
         self.settled.add(stream_id, stream_id)
+        self._settled_count += 1
         self._context.deadlines.cancel(sender)
         if sender.link is not None:
             sender.link.bulk_senders.pop(sender.key, None)

@@ -20,12 +20,13 @@ from streamcell.errors import (
     StreamIntegrityError,
     StreamRejected,
 )
-from streamcell.limits import INITIAL_CREDIT_BYTES, KIB, MIB
+from streamcell.limits import INITIAL_CREDIT_BYTES, KIB, MIB, SETTLED_UNTOLD
 from streamcell.protocol.events import DataEnded, DataReceived, ReceiveFailed, StreamAdmitted, StreamOpened
 from streamcell.protocol.frames import (
     Ack,
     Chunk,
     Frame,
+    LaneRole,
     Lost,
     LostReason,
     Open,
@@ -374,6 +375,37 @@ def test_a_ping_says_what_is_settled_as_well() -> None:
     stream_id = client.send("server", SMALL)
     net.advance(40.0)
     (word,) = answers(net, server, client, ResumeQuery(client.key(stream_id), "server", 2, False, 16))
+    assert isinstance(word, Reset)
+    assert word.code is ErrorCode.STALE
+
+
+def test_what_is_settled_does_not_overtake_the_reset_that_says_why() -> None:
+    net = Net()
+    server, client = net.pair()
+    failing = client.stream("server", None)
+    net.run()
+    client.supply(failing, LARGE)
+    net.run()
+    net.hold.add(("server", server.lane(LaneRole.CONTROL)))
+    client.core.fail_source(failing, StreamError("the disk is gone", ErrorCode.SOURCE), net.now)
+    # Its Open goes by the other lane, and arrives first.
+    client.send("server", LARGE)
+    net.run()
+    assert server.of(ReceiveFailed) == []
+    net.hold.clear()
+    net.run()
+    error = server.receive_error(client.key(failing))
+    assert error.code is ErrorCode.SOURCE
+
+
+def test_a_neighbour_that_gets_bulk_only_is_told_what_is_settled() -> None:
+    net = Net()
+    server, client = net.pair()
+    first = client.send("server", LARGE)
+    for _ in range(SETTLED_UNTOLD):
+        client.send("server", LARGE)
+        net.run()
+    (word,) = answers(net, server, client, ResumeQuery(client.key(first), "server", 2, False, 16))
     assert isinstance(word, Reset)
     assert word.code is ErrorCode.STALE
 
