@@ -1,10 +1,12 @@
 # Everything that is done with this repository. `make help` lists it.
 #
 # Needs make, Python 3.11 or later, and a package index; check-proto also needs node and npm.
-# PYTHON chooses the interpreter that the environments are made of, PYTEST_ARGS goes to every run of pytest.
+# PYTHON chooses the interpreter that the environments are made of, PYTEST_ARGS goes to every run of pytest, BENCH_ARGS
+# to the benchmark.
 
 PYTHON ?= python3
 PYTEST_ARGS ?=
+BENCH_ARGS ?=
 # The revision that the protocol must stay compatible with. Default: origin/main, else HEAD. Empty: lint only.
 PROTO_BASE ?= $(shell git rev-parse --verify --quiet origin/main 2>/dev/null || \
 	git rev-parse --verify --quiet HEAD 2>/dev/null)
@@ -12,6 +14,8 @@ PROTO_BASE ?= $(shell git rev-parse --verify --quiet origin/main 2>/dev/null || 
 BUF := npx --yes --loglevel=error --prefer-offline --cache .cache/npm @bufbuild/buf@1.75.0
 SOURCES := $(wildcard streamcell tests scripts examples)
 PIP_VERSION := 26.3
+# Groups of pyproject.toml.
+BENCH_PEERS := peer-nvflare peer-flight
 # The core's dependencies at their lower bounds.
 OLDEST = $(shell sed -nE 's/^ +"(crc32c|grpcio|protobuf)>=([0-9.]+).*/\1==\2/p' pyproject.toml)
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --retries 10
@@ -50,6 +54,16 @@ setup-buf: ## fetch the protocol's linter
 	.venv-proto/bin/python $(PIP_INSTALL) --group proto
 	@touch $@
 
+# A peer that cannot be installed is tried again the next time, and named as missing by the benchmark.
+.venv-bench/.stamp: pyproject.toml
+	$(call new-venv,.venv-bench)
+	.venv-bench/bin/python $(PIP_INSTALL) --editable '.[bench]'
+	@touch $@
+	@for peer in $(BENCH_PEERS); do \
+		.venv-bench/bin/python $(PIP_INSTALL) --group $$peer || \
+			{ echo "$$peer cannot be installed: the benchmark goes on without"; rm -f $@; }; \
+	done
+
 demo: .venv/.stamp ## show what streamcell does, in a minute
 	.venv/bin/python scripts/demo.py
 
@@ -69,11 +83,11 @@ test-strict: .venv/.stamp ## the whole test suite, with every warning an error a
 test-oldest: .venv-oldest/.stamp ## the whole test suite, on the oldest supported dependencies
 	.venv-oldest/bin/python -m pytest tests $(PYTEST_ARGS)
 
-bench: .venv/.stamp ## the full benchmark
-	.venv/bin/python -m scripts.bench
+bench: .venv-bench/.stamp ## the full benchmark; BENCH_ARGS=--document puts it into the documentation
+	.venv-bench/bin/python -m scripts.bench $(BENCH_ARGS)
 
-bench-quick: .venv/.stamp ## the benchmark in a few minutes
-	.venv/bin/python -m scripts.bench --quick
+bench-quick: .venv-bench/.stamp ## the benchmark in less than three minutes
+	.venv-bench/bin/python -m scripts.bench --quick $(BENCH_ARGS)
 
 proto: .venv-proto/.stamp ## write streamcell/v1 anew from protos/
 	.venv-proto/bin/python scripts/generate_proto.py
@@ -92,6 +106,6 @@ check-proto: ## lint the protocol and compare it with PROTO_BASE
 	fi
 
 clean: ## remove everything that make made
-	rm -rf .venv .venv-oldest .venv-proto .cache build dist htmlcov .coverage .coverage.* \
+	rm -rf .venv .venv-oldest .venv-proto .venv-bench .cache build dist htmlcov .coverage .coverage.* \
 		.hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find streamcell tests scripts $(wildcard examples) -name __pycache__ -type d -prune -exec rm -rf {} +

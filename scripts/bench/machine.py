@@ -9,20 +9,31 @@ import re
 from pathlib import Path
 from typing import Any
 
+import psutil
+
+# Those that are not installed are not named.
+PACKAGES = ("streamcell", "grpcio", "protobuf", "nvflare", "pyarrow")
+# How long the machine is watched before the start.
+SAMPLE_S = 1.0
+
 
 def describe() -> dict[str, Any]:
     """Return processor, cores, memory, versions, and how busy the machine was at the start."""
     return {
         "processor": processor(),
         "cores": os.cpu_count(),
-        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
+        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         "python": platform.python_version(),
-        "grpcio": importlib.metadata.version("grpcio"),
-        "protobuf": importlib.metadata.version("protobuf"),
-        "streamcell": importlib.metadata.version("streamcell"),
-        "load_before": round(os.getloadavg()[0], 2),
+        "packages": {name: found for name in PACKAGES if (found := version(name))},
+        "load_before": load(),
+        "busy_before": psutil.cpu_percent(SAMPLE_S),
     }
+
+
+def load() -> float:
+    """Return the load of the last minute."""
+    return round(os.getloadavg()[0], 2)
 
 
 def processor() -> str:
@@ -33,10 +44,19 @@ def processor() -> str:
     return found[1] if found else platform.processor()
 
 
+def version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+
+
 def line(machine: dict[str, Any]) -> str:
     """Return the description in one line."""
+    packages = ", ".join(f"{name} {found}" for name, found in machine["packages"].items())
     return (
         f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gib']} GiB, {machine['system']}, "
-        f"Python {machine['python']}, grpcio {machine['grpcio']}, protobuf {machine['protobuf']}, "
-        f"streamcell {machine['streamcell']}, load before {machine['load_before']}"
+        f"Python {machine['python']}, {packages}; "
+        f"before: load {machine['load_before']}, processors {machine['busy_before']:.0f} % busy"
+        + (f"; after: load {machine['load_after']}" if "load_after" in machine else "")
     )

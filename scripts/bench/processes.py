@@ -1,38 +1,53 @@
-"""Starting the two ends of a measurement, asking them, and ending them."""
+"""Starting the processes of a measurement, asking them, and ending them."""
 
 from __future__ import annotations
 
 import contextlib
 import json
+import re
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from typing import IO, Any, cast
 
+from scripts.bench.systems import System, cells
+
 START_S = 60.0
 # No single command takes longer, on whatever machine.
-COMMAND_S = 900.0
+COMMAND_S = 660.0
 END_S = 15.0
 
 
-class Worker:
-    """A process that carries out commands. See `worker`."""
+class MeasurementError(RuntimeError):
+    """A measurement could not be made; the text says why."""
 
-    def __init__(self, peer: str, address: str | None = None) -> None:
-        command = [sys.executable, "-m", "scripts.bench.worker", peer, *([address] if address else [])]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+class Process:
+    """A process of the benchmark that answers each line of JSON with one, after a first one when it is ready."""
+
+    def __init__(self, module: str, *arguments: str) -> None:
+        command = [sys.executable, "-m", f"scripts.bench.{module}", *arguments]
+        # What peers log is of interest only if they fail.
+        self._errors = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115 - closed in end()
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, text=True
+        )
         self._input = cast("IO[str]", self._process.stdin)
         self._output = cast("IO[str]", self._process.stdout)
         try:
             self.greeting = self._hear(START_S)
-        except RuntimeError:
+        except MeasurementError:
             self.end()
             raise
 
-    def ask(self, what: str, **arguments: int) -> dict[str, Any]:
+    def ask(self, what: str, **arguments: float) -> dict[str, Any]:
         """Have a command carried out, and return what came of it."""
-        print(json.dumps({"do": what, **arguments}), file=self._input, flush=True)
+        try:
+            print(json.dumps({"do": what, **arguments}), file=self._input, flush=True)
+        except BrokenPipeError:
+            pass
         return self._hear(COMMAND_S)
 
     def end(self) -> None:
@@ -45,6 +60,7 @@ class Worker:
             self._process.kill()
             self._process.wait()
         self._output.close()
+        self._errors.close()
 
     def _hear(self, timeout_s: float) -> dict[str, Any]:
         # A process that says nothing in time is killed, which ends the reading.
@@ -55,17 +71,43 @@ class Worker:
         finally:
             guard.cancel()
         if not line:
-            raise RuntimeError(f"a process of the benchmark has ended with status {self._process.wait(END_S)}")
+            raise MeasurementError(
+                f"a process of the benchmark has ended with status {self._process.wait(END_S)}: {self._last_words()}"
+            )
         facts: dict[str, Any] = json.loads(line)
         return facts
 
+    def _last_words(self) -> str:
+        self._errors.seek(0)
+        lines = [line.strip() for line in self._errors if line.strip()]
+        return lines[-1] if lines else "it said nothing"
+
+
+class Worker(Process):
+    """One end of a measurement. See `worker`."""
+
+    def __init__(self, system: System, address: str | None = None) -> None:
+        super().__init__("worker", system.text(), *([address] if address else []))
+
 
 @contextlib.contextmanager
-def pair(peer: str) -> Iterator[tuple[Worker, Worker]]:
-    """Start a receiving and a sending process that are connected."""
+def pair(system: System | None = None, limit_bits_per_s: int = 0) -> Iterator[tuple[Worker, Worker]]:
+    """Start a receiving and a sending process that are connected.
+
+    Args:
+        system: what to start; streamcell as it is if not given.
+        limit_bits_per_s: how much may pass between them in each direction; 0: as much as there is.
+    """
+    system = system or cells()
     with contextlib.ExitStack() as stack:
-        receiver = Worker(peer)
+        receiver = Worker(system)
         stack.callback(receiver.end)
-        sender = Worker(peer, receiver.greeting["address"])
+        address: str = receiver.greeting["address"]
+        if limit_bits_per_s:
+            port = address.rpartition(":")[2]
+            proxy = Process("proxy", port, str(limit_bits_per_s))
+            stack.callback(proxy.end)
+            address = re.sub(r"\d+$", str(proxy.greeting["port"]), address)
+        sender = Worker(system, address)
         stack.callback(sender.end)
         yield receiver, sender

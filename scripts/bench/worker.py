@@ -1,7 +1,7 @@
 """One end of a measurement: a process that does what it is told, line by line.
 
-`python -m scripts.bench.worker PEER [ADDRESS]`: without an address it serves and tells its own. Commands and answers
-are lines of JSON; the end of the input is the end of the process.
+`python -m scripts.bench.worker SYSTEM [ADDRESS]`: without an address it serves and tells its own. Commands and answers
+are lines of JSON. The end of the input is the end of the process, at once: nothing is closed.
 """
 
 from __future__ import annotations
@@ -10,13 +10,16 @@ import json
 import os
 import resource
 import sys
+import threading
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-from scripts.bench.peers import PEERS
-from scripts.bench.peers.base import MIB, Client
+from scripts.bench.peers import make_peer
+from scripts.bench.peers.base import MIB, Client, Pieces, Tally
+from scripts.bench.systems import System
 
 STATUS = Path("/proc/self/status")
 
@@ -32,63 +35,129 @@ def usage() -> dict[str, Any]:
     return {"memory": memory, "peak": peak, "processor_s": processor_s}
 
 
+class Receiver:
+    """The commands of the receiving end."""
+
+    def __init__(self) -> None:
+        self.tally = Tally()
+
+    def usage(self) -> dict[str, Any]:
+        return usage()
+
+    def received(self) -> dict[str, Any]:
+        return {"transfers": self.tally.transfers, "bytes": self.tally.bytes}
+
+    def compute(self) -> dict[str, Any]:
+        """Start a thread that computes in Python from now on."""
+        threading.Thread(target=compute, daemon=True).start()
+        return {}
+
+
+class Sender:
+    """The commands of the sending end."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._blobs: dict[int, bytearray] = {}
+
+    def usage(self) -> dict[str, Any]:
+        return usage()
+
+    def stream(self, size: int) -> dict[str, Any]:
+        return timed(lambda: self._client.send_stream(Pieces(size)))
+
+    def blob(self, size: int) -> dict[str, Any]:
+        if size not in self._blobs:
+            self._blobs[size] = make_blob(size)
+        return timed(lambda: self._client.send_blob(self._blobs[size]))
+
+    def echo(self, size: int, count: int, outstanding: int) -> dict[str, Any]:
+        begun = time.perf_counter()
+        took = self._client.echo(size, count, outstanding)
+        return {"seconds": time.perf_counter() - begun, "round_trips": sorted(took)}
+
+    def many(self, size: int, count: int) -> dict[str, Any]:
+        return timed(lambda: self._client.send_many(size, count))
+
+    def beside(self, size: int, echo_size: int, after_s: float, for_s: float) -> dict[str, Any]:
+        """Send a stream, and from ``after_s`` on one echo after the other, until it has ended or ``for_s`` passed."""
+        pieces = Pieces(size)
+        stream = threading.Thread(target=self._client.send_stream, args=(pieces,), daemon=True)
+        stream.start()
+        stream.join(after_s)
+        given_before, begun = pieces.given, time.perf_counter()
+        took: list[float] = []
+        while stream.is_alive() and time.perf_counter() < begun + for_s:
+            took += self._client.echo(echo_size, 1, 1)
+        if not took:
+            raise RuntimeError("the stream has ended too early")
+        seconds = time.perf_counter() - begun
+        return {"seconds": seconds, "round_trips": sorted(took), "stream_bytes": pieces.given - given_before}
+
+
+def timed(act: Callable[[], None]) -> dict[str, Any]:
+    begun = time.perf_counter()
+    act()
+    return {"seconds": time.perf_counter() - begun}
+
+
 def make_blob(size: int) -> bytearray:
     """Return memory that is really there."""
     blob, piece = bytearray(size), os.urandom(MIB)
     for offset in range(0, size, MIB):
-        blob[offset : offset + MIB] = piece
+        blob[offset : offset + MIB] = piece[: size - offset]
     return blob
 
 
-def send_stream(client: Client, size: int) -> dict[str, Any]:
-    begun = time.perf_counter()
-    client.send_stream(size)
-    return {"seconds": time.perf_counter() - begun}
+def compute() -> None:
+    number = 0
+    while True:
+        number = (number * 31 + 7) % 1_000_003
 
 
-def send_blob(client: Client, size: int) -> dict[str, Any]:
-    blob = make_blob(size)
-    begun = time.perf_counter()
-    client.send_blob(blob)
-    return {"seconds": time.perf_counter() - begun}
+class Output:
+    """Where answers go. Whatever else the process prints goes to its standard error."""
+
+    def __init__(self) -> None:
+        self._file: IO[str] = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
+        os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+
+    def tell(self, facts: dict[str, Any]) -> None:
+        print(json.dumps(facts), file=self._file, flush=True)
 
 
-def echo(client: Client, size: int, count: int, outstanding: int) -> dict[str, Any]:
-    begun = time.perf_counter()
-    took = client.echo(size, count, outstanding)
-    return {"seconds": time.perf_counter() - begun, "round_trips": sorted(took)}
-
-
-CLIENT_COMMANDS: dict[str, Callable[..., dict[str, Any]]] = {
-    "stream": send_stream,
-    "blob": send_blob,
-    "echo": echo,
-}
-
-
-def obey(client: Client | None) -> None:
+def obey(end: Receiver | Sender, output: Output) -> None:
     """Carry out commands until there are no more."""
     for line in sys.stdin:
         command = json.loads(line)
-        what = command.pop("do")
-        tell(usage() if what == "usage" or client is None else CLIENT_COMMANDS[what](client, **command))
-
-
-def tell(facts: dict[str, Any]) -> None:
-    print(json.dumps(facts), flush=True)
+        output.tell(getattr(end, command.pop("do"))(**command))
 
 
 def main() -> None:
-    peer = PEERS[sys.argv[1]]()
+    output = Output()
+    system = System.parse(sys.argv[1])
+    if system.tuned:
+        from streamcell.runtime.allocator import tune_allocator
+
+        tune_allocator()
+    peer = make_peer(system.peer, system.options)
     if len(sys.argv) > 2:
-        with peer.connect(sys.argv[2]) as client:
-            tell({})
-            obey(client)
+        sender = Sender(peer.connect(sys.argv[2]))
+        output.tell({})
+        obey(sender, output)
     else:
-        with peer.serve() as address:
-            tell({"address": address})
-            obey(None)
+        receiver = Receiver()
+        output.tell({"address": peer.serve(receiver.tally)})
+        obey(receiver, output)
 
 
 if __name__ == "__main__":
-    main()
+    status = 0
+    try:
+        main()
+    except Exception:  # noqa: BLE001 - the top of the process: reported, and told by its status
+        traceback.print_exc()
+        status = 1
+    # Threads of peers must not keep a process that has nothing more to do.
+    sys.stderr.flush()
+    os._exit(status)

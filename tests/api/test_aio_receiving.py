@@ -15,13 +15,14 @@ from streamcell import (
     ReceivedStream,
     RequestFailed,
     StreamCancelled,
+    StreamCell,
     StreamError,
     StreamFuture,
     StreamRejected,
     aio,
 )
 from tests.api.aio_cells import AioPair, with_pair
-from tests.cells import Carrier, pattern
+from tests.cells import PATIENCE_S, Carrier, pattern, running
 
 DATA = pattern(3_000_000)
 
@@ -159,3 +160,32 @@ def test_blob_into(carrier: Carrier) -> None:
         pair.at_server.unregister_blob_cb("c", "t")
 
     with_pair(carrier, test)
+
+
+def test_coroutine_callbacks_after_the_end_of_their_loop(carrier: Carrier) -> None:
+    """The loop has gone, the cell has not been stopped: what arrives is refused, and no coroutine is left unawaited."""
+
+    async def stream_cb(future: aio.StreamFuture, stream: aio.ReceivedStream, resume: bool) -> None:
+        await stream.read()
+
+    async def answer(request: Message) -> None:
+        await asyncio.sleep(0)
+
+    async def start() -> aio.CoreCell:
+        cell = aio.CoreCell("server", listen=carrier.url, network=carrier.network)
+        aio.StreamCell(cell).register_stream_cb("c", "t", stream_cb)
+        cell.register_request_cb("c", "t", answer)
+        await cell.start()
+        return cell
+
+    server = asyncio.run(start()).cell
+    try:
+        with running(carrier.cell("site", connect=server.listen_urls)) as site:
+            site.wait_connected(PATIENCE_S)
+            future = StreamCell(site).send_stream("c", "t", "server", Message({}, DATA))
+            with pytest.raises(StreamRejected, match="loop is closed"):
+                future.result(PATIENCE_S)
+            with pytest.raises(RequestFailed, match="loop is closed"):
+                site.send_request("c", "t", "server", Message(), PATIENCE_S)
+    finally:
+        server.stop(0)

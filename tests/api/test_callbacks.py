@@ -220,7 +220,8 @@ def test_sending_in_done_callbacks(pair: Pair) -> None:
         return pair.at_site.send_blob("c", "t", "server", Message({}, b"%d" % number)) if number < 100 else None
 
     chain_in_done_callback(pair, again)
-    assert arrived.get_all(100) == [b"%d" % number for number in range(100)]
+    # Their callbacks run side by side.
+    assert set(arrived.get_all(100)) == {b"%d" % number for number in range(100)}
 
 
 def test_sending_and_waiting_in_callbacks(pair: Pair) -> None:

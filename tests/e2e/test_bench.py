@@ -1,14 +1,24 @@
-"""The benchmark measures: small sizes here, and the arithmetic of its tables."""
+"""The benchmark measures: small sizes here, and the arithmetic of its tables. Of the peers, those that need nothing."""
 
+import dataclasses
+import importlib.util
 import json
+import time
 from pathlib import Path
 
 import pytest
 
-from scripts.bench import machine, processes, report
-from scripts.bench.report import MIB, Row, Spread
-from scripts.bench.workloads import memory, throughput
+from scripts.bench import charts, machine, processes, report
+from scripts.bench.document import Report, write_document
+from scripts.bench.processes import MeasurementError
+from scripts.bench.report import KIB, MIB, Row, Section, Spread
+from scripts.bench.systems import NVFLARE_GRPC, SOCKETS, STREAMCELL, System, bare_grpc, cells, tuned
+from scripts.bench.workloads import WORKLOADS, beside, blob, computing, echo, many, memory, throughput
+from scripts.bench.workloads.base import Figures, Outcome, Rounds
 from tests.e2e.programs import run
+
+HERE = (STREAMCELL, bare_grpc(1), tuned(bare_grpc(2)), SOCKETS)
+MISSING = System("missing", "no_such_peer")
 
 
 def test_spread_is_shown_with_its_unit() -> None:
@@ -19,8 +29,14 @@ def test_spread_is_shown_with_its_unit() -> None:
 
 
 def test_table_says_which_targets_were_missed() -> None:
-    lines = report.table([Row("a", "1"), Row("b", "2", "below 3"), Row("c", "4", "below 3", met=False)]).splitlines()
-    assert [line.rsplit("|", 2)[1].strip() for line in lines[2:]] == ["", "met", "missed"]
+    rows = [
+        Row("a", "1"),
+        report.at_most("b", Spread.of([2]), 3),
+        report.at_least("c", Spread.of([2]), 3),
+        report.at_least("d", None, 3),
+    ]
+    lines = report.table(rows).splitlines()
+    assert [line.rsplit("|", 2)[1].strip() for line in lines[2:]] == ["", "met", "missed", "not measured"]
 
 
 @pytest.mark.parametrize(
@@ -30,31 +46,92 @@ def test_growth_is_flat_within_a_tenth_or_eight_mebibytes(short: float, long: fl
     assert memory.flatness("sender", short, long).met == flat
 
 
-@pytest.mark.parametrize("peer", throughput.PEERS)
-def test_throughput_of_a_short_stream(peer: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rounds_take_turns_and_keep_what_failed() -> None:
+    first, second = cells("first"), cells("second")
+    calls: list[str] = []
+
+    def measure(system: System) -> Figures:
+        calls.append(system.label)
+        if calls == ["first", "second", "first"]:
+            raise MeasurementError("the reason")
+        return {"speed": len(calls)}
+
+    rounds = Rounds((first, second))
+    rounds.run(3, measure, str)
+    assert calls == ["first", "second"] * 3
+    assert rounds.values("first", "speed") == [1, 5]
+    assert rounds.ratio("second", "first", "speed") == Spread.of([2 / 1, 6 / 5])
+    assert rounds.failures("it") == ["first: it failed in 1 of 3 rounds: the reason"]
+
+
+def test_peer_that_cannot_be_run_is_named_with_its_reason() -> None:
+    rounds = Rounds((MISSING,))
+    rounds.run(3, lambda system: throughput.measure(system, MIB), str)
+    (failure,) = rounds.failures("the stream")
+    assert "failed in 3 of 3 rounds" in failure
+    assert "No module named" in failure
+    assert rounds.spread("missing", "gib_per_s") is None
+
+
+@pytest.mark.skipif(importlib.util.find_spec("nvflare") is not None, reason="NVFlare is installed here")
+def test_nvflare_that_is_not_installed_is_named() -> None:
+    with pytest.raises(MeasurementError, match="No module named 'nvflare'"):
+        processes.Worker(NVFLARE_GRPC)
+
+
+@pytest.mark.parametrize("system", HERE, ids=lambda system: system.label)
+def test_throughput_of_a_short_stream(system: System, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(throughput, "WARM_UP_BYTES", MIB)
-    figures = throughput.measure(peer, 8 * MIB)
+    figures = throughput.measure(system, 8 * MIB)
     assert all(value > 0 for value in figures.values())
-    assert len(throughput.rows(8 * MIB, {name: [figures] for name in throughput.PEERS})) == 7
+
+
+def test_throughput_has_a_row_for_each_target_whatever_is_missing() -> None:
+    rounds = Rounds((*throughput.INSTALLED, *throughput.TUNED))
+    for system in rounds.systems:
+        rounds.add(system.label, {"gib_per_s": 1.0, "processor_s_per_gib": 1.0} if system in HERE else None)
+    assert [row.verdict for row in throughput.rows(rounds)] == ["not measured"] * 5
 
 
 def test_memory_of_a_short_stream() -> None:
     growth = memory.measure(8 * MIB)
     assert growth.keys() == {"sender", "receiver"}
-    rows = memory.rows({end: {8 * MIB: [value], 16 * MIB: [value]} for end, value in growth.items()})
-    assert all(row.met for row in rows)
+    values = {size * MIB: {end: [each / MIB] for end, each in growth.items()} for size in (8, 16)}
+    assert all(row.met for row in memory.rows(values))
 
 
-def test_blob_and_echo_in_one_pair_of_processes() -> None:
-    with processes.pair("streamcell") as (receiver, sender):
-        assert sender.ask("blob", size=2 * MIB)["seconds"] > 0
-        assert len(sender.ask("echo", size=1024, count=20, outstanding=4)["round_trips"]) == 20
-        assert receiver.ask("usage")["peak"] > MIB
+@pytest.mark.parametrize("into", [False, True])
+def test_blobs_in_succession(into: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blob, "WARM_UP_BYTES", MIB)
+    figures = blob.measure(cells(into=into), 2 * MIB + 1, 3)
+    assert len(figures["speeds"]) == 3
+    assert all(speed > 0 for speed in figures["speeds"])
+
+
+def test_echo() -> None:
+    figures = echo.measure(STREAMCELL, 20, 100)
+    assert 0 < figures["median_ms"] <= figures["slow_ms"]
+    assert figures["per_s"] > 0
+
+
+def test_echo_beside_a_stream_on_a_narrow_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(beside, "NARROW_LEAD_S", 0.1)
+    limit = 64_000_000
+    begun = time.monotonic()
+    figures = beside.measure(STREAMCELL, 64 * MIB, 0.5, limit)
+    assert figures["count"] > 0
+    assert time.monotonic() - begun < 64 * MIB * 8 / limit + 30, "the stream is not waited for"
+
+
+def test_computing_and_many_streams(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(computing, "WARM_UP_BYTES", MIB)
+    assert computing.measure(computing.SWITCHING, 2 * MIB)["seconds"] > 0
+    assert many.measure(STREAMCELL, 20, 16 * KIB)["seconds"] > 0
 
 
 def test_worker_that_dies_is_reported() -> None:
     with pytest.raises(RuntimeError, match="has ended with status 1"):
-        processes.Worker("streamcell", "not an address")
+        processes.Worker(STREAMCELL, "not an address")
 
 
 def test_document_gets_the_table_between_its_markers(tmp_path: Path) -> None:
@@ -69,12 +146,41 @@ def test_document_gets_the_table_between_its_markers(tmp_path: Path) -> None:
         report.write_into(document, "new")
 
 
+def test_report_is_kept_as_a_file_and_drawn(tmp_path: Path) -> None:
+    figures = {
+        "median_ms": 1.0,
+        "slow_ms": 2.0,
+        "per_s": 1000.0,
+    }
+    measured = {"systems": ["a", "b"], "rounds": {"a": [figures, None, figures], "b": [None, None, None]}}
+    kept = Report(machine.describe(), quick=True)
+    kept.add("echo", Outcome(measured, [Row("x", "1")], [Section("title", ["", "ms"], [["a", "1"]])], ["b: failed"]))
+    kept.save(tmp_path / "bench.json")
+    again = Report.load(tmp_path / "bench.json")
+    assert dataclasses.asdict(again) == dataclasses.asdict(kept)
+
+    document = tmp_path / "performance.md"
+    document.write_text(f"{report.BEGIN}\n{report.END}\n", encoding="utf-8")
+    write_document(document, again)
+    written = document.read_text(encoding="utf-8")
+    for expected in ("| a | 1 |", "- b: failed", "performance-echo.svg", "A quick run."):
+        assert expected in written
+    for ending in ("svg", "png"):
+        assert 0 < (tmp_path / f"performance-echo.{ending}").stat().st_size < 100_000
+
+
+def test_charts_are_of_workloads_that_exist() -> None:
+    assert {workload for workload, _, _ in charts.CHARTS} <= WORKLOADS.keys()
+
+
 def test_machine_is_described_in_a_line() -> None:
     assert "cores" in machine.line(machine.describe())
 
 
 def test_command_writes_everything(tmp_path: Path) -> None:
     output = tmp_path / "bench.json"
-    lines = run("-m", "scripts.bench", "--quick", "--only", "echo", "--output", output)
-    assert any("1 KiB blob and back" in line for line in lines)
-    assert json.loads(output.read_text(encoding="utf-8"))["figures"].keys() == {"echo"}
+    lines = run("-m", "scripts.bench", "--quick", "--only", "computing", "--output", output)
+    assert any("into a process that computes" in line for line in lines)
+    assert json.loads(output.read_text(encoding="utf-8"))["figures"].keys() == {"computing"}
+    again = run("-m", "scripts.bench", "--from", output)
+    assert any("into a process that computes" in line for line in again)

@@ -1,19 +1,17 @@
-"""grpc.aio without anything around it: one bidirectional stream of byte messages of 1 MiB.
+"""grpc.aio without anything around it: bidirectional streams of 1 MiB byte messages, on a connection each.
 
-The yardstick. It has the same allocator settings and the same channel options as streamcell, and nothing of what makes
-a transfer reliable: no checksum, no confirmation but one at the end, no flow control but gRPC's.
+The yardstick. It has the same channel options as streamcell, and nothing of what makes a transfer reliable: no
+checksum, no confirmation but one at the end, no flow control but gRPC's.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import threading
-from collections.abc import AsyncIterator, Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import AsyncIterator, Coroutine
+from typing import TYPE_CHECKING, Any
 
-from scripts.bench.peers.base import PIECE, Client
-from streamcell.runtime.allocator import tune_allocator
+from scripts.bench.peers.base import WAIT_S, Client, Pieces, StreamOnlyClient, Tally
 from streamcell.transport.environment import aio, grpc
 from streamcell.transport.options import channel_options, server_options
 
@@ -23,80 +21,80 @@ if TYPE_CHECKING:
 
 SERVICE, METHOD = "streamcell.bench.Bare", "Discard"
 START_S = 20.0
-CONFIRMATION = b"all of it"
 
 
-async def discard(requests: AsyncIterator[bytes], context: object) -> AsyncIterator[bytes]:
-    """Read to the end and confirm."""
-    async for _ in requests:
-        pass
-    yield CONFIRMATION
+class Loop:
+    """An event loop in a thread of its own, as streamcell has one."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        threading.Thread(target=self._loop.run_forever, daemon=True).start()
+
+    def run(self, work: Coroutine[Any, Any, Any]) -> Any:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(WAIT_S)
 
 
-class BareGrpcClient:
+class BareGrpcClient(StreamOnlyClient):
     """The sending end."""
 
-    def __init__(self, loop: asyncio.Runner, channel: Channel) -> None:
+    def __init__(self, loop: Loop, channels: list[Channel]) -> None:
         self._loop = loop
-        self._channel = channel
+        self._channels = channels
 
-    def send_stream(self, size_bytes: int) -> None:
-        self._loop.run(self._send_stream(size_bytes))
+    def send_stream(self, pieces: Pieces) -> None:
+        self._loop.run(self._send_all(pieces))
 
-    def send_blob(self, blob: bytearray) -> None:
-        raise NotImplementedError
+    async def _send_all(self, pieces: Pieces) -> None:
+        """Let the calls take turns: whichever can write takes the next piece."""
+        confirmed = await asyncio.gather(*(self._send_on(channel, pieces) for channel in self._channels))
+        if sum(confirmed) != pieces.size:
+            raise RuntimeError("the other end did not confirm all")
 
-    def echo(self, size_bytes: int, count: int, outstanding: int) -> Sequence[float]:
-        raise NotImplementedError
-
-    async def _send_stream(self, size_bytes: int) -> None:
-        call: StreamStreamCall[bytes, bytes] = self._channel.stream_stream(f"/{SERVICE}/{METHOD}")()
-        for _ in range(size_bytes // len(PIECE)):
-            await call.write(PIECE)
+    async def _send_on(self, channel: Channel, pieces: Pieces) -> int:
+        call: StreamStreamCall[bytes, bytes] = channel.stream_stream(f"/{SERVICE}/{METHOD}")()
+        while piece := pieces.take():
+            await call.write(piece)
         await call.done_writing()
-        if await call.read() != CONFIRMATION:
+        confirmation = await call.read()
+        if not isinstance(confirmation, bytes):
             raise RuntimeError("the other end did not confirm")
+        return int.from_bytes(confirmation, "big")
 
 
 class BareGrpcPeer:
-    """A server and a channel."""
+    """A server, and so many channels with a call each."""
 
-    @contextlib.contextmanager
-    def serve(self) -> Iterator[str]:
-        tune_allocator()
-        with asyncio.Runner() as loop:
-            server = aio.server(options=server_options())
-            handler: RpcMethodHandler[bytes, bytes] = grpc.stream_stream_rpc_method_handler(discard)
-            server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, {METHOD: handler}),))
-            port = server.add_insecure_port("127.0.0.1:0")
-            loop.run(server.start())
-            with _running(loop.get_loop()):
-                yield f"127.0.0.1:{port}"
-            loop.run(server.stop(None))
+    def __init__(self, calls: int) -> None:
+        self._calls = calls
+        self._loop = Loop()
 
-    @contextlib.contextmanager
-    def connect(self, address: str) -> Iterator[Client]:
-        tune_allocator()
-        with asyncio.Runner() as loop:
-            # Created on the loop that uses it.
-            channel = loop.run(_open(address))
-            yield BareGrpcClient(loop, channel)
-            loop.run(channel.close())
+    def serve(self, tally: Tally) -> str:
+        port = self._loop.run(self._serve(tally))
+        return f"127.0.0.1:{port}"
+
+    def connect(self, address: str) -> Client:
+        return BareGrpcClient(self._loop, [self._loop.run(self._open(address)) for _ in range(self._calls)])
+
+    async def _serve(self, tally: Tally) -> int:
+        async def discard(requests: AsyncIterator[bytes], context: object) -> AsyncIterator[bytes]:
+            """Read to the end and confirm."""
+            size = 0
+            async for piece in requests:
+                size += len(piece)
+            tally.add(size)
+            yield size.to_bytes(8, "big")
+
+        self._server = aio.server(options=server_options())
+        handler: RpcMethodHandler[bytes, bytes] = grpc.stream_stream_rpc_method_handler(discard)
+        self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, {METHOD: handler}),))
+        port = self._server.add_insecure_port("127.0.0.1:0")
+        await self._server.start()
+        return port
+
+    async def _open(self, address: str) -> Channel:
+        channel = aio.insecure_channel(address, options=channel_options(local=True, connect_s=START_S))
+        await channel.channel_ready()
+        return channel
 
 
-async def _open(address: str) -> Channel:
-    channel = aio.insecure_channel(address, options=channel_options(local=True, connect_s=START_S))
-    await channel.channel_ready()
-    return channel
-
-
-@contextlib.contextmanager
-def _running(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
-    """Run the loop in a thread, as streamcell does, while the main thread waits for commands."""
-    thread = threading.Thread(target=loop.run_forever, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
+make = BareGrpcPeer

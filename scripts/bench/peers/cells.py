@@ -1,97 +1,110 @@
-"""streamcell as a peer: its public classes, in their default configuration (one bulk lane, chunks of 1 MiB)."""
+"""streamcell as a peer: its public classes, in their default configuration but for what a system says."""
 
 from __future__ import annotations
 
-import contextlib
-import threading
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from typing import Any
 
-from scripts.bench.peers.base import PIECE, Client
-from streamcell import CoreCell, Message, ReceivedStream, Stream, StreamCell, StreamFuture
+from scripts.bench.peers.base import RECEIVER, SENDER, WAIT_S, Client, EchoClock, Pieces, Tally
+from streamcell import CellConfig, CoreCell, Message, ReceivedStream, Stream, StreamCell, StreamFuture
 
-WAIT_S = 600.0
+CHANNEL = "bench"
 
 
-class Repeated(Stream):
-    """The same piece over and over."""
+class PieceStream(Stream):
+    """Pieces as a source."""
 
-    def __init__(self, size: int) -> None:
-        super().__init__(size)
-        self._left = size
+    def __init__(self, pieces: Pieces) -> None:
+        super().__init__(pieces.size)
+        self._pieces = pieces
 
     def read(self, size: int) -> bytes:
-        piece = PIECE if size >= len(PIECE) <= self._left else PIECE[: min(size, self._left)]
-        self._left -= len(piece)
-        return piece
+        return self._pieces.take(size)
 
 
 class CellClient:
     """The sending cell."""
 
-    def __init__(self, cell: CoreCell) -> None:
+    def __init__(self, cell: CoreCell, blob_topic: str) -> None:
         self._streams = StreamCell(cell)
-        self._echoed = threading.Semaphore(0)
-        self._free = threading.Semaphore(0)
-        self._sent_at: dict[int, float] = {}
-        self._took: list[float] = []
-        self._streams.register_blob_cb("bench", "pong", self._on_pong)
+        self._blob_topic = blob_topic
+        self._clock = EchoClock(1)
+        self._streams.register_blob_cb(CHANNEL, "pong", self._on_pong)
 
-    def send_stream(self, size_bytes: int) -> None:
-        message = Message(None, Repeated(size_bytes))
-        self._streams.send_stream("bench", "stream", "receiver", message).result(WAIT_S)
+    def send_stream(self, pieces: Pieces) -> None:
+        self._start_stream(pieces).result(WAIT_S)
 
     def send_blob(self, blob: bytearray) -> None:
-        self._streams.send_blob("bench", "blob", "receiver", Message(None, blob)).result(WAIT_S)
+        self._streams.send_blob(CHANNEL, self._blob_topic, RECEIVER, Message(None, blob)).result(WAIT_S)
 
     def echo(self, size_bytes: int, count: int, outstanding: int) -> Sequence[float]:
         payload = bytes(size_bytes)
-        self._took = []
-        self._free = threading.Semaphore(outstanding)
+        self._clock = EchoClock(outstanding)
         for number in range(count):
-            self._free.acquire()
-            self._sent_at[number] = time.perf_counter()
-            self._streams.send_blob("bench", "ping", "receiver", Message({"number": number}, payload))
-        for _ in range(count):
-            if not self._echoed.acquire(timeout=WAIT_S):
-                raise TimeoutError("an echo did not come back")
-        return self._took
+            self._clock.start(number)
+            self._streams.send_blob(CHANNEL, "ping", RECEIVER, Message({"number": number}, payload))
+        self._clock.wait_for(count)
+        return self._clock.took
+
+    def send_many(self, size_bytes: int, count: int) -> None:
+        futures = [self._start_stream(Pieces(size_bytes)) for _ in range(count)]
+        for future in futures:
+            if future.result(WAIT_S) != size_bytes:
+                raise RuntimeError("a stream was confirmed with another size than was sent")
+
+    def _start_stream(self, pieces: Pieces) -> StreamFuture:
+        return self._streams.send_stream(CHANNEL, "stream", RECEIVER, Message(None, PieceStream(pieces)))
 
     def _on_pong(self, future: StreamFuture) -> None:
-        number = int(future.get_headers()["number"])
-        self._took.append(time.perf_counter() - self._sent_at.pop(number))
-        self._free.release()
-        self._echoed.release()
+        self._clock.came_back(int(future.get_headers()["number"]))
 
 
 class CellPeer:
-    """Two cells, one of which dials the other."""
+    """Two cells, one of which dials the other.
 
-    @contextlib.contextmanager
-    def serve(self) -> Iterator[str]:
-        cell = CoreCell("receiver", listen="grpc://127.0.0.1:0")
+    Args:
+        into: receive blobs into one and the same buffer of the application.
+        config: fields of CellConfig, for both cells.
+    """
+
+    def __init__(self, *, into: bool = False, **config: Any) -> None:
+        self._config = CellConfig(**config)
+        self._blob_topic = "into" if into else "blob"
+
+    def serve(self, tally: Tally) -> str:
+        cell = CoreCell(RECEIVER, listen="grpc://127.0.0.1:0", config=self._config)
         streams = StreamCell(cell)
+        buffers: dict[int, bytearray] = {}
 
         def discard(future: StreamFuture, stream: ReceivedStream, resume: bool) -> None:
-            for _ in stream.pieces():
-                pass
+            tally.add(sum(len(piece) for piece in stream.pieces()))
 
         def forget(future: StreamFuture) -> None:
-            pass
+            tally.add(len(future.result()))
+
+        def into(size: int | None, headers: object) -> bytearray:
+            if size is None:
+                raise ValueError("the benchmark declares its sizes")
+            if size not in buffers:
+                buffers[size] = bytearray(size)
+            return buffers[size]
 
         def send_back(future: StreamFuture) -> None:
-            streams.send_blob("bench", "pong", future.origin, Message(future.get_headers(), future.result()))
+            streams.send_blob(CHANNEL, "pong", future.origin, Message(future.get_headers(), future.result()))
 
-        streams.register_stream_cb("bench", "stream", discard)
-        streams.register_blob_cb("bench", "blob", forget)
-        streams.register_blob_cb("bench", "ping", send_back)
-        with cell:
-            yield cell.listen_urls[0]
+        streams.register_stream_cb(CHANNEL, "stream", discard)
+        streams.register_blob_cb(CHANNEL, "blob", forget)
+        streams.register_blob_cb(CHANNEL, "into", forget, into=into)
+        streams.register_blob_cb(CHANNEL, "ping", send_back)
+        cell.start()
+        return cell.listen_urls[0]
 
-    @contextlib.contextmanager
-    def connect(self, address: str) -> Iterator[Client]:
-        cell = CoreCell("sender", connect=address)
-        client = CellClient(cell)
-        with cell:
-            cell.wait_connected(WAIT_S)
-            yield client
+    def connect(self, address: str) -> Client:
+        cell = CoreCell(SENDER, connect=address, config=self._config)
+        client = CellClient(cell, self._blob_topic)
+        cell.start()
+        cell.wait_connected(WAIT_S)
+        return client
+
+
+make = CellPeer

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from scripts.bench.workloads import blob, echo, memory, throughput
+from scripts.bench.workloads import beside, blob, computing, echo, many, memory, settings, throughput
 from scripts.bench.workloads.base import Workload
 
 WORKLOADS: dict[str, Workload] = {
     "throughput": throughput.run,
-    "memory": memory.run,
     "blob": blob.run,
     "echo": echo.run,
+    "beside": beside.run,
+    "computing": computing.run,
+    "many": many.run,
+    "memory": memory.run,
+    "settings": settings.run,
 }

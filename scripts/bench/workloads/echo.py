@@ -3,28 +3,56 @@
 from __future__ import annotations
 
 from scripts.bench.processes import pair
-from scripts.bench.report import Row, Spread
-from scripts.bench.workloads.base import Outcome
+from scripts.bench.report import Row, Section, at_least, at_most, median_and_slow
+from scripts.bench.systems import NVFLARE_GRPC, NVFLARE_TCP, STREAMCELL, System
+from scripts.bench.workloads.base import Figures, Outcome, Rounds
 
+SYSTEMS = (STREAMCELL, NVFLARE_GRPC, NVFLARE_TCP)
 SIZE = 1024
 OUTSTANDING = 256
+WARM_UP = 100
+
+MOST_OF_ROUND_TRIP, LEAST_OF_RATE = 1 / 3, 25.0
 
 
 def run(quick: bool) -> Outcome:
-    single, many, rounds = (500, 5_000, 2) if quick else (2_000, 20_000, 5)
-    medians, slow, rates = [], [], []
-    for number in range(rounds):
-        with pair("streamcell") as (_, sender):
-            sender.ask("echo", size=SIZE, count=200, outstanding=8)
-            took = sender.ask("echo", size=SIZE, count=single, outstanding=1)["round_trips"]
-            medians.append(took[len(took) // 2] * 1000)
-            slow.append(took[len(took) * 99 // 100] * 1000)
-            rates.append(many / sender.ask("echo", size=SIZE, count=many, outstanding=OUTSTANDING)["seconds"])
-        print(f"  round {number + 1}: {medians[-1]:.2f} ms, {rates[-1]:,.0f} a second", flush=True)
-    rows = [
-        Row("1 KiB blob and back, one at a time: median", Spread.of(medians).text("ms")),
-        Row("1 KiB blob and back, one at a time: 99 of 100 are below", Spread.of(slow).text("ms")),
-        Row(f"1 KiB blobs and back, {OUTSTANDING} under way", Spread.of(rates).text("a second", 0)),
+    single, many, rounds = (300, 4_000, 2) if quick else (2_000, 20_000, 5)
+    measured = Rounds(SYSTEMS)
+    measured.run(
+        rounds,
+        # Where it takes long, fewer are enough.
+        lambda system: measure(system, single, many if system is STREAMCELL else many // 20),
+        lambda figures: f"{figures['median_ms']:.2f} ms, {figures['per_s']:,.0f} a second",
+    )
+    lines = [
+        [
+            system.label,
+            measured.text(system.label, "median_ms"),
+            measured.text(system.label, "slow_ms"),
+            measured.text(system.label, "per_s", digits=0),
+        ]
+        for system in SYSTEMS
     ]
-    figures = {"round_trip_ms": medians, "round_trip_99_ms": slow, "echoes_per_s": rates}
-    return Outcome(figures, rows)
+    head = ["", "one at a time: median, ms", "99 of 100 below, ms", f"{OUTSTANDING} under way: a second"]
+    section = Section("1 KiB blob and back", head, lines)
+    figures = {"systems": [system.label for system in SYSTEMS], **measured.figures()}
+    return Outcome(figures, rows(measured), [section], measured.failures("the echo"))
+
+
+def measure(system: System, single: int, many: int) -> Figures:
+    with pair(system) as (_, sender):
+        sender.ask("echo", size=SIZE, count=WARM_UP, outstanding=8)
+        took = sender.ask("echo", size=SIZE, count=single, outstanding=1)["round_trips"]
+        seconds = sender.ask("echo", size=SIZE, count=many, outstanding=OUTSTANDING)["seconds"]
+    median_ms, slow_ms = median_and_slow(took)
+    return {"median_ms": median_ms, "slow_ms": slow_ms, "per_s": many / seconds}
+
+
+def rows(measured: Rounds) -> list[Row]:
+    ours, theirs = STREAMCELL.label, NVFLARE_GRPC.label
+    round_trip = measured.ratio(ours, theirs, "median_ms")
+    rate = measured.ratio(ours, theirs, "per_s")
+    return [
+        at_most("round trip of a 1 KiB blob, beside NVFlare grpc://", round_trip, MOST_OF_ROUND_TRIP),
+        at_least("1 KiB blobs and back a second, beside NVFlare grpc://", rate, LEAST_OF_RATE),
+    ]
