@@ -75,7 +75,8 @@ check: .venv/.stamp .venv-proto/.stamp ## format, lint, types, generated code, l
 	.venv/bin/python -m pytest tests/unit $(PYTEST_ARGS)
 
 test: .venv/.stamp ## the whole test suite, with coverage
-	.venv/bin/python -m pytest tests --cov=streamcell --cov-branch $(PYTEST_ARGS)
+	.venv/bin/python -m pytest tests --cov=streamcell --cov-branch --cov-fail-under=90 $(PYTEST_ARGS)
+	.venv/bin/coverage report --include='streamcell/protocol/*' --skip-covered --fail-under=100
 
 test-strict: .venv/.stamp ## the whole test suite, with every warning an error and Python's own checks on
 	.venv/bin/python -X dev -W error -m pytest tests $(PYTEST_ARGS)

@@ -19,7 +19,8 @@ from streamcell.runtime.clock import Clock, monotonic
 
 # Telling the engine costs as much as copying this many bytes, and credit comes in steps of some chunks anyway.
 REPORT_BYTES = 64 * KIB
-# Less than that is told after this time: a reader that takes little is slow, and must not look as if it took nothing.
+# Less than that is told after this time, and whatever is told then is urgent: a reader that takes little is slow, and
+# must not look as if it took nothing.
 REPORT_S = 0.05
 
 
@@ -56,10 +57,11 @@ class ReceiveQueue:
         # How much of the first piece is handed out.
         self._head = 0
         self._reported = 0
-        # What is worth waking the engine for, and up to where it was woken.
+        self._reported_at = clock()
+        # What is worth waking the engine for, and up to where and when it was woken.
         self._urgent_bytes = 0
         self._urged = 0
-        self._reported_at = clock()
+        self._urged_at = self._reported_at
         self._size: int | None = None
         self._digest = ""
         self._error: CellError | None = None
@@ -215,13 +217,17 @@ class ReceiveQueue:
             due = position - self._reported
         if last:
             self._check_end()
-        elif due and (due >= REPORT_BYTES or empty or self._clock() - self._reported_at >= REPORT_S):
-            self._reported = position
-            self._reported_at = self._clock()
-            urgent = position - self._urged >= self._urgent_bytes
-            if urgent:
-                self._urged = position
-            self._owner.on_consumed(position, urgent=urgent)
+        elif due:
+            now = self._clock()
+            if due >= REPORT_BYTES or empty or now - self._reported_at >= REPORT_S:
+                self._report(position, now)
+
+    def _report(self, position: int, now: float) -> None:
+        self._reported, self._reported_at = position, now
+        urgent = position - self._urged >= self._urgent_bytes or now - self._urged_at >= REPORT_S
+        if urgent:
+            self._urged, self._urged_at = position, now
+        self._owner.on_consumed(position, urgent=urgent)
 
     def _check_end(self) -> None:
         """Report the end if it is reached. Called by both sides, because either may be the one to complete it."""

@@ -25,6 +25,7 @@ from streamcell import (
 )
 from tests.adversity.programs import started
 from tests.cells import PATIENCE_S, QUICK, eventually, pattern, running
+from tests.timing import scaled
 
 # Says where it listens, that something has arrived, and the digest of each stream and blob.
 RECEIVER = """
@@ -114,7 +115,7 @@ def test_the_receiver_of_a_request_is_killed() -> None:
     with started(RECEIVER.format(url=ANYWHERE)) as program, running(connected_site(program.hear())) as site:
         site.wait_connected(PATIENCE_S)
         with concurrent.futures.ThreadPoolExecutor(1) as pool:
-            reply = pool.submit(site.send_request, "c", "blocked", "server", Message(), 2.0)
+            reply = pool.submit(site.send_request, "c", "blocked", "server", Message(), scaled(3.0))
             assert program.hear() == "reading"
             # The target has acknowledged it.
             eventually(lambda: not site.stats().protocol.sends)

@@ -19,6 +19,7 @@ def gate() -> Iterator[Gate]:
 
 
 def when_sent(pair: Pair, gate: Gate) -> StreamFuture:
+    pair.at_server.register_stream_cb("c", "t", drain)
     return pair.at_site.send_stream("c", "t", "server", Message({}, endless()))
 
 

@@ -377,30 +377,3 @@ def test_there_is_nothing_to_resume_in_a_new_stream(pair: Pair) -> None:
         return first + stream.read(-1)
 
     assert exchange(pair, read) == DATA
-
-
-def test_all_options_are_accepted(pair: Pair) -> None:
-    ids: Box[str] = Box()
-
-    def read(future: StreamFuture, stream: ReceivedStream, resume: bool) -> None:
-        ids.put(stream.resume_id)
-        assert stream.read(-1) == DATA
-
-    pair.at_server.register_stream_cb("c", "t", read)
-    for send in (pair.at_site.send_stream, pair.at_site.send_blob):
-        future = send(
-            "c",
-            "t",
-            "server",
-            Message({}, DATA),
-            False,
-            True,
-            resume_id="model-7",
-            idle_timeout=0,
-            unreachable_timeout=30,
-            digest="sha256",
-            retry_unknown=True,
-            reliable=False,
-        )
-        assert future.result(PATIENCE_S) == len(DATA)
-        assert ids.get() == "model-7"

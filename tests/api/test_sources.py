@@ -246,3 +246,30 @@ def test_a_source_is_not_read_far_ahead_of_its_reader(carrier: Carrier) -> None:
         pair.site.send_request("c", "r", "server", Message(), PATIENCE_S)
         assert next(given) * 65_536 <= 4 * MIB
         future.cancel()
+
+
+def test_all_options_are_accepted(pair: Pair) -> None:
+    ids: Box[str] = Box()
+
+    def read(future: StreamFuture, stream: ReceivedStream, resume: bool) -> None:
+        ids.put(stream.resume_id)
+        assert stream.read(-1) == DATA
+
+    pair.at_server.register_stream_cb("c", "t", read)
+    for send_either in (pair.at_site.send_stream, pair.at_site.send_blob):
+        future = send_either(
+            "c",
+            "t",
+            "server",
+            Message({}, DATA),
+            False,
+            True,
+            resume_id="model-7",
+            idle_timeout=0,
+            unreachable_timeout=30,
+            digest="sha256",
+            retry_unknown=True,
+            reliable=False,
+        )
+        assert future.result(PATIENCE_S) == len(DATA)
+        assert ids.get() == "model-7"

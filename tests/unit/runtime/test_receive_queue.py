@@ -148,6 +148,21 @@ def test_little_consumption_is_told_after_some_time(owner: Owner) -> None:
     assert owner.told == [("consumed", 20), ("consumed", 40)]
 
 
+def test_consumption_is_urgent_after_some_time(owner: Owner) -> None:
+    # Else a slow reader's progress would wait for whatever wakes the engine next.
+    clock = FakeClock()
+    received = make_queue(owner, clock=clock)
+    for _ in range(4):
+        received.put(bytes(REPORT_BYTES), 100 * REPORT_BYTES)
+    received.take(REPORT_BYTES)
+    clock.advance(REPORT_S)
+    received.take(REPORT_BYTES)
+    received.take(REPORT_BYTES)
+    clock.advance(REPORT_S)
+    received.take(REPORT_BYTES)
+    assert owner.urgent == [False, True, False, True]
+
+
 def test_consumption_is_told_when_the_queue_runs_empty(owner: Owner) -> None:
     # Else the sender might wait for credit for ever.
     received = make_queue(owner, b"ab")
