@@ -72,7 +72,7 @@ check: .venv/.stamp .venv-proto/.stamp ## format, lint, types, generated code, l
 	.venv/bin/ruff check --quiet .
 	.venv/bin/mypy $(SOURCES)
 	.venv-proto/bin/python scripts/generate_proto.py --check
-	.venv/bin/python -m pytest tests/unit $(PYTEST_ARGS)
+	.venv/bin/python -m pytest tests/unit -m 'not slow' $(PYTEST_ARGS)
 
 test: .venv/.stamp ## the whole test suite, with coverage
 	.venv/bin/python -m pytest tests --cov=streamcell --cov-branch --cov-fail-under=90 $(PYTEST_ARGS)

@@ -20,6 +20,7 @@ from streamcell.runtime.allocator import set_switch_interval, tune_allocator
 from streamcell.runtime.clock import make_incarnation
 from streamcell.runtime.fork import forked_error, watch_forks
 from streamcell.runtime.trace import engine_log
+from streamcell.transport.event_loop import quiet_empty_wakeups
 
 T = TypeVar("T")
 
@@ -42,6 +43,7 @@ class Engine:
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
+        quiet_empty_wakeups(self._loop)
         self._guests: set[EngineGuest] = set()
         self._last_incarnation = 0
         self._forked = False

@@ -16,6 +16,9 @@ from streamcell.transport.grpc_network import GrpcNetwork
 from tests.timing import scaled
 from tests.unit.transport.running import Pair, open_pair, read_to_end, run, until
 
+# Over real connections, some with waits that are part of the promise: not in the quick check.
+pytestmark = pytest.mark.slow
+
 TO_LISTENER, TO_DIALLER = Direction.TO_LISTENER, Direction.TO_DIALLER
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from streamcell.transport.base import Lane, LaneClosed, Listener, Network
+from streamcell.transport.event_loop import quiet_empty_wakeups
 from tests.timing import scaled
 
 T = TypeVar("T")
@@ -14,6 +15,8 @@ def run(coroutine: Coroutine[Any, Any, T], timeout_s: float = 20.0) -> T:
     """Runs `coroutine` on a loop of its own; fails if it hangs or leaves tasks behind."""
 
     async def main() -> T:
+        # Other tests of the process have left the engine running, which is a second loop with gRPC on it.
+        quiet_empty_wakeups(asyncio.get_running_loop())
         async with asyncio.timeout(scaled(timeout_s)):
             result = await coroutine
             await until(lambda: len(asyncio.all_tasks()) == 1)

@@ -18,6 +18,9 @@ from streamcell.transport.memory import MemoryNetwork
 from tests.timing import scaled
 from tests.unit.transport.running import Arrivals, open_pair, read_to_end, run, until
 
+# Over real connections, some with waits that are part of the promise: not in the quick check.
+pytestmark = pytest.mark.slow
+
 
 @dataclass
 class Carrier:

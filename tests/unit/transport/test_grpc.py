@@ -20,6 +20,9 @@ from streamcell.transport.grpc_network import GrpcNetwork
 from tests.timing import scaled
 from tests.unit.transport.running import Arrivals, open_pair, read_to_end, run
 
+# Over real connections, some with waits that are part of the promise: not in the quick check.
+pytestmark = pytest.mark.slow
+
 NETWORK = GrpcNetwork()
 LOOPBACK = "grpc://127.0.0.1:0"
 METHOD = "/streamcell.v1.CellService/Exchange"
