@@ -70,6 +70,11 @@ class Lane:
         """Whether frames of the link may go on it."""
         return self.goodbye is None and self.state in (LaneState.READY, LaneState.SUSPECT)
 
+    @property
+    def precedence(self) -> tuple[bool, LaneRole, int]:
+        """The lower, the rather it is the one for control frames: trusted ones first, then by role and age."""
+        return self.state is LaneState.SUSPECT, self.role, -self.number
+
     def handle_timer(self, now: float) -> None:
         """Pass the deadline on to whoever tends the lane."""
         if self.on_timer is not None:
@@ -160,16 +165,13 @@ class Link:
         if self.on_timer is not None:
             self.on_timer(self, now)
 
-    def usable_lanes(self) -> list[Lane]:
-        """Return the lanes that frames may go on, trusted ones first, then by role and age."""
-        lanes = [lane for lane in self.lanes.values() if lane.usable]
-        lanes.sort(key=lambda lane: (lane.state is LaneState.SUSPECT, lane.role, -lane.number))
-        return lanes
-
     def control_lane(self) -> Lane | None:
-        """Return the lane that control frames go on: the control lane, or any while that is broken."""
-        lanes = self.usable_lanes()
-        return lanes[0] if lanes else None
+        """Return the lane that control frames go on: the newest trusted control lane, or any while there is none."""
+        best = None
+        for lane in self.lanes.values():
+            if lane.usable and (best is None or lane.precedence < best.precedence):
+                best = lane
+        return best
 
     def count_bulk_lanes(self) -> int:
         """Return how many lanes for bulk are up."""

@@ -286,7 +286,7 @@ class LinkTable:
             self.lanes.refuse(lane, ErrorCode.UNSPECIFIED, "the link is not known: open a control lane", now)
         elif known is not None and known.uplink is not None:
             self.lanes.refuse(lane, ErrorCode.NAME_IN_USE, f"{hello.fqcn} is the uplink of {self._context.fqcn}", now)
-        elif known is not None and known.incarnation != hello.incarnation and known.usable_lanes():
+        elif known is not None and known.incarnation != hello.incarnation and known.control_lane() is not None:
             self._ask_holder(lane, known, hello, now)
         elif known is None and len(self.links) >= LINKS:
             self.lanes.refuse(lane, ErrorCode.LIMIT, f"{self._context.fqcn} has {LINKS} links already", now)

@@ -101,7 +101,8 @@ class StreamReceiver:
         self._context = context
         self._pending: list[Payload] = []
         self._out_of_order: dict[int, Payload] = {}
-        self._acked_received = 0
+        # Before the first Ack even an empty stream is news.
+        self._acked_received = -1
         self._acked_consumed = 0
 
     def __repr__(self) -> str:
@@ -176,7 +177,9 @@ class StreamReceiver:
             )
         if end > self.received and len(payload) > 0:
             self._take(chunk.offset, payload)
-        if chunk.sequence == 0 or self.all_received:
+        whole_in_one = self.all_received and chunk.sequence == 0
+        if not whole_in_one and (self.all_received or chunk.sequence == 0):
+            # What came whole in one chunk is about to be confirmed as complete; if not, it is said after ACK_DELAY_S.
             self.ack_due = True
         self._weigh_ack(on_shared_lane=on_shared_lane)
 
@@ -199,8 +202,13 @@ class StreamReceiver:
         self._weigh_ack(on_shared_lane=False)
 
     def extend_credit(self, limit: int) -> None:
-        """Let the sender go up to ``limit``; says so when it is worth a frame, and once in each attempt."""
+        """Let the sender go up to ``limit``; says so when it is worth a frame, and once in each attempt.
+
+        Never after the last byte: there is nothing left to let go.
+        """
         self.limit = max(self.limit, limit)
+        if self.all_received:
+            return
         worth = self.limit - self.credit >= self.window.size // _CREDIT_WINDOW_PART
         if worth or not self.credited:
             self.credit = max(self.credit, self.limit)

@@ -303,6 +303,7 @@ class ReceiveTable:
         )
         receiver.link = link
         receiver.heard_at = receiver.spoke_at = now
+        receiver.ack_at = now + ACK_DELAY_S
         receiver.on_timer = self._handle_timer
         life.receivers[chunk.key.stream_id] = receiver
         if opening.kind is StreamKind.UNSPECIFIED:

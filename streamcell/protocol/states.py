@@ -49,7 +49,13 @@ from collections.abc import Mapping
 from typing import TypeVar
 
 
-class SenderState(enum.Enum):
+class _Symbol(enum.Enum):
+    """An enumeration whose members are found in a table by identity: the states are looked up for every frame."""
+
+    __hash__ = object.__hash__
+
+
+class SenderState(_Symbol):
     """Where the sending half of a stream stands."""
 
     QUEUED = enum.auto()
@@ -60,7 +66,7 @@ class SenderState(enum.Enum):
     SETTLED = enum.auto()
 
 
-class SenderInput(enum.Enum):
+class SenderInput(_Symbol):
     """What can happen to the sending half."""
 
     ADMITTED = enum.auto()
@@ -74,7 +80,7 @@ class SenderInput(enum.Enum):
     RESET = enum.auto()
 
 
-class SenderAction(enum.Enum):
+class SenderAction(_Symbol):
     """What the owner of the sending half does."""
 
     IGNORE = enum.auto()
@@ -87,7 +93,7 @@ class SenderAction(enum.Enum):
     RESET_AND_FAIL = enum.auto()
 
 
-class ReceiverState(enum.Enum):
+class ReceiverState(_Symbol):
     """Where the receiving half of a stream stands."""
 
     OFFERED = enum.auto()
@@ -97,7 +103,7 @@ class ReceiverState(enum.Enum):
     ENDED = enum.auto()
 
 
-class ReceiverInput(enum.Enum):
+class ReceiverInput(_Symbol):
     """What can happen to the receiving half."""
 
     ACCEPTED = enum.auto()
@@ -108,7 +114,7 @@ class ReceiverInput(enum.Enum):
     RESET = enum.auto()
 
 
-class ReceiverAction(enum.Enum):
+class ReceiverAction(_Symbol):
     """What the owner of the receiving half does."""
 
     IGNORE = enum.auto()
@@ -120,7 +126,7 @@ class ReceiverAction(enum.Enum):
     RESET_AND_FAIL = enum.auto()
 
 
-class LaneState(enum.Enum):
+class LaneState(_Symbol):
     """Where a lane stands."""
 
     DIALLING = enum.auto()
@@ -131,7 +137,7 @@ class LaneState(enum.Enum):
     CLOSED = enum.auto()
 
 
-class LaneInput(enum.Enum):
+class LaneInput(_Symbol):
     """What can happen to a lane."""
 
     CONNECTED = enum.auto()
@@ -143,7 +149,7 @@ class LaneInput(enum.Enum):
     CLOSED = enum.auto()
 
 
-class LaneAction(enum.Enum):
+class LaneAction(_Symbol):
     """What the owner of a lane does."""
 
     IGNORE = enum.auto()
