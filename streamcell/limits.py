@@ -22,6 +22,9 @@ MESSAGE_BYTES = 6 * MIB
 BATCH_BYTES = 256 * KIB
 # Frames in one batch: bounds the work and the objects that one message makes.
 BATCH_FRAMES = 4096
+# What a writer puts into one batch: the other side works on it while the next one is made. With ever larger ones two
+# busy cells take turns at being idle.
+WRITTEN_FRAMES = 128
 # Credit with which an attempt starts before the next hop has said anything.
 INITIAL_CREDIT_BYTES = 256 * KIB
 # A stream of at most this size travels on the control lane. Larger ones, and those of unknown size, are bulk.

@@ -13,7 +13,7 @@ from typing import Any
 
 from streamcell.config import CellConfig
 from streamcell.errors import CellError, ErrorCode, ProtocolError, StreamCancelled, StreamError
-from streamcell.limits import BATCH_BYTES, BATCH_FRAMES
+from streamcell.limits import BATCH_BYTES, WRITTEN_FRAMES
 from streamcell.message import HeaderValue
 from streamcell.protocol.context import Context
 from streamcell.protocol.events import Event
@@ -338,7 +338,7 @@ class CellCore:
     # Frames out.
 
     def _take_control_frames(self, link: Link, lane: Lane, frames: list[Frame], now: float) -> None:
-        for frame in link.outbox.take(BATCH_FRAMES // 2):
+        for frame in link.outbox.take(WRITTEN_FRAMES // 2):
             frames.append(frame)
             if isinstance(frame, Lost) or (isinstance(frame, Reset) and not frame.from_target):
                 lane.carried.append(frame)
@@ -347,7 +347,7 @@ class CellCore:
 
     def _take_chunks(self, link: Link, lane: Lane, frames: list[Frame], now: float, *, control: bool) -> None:
         size = sum(map(_frame_bytes, frames))
-        while size < BATCH_BYTES and len(frames) < BATCH_FRAMES:
+        while size < BATCH_BYTES and len(frames) < WRITTEN_FRAMES:
             chunk = self._sends.next_chunk(link, lane, now, control=control)
             if chunk is None:
                 return

@@ -399,6 +399,8 @@ class SendTable:
         if not sender.last_ever_sent or frame.consumed != sender.buffer.end:
             return
         sender.step(SenderInput.COMPLETE)
+        if sender.received != frame.received:
+            self._context.events.append(SendProgressed(sender.key.stream_id, frame.received))
         self._settle(sender, None, now)
 
     # Attempts.

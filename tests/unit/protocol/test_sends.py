@@ -590,7 +590,7 @@ def test_a_target_that_falls_silent_is_a_timeout() -> None:
     server, client = net.pair()
     server.auto_release = False
     stream_id = client.stream("server", SMALL, idle_timeout_s=20.0)
-    net.run()
+    net.advance(1.0)
     net.kill("server")
     net.advance(21.0)
     assert isinstance(client.error(stream_id), StreamTimeout)
@@ -1093,7 +1093,7 @@ def test_a_probe_that_finds_the_stream_unknown_begins_an_attempt() -> None:
     server, client = net.pair()
     server.auto_release = False
     stream_id = client.stream("server", SMALL)
-    net.run()
+    net.advance(1.0)
     reply = ResumeReply(client.key(stream_id), "server", 1, server.incarnation, True, 0, 16, probe=True)
     client.core.receive(client.lane(), [reply], net.now)
     assert sending_states(client) == [("resuming", 2)]
@@ -1142,7 +1142,7 @@ def test_what_happens_to_one_link_does_not_concern_streams_on_another() -> None:
     server.auto_release = False
     stream_id = client.stream("server", SMALL)
     mine = server.stream("client", None)
-    net.run()
+    net.advance(1.0)
     before = client.core.stats().sends
     net.kill("other")
     net.advance(31.0)
