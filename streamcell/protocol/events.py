@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 from streamcell.errors import CellError, ErrorCode
 from streamcell.message import Headers
-from streamcell.protocol.frames import LaneRole, Payload, StreamKey, StreamKind
+from streamcell.protocol.frames import CellInfo, LaneRole, Payload, StreamKey, StreamKind
 
 
 @dataclasses.dataclass(slots=True)
@@ -37,7 +37,7 @@ class LaneDropped:
 
 @dataclasses.dataclass(slots=True)
 class CellConnected:
-    """A link to a neighbour is up."""
+    """A neighbour is there, and its name, or this cell's at the parent, is accepted all the way up."""
 
     fqcn: str
     uplink: int | None
@@ -203,6 +203,52 @@ class RequestEnded:
     error: CellError
 
 
+@dataclasses.dataclass(slots=True)
+class FrameRefused:
+    """A neighbour sent a frame in the name of a cell that is not behind it. Said once for each link."""
+
+    fqcn: str
+    source: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Hop:
+    """One cell on the way to another.
+
+    ``round_trip_s``: from asking to its answer. ``via``: the next one on the way, empty at the end.
+    """
+
+    fqcn: str
+    incarnation: int
+    software: str
+    via: str
+    round_trip_s: float
+
+
+@dataclasses.dataclass(slots=True)
+class CellsListed:
+    """All cells that are known, this one included, by name."""
+
+    query_id: int
+    cells: tuple[CellInfo, ...]
+
+
+@dataclasses.dataclass(slots=True)
+class RouteTraced:
+    """Every hop on the way to a cell has answered, the cell itself last."""
+
+    query_id: int
+    hops: tuple[Hop, ...]
+
+
+@dataclasses.dataclass(slots=True)
+class QueryFailed:
+    """A question about the network was not answered."""
+
+    query_id: int
+    error: CellError
+
+
 Event: TypeAlias = (
     LaneWanted
     | LaneDropped
@@ -223,4 +269,8 @@ Event: TypeAlias = (
     | ReceiveFinished
     | ReceiveFailed
     | RequestEnded
+    | FrameRefused
+    | CellsListed
+    | RouteTraced
+    | QueryFailed
 )

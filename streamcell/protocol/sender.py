@@ -27,7 +27,7 @@ from streamcell.protocol.states import (
 )
 
 if TYPE_CHECKING:
-    from streamcell.protocol.link import Link
+    from streamcell.protocol.link import Lane, Link
 
 # What the checksum covers after the payload: stream id, attempt, sequence, offset, last flag.
 _CHECKED_FIELDS = struct.Struct("<QIQQB")
@@ -116,6 +116,7 @@ class StreamSender:
         # Time.
         self.timer_at: float | None = None
         self.on_timer: Callable[[StreamSender, float], None] | None = None
+        self.on_turn: Callable[[StreamSender, Lane, int | None, float, bool], Chunk] | None = None
         self.heard_at = 0.0
         self.spoke_at = 0.0
         self.backoff_until = 0.0
@@ -185,6 +186,16 @@ class StreamSender:
         if self.next_offset < self.buffer.end:
             return self.next_offset < self.credit
         return self.source_ended
+
+    def goes_by(self, link: Link) -> bool:
+        """Return whether its way leads over ``link``."""
+        return self.link is link
+
+    def take_chunk(self, lane: Lane, room: int | None, now: float, *, control: bool) -> Chunk:
+        """Return the next chunk, of at most ``room`` bytes; only when ``can_send``."""
+        if self.on_turn is None:
+            return self.cut_chunk(0, (), room)
+        return self.on_turn(self, lane, room, now, control)
 
     def begin(self, offset: int, initial_credit: int) -> None:
         """Go on at ``offset`` in the present attempt."""
