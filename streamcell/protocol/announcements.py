@@ -33,8 +33,8 @@ ACCEPT_S = 5.0
 class WayObserver(Protocol):
     """Who is told that frames for some cells go another way from now on."""
 
-    def on_ways_changed(self, fqcns: Iterable[str], now: float) -> None:
-        """The ways to these cells may have changed."""
+    def on_ways_changed(self, fqcns: Iterable[str] | None, now: float) -> None:
+        """The ways to these cells, or to any, may have changed."""
         ...
 
     def on_life_confirmed(self, fqcn: str, incarnation: int, now: float) -> None:
@@ -84,16 +84,16 @@ class AnnouncementTable:
         """Nothing is behind the link any more."""
         self.claims.forget(link)
         self._forget(self._routes.over(link), now)
-        if link is not self._routes.parent:
+        if link is self._routes.parent:
+            self._routes.parent = None
+        if link is not self._announcer.link:
             return
-        self._routes.parent = None
         self._announcer.end()
         for route in self._routes.all():
             if not route.confirmed:
                 self._confirm(route, now)
 
     def _begin_uplink(self, link: Link, now: float) -> None:
-        self._routes.parent = link
         if link.announces:
             self._announcer.begin(link, self._routes.all())
             self._links.wake_control(link)
@@ -101,8 +101,10 @@ class AnnouncementTable:
             self._uplink_accepted(link, now)
 
     def _uplink_accepted(self, link: Link, now: float) -> None:
+        self._routes.parent = link
         self._links.announce_up(link)
         self._observer.on_life_confirmed(link.fqcn, link.incarnation, now)
+        self._observer.on_ways_changed(None, now)
 
     # Frames of children.
 

@@ -1,16 +1,19 @@
 """What a cell tells its parent: its own name and all below it. Imports L0 and the smaller parts of ``protocol``.
 
 One :class:`Announcement` for each name, as a state, not as a queue of events (see ``states.py``); what is due is
-written in the order in which it became so, parents before their children.
+written in the order in which it became so, parents before their children. Announcements are written before anything
+else, since nothing of a cell is heard before its name; withdrawals after everything else, or the last words of a cell
+that goes would not be heard.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import itertools
+from collections.abc import Callable, Iterable
 
 from streamcell.limits import BATCH_FRAMES
 from streamcell.protocol.context import Context
-from streamcell.protocol.frames import Announce, AnnounceReply, StreamKey, Withdraw
+from streamcell.protocol.frames import Announce, AnnounceReply, Withdraw
 from streamcell.protocol.link import Link
 from streamcell.protocol.routing import Route
 from streamcell.protocol.states import (
@@ -49,18 +52,48 @@ class Announcement:
         return frame
 
 
+class _Due:
+    """Names of which something is to be said, in order."""
+
+    def __init__(self, announcements: dict[str, Announcement], note_again: Callable[[], None]) -> None:
+        self._announcements = announcements
+        self._note_again = note_again
+        self._names: dict[str, None] = {}
+
+    def add(self, name: str) -> None:
+        """Put a name at the end."""
+        self.discard(name)
+        self._names[name] = None
+
+    def discard(self, name: str) -> None:
+        """Take a name out."""
+        self._names.pop(name, None)
+
+    def clear(self) -> None:
+        """Take all names out."""
+        self._names.clear()
+
+    def take_control_frames(self) -> list[Announce | Withdraw]:
+        """Return what is due, in order, and come back for the rest."""
+        names = list(itertools.islice(self._names, _AT_A_TIME))
+        for name in names:
+            del self._names[name]
+        if self._names:
+            self._note_again()
+        return [self._announcements[name].to_say() for name in names]
+
+
 class Announcer:
     """Everything that the parent is to know. Without a parent that listens there is nothing to tell."""
 
     def __init__(self, context: Context) -> None:
-        # Where it stands in an outbox, beside the streams.
-        self.key = StreamKey("", 0, 0)
         #: How often this life of the cell has got an uplink.
         self.epoch = 0
         self._context = context
         self._link: Link | None = None
         self._announcements: dict[str, Announcement] = {}
-        self._due: dict[str, None] = {}
+        self._to_announce = _Due(self._announcements, self._note)
+        self._to_withdraw = _Due(self._announcements, self._note)
 
     @property
     def link(self) -> Link | None:
@@ -82,7 +115,8 @@ class Announcer:
         """Forget the parent."""
         self._link = None
         self._announcements.clear()
-        self._due.clear()
+        self._to_announce.clear()
+        self._to_withdraw.clear()
 
     def announce(self, route: Route) -> None:
         """Tell of a cell below, or that something about it has changed."""
@@ -121,15 +155,6 @@ class Announcer:
         for announcement in self._announcements.values():
             self._act(announcement, AnnouncementInput.LANE_LOST)
 
-    def take_control_frames(self) -> list[Announce | Withdraw]:
-        """Return what is due, in order, and come back for the rest."""
-        names = list(self._due)[:_AT_A_TIME]
-        for name in names:
-            del self._due[name]
-        if self._due:
-            self._note()
-        return [self._announcements[name].to_say() for name in names]
-
     def _announce(self, frame: Announce) -> None:
         if self._link is None:
             return
@@ -142,15 +167,18 @@ class Announcer:
     def _act(self, announcement: Announcement, event: AnnouncementInput) -> AnnouncementAction:
         action = announcement.step(event)
         name = announcement.frame.fqcn
-        if action is AnnouncementAction.SAY:
-            self._due.pop(name, None)
-            self._due[name] = None
-            self._note()
-        elif action is AnnouncementAction.FORGET:
+        if action is not AnnouncementAction.IGNORE:
+            self._to_announce.discard(name)
+            self._to_withdraw.discard(name)
+        if action is AnnouncementAction.FORGET:
             del self._announcements[name]
-            self._due.pop(name, None)
+        elif action is AnnouncementAction.SAY:
+            withdraws = announcement.state is AnnouncementState.WITHDRAWING
+            (self._to_withdraw if withdraws else self._to_announce).add(name)
+            self._note()
         return action
 
     def _note(self) -> None:
         if self._link is not None:
-            self._link.outbox.note(self)
+            self._link.outbox.note_first(self._to_announce)
+            self._link.outbox.note_last(self._to_withdraw)

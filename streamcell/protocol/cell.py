@@ -350,8 +350,6 @@ class CellCore:
     def on_link_begun(self, link: Link, now: float) -> None:
         """The neighbour is to be told who is here, and tells who is there."""
         self._announcements.on_link_begun(link, now)
-        if link.uplink is not None and not link.down:
-            self.on_ways_changed(None, now)
 
     def on_lane_up(self, link: Link, now: float) -> None:
         """Streams over this link can go, or go on."""

@@ -111,8 +111,8 @@ class RelayStream:
         self._beyond_gap.clear()
         self.lanes_used.clear()
         self.lane_id = None
-        self.held_bytes = 0
-        self.credit_due = self.ack_due = False
+        self.held_bytes = self.credit = 0
+        self.credited = self.credit_due = self.ack_due = False
         self.ack = None
         if self.window is not None:
             self.window.close()
@@ -124,9 +124,10 @@ class RelayStream:
         size = None if opening is None else opening.size
         self.bulk = size is None or size > SMALL_STREAM_BYTES
         self.begin_offset = self.forwarded = self.arrived = chunk.offset
-        self.credit = chunk.offset + self.down.initial_credit
+        # A Credit may have come already, with the answer to the query that began the attempt.
+        self.credit = max(self.credit, chunk.offset + self.down.initial_credit)
         self.granted = chunk.offset + INITIAL_CREDIT_BYTES
-        self.credited = self.last_forwarded = False
+        self.last_forwarded = False
         self.window = window
 
     def push(self, chunk: Chunk) -> None:

@@ -47,7 +47,7 @@ class RouteTable:
     """The cells below this one, its parent, and its peers. Decides nothing about who may have which name."""
 
     def __init__(self, context: Context, links: Mapping[str, Link]) -> None:
-        #: The link to the parent, from its Hello until it is down.
+        #: The link to the parent, from when it has taken this cell's name until it is down.
         self.parent: Link | None = None
         self._fqcn = context.fqcn
         self._links = links
@@ -81,7 +81,7 @@ class RouteTable:
         if link.peer:
             return source == link.fqcn and self._is_short_cut(link)
         route = self._routes.get(source)
-        if link is self.parent:
+        if link.uplink is not None:
             return source != self._fqcn and (route is None or not route.confirmed)
         return route is not None and route.link is link and route.confirmed
 
