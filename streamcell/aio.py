@@ -14,7 +14,7 @@ import contextlib
 import inspect
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterable
 from types import TracebackType
-from typing import Any, BinaryIO, Self, cast
+from typing import Any, BinaryIO, Self, Unpack, cast, overload
 
 from streamcell import core_cell, stream_cell
 from streamcell import future as blocking
@@ -31,6 +31,7 @@ from streamcell.runtime.requests import PendingRequest
 from streamcell.runtime.resuming import check_placed
 from streamcell.runtime.specs import check_callback, check_timeout
 from streamcell.runtime.stats import RunningStats
+from streamcell.sending import SendMore
 from streamcell.transport.base import Network
 
 
@@ -465,6 +466,7 @@ class StreamCell:
         """Return the size in bytes of the chunks that streams are cut into."""
         return self.stream_cell.get_chunk_size()
 
+    @overload
     async def send_stream(
         self,
         channel: str,
@@ -473,11 +475,35 @@ class StreamCell:
         message: Message,
         secure: bool = False,
         optional: bool = False,
-        **more: Any,
-    ) -> StreamFuture:
-        """Send a stream of bytes; see :meth:`streamcell.StreamCell.send_stream`. Its source is read in a thread."""
-        return StreamFuture(self.stream_cell.send_stream(channel, topic, target, message, secure, optional, **more))
+        **more: Unpack[SendMore],
+    ) -> StreamFuture: ...
 
+    @overload
+    async def send_stream(
+        self,
+        channel: str,
+        topic: str,
+        target: list[str] | tuple[str, ...],
+        message: Message,
+        secure: bool = False,
+        optional: bool = False,
+        **more: Unpack[SendMore],
+    ) -> dict[str, StreamFuture]: ...
+
+    async def send_stream(
+        self,
+        channel: str,
+        topic: str,
+        target: str | list[str] | tuple[str, ...],
+        message: Message,
+        secure: bool = False,
+        optional: bool = False,
+        **more: Unpack[SendMore],
+    ) -> StreamFuture | dict[str, StreamFuture]:
+        """Send a stream; see :meth:`streamcell.StreamCell.send_stream`. Its source is read in a thread."""
+        return _wrap_sent(self.stream_cell.send_stream(channel, topic, target, message, secure, optional, **more))
+
+    @overload
     async def send_blob(
         self,
         channel: str,
@@ -486,10 +512,33 @@ class StreamCell:
         message: Message,
         secure: bool = False,
         optional: bool = False,
-        **more: Any,
-    ) -> StreamFuture:
+        **more: Unpack[SendMore],
+    ) -> StreamFuture: ...
+
+    @overload
+    async def send_blob(
+        self,
+        channel: str,
+        topic: str,
+        target: list[str] | tuple[str, ...],
+        message: Message,
+        secure: bool = False,
+        optional: bool = False,
+        **more: Unpack[SendMore],
+    ) -> dict[str, StreamFuture]: ...
+
+    async def send_blob(
+        self,
+        channel: str,
+        topic: str,
+        target: str | list[str] | tuple[str, ...],
+        message: Message,
+        secure: bool = False,
+        optional: bool = False,
+        **more: Unpack[SendMore],
+    ) -> StreamFuture | dict[str, StreamFuture]:
         """Send bytes that the target gets as a whole; see :meth:`streamcell.StreamCell.send_blob`."""
-        return StreamFuture(self.stream_cell.send_blob(channel, topic, target, message, secure, optional, **more))
+        return _wrap_sent(self.stream_cell.send_blob(channel, topic, target, message, secure, optional, **more))
 
     def register_stream_cb(
         self, channel: str, topic: str, stream_cb: Callable[..., Any], *args: Any, **kwargs: Any
@@ -540,6 +589,15 @@ class StreamCell:
     def unregister_blob_cb(self, channel: str, topic: str) -> None:
         """Forget a blob callback; blobs that have begun go on."""
         self.stream_cell.unregister_blob_cb(channel, topic)
+
+
+def _wrap_sent(
+    sent: blocking.StreamFuture | dict[str, blocking.StreamFuture],
+) -> StreamFuture | dict[str, StreamFuture]:
+    """Return one future, or several by name, for a coroutine."""
+    if isinstance(sent, dict):
+        return {name: StreamFuture(future) for name, future in sent.items()}
+    return StreamFuture(sent)
 
 
 def _wrap(incoming: Incoming) -> StreamFuture:

@@ -13,28 +13,12 @@ import io
 import logging
 import threading
 from collections.abc import Callable
-from typing import Any, Protocol
 
 from streamcell.errors import StreamUsageError
 from streamcell.runtime.callbacks import call_user_code
 from streamcell.runtime.payloads import flatten_buffer
+from streamcell.runtime.sources import Source
 from streamcell.runtime.trace import CellLog
-
-
-class SeekableSource(Protocol):
-    """What is read from: the application's ``Stream``."""
-
-    def read(self, size: int) -> Any:
-        """Return 1 to ``size`` bytes as anything with the buffer protocol; empty at the end. May block."""
-
-    def get_pos(self) -> int:
-        """Return how many bytes lie before what ``read`` returns next."""
-
-    def seek(self, offset: int) -> Any:
-        """Go to ``offset``, or raise ``io.UnsupportedOperation``."""
-
-    def close(self) -> Any:
-        """Release what the source holds."""
 
 
 class SharedSource:
@@ -52,7 +36,7 @@ class SharedSource:
 
     def __init__(
         self,
-        source: SeekableSource,
+        source: Source,
         count: int,
         window_bytes: int,
         log: CellLog,
@@ -77,7 +61,8 @@ class SharedSource:
         # Whether a thread reads the source, and at which offset the source stands (None: it raised).
         self._busy = False
         self._source_at: int | None = 0
-        self._can_seek = self._find_whether_it_seeks()
+        # Found out before the first read: it may block.
+        self._can_seek = False
 
     def read(self, reader: SharedReader, size: int) -> bytes:
         """Return the next bytes for ``reader``; empty at the end.
@@ -131,19 +116,12 @@ class SharedSource:
         self._source.close()
         self._on_closed()
 
-    def _find_whether_it_seeks(self) -> bool:
-        try:
-            self._source.seek(self._base)
-        except io.UnsupportedOperation:
-            return False
-        return True
-
     def _fetch(self, offset: int, size: int) -> tuple[bytes, BaseException | None]:
         """Read the source at ``offset``, in the one thread that may."""
+        if self._end == 0 and not self._can_seek:
+            self._can_seek = self._seek_source(0) is None
         if self._source_at != offset:
-            _, error = call_user_code(
-                self._log, logging.DEBUG, "seeking a shared source", self._source.seek, self._base + offset
-            )
+            error = self._seek_source(offset)
             if error is not None:
                 self._source_at = None
                 return b"", error
@@ -161,6 +139,10 @@ class SharedSource:
             )
         self._source_at = offset + len(piece)
         return piece, None
+
+    def _seek_source(self, offset: int) -> BaseException | None:
+        what = "seeking in a shared source"
+        return call_user_code(self._log, logging.DEBUG, what, self._source.seek, self._base + offset)[1]
 
     # --- with the lock held
 
@@ -219,6 +201,10 @@ class SharedReader:
     def read(self, size: int) -> bytes:
         """Return 1 to ``size`` bytes; empty at the end. Blocks while the source does, or while others lag behind."""
         return self._shared.read(self, size)
+
+    def get_pos(self) -> int:
+        """Return the offset of what ``read`` returns next, from where the source stood when it was shared."""
+        return self.position
 
     def seek(self, offset: int) -> None:
         """Go to ``offset``."""
