@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-from collections.abc import Callable
 
 import pytest
 
@@ -13,14 +11,11 @@ from streamcell.errors import ErrorCode, StreamRejected, StreamResumeError, Stre
 from streamcell.limits import KIB
 from streamcell.protocol.events import DataEnded, SourceSeekWanted, StreamOpened, StreamPlaced
 from streamcell.protocol.frames import Ack, Chunk, Frame, Open, ResumeQuery, ResumeReply, StreamKey, StreamKind
-from tests.unit.protocol.harness import Net, Node, pattern
+from streamcell.protocol.sender import checksum_fields
+from tests.unit.protocol.harness import Net, Node, checksum, digest_of, pattern
 
 DATA = pattern(900 * KIB)
 HALF = 500 * KIB
-
-
-def digest_of(data: bytes) -> str:
-    return f"sha256:{hashlib.sha256(data).hexdigest()}"
 
 
 class Transfer:
@@ -427,12 +422,24 @@ def answers(net: Net, server: Node, client: Node, *frames: Frame) -> None:
 
 
 def opening_chunk(key: StreamKey, *, attempt: int = 1, offset: int = 0, **fields: object) -> Chunk:
-    from streamcell.protocol.sender import checksum_fields
-    from tests.unit.protocol.harness import checksum
-
     checked = checksum(checksum_fields(key, attempt, 0, offset, last=False), 0)
     opening = Open(StreamKind.STREAM, idle_timeout_s=300.0, **fields)  # type: ignore[arg-type]
     return Chunk(key, "server", attempt, "c", "t", 0, offset, False, 16, checked, b"", opening)
+
+
+def test_an_answer_of_an_earlier_life_does_not_count() -> None:
+    transfer = Transfer()
+    old = transfer.server.incarnation
+    transfer.restart(None)
+    transfer.net.advance(1.0)
+    attempt = transfer.client.core.stats().sends[0].attempt
+    reply = ResumeReply(transfer.key, "server", attempt, old, False, HALF, 16)
+    transfer.client.core.receive(transfer.client.lane(), [reply], transfer.net.now)
+    assert transfer.sender == "awaiting_offset"
+    # Nor does one that says again that it is not known.
+    reply = dataclasses.replace(reply, target_incarnation=transfer.server.incarnation, unknown=True)
+    transfer.client.core.receive(transfer.client.lane(), [reply], transfer.net.now)
+    assert transfer.sender == "awaiting_offset"
 
 
 def test_an_origin_that_does_not_wait_is_taken_at_its_word() -> None:
@@ -446,9 +453,6 @@ def test_an_origin_that_does_not_wait_is_taken_at_its_word() -> None:
     server.core.choose_offset(key, 7, "", net.now)
     net.run()
     assert net.sent("server", ResumeReply) == []
-
-
-Check = Callable[[Transfer], None]
 
 
 @pytest.mark.parametrize("cut", range(1, 40))
