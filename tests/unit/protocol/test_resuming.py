@@ -8,7 +8,7 @@ import pytest
 
 from streamcell.config import CellConfig
 from streamcell.errors import ErrorCode, StreamRejected, StreamResumeError, StreamTimeout
-from streamcell.limits import KIB
+from streamcell.limits import KIB, MIB
 from streamcell.protocol.events import DataEnded, SourceSeekWanted, StreamOpened, StreamPlaced
 from streamcell.protocol.frames import Ack, Chunk, Frame, Open, ResumeQuery, ResumeReply, StreamKey, StreamKind
 from streamcell.protocol.sender import checksum_fields
@@ -62,6 +62,26 @@ def test_a_stream_goes_on_where_the_target_says(offset: int) -> None:
     assert opened.awaits_offset
     assert server.of(StreamPlaced) == [StreamPlaced(transfer.key, offset)]
     assert transfer.client.core.stats().bytes_sent - before == len(DATA) - offset
+
+
+@pytest.mark.parametrize("offset", [5 * MIB, 20 * MIB])
+def test_it_may_be_further_than_any_credit_that_was_given(offset: int) -> None:
+    """The first chunk that is sent there is not taken for one beyond the credit."""
+    data = bytes(24 * MIB)
+    net = Net()
+    server, client = net.pair()
+    server.slow.add(client.key(1))
+    stream_id = client.send("server", data, kind=StreamKind.STREAM, kept=True, end=False)
+    key = client.key(stream_id)
+    client.core.end_source(stream_id, "", net.now)
+    net.run()
+    server = net.restart("server")
+    server.had[key] = data
+    server.choose = lambda opened: offset
+    net.advance(5.0)
+    assert server.of(StreamPlaced) == [StreamPlaced(key, offset)]
+    assert server.got(key) == data
+    assert client.refusals() == []
 
 
 def test_progress_falls_when_the_target_has_less_than_it_confirmed() -> None:
