@@ -223,7 +223,8 @@ class Node:
         return [
             bytes(self.data[event.key])
             for event in self.of(DataEnded)
-            if self.opened[event.key].reply_to == stream_id and self.opened[event.key].kind is StreamKind.REPLY
+            if (opened := self.opened.get(event.key)) is not None
+            and (opened.kind, opened.reply_to) == (StreamKind.REPLY, stream_id)
         ]
 
     def receive_error(self, key: StreamKey) -> CellError:
