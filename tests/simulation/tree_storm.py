@@ -211,7 +211,6 @@ class TreeStorm:
     def _open_door(self) -> None:
         self.net.refuse_dials.clear()
 
-
     def _move(self) -> None:
         """A cell finds another parent when its connection breaks."""
         movable = [name for name, parent in self.parents.items() if parent]
