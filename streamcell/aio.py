@@ -26,12 +26,14 @@ from streamcell.fqcn import check_fqcn
 from streamcell.limits import CHUNK_PAYLOAD_BYTES
 from streamcell.message import HeaderValue, Message
 from streamcell.protocol.frames import StreamKind
+from streamcell.runtime.cell_runner import ANSWER_S
 from streamcell.runtime.incoming import Incoming, IncomingStream, Into, ReceiveCallback
 from streamcell.runtime.requests import PendingRequest
 from streamcell.runtime.resuming import check_placed
 from streamcell.runtime.specs import check_callback, check_timeout
 from streamcell.runtime.stats import RunningStats
 from streamcell.sending import SendMore
+from streamcell.topology import Hop, KnownCell
 from streamcell.transport.base import Network
 
 
@@ -325,6 +327,25 @@ class CoreCell:
     async def is_cell_reachable(self, name: str) -> bool:
         """Return whether there is a way to that cell, as far as is known here."""
         return bool(await asyncio.wrap_future(self._runner.begin_is_reachable(check_fqcn(name))))
+
+    def connect(self, url: str | Iterable[str]) -> None:
+        """Keep a peer link to the cell that listens there. See :meth:`streamcell.CoreCell.connect`."""
+        self.cell.connect(url)
+
+    async def disconnect(self, url: str | Iterable[str]) -> bool:
+        """End a peer link; return whether there was one."""
+        urls = core_cell.as_urls(url, "url")
+        return bool(await asyncio.wrap_future(self._runner.begin_disconnect(urls)))
+
+    async def cells(self, timeout: float = ANSWER_S) -> list[KnownCell]:  # noqa: ASYNC109
+        """Return every cell of the tree. See :meth:`streamcell.CoreCell.cells`."""
+        listed: list[KnownCell] = await asyncio.wrap_future(self._runner.begin_cells(timeout))
+        return listed
+
+    async def trace(self, target: str, timeout: float = ANSWER_S) -> list[Hop]:  # noqa: ASYNC109
+        """Return the hops on the way to a cell. See :meth:`streamcell.CoreCell.trace`."""
+        hops: list[Hop] = await asyncio.wrap_future(self._runner.begin_trace(target, timeout))
+        return hops
 
     async def stats(self) -> RunningStats:
         """Return a snapshot of links, transfers, threads and counts."""

@@ -106,7 +106,7 @@ class Dialler:
         """The listener refused; with ``final`` it is not dialled again."""
         if final:
             uplink.refused = error
-        self._context.events.append(UplinkRefused(uplink.number, error, final))
+        self._context.events.append(UplinkRefused(uplink.number, error, final, uplink.peer))
 
     def end(self, uplink: Uplink, now: float) -> None:
         """Dial this one no more."""

@@ -11,7 +11,8 @@ from typing import TypeAlias
 
 from streamcell.errors import CellError, ErrorCode
 from streamcell.message import Headers
-from streamcell.protocol.frames import CellInfo, LaneRole, Payload, StreamKey, StreamKind
+from streamcell.protocol.frames import LaneRole, Payload, StreamKey, StreamKind
+from streamcell.topology import Hop, KnownCell
 
 
 @dataclasses.dataclass(slots=True)
@@ -37,7 +38,10 @@ class LaneDropped:
 
 @dataclasses.dataclass(slots=True)
 class CellConnected:
-    """A neighbour is there, and its name, or this cell's at the parent, is accepted all the way up."""
+    """A neighbour is there, and its name, or this cell's at the parent, is accepted all the way up.
+
+    ``uplink``: the number of the uplink, if the neighbour is the parent.
+    """
 
     fqcn: str
     uplink: int | None
@@ -53,11 +57,12 @@ class CellDisconnected:
 
 @dataclasses.dataclass(slots=True)
 class UplinkRefused:
-    """The listener refused the link. ``final``: it will not be dialled again."""
+    """The listener refused the link. ``final``: it will not be dialled again. ``peer``: it is not the parent."""
 
     uplink: int
     error: CellError
     final: bool
+    peer: bool
 
 
 @dataclasses.dataclass(slots=True)
@@ -211,26 +216,12 @@ class FrameRefused:
     source: str
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Hop:
-    """One cell on the way to another.
-
-    ``round_trip_s``: from asking to its answer. ``via``: the next one on the way, empty at the end.
-    """
-
-    fqcn: str
-    incarnation: int
-    software: str
-    via: str
-    round_trip_s: float
-
-
 @dataclasses.dataclass(slots=True)
 class CellsListed:
     """All cells that are known, this one included, by name."""
 
     query_id: int
-    cells: tuple[CellInfo, ...]
+    cells: tuple[KnownCell, ...]
 
 
 @dataclasses.dataclass(slots=True)

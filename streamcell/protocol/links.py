@@ -162,9 +162,7 @@ class LinkTable:
         """Tell the application that a neighbour is there, if it was not told yet."""
         if not link.announced:
             link.announced = True
-            self._context.events.append(
-                CellConnected(link.fqcn, link.uplink.number if link.uplink is not None else None)
-            )
+            self._context.events.append(CellConnected(link.fqcn, _number_of_parent(link)))
 
     def refuse_link(self, link: Link, code: ErrorCode, sentence: str, now: float) -> None:
         """End a link with a Goodbye that says why."""
@@ -569,9 +567,11 @@ class LinkTable:
         if not link.announced:
             return
         link.announced = False
-        self._context.events.append(
-            CellDisconnected(link.fqcn, link.uplink.number if link.uplink is not None else None)
-        )
+        self._context.events.append(CellDisconnected(link.fqcn, _number_of_parent(link)))
+
+
+def _number_of_parent(link: Link) -> int | None:
+    return None if link.uplink is None or link.peer else link.uplink.number
 
 
 def _refusal(code: ErrorCode, sentence: str) -> CellError:

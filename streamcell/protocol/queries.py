@@ -13,11 +13,12 @@ from collections.abc import Callable
 from streamcell.errors import CellError, ErrorCode, StreamError, StreamTargetUnreachable
 from streamcell.limits import CELLS_TOLD, HOPS
 from streamcell.protocol.context import Context
-from streamcell.protocol.events import CellsListed, Hop, QueryFailed, RouteTraced
+from streamcell.protocol.events import CellsListed, QueryFailed, RouteTraced
 from streamcell.protocol.frames import CellInfo, Query, QueryReply
 from streamcell.protocol.link import Link
 from streamcell.protocol.links import LinkTable
 from streamcell.protocol.routing import RouteTable
+from streamcell.topology import Hop, KnownCell
 
 
 class Question:
@@ -193,7 +194,11 @@ class QueryTable:
     def _end_listing(self, question: Question) -> None:
         self._end(question)
         mine = {self._context.fqcn: self._me("")}
-        cells = tuple(sorted((question.cells | mine).values(), key=lambda info: info.fqcn))
+        known = sorted((question.cells | mine).values(), key=lambda info: info.fqcn)
+        cells = tuple(
+            KnownCell(info.fqcn, info.incarnation, info.via, info.address, info.software, info.known_for_s)
+            for info in known
+        )
         self._context.events.append(CellsListed(question.query_id, cells))
 
     # Ends.

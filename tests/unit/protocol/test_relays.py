@@ -89,7 +89,7 @@ def test_a_slow_reader_costs_the_relay_a_window_and_holds_up_nobody() -> None:
 
 def test_a_full_budget_shrinks_windows_and_drops_nothing() -> None:
     net = Net()
-    root, relay, leaf = line(net, receive_budget_bytes=512 * KIB, read_ahead_bytes=4000 * KIB)
+    root, relay, _leaf = line(net, receive_budget_bytes=512 * KIB, read_ahead_bytes=4000 * KIB)
     data = pattern(3000 * KIB)
     ids = [root.stream("leaf", data, piece=500 * KIB) for _ in range(10)]
     most = 0
