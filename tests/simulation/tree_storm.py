@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 from streamcell.config import CellConfig
 from streamcell.limits import KIB
-from streamcell.protocol.events import ReceiveFailed, ReceiveFinished, StreamOpened
+from streamcell.protocol.events import ReceiveFailed, ReceiveFinished, SourceSeekWanted, StreamOpened
 from streamcell.protocol.frames import StreamKey, StreamKind
 from tests.unit.protocol.harness import Net, Node
 
@@ -136,6 +136,17 @@ class TreeStorm:
             node.accept(event.key, assemble=event.kind is not StreamKind.STREAM)
 
         node.on_opened = on_opened
+        node.on_seek = lambda event: self._seek(node, event)
+
+    def _seek(self, node: Node, event: SourceSeekWanted) -> None:
+        """Have a source give again what its restarted target needs."""
+        for transfer in self.transfers:
+            if transfer.origin is node and transfer.stream_id == event.stream_id:
+                rest = transfer.data[event.offset :]
+                transfer.left = deque(rest[at : at + 10 * KIB] for at in range(0, len(rest), 10 * KIB))
+                node.core.move_source(event.stream_id, event.offset, self.net.now)
+                if not rest:
+                    node.core.end_source(event.stream_id, "", self.net.now)
 
     def _open(self) -> None:
         origin, target = self.random.sample(self.talkers, 2)
