@@ -1,6 +1,7 @@
 """The cell in JavaScript, examples/node, talks with a real one, and refuses what it has to."""
 
 import json
+import queue
 import re
 import shutil
 import subprocess
@@ -11,9 +12,9 @@ from typing import Any
 import pytest
 
 from scripts import vectors
-from streamcell import CellConfig, CoreCell
+from streamcell import CellConfig, CoreCell, StreamCell
 from streamcell.v1 import cell_pb2
-from tests.e2e.listener import INCARNATION, Listener
+from tests.e2e.listener import INCARNATION, LIMIT_S, Listener
 from tests.e2e.programs import ROOT, Program, run, running
 from tests.e2e.test_readme import PORT, PROGRAMS, README
 
@@ -23,11 +24,7 @@ EXAMPLE = ROOT / "examples/node"
 MAIN = EXAMPLE / "main.js"
 CHECK_VECTORS = EXAMPLE / "check_vectors.js"
 KIB = 1024
-WALK = next(
-    block
-    for block in re.findall(r"^```shell\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
-    if "examples/node" in block
-)
+WALK = next(block for block in re.findall(r"```shell\n(.*?)```", README, re.DOTALL) if "examples/node" in block)
 OUTPUT = README.split(WALK)[1].split("```text\n")[1].split("\n```")[0].splitlines()
 
 
@@ -81,6 +78,16 @@ def test_walk_through(node: str, tmp_path: Path) -> None:
         assert echo.wait() == 0
     assert [line for line in lines if line in OUTPUT] == OUTPUT
     assert [line for line in echo.lines if "Error" in line or "failed" in line] == []
+
+
+def test_program_of_its_readme(node: str) -> None:
+    program = re.findall(r"```javascript\n(.*?)```", (EXAMPLE / "README.md").read_text(encoding="utf-8"), re.DOTALL)[0]
+    with CoreCell("server", listen="grpc://127.0.0.1:0", config=CellConfig(stop_grace_s=0)) as server:
+        headers: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        StreamCell(server).register_blob_cb("train", "model", lambda future: headers.put(future.get_headers()))
+        program = program.replace(PORT.removeprefix("grpc://"), server.listen_urls[0].removeprefix("grpc://"))
+        assert run("-e", program, cwd=EXAMPLE, interpreter=node) == ["server has 5 bytes"]
+        assert headers.get(timeout=LIMIT_S) == {"round": 7}
 
 
 def test_it_tells_what_the_target_says(node: str) -> None:
