@@ -78,11 +78,12 @@ class Cell {
 
   /** Sends what may go now, a chunk of each stream in turn: one that has sent goes to the end of the line. */
   pump() {
+    let room = SHARED_LANE_BYTES;
+    for (const { isBulk, offset, received } of this.senders.values()) room -= isBulk ? offset - received : 0;
     for (const [id, sender] of this.senders) {
-      const bulk = [...this.senders.values()].filter(({ isBulk }) => isBulk);
-      const unconfirmed = bulk.reduce((sum, { offset, received }) => sum + offset - received, 0);
-      const chunk = this.call.writableNeedDrain ? null : sender.next(SHARED_LANE_BYTES - unconfirmed);
+      const chunk = this.call.writableNeedDrain ? null : sender.next(room);
       if (chunk === null) continue;
+      if (sender.isBulk) room -= chunk.payload.length;
       this.senders.delete(id);
       this.senders.set(id, sender);
       this.post({ chunk });
@@ -182,6 +183,7 @@ class Cell {
   }
 
   on_resume_query({ stream, probe }) {
+    if (stream.target !== this.fqcn) return this.postLost(stream, 'LOST_REASON_NO_ROUTE');
     const receiver = this.receivers.get(keyOf(stream));
     if (this.hasEnded(stream) || stream.attempt < receiver?.stream.attempt) return;
     if (receiver && !probe) receiver.enter(stream, receiver.received);

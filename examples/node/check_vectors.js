@@ -27,7 +27,8 @@ function checkChecksum({ chunk, covered, checksum }) {
   assert.equal(crc32c(Buffer.from(covered, 'hex')), checksum);
   if (!chunk) return;
   const { stream_id, attempt, payload, ...place } = chunk;
-  assert.equal(chunkChecksum({ stream: { stream_id, attempt }, ...place, payload: Buffer.from(payload, 'hex') }), checksum);
+  const whole = { stream: { stream_id, attempt }, ...place, payload: Buffer.from(payload, 'hex') };
+  assert.equal(chunkChecksum(whole), checksum);
 }
 
 const CHECKS = {

@@ -18,7 +18,8 @@ class Sender {
 
   /** The next chunk, or null if none may go now. `room`: how many more bytes of bulk may be unconfirmed. */
   next(room) {
-    if (this.end !== undefined || this.offset >= this.credit || (this.isBulk && room <= 0)) return null;
+    const isSpent = this.sequence > 0 && this.offset >= this.credit; // the first chunk may always go, if need be empty
+    if (this.end !== undefined || isSpent || (this.isBulk && room <= 0)) return null;
     // Once there was a Credit, a chunk may reach beyond the credit if it begins below it.
     let most = this.isBulk ? Math.min(CHUNK_BYTES, room) : CHUNK_BYTES;
     if (!this.hasCredit) most = Math.min(most, this.credit - this.offset);

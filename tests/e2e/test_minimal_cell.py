@@ -245,6 +245,9 @@ class MinimalCell:
         return False
 
     def _on_resume_query(self, query: Any) -> None:
+        if query.stream.target != self.fqcn:
+            self._post_lost(query.stream, cell_pb2.LOST_REASON_NO_ROUTE)
+            return
         if self._answer_ended(query.stream):
             return
         known = self._incoming.get((query.stream.origin, query.stream.stream_id))
