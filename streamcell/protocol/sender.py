@@ -95,6 +95,8 @@ class StreamSender:
         self.received = 0
         self.consumed = 0
         self.sent_end = 0
+        # The highest credit that the present life of the target has given, or None before the first attempt to it.
+        self.ceiling: int | None = None
         self.acknowledged = False
         self.last_ever_sent = False
         self.target_incarnation: int | None = None
@@ -161,10 +163,17 @@ class StreamSender:
         return self.source_ended
 
     def begin(self, offset: int, initial_credit: int) -> None:
-        """Go on at ``offset`` in the present attempt."""
+        """Go on at ``offset`` in the present attempt.
+
+        Its initial credit goes no further than what this life of the target gave before: see ``StreamReceiver``.
+        """
         self.sequence = 0
         self.next_offset = offset
-        self.credit = max(offset + initial_credit, self.granted)
+        initial = offset + initial_credit
+        if self.ceiling is not None:
+            initial = min(initial, max(self.ceiling, offset))
+        self.credit = max(initial, self.granted)
+        self.ceiling = max(self.ceiling or 0, self.credit)
         self.opened = self.last_sent = self.answered = False
         self.lane_id = None
         self.query_due = False
@@ -186,6 +195,7 @@ class StreamSender:
         self.lane_id = None
         self.granted = max(self.granted, offset)
         self.credit = max(self.credit, offset)
+        self.ceiling = max(self.ceiling or 0, self.credit)
 
     def confirm(self, received: int, consumed: int) -> None:
         """Take in what the target says it has, and forget what need not be sent again."""

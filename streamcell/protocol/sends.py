@@ -449,6 +449,8 @@ class SendTable:
             )
             return
         # A newer life that knows the stream got it from 0, when the one before had answered that it had nothing.
+        if sender.target_incarnation != frame.target_incarnation:
+            sender.ceiling = None
         sender.target_incarnation = frame.target_incarnation
         sender.heard_at = now
         credit = sender.link.initial_credit if sender.link is not None else 0
