@@ -6,17 +6,21 @@ Nothing here trusts the core under test: whether a transfer is done is decided b
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from streamcell.errors import CellError, ErrorCode
 from streamcell.limits import INITIAL_CREDIT_BYTES
-from streamcell.protocol.events import ReceiveFailed
+from streamcell.protocol.events import ReceiveFailed, StreamOpened
 from streamcell.protocol.frames import Chunk, Credit, Frame, Payload, StreamKey, StreamKind
-from tests.simulation.transfers import Receipt, Transfer
+from tests.simulation.transfers import Receipt, Saved, Transfer
 
 if TYPE_CHECKING:
     from tests.simulation.host import Host
     from tests.simulation.network import End
+
+
+_NOTHING = memoryview(b"")
 
 
 class Violation(AssertionError):
@@ -54,6 +58,10 @@ class Checks:
     def __init__(self) -> None:
         self.transfers: dict[StreamKey, Transfer] = {}
         self.receipts: dict[StreamKey, list[Receipt]] = {}
+        # By target, origin, and name or key: what is on the disks of applications.
+        self.disks: dict[tuple[str, str, str], Saved] = {}
+        # Where streams went on after a restart.
+        self.resumed: Counter[str] = Counter()
         self.bytes_delivered = 0
         self.bytes_resent = 0
         self._attempts: dict[StreamKey, Attempt] = {}
@@ -132,22 +140,54 @@ class Checks:
         config = transfer.origin.config
         most = config.max_window_bytes + INITIAL_CREDIT_BYTES + config.chunk_bytes
         demand(
-            transfer.kind is not StreamKind.STREAM or ErrorCode.RESUME in transfer.excuses or size <= most,
+            transfer.kind is not StreamKind.STREAM or transfer.disturbed or size <= most,
             f"{transfer}: {size} bytes are sent again, more than a window",
         )
 
     # At the target.
 
-    def on_opened(self, host: Host, key: StreamKey, declared: int | None) -> Receipt:
+    def on_opened(self, host: Host, event: StreamOpened) -> Receipt:
         """What is offered was sent, to this cell, and is what it was."""
-        transfer = self.transfers.get(key)
+        transfer = self.transfers.get(event.key)
         if transfer is None:
-            raise Violation(f"{host.name} was offered {key}, which nobody has sent")
+            raise Violation(f"{host.name} was offered {event.key}, which nobody has sent")
         demand(transfer.target == host.name, f"{transfer} was offered to {host.name}")
-        demand(transfer.declared == declared, f"{transfer} was offered with a size of {declared}")
-        receipt = Receipt(transfer)
-        self.receipts[key].append(receipt)
+        demand(transfer.declared == event.size, f"{transfer} was offered with a size of {event.size}")
+        before = self.receipts[event.key]
+        demand(not event.resume or bool(before), f"{transfer} is said to go on, and no life of its target has seen it")
+        disk = self.disks.setdefault(
+            (host.name, transfer.origin.name, transfer.name or str(event.key)), Saved(_NOTHING)
+        )
+        receipt = Receipt(transfer, event.key, disk, event.resume, event.awaits_offset)
+        if not event.awaits_offset:
+            disk.data, disk.size = transfer.data, 0
+        before.append(receipt)
         return receipt
+
+    def on_placed(self, receipt: Receipt, offset: int) -> None:
+        """A stream goes on where its reader wants it, and has it from the same source; or at 0."""
+        transfer = receipt.transfer
+        demand(receipt.awaits_offset or offset == 0, f"{transfer} was placed at {offset}, and nobody had asked")
+        demand(offset in (0, receipt.chosen), f"{transfer} was placed at {offset} instead of {receipt.chosen}")
+        demand(receipt.delivered == 0, f"{transfer} was placed at {offset} after {receipt.delivered} bytes")
+        chosen = receipt.chosen
+        same = receipt.saved.data[:chosen] == transfer.data[:chosen]
+        demand(same or offset == 0, f"{transfer} goes on at {offset} behind bytes of another source")
+        demand(not same or offset == chosen, f"{transfer} begins again, instead of going on at {chosen}")
+        self.resumed["at the reader's offset" if offset else "at 0"] += 1
+
+    def on_adopted(self, host: Host, receipt: Receipt, key: StreamKey) -> None:
+        """A stream goes on in a new life of its origin only if the source is the same."""
+        old, new = receipt.transfer, self.transfers[key]
+        demand(old.origin is not new.origin and old.name == new.name != "", f"{new} took the place of {old}")
+        demand(old.data == new.data, f"{new} took the place of {old}, which had another source")
+        # It is the same call of the same callback that reads on.
+        self.resumed["in the same call"] += 1
+        new.reading = old.reading
+        new.excuses |= old.excuses
+        receipt.transfer = new
+        receipt.key = key
+        self.receipts[key].append(receipt)
 
     def on_credit_sent(self, host: Host, frame: Credit) -> None:
         """The credit of streams is within their windows, and all windows within the cell's budget."""

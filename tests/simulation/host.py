@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import random
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import crc32c
 
 from streamcell.config import CellConfig
-from streamcell.errors import ErrorCode, Fault, StreamError
+from streamcell.errors import ErrorCode, Fault, StreamError, StreamResumeError
 from streamcell.protocol.cell import CellCore
 from streamcell.protocol.events import (
     DataEnded,
@@ -23,9 +24,12 @@ from streamcell.protocol.events import (
     RequestEnded,
     SendFailed,
     SendFinished,
+    SourceSeekWanted,
     SourceWanted,
     StreamAdmitted,
+    StreamAdopted,
     StreamOpened,
+    StreamPlaced,
 )
 from streamcell.protocol.frames import Frame, Payload, StreamKey, StreamKind
 from streamcell.protocol.sender import SendSpec
@@ -38,6 +42,8 @@ if TYPE_CHECKING:
 # A slow reader reads a part of what is there, and then does something else for a while.
 _SLOW_PAUSE_S = 0.25
 _CLOSES_AT = 0.5
+# How often what was read is on the disk before the next thing happens.
+_SAVES = 0.5
 
 
 class Observer(Protocol):
@@ -49,7 +55,11 @@ class Observer(Protocol):
 
     def on_settled(self, transfer: Transfer) -> None: ...
 
-    def on_opened(self, host: Host, key: StreamKey, declared: int | None) -> Receipt: ...
+    def on_opened(self, host: Host, event: StreamOpened) -> Receipt: ...
+
+    def on_placed(self, receipt: Receipt, offset: int) -> None: ...
+
+    def on_adopted(self, host: Host, receipt: Receipt, key: StreamKey) -> None: ...
 
     def check_memory(self, host: Host) -> None: ...
 
@@ -115,10 +125,13 @@ class Host:
             LaneWanted: lambda event: network.dial(self, event),
             LaneDropped: lambda event: network.drop(self, event.lane_id, flush=event.flush),
             SourceWanted: self._on_source_wanted,
+            SourceSeekWanted: self._on_seek_wanted,
             SendFinished: self._on_send_finished,
             SendFailed: self._on_send_failed,
             StreamOpened: self._on_opened,
             StreamAdmitted: self._on_admitted,
+            StreamPlaced: self._on_placed,
+            StreamAdopted: self._on_adopted,
             DataReceived: self._on_data,
             DataEnded: self._on_data_ended,
             ReceiveFinished: self._on_receive_finished,
@@ -196,7 +209,7 @@ class Host:
             transfer.stream_id = self.core.open_stream(spec, self.now)
         self.sent[transfer.stream_id] = transfer
         note(transfer)
-        if transfer.kind is not StreamKind.STREAM:
+        if transfer.kind is not StreamKind.STREAM or transfer.source.kept:
             transfer.source.wanted = len(transfer.data)
             self._give(transfer)
         self.settle()
@@ -208,7 +221,7 @@ class Host:
 
     def _on_source_wanted(self, event: SourceWanted) -> None:
         transfer = self.sent[event.stream_id]
-        if transfer.kind is StreamKind.STREAM:
+        if transfer.kind is StreamKind.STREAM and not transfer.source.kept:
             self.observer.on_wanted(transfer, event.size_bytes)
             transfer.source.wanted = event.size_bytes
             self._take_turn(transfer)
@@ -253,6 +266,34 @@ class Host:
         else:
             self.core.end_source(stream_id, "", self.now)
 
+    def _on_seek_wanted(self, event: SourceSeekWanted) -> None:
+        transfer = self.sent[event.stream_id]
+        source = transfer.source
+        source.waiting = True
+        pause_s = self._chance.choice([0.0, 0.05, 1.0])
+        self._agenda.add(self._agenda.now + pause_s, functools.partial(self._seek, transfer, event))
+
+    def _seek(self, transfer: Transfer, event: SourceSeekWanted) -> None:
+        if not self.alive or transfer.outcome is not None:
+            return
+        if self.frozen_until > self._agenda.now:
+            self._agenda.add(self.frozen_until, functools.partial(self._seek, transfer, event))
+            return
+        source = transfer.source
+        source.waiting = False
+        if not source.seekable:
+            error = StreamResumeError("the source cannot go back")
+            self.core.abandon_source(event.stream_id, error, self.now)
+        else:
+            agrees = event.offset <= len(transfer.data) and event.prefix_digest in (
+                "",
+                digest_of(transfer.data[: event.offset]),
+            )
+            source.given = event.offset if agrees else 0
+            source.wanted = 0
+            self.core.move_source(event.stream_id, source.given, self.now)
+        self.settle()
+
     def _on_send_finished(self, event: SendFinished) -> None:
         self._settle_transfer(self.sent[event.stream_id], "")
 
@@ -277,7 +318,7 @@ class Host:
     def _on_opened(self, event: StreamOpened) -> None:
         if event.key in self.receipts:
             raise AssertionError(f"{self.name} was offered {event.key} twice")
-        receipt = self.receipts[event.key] = self.observer.on_opened(self, event.key, event.size)
+        receipt = self.receipts[event.key] = self.observer.on_opened(self, event)
         if receipt.transfer.reading is Reading.REFUSES:
             self.core.reject(event.key, ErrorCode.REJECTED, "the application does not want it", self.now)
         else:
@@ -286,10 +327,37 @@ class Host:
     def _on_admitted(self, event: StreamAdmitted) -> None:
         receipt = self.receipts[event.key]
         receipt.admitted = self._admitted = True
-        if receipt.transfer.kind is StreamKind.STREAM:
-            self.core.callback_started(event.key, self.now)
-            if receipt.transfer.reading is Reading.SLOW:
-                self._read_later(event.key)
+        if receipt.transfer.kind is not StreamKind.STREAM:
+            return
+        self.core.callback_started(event.key, self.now)
+        if receipt.awaits_offset:
+            self.core.weigh_offset(event.key, self.now)
+            pause_s = self._chance.choice([0.0, 0.0, 0.1, 2.0])
+            self._agenda.add(self._agenda.now + pause_s, functools.partial(self._choose, receipt))
+        if receipt.transfer.reading is Reading.SLOW:
+            self._read_later(receipt)
+
+    def _choose(self, receipt: Receipt) -> None:
+        """Go on where the disk has it: as it is, if the stream is the same, else if a digest shows that it is."""
+        if not self.alive or receipt.failed:
+            return
+        saved = receipt.saved
+        receipt.chosen = self._chance.choice([saved.size, saved.size, 0])
+        compare = receipt.chosen > 0 and (not receipt.resume or self._chance.random() < 0.3)
+        digest = digest_of(saved.data[: receipt.chosen]) if compare else ""
+        self.core.choose_offset(receipt.key, receipt.chosen, digest, self.now)
+        self.settle()
+
+    def _on_placed(self, event: StreamPlaced) -> None:
+        receipt = self.receipts[event.key]
+        self.observer.on_placed(receipt, event.offset)
+        receipt.delivered = receipt.consumed = event.offset
+        receipt.saved.data = receipt.transfer.data
+        receipt.saved.size = event.offset
+
+    def _on_adopted(self, event: StreamAdopted) -> None:
+        receipt = self.receipts[event.key] = self.receipts.pop(event.old_key)
+        self.observer.on_adopted(self, receipt, event.key)
 
     def _on_data(self, event: DataReceived) -> None:
         receipt = self.receipts[event.key]
@@ -302,37 +370,40 @@ class Host:
         if reading is Reading.CLOSES and receipt.delivered >= _CLOSES_AT * len(receipt.transfer.data):
             self.core.close_receive(event.key, self.now)
         elif reading in (Reading.EAGER, Reading.CLOSES):
-            self._read(event.key, receipt, receipt.delivered)
+            self._read(receipt, receipt.delivered)
 
-    def _read(self, key: StreamKey, receipt: Receipt, offset: int) -> None:
+    def _read(self, receipt: Receipt, offset: int) -> None:
         receipt.consumed = offset
-        self.core.consume(key, offset, self.now)
-        self._release_at_end(key, receipt)
+        if self._chance.random() < _SAVES:
+            receipt.saved.size = offset
+        self.core.consume(receipt.key, offset, self.now)
+        self._release_at_end(receipt)
 
-    def _release_at_end(self, key: StreamKey, receipt: Receipt) -> None:
+    def _release_at_end(self, receipt: Receipt) -> None:
         if receipt.ended and receipt.consumed == receipt.delivered and not receipt.released and not receipt.failed:
+            # A careful application saves before it says that it is done.
+            receipt.saved.size = receipt.consumed
             receipt.released = True
-            self.core.release(key, self.now)
+            self.core.release(receipt.key, self.now)
 
-    def _read_later(self, key: StreamKey) -> None:
+    def _read_later(self, receipt: Receipt) -> None:
         pause_s = _SLOW_PAUSE_S * self._chance.random()
-        self._agenda.add(self._agenda.now + pause_s, functools.partial(self._read_a_little, key))
+        self._agenda.add(self._agenda.now + pause_s, functools.partial(self._read_a_little, receipt))
 
-    def _read_a_little(self, key: StreamKey) -> None:
-        receipt = self.receipts[key]
+    def _read_a_little(self, receipt: Receipt) -> None:
         if not self.alive or receipt.failed or receipt.released:
             return
         if self.frozen_until <= self._agenda.now:
             unread = receipt.delivered - receipt.consumed
-            self._read(key, receipt, receipt.consumed + unread // 2 + unread % 2)
+            self._read(receipt, receipt.consumed + unread // 2 + unread % 2)
             self.settle()
-        self._read_later(key)
+        self._read_later(receipt)
 
     def read_all(self) -> None:
         """Read what slow and late readers have left lying."""
-        for key, receipt in self.receipts.items():
+        for receipt in list(self.receipts.values()):
             if receipt.transfer.kind is StreamKind.STREAM and receipt.transfer.reading is Reading.EAGER:
-                self._read(key, receipt, receipt.delivered)
+                self._read(receipt, receipt.delivered)
         self.settle()
 
     def cancel_receive(self, key: StreamKey) -> None:
@@ -344,7 +415,7 @@ class Host:
         receipt = self.receipts[event.key]
         self.observer.on_data_ended(receipt, event.size_bytes)
         receipt.ended = True
-        self._release_at_end(event.key, receipt)
+        self._release_at_end(receipt)
         if receipt.transfer.kind is StreamKind.REQUEST:
             self.observer.answer(self, receipt.transfer)
 
@@ -359,3 +430,8 @@ class Host:
         if receipt is not None:
             self.observer.on_receive_failed(receipt, event)
             receipt.failed = True
+
+
+def digest_of(data: memoryview) -> str:
+    """Return a digest as it travels."""
+    return f"sha256:{hashlib.sha256(data).hexdigest()}"

@@ -52,6 +52,7 @@ class Report:
             "ends": _sorted(outcome.transfers),
             "faults": outcome.faults.total(),
             "faults_by_kind": _sorted(outcome.faults),
+            "resumed_after_restart": _sorted(outcome.resumed),
             "bytes_delivered": outcome.bytes_delivered,
             "resent_share": round(outcome.bytes_resent / sent, 4) if sent else 0.0,
         }

@@ -21,7 +21,7 @@ from tests.simulation.agenda import Agenda
 from tests.simulation.checks import Checks, demand
 from tests.simulation.faults import MOMENTS, Faults, Trap
 from tests.simulation.history import History
-from tests.simulation.host import Host
+from tests.simulation.host import Host, digest_of
 from tests.simulation.network import Break, Network
 from tests.simulation.transfers import Reading, Source, Transfer
 
@@ -70,6 +70,7 @@ class Outcome:
     virtual_s: float = 0.0
     transfers: Counter[str] = dataclasses.field(default_factory=Counter)
     faults: Counter[str] = dataclasses.field(default_factory=Counter)
+    resumed: Counter[str] = dataclasses.field(default_factory=Counter)
     bytes_delivered: int = 0
     bytes_resent: int = 0
 
@@ -80,6 +81,7 @@ class Outcome:
         self.virtual_s += other.virtual_s
         self.transfers += other.transfers
         self.faults += other.faults
+        self.resumed += other.resumed
         self.bytes_delivered += other.bytes_delivered
         self.bytes_resent += other.bytes_resent
 
@@ -144,6 +146,7 @@ class Simulation(Checks):
             virtual_s=self.agenda.now - self._begin_s,
             transfers=transfers,
             faults=self.faults.injected,
+            resumed=self.resumed,
             bytes_delivered=self.bytes_delivered,
             bytes_resent=self.bytes_resent,
         )
@@ -200,7 +203,7 @@ class Simulation(Checks):
             (self._jump, 1),
         ]
         if self.options.restarts:
-            sometimes += [(self._restart, 1), (self._stop, 1)]
+            sometimes += [(self._restart, 3), (self._stop, 1)]
         chosen = always + [each for each in sometimes if self.random.random() < 0.6]
         return [action for action, _ in chosen], [weight for _, weight in chosen]
 
@@ -228,6 +231,8 @@ class Simulation(Checks):
             self._draw_reading(kind),
         )
         transfer.retry_unknown = self.random.random() < 0.1
+        if kind is StreamKind.STREAM and self.random.random() < 0.4:
+            self._name(transfer)
         self._excuse_plan(transfer)
         hasty = self.random.random() < 0.15
         if hasty:
@@ -246,7 +251,24 @@ class Simulation(Checks):
         pause_s = self.random.choice([0.0, 0.0, 0.01, 10.0 * piece / max(size, piece) * self.random.random()])
         if size // piece > 300:
             pause_s = 0.0
-        return Source(piece, pause_s, fails=self.random.random() < 0.05)
+        kept = self.random.random() < 0.1
+        return Source(
+            piece,
+            0.0 if kept else pause_s,
+            fails=self.random.random() < 0.05,
+            seekable=kept or self.random.random() < 0.8,
+            kept=kept,
+        )
+
+    def _name(self, transfer: Transfer) -> None:
+        """Let a transfer be known in later lives of its origin, and show what its source is, or not."""
+        transfer.name = f"name-{len(self.transfers)}"
+        self._show_source(transfer, stamp=self.random.random() < 0.7, digest=self.random.random() < 0.3)
+
+    def _show_source(self, transfer: Transfer, *, stamp: bool, digest: bool) -> None:
+        found = digest_of(transfer.data)
+        transfer.stamp = found.encode() if stamp else b""
+        transfer.digest = found if digest else ""
 
     def _draw_reading(self, kind: StreamKind) -> Reading:
         if kind is not StreamKind.STREAM:
@@ -271,7 +293,12 @@ class Simulation(Checks):
             self._excuse_restart(transfer)
 
     def _excuse_restart(self, transfer: Transfer) -> None:
-        transfer.excuse(ErrorCode.RESUME, ErrorCode.OUTCOME_UNKNOWN)
+        """A stream goes on, if its source can; what is delivered whole may have been delivered."""
+        transfer.disturbed = True
+        if transfer.kind is not StreamKind.STREAM:
+            transfer.excuse(ErrorCode.OUTCOME_UNKNOWN)
+        elif not transfer.source.seekable:
+            transfer.excuse(ErrorCode.RESUME)
         self._excuse_silence(transfer)
 
     def _excuse_silence(self, transfer: Transfer) -> None:
@@ -290,6 +317,10 @@ class Simulation(Checks):
             idle_timeout_s=timeout_s,
             unreachable_timeout_s=timeout_s,
             retry_unknown=transfer.retry_unknown,
+            resume_id=transfer.name,
+            source_stamp=transfer.stamp,
+            digest=transfer.digest,
+            kept=transfer.source.kept,
             **more,
         )
         # Before the core may ask for anything.
@@ -394,7 +425,18 @@ class Simulation(Checks):
         host.jump(seconds)
 
     def _restart(self) -> None:
-        self._end_life(self._host(), "killed", self.random.choice(list(Break)))
+        """Kill a cell, preferably an end of a stream that is half way."""
+        begun = [
+            transfer
+            for transfer in self._running()
+            if transfer.kind is StreamKind.STREAM and any(0 < each.consumed for each in self.receipts[transfer.key])
+        ]
+        if begun and self.random.random() < 0.7:
+            transfer = self.random.choice(begun)
+            host = self.network.hosts[self.random.choice([transfer.target, transfer.target, transfer.origin.name])]
+        else:
+            host = self._host()
+        self._end_life(host, "killed", self.random.choice(list(Break)))
 
     def _stop(self) -> None:
         host = self._host()
@@ -418,6 +460,30 @@ class Simulation(Checks):
             if end.peer is not None:
                 self.network.break_lane(end.peer if lanes is not Break.UNHEARD else end, lanes)
         self._begin_life(host.name)
+        for transfer in list(self.transfers.values()):
+            if transfer.origin is host and transfer.name and transfer.outcome is None and self.random.random() < 0.8:
+                self._send_again(transfer)
+
+    def _send_again(self, transfer: Transfer) -> None:
+        """Let a new life of an origin send what an earlier one did not end, now and then from another source."""
+        same = self.random.random() < 0.8
+        size = len(transfer.data)
+        data = transfer.data if same else self._draw_data(self.random.choice([size, size // 2]))
+        again = Transfer(
+            self.network.hosts[transfer.origin.name],
+            transfer.target,
+            transfer.kind,
+            data,
+            None if transfer.declared is None else len(data),
+            self._draw_source(len(data), transfer.kind),
+            self._draw_reading(transfer.kind),
+            name=transfer.name,
+        )
+        self._show_source(again, stamp=bool(transfer.stamp), digest=bool(transfer.digest))
+        self._excuse_plan(again)
+        if not again.source.seekable:
+            again.excuse(ErrorCode.RESUME)
+        self._send(again, PATIENT_S)
 
     # Phase 2: all is well again.
 
@@ -435,6 +501,9 @@ class Simulation(Checks):
         self.agenda.run_until(self.agenda.now + HEAL_S, self._has_settled)
         # What was settled without the other side is told when the links are up.
         self.agenda.run_until(self.agenda.now + HEAL_S)
+        if any(host.core.stats().receives for host in self.network.hosts.values()):
+            # A named stream whose origin was restarted waits for its heir as long as for anything.
+            self.agenda.run_until(self.agenda.now + PATIENT_S)
         self.on_rest(list(self.network.hosts.values()))
 
     def _has_settled(self) -> bool:

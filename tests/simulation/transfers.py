@@ -30,6 +30,9 @@ class Source:
     piece: int
     pause_s: float = 0.0
     fails: bool = False
+    # Whether it can go back; whether all of it is handed over at once and stays.
+    seekable: bool = True
+    kept: bool = False
     given: int = 0
     # What the core has asked for and has not got; whether a turn of the source is to come.
     wanted: int = 0
@@ -53,6 +56,12 @@ class Transfer:
     reading: Reading
     excuses: set[ErrorCode] = dataclasses.field(default_factory=set)
     stream_id: int = 0
+    # What it is called in every life of its origin (a resume id), and what shows that its source is the same.
+    name: str = ""
+    stamp: bytes = b""
+    digest: str = ""
+    # Whether either end was restarted under way.
+    disturbed: bool = False
     outcome: CellError | str | None = None
     # Of a request: whether a whole reply has come, and what it ended with if none did.
     replies: int = 0
@@ -78,10 +87,26 @@ class Transfer:
 
 
 @dataclasses.dataclass(slots=True)
+class Saved:
+    """What a target's application has on its disk of a stream: that much of these bytes."""
+
+    data: memoryview
+    size: int = 0
+
+
+@dataclasses.dataclass(slots=True)
 class Receipt:
-    """What one life of a target got of a transfer."""
+    """What one life of a target got of a transfer. Offsets are those of the stream.
+
+    ``saved``: what is on the disk, which outlives the cell. ``chosen``: where the application wants to go on.
+    """
 
     transfer: Transfer
+    key: StreamKey
+    saved: Saved
+    resume: bool = False
+    awaits_offset: bool = False
+    chosen: int = 0
     delivered: int = 0
     consumed: int = 0
     admitted: bool = False
