@@ -29,6 +29,7 @@ from streamcell.runtime.assembly import make_assembly
 from streamcell.runtime.callbacks import call_user_code, level_of, raised_sentence
 from streamcell.runtime.context import CellContext
 from streamcell.runtime.payloads import flatten_payload
+from streamcell.runtime.receives import Receiver
 from streamcell.runtime.registry import CallbackRegistry
 from streamcell.runtime.sends import Sends
 from streamcell.runtime.transfers import AnyFuture, ended_error, fail, level_for, succeed
@@ -154,7 +155,7 @@ class Requests:
             )
 
 
-class IncomingReply:
+class IncomingReply(Receiver):
     """The reply to a request of this cell. If it fails, the core ends the request."""
 
     def __init__(self, requests: Requests, context: CellContext, event: StreamOpened) -> None:
@@ -182,7 +183,7 @@ class IncomingReply:
         """Leave it to the core, which ends the request."""
 
 
-class IncomingRequest:
+class IncomingRequest(Receiver):
     """A request that arrives, and the reply to it."""
 
     def __init__(self, context: CellContext, sends: Sends, event: StreamOpened, callback: RequestCallback) -> None:

@@ -231,7 +231,6 @@ def test_an_undecided_stream_survives_breaks(cuts: int) -> None:
     for _ in range(cuts):
         # The offer was confirmed, so that a break loses nothing; the origin asks all the same if it may have.
         transfer.net.cut_all()
-        transfer.client.core.receive
         transfer.net.advance(6.0)
         assert transfer.sender == "awaiting_offset"
     server.core.choose_offset(transfer.key, HALF, "", transfer.net.now)
