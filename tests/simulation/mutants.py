@@ -53,10 +53,22 @@ MUTANTS = (
         "pass",
     ),
     Mutant(
-        "a wrong offset after resume: the origin goes on behind what it has sent instead of where it is told",
-        "sends",
-        "sender.begin(offset, credit)",
-        "sender.begin(max(offset, sender.consumed, sender.sent_end - 1), credit)",
+        "a wrong offset after a break: the origin goes on behind what it has sent instead of where it is told",
+        "resuming",
+        "sender.begin(offset, sender.link",
+        "sender.begin(max(offset, sender.sent_end - 1), sender.link",
+    ),
+    Mutant(
+        "a wrong offset after a restart: a stream that goes on in the middle is counted from 0",
+        "receiver",
+        "self.received = self.delivered = self.consumed = offset",
+        "self.received = self.delivered = self.consumed = 0",
+    ),
+    Mutant(
+        "another source under the same name: its stamp is not compared",
+        "orphans",
+        "if before == now:",
+        "if before:",
     ),
     Mutant(
         "memory of the past left out: an id that is settled can be opened again",
@@ -78,9 +90,9 @@ MUTANTS = (
     ),
     Mutant(
         "an unknown outcome is taken for a failure: a blob that may have arrived is sent to the next life",
-        "sends",
-        "if sender.last_ever_sent and not sender.spec.retry_unknown:",
-        "if sender.last_ever_sent and sender.spec.retry_unknown:",
+        "resuming",
+        "if not sender.whole or not sender.last_ever_sent or sender.spec.retry_unknown:",
+        "if not sender.whole or not sender.acknowledged or sender.spec.retry_unknown:",
     ),
     Mutant(
         "the end is believed before all has arrived",
