@@ -131,12 +131,6 @@ MUTANTS = (
         "self.credit = offset + INITIAL_CREDIT_BYTES",
     ),
     Mutant(
-        "a reply to an earlier life of the cell is taken for one to this life",
-        "receives",
-        "mine = opening.reply_to_incarnation == self._context.incarnation",
-        "mine = True",
-    ),
-    Mutant(
         "a silent lane is never suspected",
         "lanes",
         "lane.step(LaneInput.SILENT)\n            self._keeper.on_lane_silent(lane, now)",
