@@ -342,7 +342,7 @@ class Host:
         if not self.alive or receipt.failed:
             return
         saved = receipt.saved
-        receipt.chosen = self._chance.choice([saved.size, saved.size, 0])
+        receipt.chosen = self._chance.choice([saved.size, saved.size, self._chance.randint(0, saved.size), 0])
         compare = receipt.chosen > 0 and (not receipt.resume or self._chance.random() < 0.3)
         digest = digest_of(saved.data[: receipt.chosen]) if compare else ""
         self.core.choose_offset(receipt.key, receipt.chosen, digest, self.now)
