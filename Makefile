@@ -76,12 +76,13 @@ $(NODE_EXAMPLE)/node_modules/.stamp: $(NODE_EXAMPLE)/package.json $(NODE_EXAMPLE
 demo: .venv/.stamp ## show what streamcell does, in a minute
 	.venv/bin/python scripts/demo.py
 
-check: .venv/.stamp .venv-proto/.stamp ## format, lint, types, generated code, laws and unit tests
+check: .venv/.stamp .venv-proto/.stamp ## format, lint, types, generated code, laws, unit tests, 200 simulated histories
 	.venv/bin/ruff format --check --quiet .
 	.venv/bin/ruff check --quiet .
 	.venv/bin/mypy $(SOURCES)
 	.venv-proto/bin/python scripts/generate_proto.py --check
 	.venv/bin/python -m pytest tests/unit -m 'not slow' $(PYTEST_ARGS)
+	scripts/simulate --seeds 0..199
 
 test: .venv/.stamp ## the whole test suite, with coverage
 	.venv/bin/python -m pytest tests --cov=streamcell --cov-branch --cov-fail-under=90 $(PYTEST_ARGS)

@@ -81,6 +81,7 @@ class StreamReceiver:
         self.credited = False
         # All attempts.
         self.limit = 0
+        self.initial_limit = self.credit
         self.received = 0
         self.delivered = 0
         self.consumed = 0
@@ -176,10 +177,14 @@ class StreamReceiver:
         )
 
     def enter_attempt(self, attempt: int, offset: int) -> None:
-        """Go over to a higher attempt that goes on at ``offset``, and forget what is held beyond a gap."""
+        """Go over to a higher attempt that goes on at ``offset``, and forget what is held beyond a gap.
+
+        Its initial credit goes no further than what was given before, or else each break would let the sender fill
+        more memory for a reader that stands still.
+        """
         self.attempt = attempt
         self._out_of_order.clear()
-        self.credit = offset + INITIAL_CREDIT_BYTES
+        self.credit = min(offset + INITIAL_CREDIT_BYTES, max(self.limit, self.initial_limit))
         self.credited = self.credit_due = False
         self.ack_due = True
         if self.state in (ReceiverState.RECEIVING, ReceiverState.RECEIVED):
