@@ -10,9 +10,10 @@ from collections.abc import Iterable, Iterator
 
 import pytest
 
+from scripts.bench.proxy import NetworkPath
 from streamcell import CellConfig, Message, ReceivedStream, StreamFuture
 from streamcell.protocol.stats import ReceiveStats
-from tests.adversity.distance import Distance, Path
+from tests.adversity.distance import distance
 from tests.cells import PATIENCE_S, QUICK, Box, Gate, Pair, eventually, grpc_carrier, pattern, running
 
 KIB = 1024
@@ -20,18 +21,18 @@ MIB = 1024 * KIB
 INITIAL = 256 * KIB
 PIECE = bytes(256 * KIB)
 
-FAR = Path(round_trip_s=0.1)
-NARROW = Path(bits_per_s=64_000_000)
+FAR = NetworkPath(round_trip_s=0.1)
+NARROW = NetworkPath(bits_per_s=64_000_000)
 
 
 @contextlib.contextmanager
-def apart(path: Path, server_config: CellConfig = QUICK) -> Iterator[Pair]:
+def apart(path: NetworkPath, server_config: CellConfig = QUICK) -> Iterator[Pair]:
     """Start two cells with this path between them."""
     carrier = grpc_carrier()
     with (
         running(carrier.cell("server", listen=carrier.url, config=server_config)) as server,
-        Distance(server.listen_urls[0], path) as between,
-        running(carrier.cell("site", connect=between.url)) as site,
+        distance(server.listen_urls[0], path) as url,
+        running(carrier.cell("site", connect=url)) as site,
     ):
         site.wait_connected(PATIENCE_S)
         yield Pair(carrier, server, site)
@@ -114,7 +115,7 @@ def test_windows_stay_small_where_many_streams_share_the_budget(done: threading.
 
 
 @pytest.mark.parametrize("path", [FAR, NARROW], ids=["far", "narrow"])
-def test_everything_arrives_whole(path: Path) -> None:
+def test_everything_arrives_whole(path: NetworkPath) -> None:
     with apart(path) as pair:
         arrived: Box[tuple[str, bytes]] = Box()
         pair.at_server.register_stream_cb("c", "t", lambda future, stream, resume: arrived.put(("s", stream.read(-1))))
