@@ -1,14 +1,13 @@
 """What is done with each chunk, by itself: a process that measures it in one thread, tells it, and ends.
 
-`python -m scripts.bench.costs MIB ROUNDS`. Each thing is done with so many different chunks of 1 MiB, more than any
-cache holds, as in a transfer; the answer has the seconds for each chunk, of each round.
+`python -m scripts.bench.costs MIB ROUNDS`. Each thing is done with so many different chunks of 1 MiB, one after
+the other, as in a transfer; the answer has the seconds for each chunk, of each round.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import mmap
 import os
 import sys
 import time
@@ -17,6 +16,7 @@ from collections.abc import Callable, Sequence
 from streamcell.limits import HOPS, MIB
 from streamcell.protocol.frames import Chunk, StreamKey
 from streamcell.runtime.allocator import tune_allocator
+from streamcell.runtime.buffers import BufferPool
 from streamcell.transport.checksum import checksum
 from streamcell.transport.codec import decode_batch, encode_batch
 
@@ -47,13 +47,15 @@ def measure(count: int, rounds: int) -> dict[str, list[float]]:
     chunks = make_chunks(count)
     messages = [encode_batch([chunk]) for chunk in chunks]
     warm = memoryview(bytearray(count * MIB))
+    # Keeps nothing, so that what it gives was never touched.
+    fresh = BufferPool(0, lambda: None)
     works: dict[str, Callable[[], object]] = {
         "checksum": lambda: [checksum(chunk.payload) for chunk in chunks],
         # Each message is dropped before the next one, as by a writer.
         "join": lambda: sum(len(encode_batch([chunk])) for chunk in chunks),
         "take apart": lambda: [decode_batch(message) for message in messages],
         "copy": lambda: copy_into(warm, chunks),
-        "copy into fresh memory": lambda: copy_into(memoryview(mmap.mmap(-1, count * MIB)), chunks),
+        "copy into fresh memory": lambda: copy_into(fresh.allocate(count * MIB), chunks),
         "sha256": lambda: [hashlib.sha256(chunk.payload) for chunk in chunks],
     }
     seconds: dict[str, list[float]] = {name: [] for name in works}
