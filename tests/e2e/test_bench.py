@@ -186,7 +186,7 @@ def test_what_threads_use_is_told_by_kind(system: System, monkeypatch: pytest.Mo
         assert figures[f"{end} grpc gave_up"] > 0
     rounds = Rounds((system,))
     rounds.add(system.label, figures)
-    for section in (thread_times.times(64 * MIB, rounds), thread_times.switches(64 * MIB, rounds)):
+    for section in thread_times.sections(64 * MIB, rounds):
         assert [len(line) for line in section.lines] == [len(section.head)] * 2
 
 

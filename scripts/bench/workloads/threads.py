@@ -28,8 +28,7 @@ def run(quick: bool) -> Outcome:
     measured = Rounds(SYSTEMS)
     measured.run(rounds, lambda system: measure(system, size), show)
     figures = {"size_bytes": size, "systems": [system.label for system in SYSTEMS], **measured.figures()}
-    sections = [times(size, measured), switches(size, measured)]
-    return Outcome(figures, [], sections, measured.failures("the threads"))
+    return Outcome(figures, [], sections(size, measured), measured.failures("the threads"))
 
 
 def measure(system: System, size: int) -> Figures:
@@ -57,32 +56,29 @@ def show(figures: Figures) -> str:
     return ", ".join(f"{end}'s loop {figures[f'{end} loop us']:.0f} us/MiB" for end in ENDS)
 
 
-def times(size: int, measured: Rounds) -> Section:
+def sections(size: int, measured: Rounds) -> list[Section]:
+    of = f"for each MiB of a stream of {size // MIB} MiB"
+    times = f"Processor time of threads, µs {of}"
+    waits = f"How often they stood still to wait, {of}"
+    return [
+        section(times, measured, "us", 0, ("of all, in the kernel (median)", "kernel_us")),
+        section(waits, measured, "gave_up", 2, ("all, while they had more to do (median)", "lost")),
+    ]
+
+
+def section(title: str, measured: Rounds, name: str, digits: int, last: tuple[str, str]) -> Section:
+    """Return the table of a figure for each kind of thread; ``last`` is what is shown of all of them together."""
+    last_title, last_name = last
     lines = [
         [
             f"{system.label}: {end}",
-            *(measured.text(system.label, f"{end} {kind} us", digits=0) for kind in ALL_KINDS),
-            total(measured, system, f"{end} {{}} kernel_us", 0),
+            *(measured.text(system.label, f"{end} {kind} {name}", digits=digits) for kind in ALL_KINDS),
+            total(measured, system, f"{end} {{}} {last_name}", digits),
         ]
         for system in measured.systems
         for end in ENDS
     ]
-    head = ["", *TITLES.values(), "of all, in the kernel (median)"]
-    return Section(f"Processor time of threads, µs for each MiB of a stream of {size // MIB} MiB", head, lines)
-
-
-def switches(size: int, measured: Rounds) -> Section:
-    lines = [
-        [
-            f"{system.label}: {end}",
-            *(measured.text(system.label, f"{end} {kind} gave_up") for kind in ALL_KINDS),
-            total(measured, system, f"{end} {{}} lost", 2),
-        ]
-        for system in measured.systems
-        for end in ENDS
-    ]
-    head = ["", *TITLES.values(), "all, while they had more to do (median)"]
-    return Section(f"How often they stood still to wait, for each MiB of a stream of {size // MIB} MiB", head, lines)
+    return Section(title, ["", *TITLES.values(), last_title], lines)
 
 
 def total(measured: Rounds, system: System, name: str, digits: int) -> str:
