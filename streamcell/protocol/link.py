@@ -39,13 +39,12 @@ class StreamSpeaker(Speaker, Protocol):
     key: StreamKey
 
 
-class ChunkSource(Protocol):
+class ChunkSource(StreamSpeaker, Protocol):
     """A stream that has chunks to send: one of this cell, or one that it relays.
 
     :ivar lane_id: the lane that it is bound to for now, or None.
     """
 
-    key: StreamKey
     deficit: int
     lane_id: int | None
 
@@ -138,6 +137,10 @@ class Outbox:
     def note(self, speaker: StreamSpeaker) -> None:
         """Remember that ``speaker`` has something to say."""
         self._speakers[speaker.key] = speaker
+
+    def forget(self, speaker: StreamSpeaker) -> None:
+        """What ``speaker`` has to say goes another way."""
+        self._speakers.pop(speaker.key, None)
 
     def note_first(self, speaker: Speaker) -> None:
         """Remember that ``speaker`` has something to say before all others: who is there, or nobody else is heard."""

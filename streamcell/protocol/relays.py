@@ -90,7 +90,10 @@ class RelayTable:
         if stream.state is RelayState.WAITING and stream.up is link:
             # Its first chunk went to an earlier life of this cell, or was lost on the way here.
             self._lose(stream, LostReason.LANE_LOST)
-        if stream.state is not RelayState.FORWARDING or stream.up is not link:
+        if stream.up is not link:
+            self._say_lost(link, chunk, LostReason.LANE_LOST)
+            return
+        if stream.state is not RelayState.FORWARDING:
             return
         stream.heard_at = now
         stream.push(chunk)

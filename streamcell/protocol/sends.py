@@ -120,15 +120,7 @@ class SendTable:
             sender.wanted = max(0, sender.wanted - len(piece))
         declared = sender.spec.size
         if declared is not None and sender.buffer.end > declared:
-            self.give_up(
-                sender,
-                StreamIntegrityError(
-                    f"the source of the stream to {sender.spec.target} gave {sender.buffer.end} bytes, more than the "
-                    f"{declared} that it declared",
-                    fault=Fault.ORIGIN,
-                ),
-                now,
-            )
+            self._give_up_for_size(sender, f"gave {sender.buffer.end} bytes, more than the {declared} declared", now)
             return
         self._pump(sender, now)
 
@@ -139,15 +131,8 @@ class SendTable:
             return
         declared = sender.spec.size
         if declared is not None and sender.buffer.end != declared:
-            self.give_up(
-                sender,
-                StreamIntegrityError(
-                    f"the source of the stream to {sender.spec.target} ended after {sender.buffer.end} bytes, but "
-                    f"{declared} were declared",
-                    fault=Fault.ORIGIN,
-                ),
-                now,
-            )
+            what = f"ended after {sender.buffer.end} bytes, but {declared} were declared"
+            self._give_up_for_size(sender, what, now)
             return
         sender.source_ended = True
         sender.wanted = 0
@@ -161,6 +146,10 @@ class SendTable:
             return
         sender.source_error = error
         self._end_failed_source(sender, now)
+
+    def _give_up_for_size(self, sender: StreamSender, what: str, now: float) -> None:
+        sentence = f"the source of the stream to {sender.spec.target} {what}"
+        self.give_up(sender, StreamIntegrityError(sentence, fault=Fault.ORIGIN), now)
 
     def _end_failed_source(self, sender: StreamSender, now: float) -> None:
         if sender.source_error is not None and sender.received == sender.buffer.end:
@@ -363,7 +352,9 @@ class SendTable:
             # There is news of a way: no need to wait any longer.
             self._query(sender)
         else:
-            sender.query_due = sender.state is SenderState.RESUMING
+            if not sender.query_due:
+                # The question went another way, and with it the attempt.
+                self._query(sender)
             self._speak(sender)
 
     def _pump(self, sender: StreamSender, now: float) -> None:
@@ -540,6 +531,8 @@ class SendTable:
         times = []
         if sender.state is SenderState.BACKING_OFF:
             times.append(sender.backoff_until)
+        elif sender.state is SenderState.RESUMING and not sender.query_due:
+            times.append(sender.spoke_at + self._context.config.backoff_max_s)
         if not sender.acknowledged:
             if sender.spec.unreachable_timeout_s > 0:
                 times.append(sender.heard_at + sender.spec.unreachable_timeout_s)
@@ -573,6 +566,10 @@ class SendTable:
         if sender.state is SenderState.BACKING_OFF and now >= sender.backoff_until:
             sender.step(SenderInput.BACKOFF_OVER)
             self._query(sender)
+        elif sender.state is SenderState.RESUMING and now >= sender.spoke_at + self._context.config.backoff_max_s:
+            # Question and answer pass through many hands. Asked twice it changes nothing.
+            sender.query_due = True
+            self._speak(sender)
         elif self._owes_life_sign(sender, now):
             sender.probe_due = True
             self._speak(sender)

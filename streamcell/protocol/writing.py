@@ -35,6 +35,7 @@ class Writing:
     def withdraw(self, link: Link | None, source: ChunkSource) -> None:
         """A stream does not go by the link any more."""
         if link is not None:
+            link.outbox.forget(source)
             link.bulk_sources.pop(source.key, None)
             self.wake_bulk(link)
 
