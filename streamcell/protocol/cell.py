@@ -413,6 +413,8 @@ class CellCore:
         A neighbour may say that it has lost something before its name is accepted: that costs the origin a question.
         """
         source = source_of(frame)
+        if link.peer and destination_of(frame) not in ("", self._context.fqcn):
+            return False
         return self._routes.admits(link, source) or (isinstance(frame, Lost) and source == link.fqcn)
 
     def _refuse_frame(self, link: Link, frame: Any) -> None:

@@ -193,8 +193,8 @@ class QueryTable:
 
     def _end_listing(self, question: Question) -> None:
         self._end(question)
-        mine = {self._context.fqcn: self._me("")}
-        known = sorted((question.cells | mine).values(), key=lambda info: info.fqcn)
+        question.cells.setdefault(self._context.fqcn, self._me(""))
+        known = sorted(question.cells.values(), key=lambda info: info.fqcn)
         cells = tuple(
             KnownCell(info.fqcn, info.incarnation, info.via, info.address, info.software, info.known_for_s)
             for info in known

@@ -15,7 +15,8 @@ from streamcell import aio
 
 NAMES = {
     "AuthenticationError", "BlobSizeError", "BytesStream", "CellConfig", "CellError", "CoreCell", "ErrorCode", "Fault",
-    "FileStream", "HeaderValue", "Hop", "IterStream", "KnownCell", "LinkError", "Message", "NameInUse", "ProtocolError", "ReceivedStream",
+    "FileStream", "HeaderValue", "Hop", "IterStream", "KnownCell", "LinkError", "Message", "NameInUse", "ProtocolError",
+    "ReceivedStream",
     "RequestFailed", "RequestTimeout", "Stream", "StreamCancelled", "StreamCell", "StreamError", "StreamFuture",
     "StreamIntegrityError", "StreamOutcomeUnknown", "StreamRejected", "StreamResumeError", "StreamTargetUnreachable",
     "StreamTimeout", "StreamUsageError", "UsageError", "__version__",
