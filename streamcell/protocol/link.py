@@ -61,7 +61,7 @@ class ChunkSource(StreamSpeaker, Protocol):
         """Return whether its way leads over ``link``."""
         ...
 
-    def take_chunk(self, lane: Lane, room: int | None, now: float, *, control: bool) -> Chunk:
+    def take_chunk(self, link: Link, lane: Lane, room: int | None, now: float, *, control: bool) -> Chunk:
         """Return the next chunk, of at most ``room`` bytes if it can be cut; only when ``can_send``."""
         ...
 

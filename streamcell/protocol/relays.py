@@ -145,9 +145,9 @@ class RelayTable:
         if stream is None:
             if len(self._streams) >= RELAYED_STREAMS:
                 return None
-            stream = self._streams[frame.key] = RelayStream(frame.key, frame.target, frame.attempt, link, way)
-            stream.on_timer = self._handle_timer
-            stream.on_turn = self._on_turn
+            stream = self._streams[frame.key] = RelayStream(
+                frame.key, frame.target, frame.attempt, link, way, self._handle_timer, self._on_turn
+            )
             stream.idle_timeout_s = self._context.config.idle_timeout_s
         else:
             self._unlink(stream)
@@ -233,8 +233,7 @@ class RelayTable:
             self._end(stream)
 
     def _end(self, stream: RelayStream) -> None:
-        if stream.step(RelayInput.ENDED) is not RelayAction.FORGET:
-            return
+        stream.step(RelayInput.ENDED)
         self._clear(stream)
         self._unlink(stream)
         del self._streams[stream.key]
@@ -262,7 +261,7 @@ class RelayTable:
 
     def _handle_timer(self, stream: RelayStream, now: float) -> None:
         """Both ends would have shown that they live: without that they have given up, or are gone."""
-        if now >= stream.heard_at + stream.idle_timeout_s:
+        if 0 < stream.idle_timeout_s <= now - stream.heard_at:
             self._end(stream)
         else:
             self._schedule(stream)

@@ -294,17 +294,15 @@ class SendTable:
 
     def note_spoken(self, stream_id: int, lane_id: int, now: float) -> None:
         """A query or probe of the stream was put on a lane."""
-        sender = self._senders.get(stream_id)
-        if sender is not None:
-            sender.lanes_used.add(lane_id)
-            sender.spoke_at = now
-            self._schedule(sender)
+        sender = self._senders[stream_id]
+        sender.lanes_used.add(lane_id)
+        sender.spoke_at = now
+        self._schedule(sender)
 
-    def _take_turn(self, sender: StreamSender, lane: Lane, room: int | None, now: float, control: bool) -> Chunk:
-        settled: tuple[int, IdRuns] = (0, ())
-        if lane.link is not None:
-            settled = self._settled_to_tell(lane.link, control=control)
-        chunk = sender.cut_chunk(*settled, room)
+    def _take_turn(
+        self, sender: StreamSender, link: Link, lane: Lane, room: int | None, now: float, control: bool
+    ) -> Chunk:
+        chunk = sender.cut_chunk(*self._settled_to_tell(link, control=control), room)
         self._sent_chunk(sender, lane, chunk, now)
         return chunk
 

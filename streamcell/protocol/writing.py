@@ -56,7 +56,7 @@ class Writing:
                 continue
             source = queue.next(lambda candidate: candidate.lane_id in (None, lane.lane_id))
             if source is not None:
-                chunk = source.take_chunk(lane, room, now, control=control)
+                chunk = source.take_chunk(link, lane, room, now, control=control)
                 queue.charge(source, len(chunk.payload) + _CHUNK_OVERHEAD_BYTES)
                 return chunk
         return None
