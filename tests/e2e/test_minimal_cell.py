@@ -201,7 +201,7 @@ def test_it_receives(server: CoreCell, minimal: MinimalCell, size: int) -> None:
 
 
 def test_it_learns_who_is_there(minimal: MinimalCell) -> None:
-    assert [cell.fqcn for cell in minimal.query().cells] == ["server"]
+    assert [cell.fqcn for cell in minimal.query().cells] == ["server", "minimal"]
 
 
 def test_it_leaves_and_the_server_knows(server: CoreCell) -> None:
