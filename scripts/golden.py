@@ -98,10 +98,11 @@ def hello(fqcn: str, incarnation: int, link_id: bytes, lanes_held: tuple[int, ..
         frames.LaneRole.CONTROL,
         link_id,
         lanes_held,
-        (),
+        ("routes",),
         limits.MESSAGE_BYTES,
         2,
         limits.INITIAL_CREDIT_BYTES,
+        software="streamcell 0.1.0",
     )
 
 
@@ -216,13 +217,28 @@ def examples() -> list[Example]:
             (frames.Goodbye(ErrorCode.STOPPING, "server is stopping"),),
         ),
         Example(
-            "Routes (not used yet)",
-            "Child ↔ parent. Cells of this version send none of the three and ignore them.",
-            (
-                frames.Announce("site-1", SITE, 1, ("site-1",)),
-                frames.AnnounceReply("site-1", SITE, 1),
-                frames.Withdraw("site-1", SITE, 1),
-            ),
+            "A cell announces itself",
+            "Child → parent, right after the Hellos.",
+            (frames.Announce("site-1", SITE, 1, ("site-1",), "streamcell 0.1.0"),),
+        ),
+        Example(
+            "A relay announces it further up",
+            "Relay → its parent. The path has got one name longer, and the address is what the relay sees.",
+            (frames.Announce("site-1", SITE, 1, ("site-1", "relay"), "streamcell 0.1.0", "ipv4:192.0.2.7:51234"),),
+        ),
+        Example(
+            "The name is accepted",
+            "Parent → child. With a code it would be refused.",
+            (frames.AnnounceReply("site-1", SITE, 1),),
+        ),
+        Example("A cell is gone", "Child → parent.", (frames.Withdraw("site-1", SITE, 1),)),
+        Example(
+            "Which is taken note of", "Parent → child.", (frames.AnnounceReply("site-1", SITE, 1, withdrawn=True),)
+        ),
+        Example(
+            "There is no way to it",
+            "Relay → origin: the target is not known, or its way is gone.",
+            (frames.Lost(key(2), "server", 1, frames.LostReason.NO_ROUTE, "relay", limits.HOPS),),
         ),
     ]
 
@@ -301,6 +317,8 @@ SECTIONS: dict[str, Callable[[], str]] = {
     "receiver states": lambda: states_section(states.RECEIVER_TABLE),
     "agreement states": lambda: states_section(states.AGREEMENT_TABLE),
     "lane states": lambda: states_section(states.LANE_TABLE),
+    "relay states": lambda: states_section(states.RELAY_TABLE),
+    "announcement states": lambda: states_section(states.ANNOUNCEMENT_TABLE),
 }
 
 
