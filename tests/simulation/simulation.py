@@ -194,6 +194,7 @@ class Simulation(Checks):
         sometimes: list[tuple[Callable[[], None], int]] = [
             (self._stall, 3),
             (self._let_go, 3),
+            (self._deafen, 1),
             (self._toggle_corruption, 2),
             (self._toggle_doubles, 2),
             (self._cancel_send, 1),
@@ -367,6 +368,13 @@ class Simulation(Checks):
             end = self.random.choice(ends)
             self._note_fault("lane stalled", f"nothing arrives at {end}")
             end.stalled = True
+
+    def _deafen(self) -> None:
+        ends = self.network.ends()
+        if ends:
+            end = self.random.choice(ends)
+            self._note_fault("lane deaf one way", f"nothing ever arrives at {end} again")
+            end.deaf = True
 
     def _let_go(self) -> None:
         for end in self.network.ends():
