@@ -11,6 +11,7 @@ import argparse
 import dataclasses
 import difflib
 import enum
+import hashlib
 import re
 import sys
 import textwrap
@@ -114,6 +115,8 @@ def examples() -> list[Example]:
         settled_below=1,
     )
     stream = frames.Open(frames.StreamKind.STREAM, None, (), 300.0, settled_below=1, settled=((3, 4), (6, 6)))
+    offer = dataclasses.replace(stream, seen_before=True, awaits_offset=True)
+    first_digest = f"sha256:{hashlib.sha256(b'first ').hexdigest()}"
     request = frames.Open(frames.StreamKind.REQUEST, 4, (), 300.0, settled_below=3)
     reply = frames.Open(frames.StreamKind.REPLY, 4, (), 300.0, settled_below=1, reply_to=3, reply_to_incarnation=SITE)
     reply_key = frames.StreamKey("server", SERVER, 1)
@@ -190,6 +193,17 @@ def examples() -> list[Example]:
             "The second attempt",
             "Origin → target: sequence numbers start anew, and the Open part is there again.",
             (chunk(key(2), b"second", attempt=2, offset=6, last=True, opening=stream),),
+        ),
+        Example(
+            "Offered to another life of the target",
+            "Origin → target: it was restarted. No payload; the origin waits.",
+            (chunk(key(2), b"", attempt=3, last=False, opening=offer),),
+        ),
+        Example(
+            "Its application has the first six bytes",
+            "Target → origin, repeated until the origin goes on, with the digest of these bytes. The origin does so in "
+            "attempt 4, as it did in the second.",
+            (frames.ResumeReply(key(2), "server", 3, SERVER, False, 6, 16, first_digest),),
         ),
         Example("More lanes, please", "Listener → dialler.", (frames.LanesWanted(1),)),
         Example("A Ping", "Either side.", (frames.Ping(0x0123456789ABCDEF, 3),)),

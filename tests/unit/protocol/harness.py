@@ -223,7 +223,8 @@ class Node:
         return [
             bytes(self.data[event.key])
             for event in self.of(DataEnded)
-            if self.opened[event.key].reply_to == stream_id and self.opened[event.key].kind is StreamKind.REPLY
+            if (opened := self.opened.get(event.key)) is not None
+            and (opened.kind, opened.reply_to) == (StreamKind.REPLY, stream_id)
         ]
 
     def receive_error(self, key: StreamKey) -> CellError:
@@ -316,6 +317,8 @@ class Node:
     def _rename(self, old_key: StreamKey, key: StreamKey) -> None:
         self.data[key] = self.data.pop(old_key, bytearray())
         self.opened[key] = dataclasses.replace(self.opened.pop(old_key), key=key)
+        if old_key in self.had:
+            self.had[key] = self.had.pop(old_key)
         if old_key in self.slow:
             self.slow.remove(old_key)
             self.slow.add(key)
