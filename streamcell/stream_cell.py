@@ -149,7 +149,8 @@ class StreamCell:
         thread and returns. ``future`` succeeds with the number of bytes when the end was read, and fails as soon as the
         stream failed. ``stream`` is a :class:`ReceivedStream`; ``resume`` tells whether an earlier life of this cell
         had received part of it. What the callback raises before it closed the stream reaches the sender as
-        StreamRejected.
+        StreamRejected; a StreamRejected that it raises itself keeps its sentence and code, and is not logged as an
+        error here.
 
         Args:
             channel: the channel, or ``*`` for any.

@@ -76,11 +76,11 @@ class Incoming:
     def _call_core(self, verb: Callable[..., None], args: tuple[Any, ...]) -> None:
         verb(self.key, *args, now=self._context.clock())
 
-    def _run_callback(self) -> str | None:
-        """Call the callback in this thread; return a sentence about what it raised, or None.
+    def _run_callback(self) -> StreamRejected | None:
+        """Call the callback in this thread; return what to tell the sender of what it raised, or None.
 
-        The exception is not returned, because its traceback keeps the callback's variables alive, the stream among
-        them.
+        The exception itself is not returned, because its traceback keeps the callback's variables alive, the stream
+        among them.
         """
         what = f"the callback for {self.info.channel}/{self.info.topic} at {self.info.target}"
         _, error = call_user_code(self._context.stream_log, self._level_of, what, self._callback.call, self)
@@ -88,7 +88,9 @@ class Incoming:
             return None
         if self._level_of(error) > logging.DEBUG:
             self._context.failures.count_callback()
-        return raised_sentence(what, error)
+        if isinstance(error, StreamRejected):
+            return StreamRejected(error.sentence, error.code)
+        return StreamRejected(raised_sentence(what, error))
 
     def _level_of(self, _raised: BaseException, /) -> int:
         """Return the level at which what the callback raised is logged."""
@@ -173,15 +175,15 @@ class IncomingStream(Incoming):
         if not self._is_wanted():
             return
         self._tell_core(self._context.core.callback_started)
-        sentence = self._run_callback()
-        if sentence is None or self.queue.closed:
+        rejection = self._run_callback()
+        if rejection is None or self.queue.closed:
             self._tell_core(self._context.core.release)
         else:
-            self._tell_core(self._context.core.fail_receive, StreamRejected(sentence))
+            self._tell_core(self._context.core.fail_receive, rejection)
 
     def _level_of(self, raised: BaseException, /) -> int:
-        """Return DEBUG for what reading has raised: that the stream failed is known and logged."""
-        return logging.DEBUG if raised is self.queue.error else logging.ERROR
+        """Return DEBUG for what is no accident: what reading has raised, which is logged, and a refusal."""
+        return logging.DEBUG if raised is self.queue.error or isinstance(raised, StreamRejected) else logging.ERROR
 
     def _is_wanted(self) -> bool:
         """Return whether the callback is to be called, although the stream may have failed while it waited for it."""

@@ -19,6 +19,7 @@ from streamcell.protocol.events import (
     StreamOpened,
 )
 from streamcell.protocol.frames import StreamKey, StreamKind
+from streamcell.runtime.traffic import Direction, Traffic
 
 
 class Receiver(Protocol):
@@ -47,15 +48,18 @@ Opener: TypeAlias = Callable[[StreamOpened], Receiver | None]
 class Receives:
     """All streams that one cell receives and that have not ended."""
 
-    def __init__(self, openers: Mapping[StreamKind, Opener]) -> None:
+    def __init__(self, openers: Mapping[StreamKind, Opener], traffic: Traffic) -> None:
         self._openers = openers
+        self._traffic = traffic
         self._open: dict[StreamKey, Receiver] = {}
+        self._channels: dict[StreamKey, str] = {}
 
     def on_stream_opened(self, event: StreamOpened) -> None:
         """Find who handles the stream."""
         receiver = self._openers[event.kind](event)
         if receiver is not None:
             self._open[event.key] = receiver
+            self._channels[event.key] = event.channel
 
     def on_stream_admitted(self, event: StreamAdmitted) -> None:
         """Pass it on."""
@@ -67,6 +71,7 @@ class Receives:
         """Pass it on."""
         receiver = self._open.get(event.key)
         if receiver is not None:
+            self._traffic.count_bytes(Direction.RECEIVED, self._channels[event.key], len(event.payload))
             receiver.on_data(event)
 
     def on_data_ended(self, event: DataEnded) -> None:
@@ -77,19 +82,25 @@ class Receives:
 
     def on_receive_finished(self, event: ReceiveFinished) -> None:
         """Pass it on, for the last time."""
-        receiver = self._open.pop(event.key, None)
+        receiver = self._forget(event.key)
         if receiver is not None:
             receiver.on_finished()
 
     def on_receive_failed(self, event: ReceiveFailed) -> None:
         """Pass it on, for the last time."""
-        receiver = self._open.pop(event.key, None)
+        receiver = self._forget(event.key)
         if receiver is not None:
+            self._traffic.count_failure(Direction.RECEIVED, event.error)
             receiver.on_failed(event.error, event.discard)
 
     def close(self, error: CellError) -> None:
         """Fail all streams because the cell has ended."""
         receivers = list(self._open.values())
         self._open.clear()
+        self._channels.clear()
         for receiver in receivers:
             receiver.on_failed(error, False)
+
+    def _forget(self, key: StreamKey) -> Receiver | None:
+        self._channels.pop(key, None)
+        return self._open.pop(key, None)
