@@ -37,6 +37,11 @@ def seconds_text(seconds: float) -> str:
     return f"{minutes // 60}:{minutes % 60:02} h"
 
 
+def left_text(seconds: float) -> str:
+    """Return how long something will take yet, without a precision that nobody knows: ``7 s left``."""
+    return f"{round(seconds)} s left" if seconds < 10 else f"{seconds_text(seconds)} left"
+
+
 def milliseconds_text(seconds: float) -> str:
     """Return a round trip: ``0.62 ms``."""
     return f"{seconds * 1000:.2f} ms"

@@ -14,14 +14,15 @@ from typing import Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID
+from rich.table import Column
 from rich.text import Text
 
-from streamcell.cli.text import percent_text, rate_text, seconds_text, shortened, size_text
+from streamcell.cli.text import left_text, percent_text, rate_text, seconds_text, shortened, size_text
 from streamcell.future import StreamFuture
 
 # Between two lines about one transfer where there is no terminal.
 PLAIN_INTERVAL_S = 5.0
-_NAME_WIDTH = 24
+_NAME_WIDTH = 20
 # The rate of what is smaller tells of the round trip, not of the way.
 _RATE_FROM_BYTES = 1_000_000
 _REFRESHES_A_SECOND = 8
@@ -139,7 +140,7 @@ class TerminalView:
         self._console = Console(stderr=True)
         self._tasks: dict[StreamFuture, TaskID] = {}
         self._progress = Progress(
-            _NameColumn(),
+            _NameColumn(table_column=Column(width=_NAME_WIDTH, no_wrap=True)),
             BarColumn(bar_width=None),
             _AmountColumn(),
             _RateColumn(),
@@ -215,7 +216,7 @@ def progress_line(name: str, future: StreamFuture) -> str:
     done, size = future.get_progress(), future.get_size()
     so_far = f"{percent_text(done, size)} of {size_text(size)}" if size else size_text(done)
     eta = future.eta
-    left = f", {seconds_text(eta)} left" if eta is not None else ""
+    left = f", {left_text(eta)}" if eta is not None else ""
     return f"{name}: {so_far}, {rate_text(future.rate)}{left}"
 
 
@@ -251,4 +252,4 @@ class _RateColumn(_FutureColumn):
 class _TimeColumn(_FutureColumn):
     def show(self, future: StreamFuture) -> str:
         eta = future.eta
-        return "" if eta is None else f"{seconds_text(eta)} left"
+        return "" if eta is None else left_text(eta)

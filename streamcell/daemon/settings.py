@@ -150,10 +150,12 @@ def _read_table(table: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     fields = {key: read(table[key], key) for key, read in _TOP.items() if key in table}
     sections = {name: _section(table, name) for name in _SECTIONS}
     inbox = _read_section(sections["inbox"], "inbox", _INBOX)
-    if sections["inbox"] and "folder" not in inbox:
+    if "inbox" in table and "folder" not in inbox:
         raise UsageError('[inbox] has no folder: write folder = "DIR" there')
     metrics = _read_section(sections["metrics"], "metrics", {"listen": _text})
-    if metrics:
+    if "metrics" in table:
+        if not metrics:
+            raise UsageError('[metrics] has no address: write listen = "HOST:PORT" there')
         fields["metrics"] = parse_host_port(metrics["listen"], "[metrics] listen")
     if sections["cell"]:
         fields["config"] = _read_cell(sections["cell"])
