@@ -81,6 +81,8 @@ class StandaloneCell:
             UsageError: an address is not acceptable.
         """
         self.cell.start()
+        if self._health is not None:
+            self._health.set_serving(True)
         if self._settings.metrics is not None:
             self._start_metrics(self._settings.metrics)
 

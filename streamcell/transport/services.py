@@ -51,7 +51,7 @@ class HealthService:
         return (self._health.SERVICE_NAME,)
 
     def add_to(self, server: Server, _names: Iterable[str]) -> None:
-        """Add it to a server; it says SERVING until told otherwise."""
+        """Add it to a server; for the whole server it says SERVING, for the cell nothing until it is told."""
         from grpc_health.v1 import health_pb2_grpc
 
         self._loop = asyncio.get_running_loop()
