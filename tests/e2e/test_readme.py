@@ -1,4 +1,4 @@
-"""The programs in the README run as they stand there, and its links lead somewhere."""
+"""The programs in the README and other documents run as they stand there, and links lead somewhere."""
 
 import re
 from pathlib import Path
@@ -8,9 +8,17 @@ import pytest
 from tests.e2e.programs import ROOT, run, running, unhappy
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"^```python\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+
+
+def blocks(text: str, language: str) -> list[str]:
+    """Returns the code in a document that is in this language."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
+BLOCKS = blocks(README, "python")
 PROGRAMS = {match[1]: block for block in BLOCKS if (match := re.match(r"# (\w+\.py)\n", block))}
 SINGLE = [block for block in BLOCKS if block not in PROGRAMS.values()]
+SINGLE += blocks((ROOT / "docs/files.md").read_text(encoding="utf-8"), "python")
 # Programs in two terminals agree on a port; here it is any free one.
 PORT = "grpc://127.0.0.1:8004"
 
