@@ -285,6 +285,7 @@ SECTIONS: dict[str, Callable[[], str]] = {
     "errors": errors_section,
     "sender states": lambda: states_section(states.SENDER_TABLE),
     "receiver states": lambda: states_section(states.RECEIVER_TABLE),
+    "agreement states": lambda: states_section(states.AGREEMENT_TABLE),
     "lane states": lambda: states_section(states.LANE_TABLE),
 }
 

@@ -14,7 +14,7 @@ import contextlib
 import inspect
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterable
 from types import TracebackType
-from typing import Any, Self, cast
+from typing import Any, BinaryIO, Self, cast
 
 from streamcell import core_cell, stream_cell
 from streamcell import future as blocking
@@ -28,6 +28,7 @@ from streamcell.message import HeaderValue, Message
 from streamcell.protocol.frames import StreamKind
 from streamcell.runtime.incoming import Incoming, IncomingStream, Into, ReceiveCallback
 from streamcell.runtime.requests import PendingRequest
+from streamcell.runtime.resuming import check_placed
 from streamcell.runtime.specs import check_callback, check_timeout
 from streamcell.runtime.stats import RunningStats
 from streamcell.transport.base import Network
@@ -147,6 +148,7 @@ class ReceivedStream:
 
     def __init__(self, incoming: IncomingStream) -> None:
         self._queue = incoming.queue
+        self._resumption = incoming.resumption
         #: The same for threads: a raw binary file.
         self.stream = blocking_stream.ReceivedStream(incoming)
 
@@ -175,13 +177,27 @@ class ReceivedStream:
         """The name that the sender gave to the transfer across restarts, or empty."""
         return self.stream.resume_id
 
+    @property
+    def digest_checked(self) -> bool:
+        """Whether the whole has the digest that the sender gives; see :class:`streamcell.ReceivedStream`."""
+        return self.stream.digest_checked
+
     def get_size(self) -> int:
-        """Return the number of bytes, or 0 while it is not known."""
+        """Return the number of bytes of the whole stream, or 0 while it is not known."""
         return self.stream.get_size()
 
     def get_pos(self) -> int:
-        """Return how many bytes have been read."""
+        """Return the offset of the next byte."""
         return self.stream.get_pos()
+
+    async def resume_from(self, offset: int, have: BinaryIO | None = None) -> None:
+        """Have the origin go on at ``offset``; see :meth:`streamcell.ReceivedStream.resume_from`.
+
+        ``have`` is read in a thread.
+        """
+        placed = await asyncio.to_thread(self.stream.begin_resume, offset, have)
+        if placed is not None:
+            check_placed(offset, await asyncio.wrap_future(placed), self.origin)
 
     async def read(self, size: int = -1) -> bytes:
         """Return 1 to ``size`` bytes as soon as there are any, empty at the end; all that follow for -1.
@@ -213,6 +229,8 @@ class ReceivedStream:
         self.close()
 
     async def _take(self, limit: int) -> bytes | memoryview:
+        if self._resumption is not None:
+            self._resumption.before_read(asyncio.current_task())
         while (piece := self._queue.take(limit, wait=False)) is None:
             await self._wait_until_ready()
         return piece
@@ -482,8 +500,13 @@ class StreamCell:
             return
 
         def call(incoming: IncomingStream) -> Any:
+            return self._cell.run_in_loop(run(incoming))
+
+        async def run(incoming: IncomingStream) -> Any:
+            if incoming.resumption is not None:
+                incoming.resumption.enter(asyncio.current_task())
             future, stream = _wrap(incoming), ReceivedStream(incoming)
-            return self._cell.run_in_loop(stream_cb(future, stream, incoming.resume, *args, **kwargs))
+            return await stream_cb(future, stream, incoming.resume, *args, **kwargs)
 
         registry = self._cell.cell.runner.callbacks.streams
         registry.register(channel, topic, StreamKind.STREAM, ReceiveCallback(call))

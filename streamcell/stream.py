@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import io
 import os
+import threading
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from streamcell.errors import StreamResumeError, StreamUsageError
+from streamcell.errors import Fault, StreamIntegrityError, StreamResumeError, StreamUsageError
 from streamcell.limits import MIB
 from streamcell.message import HeaderValue
 from streamcell.runtime.payloads import flatten_buffer
+from streamcell.runtime.resuming import check_offset, check_placed
 
 if TYPE_CHECKING:
     from streamcell.runtime.incoming import IncomingStream
@@ -55,8 +58,12 @@ class Stream:
         """Return the headers."""
         return self._headers
 
+    def get_stamp(self) -> bytes:
+        """Return what is the same as long as the bytes are, across restarts: at most 256 bytes; empty if not known."""
+        return b""
+
     def seek(self, offset: int) -> Any:
-        """Go to ``offset``, before the transfer starts.
+        """Go to ``offset``: before the transfer starts, and later when the target was restarted. May block.
 
         Raises:
             io.UnsupportedOperation: this stream cannot.
@@ -70,6 +77,10 @@ class Stream:
 class FileStream(Stream):
     """A file as a source, opened now and closed when the transfer ends.
 
+    It must not change while it is sent: at the end, and when it has to be read again, its size, its time of
+    modification and its inode are compared with those at the start; if they differ the transfer fails with
+    StreamIntegrityError. The same three are its stamp.
+
     Args:
         path: the file.
         headers: sent along.
@@ -80,22 +91,37 @@ class FileStream(Stream):
 
     def __init__(self, path: str | os.PathLike[str], headers: Mapping[str, HeaderValue] | None = None) -> None:
         self._file: BinaryIO = Path(path).open("rb", buffering=0)  # noqa: SIM115
-        super().__init__(os.fstat(self._file.fileno()).st_size, headers)
+        self._path = os.fspath(path)
+        self._state = _file_state(self._file)
+        super().__init__(self._state[0], headers)
 
     def read(self, size: int) -> bytes:
         """Return the next bytes of the file."""
         piece = self._file.read(size)
+        if not piece and size > 0:
+            self._check_unchanged()
         self._pos += len(piece)
         return piece
 
+    def get_stamp(self) -> bytes:
+        """Return size, time of modification, inode and device of the file, and where it is read from."""
+        return ":".join(map(str, (*self._state, self._pos))).encode()
+
     def seek(self, offset: int) -> int:
         """Go to ``offset``."""
+        self._check_unchanged()
         self._pos = self._file.seek(offset)
         return self._pos
 
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+    def _check_unchanged(self) -> None:
+        if _file_state(self._file) != self._state:
+            raise StreamIntegrityError(
+                f"{self._path} was changed while it was sent: send a copy that nothing writes to", fault=Fault.ORIGIN
+            )
 
 
 class BytesStream(Stream):
@@ -169,7 +195,8 @@ class _OpenFile(Stream):
     """A binary file object of the application as a source: read from where it stands, and left open."""
 
     def __init__(self, file: BinaryIO) -> None:
-        super().__init__(_remaining(file))
+        size, self._start = _remaining(file)
+        super().__init__(size)
         self._file = file
 
     def read(self, size: int) -> Any:
@@ -180,6 +207,11 @@ class _OpenFile(Stream):
                 "cannot be sent from"
             )
         return piece
+
+    def seek(self, offset: int) -> Any:
+        if self._start is None:
+            return super().seek(offset)
+        return self._file.seek(self._start + offset)
 
 
 def is_bytes(payload: Any) -> bool:
@@ -213,17 +245,23 @@ def as_stream(payload: Any) -> Stream:
     )
 
 
-def _remaining(file: BinaryIO) -> int:
-    """Return the number of bytes from where ``file`` stands to its end; 0 if that cannot be known."""
+def _file_state(file: BinaryIO) -> tuple[int, int, int, int]:
+    """Return what changes when somebody writes to a file, the size first."""
+    status = os.fstat(file.fileno())
+    return status.st_size, status.st_mtime_ns, status.st_ino, status.st_dev
+
+
+def _remaining(file: BinaryIO) -> tuple[int, int | None]:
+    """Return the number of bytes from where ``file`` stands to its end, and where it stands; 0, None if not known."""
     try:
         if not file.seekable():
-            return 0
+            return 0, None
         position = file.tell()
         end = file.seek(0, io.SEEK_END)
         file.seek(position)
     except (AttributeError, OSError, ValueError):
-        return 0
-    return max(0, end - position)
+        return 0, None
+    return max(0, end - position), position
 
 
 class ReceivedStream(io.RawIOBase, Stream):
@@ -243,6 +281,7 @@ class ReceivedStream(io.RawIOBase, Stream):
         self._queue = incoming.queue
         self._info = info
         self._resume_id = incoming.resume_id
+        self._resumption = incoming.resumption
 
     @property
     def headers(self) -> dict[str, HeaderValue]:
@@ -269,16 +308,25 @@ class ReceivedStream(io.RawIOBase, Stream):
         """The name that the sender gave to the transfer across restarts, or empty."""
         return self._resume_id
 
+    @property
+    def digest_checked(self) -> bool:
+        """Whether the end was reached and the bytes of the whole stream have the digest that the sender gives.
+
+        False if the sender gives none, and if the stream went on at an offset without ``have`` in :meth:`resume_from`:
+        then the bytes below were not seen here.
+        """
+        return self._queue.digest_checked
+
     def get_size(self) -> int:
-        """Return the number of bytes, or 0 while it is not known."""
+        """Return the number of bytes of the whole stream, or 0 while it is not known."""
         return self._info.size or 0
 
     def get_pos(self) -> int:
-        """Return how many bytes have been read."""
+        """Return the offset of the next byte: how many have been read, or lie below where the stream went on."""
         return self._queue.position
 
     def tell(self) -> int:
-        """Return how many bytes have been read."""
+        """Return the same as :meth:`get_pos`."""
         return self._queue.position
 
     def readable(self) -> bool:
@@ -296,6 +344,7 @@ class ReceivedStream(io.RawIOBase, Stream):
             return self.readall()
         if size == 0:
             return b""
+        self._choose_by_reading()
         piece = self._queue.take(size)
         return piece if isinstance(piece, bytes) else bytes(piece or b"")
 
@@ -308,12 +357,14 @@ class ReceivedStream(io.RawIOBase, Stream):
         view = memoryview(buffer).cast("B")
         if not view:
             return 0
+        self._choose_by_reading()
         piece = self._queue.take(len(view)) or b""
         view[: len(piece)] = piece
         return len(piece)
 
     def readline(self, size: int | None = -1, /) -> bytes:
         """Return the next line, with its newline; at most ``size`` bytes of it if that is not negative."""
+        self._choose_by_reading()
         left = _ALL if size is None or size < 0 else size
         parts: list[bytes] = []
         while left > 0:
@@ -326,6 +377,7 @@ class ReceivedStream(io.RawIOBase, Stream):
 
     def pieces(self) -> Iterator[bytes | memoryview]:
         """Return an iterator over what is left, in the pieces in which it arrives, without copying."""
+        self._choose_by_reading()
         while piece := self._queue.take(MIB * 4):
             yield piece
 
@@ -334,15 +386,42 @@ class ReceivedStream(io.RawIOBase, Stream):
         raise io.UnsupportedOperation("a received stream cannot seek")
 
     def resume_from(self, offset: int, have: BinaryIO | None = None) -> None:
-        """Say, before the first read, where the origin is to go on after a restart.
+        """Have the origin go on at ``offset``, before the first read; returns when it has agreed to that.
+
+        For a stream that goes on after a restart: one whose callback has got ``resume=True``, or one with a
+        ``resume_id``. Any other starts at 0. May be called once. Then ``get_pos()`` is ``offset``.
+
+        Args:
+            offset: how many bytes of the stream are there already. More than were ever acknowledged is fine.
+            have: a seekable binary file with these bytes at its start; it is read up to ``offset``, and stands there
+                then. The origin compares their digest with its own before it agrees, and a digest of the whole stream
+                can be checked at the end. Without it nothing is compared, and ``digest_checked`` stays False.
 
         Raises:
-            StreamResumeError: there is nothing agreed to go on from, so that only 0 is possible; or reading has begun.
+            StreamResumeError: the origin cannot go on there, because it has other bytes below, or fewer: it goes on at
+                0, where reading begins now. Or: reading has begun, another offset was chosen before, ``have`` is
+                shorter, or the stream is none that goes on; then nothing has changed.
+            CellError: the stream has failed.
+            UsageError: ``offset`` is negative, or not a whole number.
         """
+        placed = self.begin_resume(offset, have)
+        if placed is not None:
+            check_placed(offset, placed.result(), self.origin)
+
+    def begin_resume(self, offset: int, have: BinaryIO | None = None) -> concurrent.futures.Future[int] | None:
+        """Do as :meth:`resume_from`, but return a future of where the origin goes on; None if it starts at 0 anyway."""
+        if self._resumption is not None:
+            return self._resumption.begin(offset, have)
+        check_offset(offset)
         if self._queue.position:
             raise StreamResumeError("resume_from() comes before the first read")
-        if offset or have is not None:
+        if offset:
             raise StreamResumeError(f"the stream from {self.origin} starts at 0: the origin has agreed to nothing else")
+        return None
+
+    def _choose_by_reading(self) -> None:
+        if self._resumption is not None:
+            self._resumption.before_read(threading.get_ident())
 
     def close(self) -> None:
         """Read no further: at the end this completes the transfer, before it the sender fails with StreamCancelled."""

@@ -66,10 +66,14 @@ class StreamCell:
                 until the future settles.
             secure: seal end to end; needs certificates, which this version does not have.
             optional: failing is normal: log it at DEBUG, and fail at once if the target is not reachable now.
-            resume_id: names the transfer across restarts of this cell.
+            resume_id: names the transfer across restarts of this cell: a new life of it that sends under the same name,
+                to the same target, channel and topic, goes on where the target stands, if the source is provably the
+                same (a :class:`FileStream`, or a digest). The transfer starts when the target's callback has said
+                where. At most 255 bytes.
             idle_timeout: seconds of silence of the other end after which it fails; 0 never, None as configured.
             unreachable_timeout: seconds to wait for the target's first sign of life; 0 for ever, None as configured.
-            digest: ``sha256`` to have it computed and checked, or ``sha256:HEX`` if it is known.
+            digest: ``sha256`` to have it computed and checked, or ``sha256:HEX`` if it is known. The target compares
+                it before success is reported; see :attr:`ReceivedStream.digest_checked` for when it cannot.
             retry_unknown: send again if it cannot be known whether it was delivered.
             reliable: ignored; every send is.
 
@@ -147,10 +151,14 @@ class StreamCell:
 
         It is called when the stream starts, in a thread that it may block. It reads the stream, or hands it to another
         thread and returns. ``future`` succeeds with the number of bytes when the end was read, and fails as soon as the
-        stream failed. ``stream`` is a :class:`ReceivedStream`; ``resume`` tells whether an earlier life of this cell
-        had received part of it. What the callback raises before it closed the stream reaches the sender as
-        StreamRejected; a StreamRejected that it raises itself keeps its sentence and code, and is not logged as an
-        error here.
+        stream failed. ``stream`` is a :class:`ReceivedStream`. What the callback raises before it closed the stream
+        reaches the sender as StreamRejected; a StreamRejected that it raises itself keeps its sentence and code, and is
+        not logged as an error here.
+
+        ``resume`` tells whether an earlier life of this cell had acknowledged part of the stream. Then, and when
+        ``stream.resume_id`` is set, the sender waits to be told where to go on: by ``stream.resume_from(offset)``
+        before the first read; or by the offset that the callback returns, if it has handed the stream to a thread of
+        its own (reads by that thread wait until then). If the callback reads first, that means 0.
 
         Args:
             channel: the channel, or ``*`` for any.
@@ -228,7 +236,8 @@ def start_stream(
     size = max(0, stream.get_size() - stream.get_pos()) if stream.get_size() else None
     headers = {**stream.get_headers(), **message.headers}
     config = runner.settings.config
-    spec = make_send_spec(config, StreamKind.STREAM, channel, topic, target, size, headers, options)
+    stamp = stream.get_stamp()
+    spec = make_send_spec(config, StreamKind.STREAM, channel, topic, target, size, headers, options, stamp=stamp)
     sends = runner.sends
     if secure:
         outgoing = sends.refuse(spec, stream, not_secure_error(runner.settings.fqcn))
@@ -265,7 +274,8 @@ def _start_bytes(
     """Send what is all there already: no source has to be read."""
     config = runner.settings.config
     payload, size = flatten_payload(message.payload, config.chunk_bytes)
-    spec = make_send_spec(config, kind, channel, topic, target, size, message.headers, options)
+    kept = kind is StreamKind.STREAM
+    spec = make_send_spec(config, kind, channel, topic, target, size, message.headers, options, kept=kept)
     sends = runner.sends
     if secure:
         outgoing = sends.refuse(spec, None, not_secure_error(runner.settings.fqcn))

@@ -96,7 +96,7 @@ class CellCore:
         self._lane_handlers: dict[type, Callable[[Lane, Any, float], None]] = {
             Hello: self._links.handle_hello,
             Ping: self._handle_ping,
-            Goodbye: self._links.handle_goodbye,
+            Goodbye: self._handle_goodbye,
         }
 
     # Links and lanes.
@@ -195,6 +195,14 @@ class CellCore:
         """Say that the stream has no more bytes."""
         self._sends.end_source(stream_id, digest, now)
 
+    def move_source(self, stream_id: int, offset: int, now: float) -> None:
+        """Answer SourceSeekWanted: the source gives the bytes from ``offset`` on next."""
+        self._sends.move_source(stream_id, offset, now)
+
+    def abandon_source(self, stream_id: int, error: CellError, now: float) -> None:
+        """Answer SourceSeekWanted: the source cannot go there."""
+        self._sends.abandon_source(stream_id, error, now)
+
     def fail_source(self, stream_id: int, error: CellError, now: float) -> None:
         """Say that the stream's source failed. What was supplied before is delivered first."""
         self._sends.fail_source(stream_id, error, now)
@@ -217,6 +225,21 @@ class CellCore:
     def reject(self, key: StreamKey, code: ErrorCode, sentence: str, now: float) -> None:
         """Refuse a stream that was offered."""
         self._receives.reject(key, code, sentence, now)
+
+    def await_callback(self, key: StreamKey, now: float) -> None:
+        """Nobody takes the stream that was offered, but a callback may be registered for it yet."""
+        self._receives.await_callback(key, now)
+
+    def weigh_offset(self, key: StreamKey, now: float) -> None:
+        """The application has begun to find out where a stream that awaits an offset is to go on."""
+        self._receives.placing.weigh(key)
+
+    def choose_offset(self, key: StreamKey, offset: int, prefix_digest: str, now: float) -> None:
+        """Say where a stream that awaits an offset is to go on: once, and not for any other.
+
+        ``prefix_digest``: digest of the bytes below, as ``sha256:HEX``, if they are to be compared.
+        """
+        self._receives.placing.choose(key, offset, prefix_digest)
 
     def callback_started(self, key: StreamKey, now: float) -> None:
         """The stream's callback runs: from now on the core speaks for it only while it has nothing to read."""
@@ -282,6 +305,7 @@ class CellCore:
 
     def on_lane_up(self, link: Link, now: float) -> None:
         """Streams to and from a neighbour can go on."""
+        self._requests.note_life_ended(link.fqcn, link.incarnation - 1)
         self._receives.on_lane_up(link, now)
         self._sends.on_lane_up(link, now)
 
@@ -335,6 +359,12 @@ class CellCore:
             link = lane.link
             self._receives.note_settled(link.fqcn, link.incarnation, frame.settled_below, frame.settled, now)
 
+    def _handle_goodbye(self, lane: Lane, frame: Goodbye, now: float) -> None:
+        link = lane.link
+        self._links.handle_goodbye(lane, frame, now)
+        if link is not None and frame.code is ErrorCode.STOPPING:
+            self._requests.note_life_ended(link.fqcn, link.incarnation)
+
     # Frames out.
 
     def _take_control_frames(self, link: Link, lane: Lane, frames: list[Frame], now: float) -> None:
@@ -367,7 +397,7 @@ class CellCore:
 
     def _on_send_settled(self, sender: StreamSender, error: CellError | None) -> None:
         if error is None:
-            self._requests.acknowledge(sender.key.stream_id)
+            self._requests.acknowledge(sender.key.stream_id, sender.target_incarnation or 0)
         else:
             self._requests.end(sender.key.stream_id, error)
 

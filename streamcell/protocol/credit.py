@@ -58,6 +58,10 @@ class Window:
         if keeps_up:
             self.size += self._budget.take(min(self.size, self._max_bytes - self.size))
 
+    def start_at(self, offset: int) -> None:
+        """Count consumption from ``offset``, where the stream begins here."""
+        self._grow_at = offset + self.size
+
     def close(self) -> None:
         """Give the memory back; the window gives no more credit."""
         self._budget.give_back(self.size - INITIAL_CREDIT_BYTES)

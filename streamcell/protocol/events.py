@@ -72,6 +72,19 @@ class SourceWanted:
 
 
 @dataclasses.dataclass(slots=True)
+class SourceSeekWanted:
+    """The target wants the stream from ``offset`` on. Answer with ``source_moved``, or ``source_stuck``.
+
+    Nothing that is supplied before the answer counts. ``prefix_digest``: if not empty, what the target has below
+    ``offset``, as ``sha256:HEX``; if the source differs there, or is shorter, move it to 0 instead.
+    """
+
+    stream_id: int
+    offset: int
+    prefix_digest: str
+
+
+@dataclasses.dataclass(slots=True)
 class SendProgressed:
     """The target confirmed having received every byte below ``received``. May fall when the target restarted."""
 
@@ -97,7 +110,11 @@ class SendFailed:
 
 @dataclasses.dataclass(slots=True)
 class StreamOpened:
-    """Another cell sends a stream here. Answer with ``accept`` or ``reject``, at once or later."""
+    """Another cell sends a stream here. Answer with ``accept`` or ``reject``, at once or later.
+
+    ``resume``: an earlier life of this cell had acknowledged part of it. ``awaits_offset``: the origin sends nothing
+    before it was told by ``choose_offset`` where to go on.
+    """
 
     key: StreamKey
     kind: StreamKind
@@ -113,6 +130,23 @@ class StreamOpened:
     reply_code: ErrorCode
     reply_sentence: str
     no_reply: bool
+    awaits_offset: bool = False
+
+
+@dataclasses.dataclass(slots=True)
+class StreamPlaced:
+    """The origin goes on at ``offset``: the one that was chosen, or 0 if it could not agree to that. Data follows."""
+
+    key: StreamKey
+    offset: int
+
+
+@dataclasses.dataclass(slots=True)
+class StreamAdopted:
+    """A stream whose origin was restarted goes on, for whoever reads it, as the stream ``key`` of the new life."""
+
+    old_key: StreamKey
+    key: StreamKey
 
 
 @dataclasses.dataclass(slots=True)
@@ -176,10 +210,13 @@ Event: TypeAlias = (
     | CellDisconnected
     | UplinkRefused
     | SourceWanted
+    | SourceSeekWanted
     | SendProgressed
     | SendFinished
     | SendFailed
     | StreamOpened
+    | StreamPlaced
+    | StreamAdopted
     | StreamAdmitted
     | DataReceived
     | DataEnded

@@ -36,6 +36,11 @@ class StreamKind(enum.IntEnum):
     REQUEST = 3
     REPLY = 4
 
+    @property
+    def whole(self) -> bool:
+        """Whether the target assembles it and hands it over in one piece."""
+        return self in (StreamKind.BLOB, StreamKind.REQUEST, StreamKind.REPLY)
+
 
 class LostReason(enum.IntEnum):
     """Why frames of a stream were lost."""
@@ -131,6 +136,7 @@ class Open:
     no_reply: bool = False
     sealing_envelope: bytes = b""
     reply_to_incarnation: int = 0
+    awaits_offset: bool = False
 
 
 @dataclasses.dataclass(slots=True)

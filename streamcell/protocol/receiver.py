@@ -19,12 +19,15 @@ from streamcell.limits import (
     OUT_OF_ORDER_CHUNKS,
     SHARED_LANE_IN_FLIGHT_BYTES,
 )
+from streamcell.protocol.agreement import Agreement
 from streamcell.protocol.context import Context
 from streamcell.protocol.credit import Window
-from streamcell.protocol.frames import Ack, Chunk, Credit, Open, Payload
+from streamcell.protocol.events import StreamOpened
+from streamcell.protocol.frames import Ack, Chunk, Credit, Open, Payload, ResumeReply, StreamKey
 from streamcell.protocol.sender import checksum_fields
 from streamcell.protocol.states import (
     RECEIVER_TABLE,
+    AgreementState,
     ReceiverAction,
     ReceiverInput,
     ReceiverState,
@@ -70,6 +73,7 @@ class StreamReceiver:
         self.opening = opening
         self.state = ReceiverState.OFFERED
         self.window = window
+        self.agreement = Agreement(awaited=opening.awaits_offset and not opening.kind.whole)
         self.link: Link | None = None
         # This attempt.
         self.attempt = chunk.attempt
@@ -88,6 +92,8 @@ class StreamReceiver:
         self.assemble = False
         self.reserves = False
         self.callback_started = False
+        # Until when a stream that goes on after a restart waits for its callback to be registered.
+        self.unclaimed_until: float | None = None
         self.released = False
         # What the sender is to be told.
         self.credit_due = False
@@ -143,7 +149,30 @@ class StreamReceiver:
     @property
     def shows_life(self) -> bool:
         """Whether silence of the application is no fault of it, so that the core speaks for it."""
+        if self.agreement.state is AgreementState.OPEN:
+            return not self.callback_started
         return not self.callback_started or self.consumed == self.received
+
+    def opened(self) -> StreamOpened:
+        """Return the event that offers the stream to the application."""
+        opening = self.opening
+        return StreamOpened(
+            self.key,
+            opening.kind,
+            self.channel,
+            self.topic,
+            opening.size,
+            opening.headers,
+            opening.seen_before,
+            opening.resume_id,
+            opening.digest,
+            opening.digest_follows,
+            opening.reply_to,
+            opening.reply_code,
+            opening.reply_sentence,
+            opening.no_reply,
+            self.agreement.undecided,
+        )
 
     def enter_attempt(self, attempt: int, offset: int) -> None:
         """Go over to a higher attempt that goes on at ``offset``, and forget what is held beyond a gap."""
@@ -155,6 +184,26 @@ class StreamReceiver:
         if self.state in (ReceiverState.RECEIVING, ReceiverState.RECEIVED):
             self.extend_credit(self.limit)
 
+    def start_at(self, attempt: int, offset: int) -> None:
+        """Begin with the byte at ``offset``, which the origin sends first in this attempt."""
+        self.received = self.delivered = self.consumed = offset
+        self._acked_received = self._acked_consumed = offset
+        self.window.start_at(offset)
+        if not self.assemble:
+            self.limit = max(self.limit, offset + self.window.size)
+        self.enter_attempt(attempt, offset)
+
+    def adopt(self, chunk: Chunk, opening: Open) -> StreamKey:
+        """Go on as the stream of a new life of the origin; return the key of the old one."""
+        old_key, self.key = self.key, chunk.key
+        self.opening = opening
+        self.digest = opening.digest
+        self.size = opening.size if self.size is None else self.size
+        self.corrupt_chunks = 0
+        self.agreement.move(self.received)
+        self.enter_attempt(chunk.attempt, self.received)
+        return old_key
+
     def place(self, chunk: Chunk, *, on_shared_lane: bool) -> None:
         """Take in a chunk of the present attempt.
 
@@ -163,7 +212,7 @@ class StreamReceiver:
         :raises StreamIntegrityError: if it contradicts the declared size or an earlier end.
         :raises ProtocolError: if the sender ignored its credit.
         """
-        self._check(chunk)
+        self.check(chunk)
         payload = chunk.payload
         end = chunk.offset + len(payload)
         if chunk.last:
@@ -201,14 +250,30 @@ class StreamReceiver:
     def extend_credit(self, limit: int) -> None:
         """Let the sender go up to ``limit``; says so when it is worth a frame, and once in each attempt."""
         self.limit = max(self.limit, limit)
+        if not self.agreement.placed:
+            return
         worth = self.limit - self.credit >= self.window.size // _CREDIT_WINDOW_PART
         if worth or not self.credited:
             self.credit = max(self.credit, self.limit)
             self.credited = self.credit_due = True
 
-    def take_control_frames(self) -> list[Ack | Credit]:
-        """Return the Credit and the Ack that are due, as they stand now."""
-        frames: list[Ack | Credit] = []
+    @property
+    def has_news(self) -> bool:
+        """Whether the sender is to be told something."""
+        return self.ack_due or self.credit_due or self.agreement.due
+
+    def repeat(self) -> None:
+        """See to it that the sender is told again what it may have missed."""
+        self.ack_due = True
+        self.credit_due = self.credited
+        self.agreement.repeat()
+
+    def take_control_frames(self) -> list[Ack | Credit | ResumeReply]:
+        """Return the offset to go on from, the Credit and the Ack that are due, as they stand now."""
+        frames: list[Ack | Credit | ResumeReply] = []
+        if self.agreement.due:
+            self.agreement.due = False
+            frames.append(self.offset_reply())
         if self.credit_due:
             self.credit_due = False
             frames.append(Credit(self.key, self._context.fqcn, self.attempt, self.credit))
@@ -233,6 +298,20 @@ class StreamReceiver:
             HOPS,
         )
 
+    def offset_reply(self) -> ResumeReply:
+        """Return the frame that tells where the origin is to go on."""
+        agreement = self.agreement
+        return ResumeReply(
+            self.key,
+            self._context.fqcn,
+            self.attempt,
+            self._context.incarnation,
+            False,
+            agreement.offset,
+            HOPS,
+            agreement.prefix_digest,
+        )
+
     def forget_payload(self) -> None:
         """Drop every byte that is held, and give the window back."""
         self._pending.clear()
@@ -242,7 +321,8 @@ class StreamReceiver:
     def _name(self) -> str:
         return f"stream {self.key.stream_id} from {self.key.origin}"
 
-    def _check(self, chunk: Chunk) -> None:
+    def check(self, chunk: Chunk) -> None:
+        """See whether a chunk is intact and within the credit; raises as ``place`` does."""
         checksum = self._context.checksum
         fields = checksum_fields(chunk.key, chunk.attempt, chunk.sequence, chunk.offset, last=chunk.last)
         if checksum(fields, checksum(chunk.payload, 0)) != chunk.checksum:

@@ -10,19 +10,17 @@ import dataclasses
 from collections.abc import Callable
 
 from streamcell.errors import (
-    BlobSizeError,
     CellError,
     ErrorCode,
     Fault,
     ProtocolError,
     StreamCancelled,
-    StreamError,
     StreamIntegrityError,
-    StreamTimeout,
     error_from_wire,
     one_line,
 )
 from streamcell.limits import CORRUPT_CHUNKS, HOPS
+from streamcell.protocol import receive_errors
 from streamcell.protocol.context import Context
 from streamcell.protocol.credit import Admission, Window, WindowBudget
 from streamcell.protocol.events import (
@@ -31,7 +29,7 @@ from streamcell.protocol.events import (
     ReceiveFailed,
     ReceiveFinished,
     StreamAdmitted,
-    StreamOpened,
+    StreamAdopted,
 )
 from streamcell.protocol.frames import (
     Ack,
@@ -48,11 +46,11 @@ from streamcell.protocol.frames import (
 from streamcell.protocol.link import Link
 from streamcell.protocol.links import LinkTable
 from streamcell.protocol.lives import OriginLife, Registrar
+from streamcell.protocol.orphans import Orphans, fault_in_adopting, is_orphan
+from streamcell.protocol.placing import Placing
 from streamcell.protocol.receiver import ACK_DELAY_S, CorruptChunk, StreamReceiver, TooManyGaps
 from streamcell.protocol.sender import LIFE_SIGNS_PER_TIMEOUT
 from streamcell.protocol.states import ReceiverAction, ReceiverInput, ReceiverState
-
-_WHOLE_KINDS = (StreamKind.BLOB, StreamKind.REQUEST, StreamKind.REPLY)
 
 
 class ReceiveTable:
@@ -70,11 +68,14 @@ class ReceiveTable:
         on_reply_ended: Callable[[int, CellError | None], None],
     ) -> None:
         self._lives: dict[str, OriginLife] = {}
+        self._orphans = Orphans()
         self._registrar = Registrar(context.fqcn, context.incarnation)
+        self.placing = Placing(context, self, self._registrar)
         self._context = context
         self._links = links
         self._awaits_reply = awaits_reply
         self._on_reply_ended = on_reply_ended
+        self._max_window = context.config.max_window_bytes
         self._budget = WindowBudget(context.config.receive_budget_bytes)
         self._blobs = Admission(context.config.blob_budget_bytes)
         self._requests = Admission(context.config.request_budget_bytes)
@@ -82,18 +83,27 @@ class ReceiveTable:
 
     def receivers(self) -> list[StreamReceiver]:
         """Return all receivers."""
+        return self._linked() + self._orphans.receivers()
+
+    def _linked(self) -> list[StreamReceiver]:
+        """Return the receivers whose origin is still the one that began them."""
         return [receiver for life in self._lives.values() for receiver in life.receivers.values()]
 
     # Verbs of the shell.
 
     def accept(self, key: StreamKey, now: float, *, assemble: bool, reserve: bool) -> None:
         """The application wants the stream."""
-        receiver = self._find(key)
+        receiver = self.find(key)
         if receiver is None or receiver.step(ReceiverInput.ACCEPTED) is not ReceiverAction.ADMIT:
             return
+        receiver.unclaimed_until = None
         receiver.assemble = assemble
-        if assemble and self._refuse_size(receiver, receiver.size or 0, now):
-            return
+        if assemble:
+            # Its memory is that of blobs, so its window is not part of the windows' budget.
+            receiver.window = Window(WindowBudget(self._max_window), self._max_window)
+            if self._refuse_size(receiver, receiver.size or 0, now):
+                return
+            self.placing.choose(key, 0, "")
         receiver.reserves = assemble and reserve
         if receiver.reserves:
             admission = self._admission(receiver)
@@ -104,60 +114,59 @@ class ReceiveTable:
 
     def reject(self, key: StreamKey, code: ErrorCode, sentence: str, now: float) -> None:
         """The application does not want the stream."""
-        receiver = self._find(key)
+        receiver = self.find(key)
         if receiver is not None:
-            self._give_up(receiver, error_from_wire(code, sentence, Fault.TARGET), now)
+            self.give_up(receiver, error_from_wire(code, sentence, Fault.TARGET), now)
+
+    def await_callback(self, key: StreamKey, now: float) -> None:
+        """Nobody takes the stream yet, but may soon: it is refused only after the idle timeout."""
+        receiver = self.find(key)
+        if receiver is not None and receiver.opening.idle_timeout_s > 0:
+            receiver.unclaimed_until = now + receiver.opening.idle_timeout_s
+            self._schedule(receiver)
 
     def callback_started(self, key: StreamKey) -> None:
         """The application's callback runs: from now on its silence is its own."""
-        receiver = self._find(key)
+        receiver = self.find(key)
         if receiver is not None:
             receiver.callback_started = True
 
     def consume(self, key: StreamKey, offset: int, now: float) -> None:
         """The application has taken every byte below ``offset``."""
-        receiver = self._find(key)
+        receiver = self.find(key)
         if receiver is not None:
             receiver.consume(offset)
-            self._speak(receiver)
+            self.speak(receiver)
             self._delay_ack(receiver, now)
             self._finish_if_done(receiver, now)
 
     def release(self, key: StreamKey, now: float) -> None:
         """The application has done with the stream, as far as its end is concerned."""
-        receiver = self._find(key)
+        receiver = self.find(key)
         if receiver is not None:
             receiver.released = True
             self._finish_if_done(receiver, now)
 
     def close(self, key: StreamKey, now: float) -> None:
         """The reader was closed."""
-        receiver = self._find(key)
+        receiver = self.find(key)
         if receiver is None:
             return
         if receiver.all_consumed:
             self.release(key, now)
             return
-        self._give_up(
-            receiver,
-            StreamCancelled(
-                f"the reader at {self._context.fqcn} closed stream {key.stream_id} from {key.origin} "
-                f"({receiver.channel}/{receiver.topic}) at offset {receiver.consumed}, before its end",
-                fault=Fault.TARGET,
-            ),
-            now,
-        )
+        self.give_up(receiver, receive_errors.closed_early(receiver, self._context.fqcn), now)
 
     def fail(self, key: StreamKey, error: CellError, now: float) -> None:
         """End a stream from this side."""
-        receiver = self._find(key)
+        receiver = self.find(key)
         if receiver is not None:
-            self._give_up(receiver, error, now)
+            self.give_up(receiver, error, now)
 
     def fail_all(self, error: CellError, now: float) -> None:
         """End every stream from this side."""
         for receiver in self.receivers():
-            self._give_up(receiver, error, now)
+            self.give_up(receiver, error, now)
 
     # Frames.
 
@@ -167,7 +176,7 @@ class ReceiveTable:
         :raises ProtocolError: if the peer broke the rules so that it is to be cut off.
         """
         if chunk.target != self._context.fqcn:
-            self._say_lost(link, chunk, LostReason.NO_ROUTE)
+            self.say_lost(link, chunk, LostReason.NO_ROUTE)
             return
         life = self._life_of(chunk.key, now)
         if life is None:
@@ -181,6 +190,8 @@ class ReceiveTable:
             return
         receiver.link = link
         receiver.heard_at = now
+        if not receiver.agreement.placed and not self.placing.takes(receiver, link, chunk, now):
+            return
         if chunk.attempt > receiver.attempt:
             receiver.enter_attempt(chunk.attempt, chunk.offset)
         self._place(receiver, link, chunk, now)
@@ -202,10 +213,8 @@ class ReceiveTable:
         elif frame.attempt >= receiver.attempt:
             receiver.link = link
             receiver.heard_at = now
-            if not frame.probe:
-                receiver.enter_attempt(frame.attempt, receiver.received)
-            link.outbox.post(self._registrar.reply(frame, receiver.received, unknown=False))
-            self._speak(receiver)
+            self.placing.answer_query(receiver, link, frame)
+            self.speak(receiver)
         self._links.wake_control(link)
 
     def handle_reset(self, frame: Reset, now: float) -> None:
@@ -236,18 +245,17 @@ class ReceiveTable:
         life = self._lives.get(link.fqcn)
         if life is not None and life.incarnation < link.incarnation:
             self._forget_life(link.fqcn, now)
-        for receiver in self.receivers():
+        for receiver in self._linked():
             if receiver.link is link or receiver.key.origin == link.fqcn:
                 receiver.link = link
-                self._speak(receiver)
+                self.speak(receiver)
 
     def on_lane_lost(self, link: Link) -> None:
         """Repeat what the lane may have lost: the state, or the last word, of every stream that came by the link."""
-        for receiver in self.receivers():
+        for receiver in self._linked():
             if receiver.link is link:
-                receiver.ack_due = True
-                receiver.credit_due = receiver.credited
-                self._speak(receiver)
+                receiver.repeat()
+                self.speak(receiver)
         life = self._lives.get(link.fqcn)
         if life is not None:
             for last_word in life.ended.values():
@@ -255,16 +263,17 @@ class ReceiveTable:
 
     def on_link_down(self, link: Link) -> None:
         """Streams from this neighbour wait for it to come back, or fail by their timers."""
-        for receiver in self.receivers():
+        for receiver in self._linked():
             if receiver.link is link:
                 receiver.link = None
 
     # Opening.
 
-    def _find(self, key: StreamKey) -> StreamReceiver | None:
+    def find(self, key: StreamKey) -> StreamReceiver | None:
+        """Return the receiver of a stream that has not ended."""
         life = self._lives.get(key.origin)
         if life is None or life.incarnation != key.origin_incarnation:
-            return None
+            return self._orphans.find(key)
         return life.receivers.get(key.stream_id)
 
     def _life_of(self, key: StreamKey, now: float) -> OriginLife | None:
@@ -280,16 +289,17 @@ class ReceiveTable:
         return life
 
     def _forget_life(self, origin: str, now: float) -> None:
-        """The origin was restarted: its streams will not go on."""
+        """The origin was restarted: what has no name that its next life may use will not go on."""
         for receiver in self._lives.pop(origin).receivers.values():
-            receiver.step(ReceiverInput.RESET)
-            error = StreamError(
-                f"{origin} was restarted in the middle of stream {receiver.key.stream_id} "
-                f"({receiver.channel}/{receiver.topic}), at offset {receiver.received}",
-                ErrorCode.RESUME,
-                Fault.ORIGIN,
-            )
-            self._fail(receiver, error, now)
+            if not is_orphan(receiver):
+                self._lose(receiver, receive_errors.origin_restarted(receiver), now)
+            elif (before := self._orphans.add(receiver)) is not None:
+                self._lose(before, receive_errors.replaced(before), now)
+
+    def _lose(self, receiver: StreamReceiver, error: CellError, now: float) -> None:
+        """End a stream whose origin is not there any more to be told."""
+        receiver.step(ReceiverInput.RESET)
+        self._fail(receiver, error, now)
 
     def _open(self, life: OriginLife, link: Link, chunk: Chunk, now: float) -> StreamReceiver | None:
         """Make a receiver for a stream that is new, or answer for one that is not."""
@@ -298,24 +308,41 @@ class ReceiveTable:
             link.outbox.post(self._registrar.answer(life, chunk.key, chunk.attempt, None))
             self._links.wake_control(link)
             return None
-        receiver = StreamReceiver(
-            self._context, chunk, opening, Window(self._budget, self._context.config.max_window_bytes)
-        )
+        orphan = self._orphans.claim(chunk, opening)
+        fault = None if orphan is None else fault_in_adopting(orphan, opening)
+        if orphan is not None and fault is None:
+            return self._adopt(orphan, life, chunk, opening, now)
+        if orphan is not None and fault is not None:
+            self._lose(orphan, fault, now)
+        receiver = StreamReceiver(self._context, chunk, opening, Window(self._budget, self._max_window))
         receiver.link = link
         receiver.heard_at = receiver.spoke_at = now
         receiver.on_timer = self._handle_timer
         life.receivers[chunk.key.stream_id] = receiver
         if opening.kind is StreamKind.UNSPECIFIED:
-            self._give_up(receiver, ProtocolError("the kind of the stream is not known here", fault=Fault.ORIGIN), now)
+            self.give_up(receiver, ProtocolError("the kind of the stream is not known here", fault=Fault.ORIGIN), now)
             return None
-        if opening.kind in _WHOLE_KINDS and self._refuse_size(receiver, opening.size or 0, now):
+        if isinstance(fault, StreamIntegrityError):
+            receiver.agreement.choose(0, "")
+        if opening.kind.whole and self._refuse_size(receiver, opening.size or 0, now):
             return None
         if opening.kind is StreamKind.REPLY and not self._is_awaited(opening, chunk.key.origin):
-            self._give_up(receiver, StreamCancelled("nobody waits for this reply any more", fault=Fault.TARGET), now)
+            self.give_up(receiver, StreamCancelled("nobody waits for this reply any more", fault=Fault.TARGET), now)
             return None
         self._context.counters.streams_accepted += 1
         self._schedule(receiver)
-        self._context.events.append(_opened(chunk, opening))
+        self._context.events.append(receiver.opened())
+        return receiver
+
+    def _adopt(
+        self, receiver: StreamReceiver, life: OriginLife, chunk: Chunk, opening: Open, now: float
+    ) -> StreamReceiver:
+        """Let a receiver of an earlier life of the origin go on with what this one sends."""
+        old_key = receiver.adopt(chunk, opening)
+        life.receivers[chunk.key.stream_id] = receiver
+        receiver.heard_at = now
+        self._schedule(receiver)
+        self._context.events.append(StreamAdopted(old_key, chunk.key))
         return receiver
 
     def _is_awaited(self, opening: Open, replier: str) -> bool:
@@ -323,7 +350,8 @@ class ReceiveTable:
         mine = opening.reply_to_incarnation == self._context.incarnation
         return mine and self._awaits_reply(opening.reply_to, replier)
 
-    def _say_lost(self, link: Link, chunk: Chunk, reason: LostReason) -> None:
+    def say_lost(self, link: Link, chunk: Chunk, reason: LostReason) -> None:
+        """Tell the origin that a chunk did not get through."""
         link.outbox.post(Lost(chunk.key, chunk.target, chunk.attempt, reason, self._context.fqcn, HOPS))
         self._links.wake_control(link)
 
@@ -333,36 +361,29 @@ class ReceiveTable:
         try:
             receiver.place(chunk, on_shared_lane=not link.has_bulk_lane())
         except CorruptChunk:
-            self._note_corrupt(receiver, link, chunk, now)
+            self.note_corrupt(receiver, link, chunk, now)
             return
         except TooManyGaps:
-            self._say_lost(link, chunk, LostReason.LANE_LOST)
+            self.say_lost(link, chunk, LostReason.LANE_LOST)
             return
         except StreamIntegrityError as error:
-            self._give_up(receiver, error, now)
+            self.give_up(receiver, error, now)
             return
         except ProtocolError as error:
-            self._give_up(receiver, error, now)
+            self.give_up(receiver, error, now)
             raise
         self._deliver(receiver, now)
-        self._speak(receiver)
+        self.speak(receiver)
         self._delay_ack(receiver, now)
 
-    def _note_corrupt(self, receiver: StreamReceiver, link: Link, chunk: Chunk, now: float) -> None:
+    def note_corrupt(self, receiver: StreamReceiver, link: Link, chunk: Chunk, now: float) -> None:
+        """A chunk has a wrong checksum: ask for it again, but not for ever."""
         self._context.counters.corrupt_chunks += 1
         receiver.corrupt_chunks += 1
         if receiver.corrupt_chunks < CORRUPT_CHUNKS:
-            self._say_lost(link, chunk, LostReason.CORRUPT)
+            self.say_lost(link, chunk, LostReason.CORRUPT)
             return
-        self._give_up(
-            receiver,
-            StreamIntegrityError(
-                f"{CORRUPT_CHUNKS} chunks of stream {chunk.key.stream_id} from {chunk.key.origin} reached "
-                f"{self._context.fqcn} with a wrong checksum: something on the way changes bytes",
-                fault=Fault.NETWORK,
-            ),
-            now,
-        )
+        self.give_up(receiver, receive_errors.corrupted(chunk, self._context.fqcn), now)
 
     def _deliver(self, receiver: StreamReceiver, now: float) -> None:
         if receiver.state is not ReceiverState.RECEIVING:
@@ -389,7 +410,7 @@ class ReceiveTable:
         elif receiver.size is not None:
             receiver.extend_credit(receiver.size)
         self._deliver(receiver, now)
-        self._speak(receiver)
+        self.speak(receiver)
 
     # Memory.
 
@@ -400,7 +421,7 @@ class ReceiveTable:
 
     def _admit_waiting(self, admission: Admission, now: float) -> None:
         while (key := admission.next_admitted()) is not None:
-            receiver = self._find(key)
+            receiver = self.find(key)
             if receiver is not None:
                 self._deliver_first(receiver, now)
 
@@ -408,15 +429,7 @@ class ReceiveTable:
         most = self._context.config.max_blob_bytes
         if size <= most:
             return False
-        self._give_up(
-            receiver,
-            BlobSizeError(
-                f"{self._context.fqcn} takes blobs of at most {most} bytes, this one has {size} or more: send it as "
-                "a stream, or raise max_blob_bytes there",
-                fault=Fault.ORIGIN,
-            ),
-            now,
-        )
+        self.give_up(receiver, receive_errors.too_large(self._context.fqcn, most, size), now)
         return True
 
     def _grow(self, receiver: StreamReceiver) -> None:
@@ -438,7 +451,7 @@ class ReceiveTable:
         self._admit_waiting(admission, now)
         for starved in list(self._starved.values()):
             self._grow(starved)
-            self._speak(starved)
+            self.speak(starved)
 
     # Ending.
 
@@ -453,7 +466,8 @@ class ReceiveTable:
         self._bury(receiver, last_word, now)
         self._post_last_word(receiver, last_word)
 
-    def _give_up(self, receiver: StreamReceiver, error: CellError, now: float) -> None:
+    def give_up(self, receiver: StreamReceiver, error: CellError, now: float) -> None:
+        """End a stream from this side, and tell its origin."""
         if receiver.step(ReceiverInput.GIVE_UP) is not ReceiverAction.RESET_AND_FAIL:
             return
         last_word = Reset(
@@ -487,10 +501,11 @@ class ReceiveTable:
         self._drop(receiver, now)
 
     def _bury(self, receiver: StreamReceiver, last_word: Ack | Reset, now: float) -> None:
-        life = self._lives[receiver.key.origin]
-        del life.receivers[receiver.key.stream_id]
-        if receiver.key.stream_id not in life.settled:
-            life.ended[receiver.key.stream_id] = last_word
+        if not self._orphans.discard(receiver):
+            life = self._lives[receiver.key.origin]
+            del life.receivers[receiver.key.stream_id]
+            if receiver.key.stream_id not in life.settled:
+                life.ended[receiver.key.stream_id] = last_word
         self._drop(receiver, now)
 
     def _drop(self, receiver: StreamReceiver, now: float) -> None:
@@ -513,16 +528,13 @@ class ReceiveTable:
         if receiver is None or receiver.step(ReceiverInput.RESET) is not ReceiverAction.FAIL:
             return
         del life.receivers[stream_id]
-        error = StreamCancelled(
-            f"{receiver.key.origin} gave up stream {stream_id} ({receiver.channel}/{receiver.topic})",
-            fault=Fault.ORIGIN,
-        )
-        self._fail(receiver, error, now)
+        self._fail(receiver, receive_errors.gave_up(receiver), now)
 
     # Speaking and time.
 
-    def _speak(self, receiver: StreamReceiver) -> None:
-        if receiver.link is not None and (receiver.ack_due or receiver.credit_due):
+    def speak(self, receiver: StreamReceiver) -> None:
+        """Let a receiver say what it has to say."""
+        if receiver.link is not None and receiver.has_news:
             receiver.link.outbox.note(receiver)
             self._links.wake_control(receiver.link)
 
@@ -537,6 +549,8 @@ class ReceiveTable:
     def _schedule(self, receiver: StreamReceiver) -> None:
         idle = receiver.opening.idle_timeout_s
         times = [] if receiver.ack_at is None else [receiver.ack_at]
+        if receiver.unclaimed_until is not None:
+            times.append(receiver.unclaimed_until)
         if idle > 0:
             times += [receiver.heard_at + idle, receiver.spoke_at + idle / LIFE_SIGNS_PER_TIMEOUT]
         if times:
@@ -547,40 +561,16 @@ class ReceiveTable:
         if receiver.ack_at is not None and now >= receiver.ack_at:
             receiver.ack_at = None
             receiver.ack_due = receiver.owes_ack
-            self._speak(receiver)
+            self.speak(receiver)
         if idle > 0 and now >= receiver.heard_at + idle:
-            self._give_up(
-                receiver,
-                StreamTimeout(
-                    f"{receiver.key.origin} was silent about stream {receiver.key.stream_id} "
-                    f"({receiver.channel}/{receiver.topic}) for {idle:g} s, at offset {receiver.received}",
-                    fault=Fault.ORIGIN,
-                ),
-                now,
-            )
+            self.give_up(receiver, receive_errors.silent(receiver), now)
+            return
+        if receiver.unclaimed_until is not None and now >= receiver.unclaimed_until:
+            self.give_up(receiver, receive_errors.nobody_registered(receiver, self._context.fqcn), now)
             return
         if idle > 0 and now >= receiver.spoke_at + idle / LIFE_SIGNS_PER_TIMEOUT:
             receiver.spoke_at = now
-            if receiver.shows_life:
-                receiver.ack_due = True
-                self._speak(receiver)
+            receiver.agreement.repeat()
+            receiver.ack_due |= receiver.shows_life
+            self.speak(receiver)
         self._schedule(receiver)
-
-
-def _opened(chunk: Chunk, opening: Open) -> StreamOpened:
-    return StreamOpened(
-        chunk.key,
-        opening.kind,
-        chunk.channel,
-        chunk.topic,
-        opening.size,
-        opening.headers,
-        False,
-        opening.resume_id,
-        opening.digest,
-        opening.digest_follows,
-        opening.reply_to,
-        opening.reply_code,
-        opening.reply_sentence,
-        opening.no_reply,
-    )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from streamcell.errors import CellError, RequestTimeout, StreamTargetUnreachable
+from streamcell.errors import CellError, RequestTimeout, StreamOutcomeUnknown, StreamTargetUnreachable
 from streamcell.protocol.context import Context
 from streamcell.protocol.events import RequestEnded
 
@@ -21,7 +21,8 @@ class Request:
         self.target = target
         self.name = name
         self.deadline = deadline
-        self.acknowledged = False
+        # The life of the target that has the whole request; None while none is known to.
+        self.holder: int | None = None
         self.timer_at: float | None = None
         self.on_timer: Callable[[Request, float], None] | None = None
 
@@ -65,11 +66,23 @@ class RequestTable:
         request = self._requests.get(stream_id)
         return request is not None and request.target == origin
 
-    def acknowledge(self, stream_id: int) -> None:
-        """Note that the target has the request."""
+    def acknowledge(self, stream_id: int, incarnation: int) -> None:
+        """Note that this life of the target has the request."""
         request = self._requests.get(stream_id)
         if request is not None:
-            request.acknowledged = True
+            request.holder = incarnation
+
+    def note_life_ended(self, fqcn: str, incarnation: int) -> None:
+        """No life of that cell up to ``incarnation`` replies any more: stop waiting for those that had a request."""
+        for request in list(self._requests.values()):
+            if request.target == fqcn and request.holder is not None and request.holder <= incarnation:
+                self.end(
+                    request.stream_id,
+                    StreamOutcomeUnknown(
+                        f"{fqcn} has ended after it got the request {request.name} and before it replied: what came "
+                        "of the request cannot be known"
+                    ),
+                )
 
     def end(self, stream_id: int, error: CellError | None) -> None:
         """Stop waiting: the reply is whole (None), or there will be none."""
@@ -86,7 +99,7 @@ class RequestTable:
             self.end(stream_id, error)
 
     def _expire(self, request: Request, now: float) -> None:
-        if request.acknowledged or self._is_acknowledged(request.stream_id):
+        if request.holder is not None or self._is_acknowledged(request.stream_id):
             error: CellError = RequestTimeout(
                 f"{request.target} got the request {request.name} and did not reply in time"
             )

@@ -50,10 +50,14 @@ class SendBuffer:
 
     def clear(self) -> None:
         """Forget everything; nothing will be sent again."""
+        self.restart(self.end)
+
+    def restart(self, offset: int) -> None:
+        """Forget everything; what is appended next begins at ``offset``."""
         self._pieces.clear()
         self._offsets.clear()
         self._first = self._cursor = 0
-        self.start = self.end
+        self.start = self.end = offset
 
     def cut(self, offset: int, limit: int) -> Payload:
         """Return at least one and at most ``limit`` bytes from ``offset``, which lies between start and end.

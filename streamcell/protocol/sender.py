@@ -37,7 +37,10 @@ LIFE_SIGNS_PER_TIMEOUT = 4
 
 @dataclasses.dataclass(slots=True, kw_only=True)
 class SendSpec:
-    """What an application wants sent. ``size`` None: not known; timeouts of 0: never."""
+    """What an application wants sent. ``size`` None: not known; timeouts of 0: never.
+
+    ``kept``: all bytes are supplied at once and stay where they are, so that none has to be asked for again.
+    """
 
     target: str
     channel: str
@@ -58,6 +61,7 @@ class SendSpec:
     reply_code: ErrorCode = ErrorCode.UNSPECIFIED
     reply_sentence: str = ""
     no_reply: bool = False
+    kept: bool = False
 
 
 def checksum_fields(key: StreamKey, attempt: int, sequence: int, offset: int, *, last: bool) -> bytes:
@@ -96,12 +100,17 @@ class StreamSender:
         self.consumed = 0
         self.sent_end = 0
         self.acknowledged = False
+        self.seen_before = False
+        # Whether the target and this sender mean the same by an offset: not while the target is to choose one.
+        self.placed = True
         self.last_ever_sent = False
         self.target_incarnation: int | None = None
         self.lost_in_a_row = 0
         # The source.
         self.source_ended = False
         self.source_error: CellError | None = None
+        # How many bytes the source had when it ended first, which it has to have again.
+        self.total: int | None = None
         self.digest = ""
         self.wanted = 0
         # Time.
@@ -128,7 +137,22 @@ class StreamSender:
     @property
     def whole(self) -> bool:
         """Whether the target gets the stream in one piece, so that all of it is kept until it is confirmed."""
-        return self.spec.kind is not StreamKind.STREAM
+        return self.spec.kind.whole
+
+    @property
+    def keeps_all(self) -> bool:
+        """Whether every byte stays in the buffer until the stream is settled."""
+        return self.whole or self.spec.kept
+
+    @property
+    def asks_offset(self) -> bool:
+        """Whether a life of the target that does not know the stream is to say where to go on."""
+        return not self.whole and (self.seen_before or bool(self.spec.resume_id))
+
+    @property
+    def speaks(self) -> bool:
+        """Whether the stream is under way, so that silence about it would look like death."""
+        return self.opened or self.state is SenderState.SEEKING
 
     @property
     def in_flight(self) -> int:
@@ -152,10 +176,12 @@ class StreamSender:
 
     def can_send(self) -> bool:
         """Return whether a chunk may be cut now."""
-        if self.state is not SenderState.SENDING or self.link is None:
+        if self.link is None or self.state not in (SenderState.SENDING, SenderState.AWAITING_OFFSET):
             return False
         if not self.opened:
             return True
+        if self.state is SenderState.AWAITING_OFFSET:
+            return False
         if self.next_offset < self.buffer.end:
             return self.next_offset < self.credit
         return self.source_ended
@@ -169,14 +195,30 @@ class StreamSender:
         self.lane_id = None
         self.query_due = False
 
-    def raise_attempt(self) -> None:
+    def ask(self) -> None:
         """Begin to ask for the offset of a new attempt."""
-        self.attempt += 1
+        self.raise_attempt()
         self.query_due = True
+
+    def raise_attempt(self) -> None:
+        """Begin a new attempt, whose offset is to be set by ``begin``."""
+        self.attempt += 1
         self.granted = 0
         self.opened = self.last_sent = self.answered = False
         self.lane_id = None
         self.lanes_used.clear()
+
+    def place(self, offset: int) -> None:
+        """Take ``offset`` as where the target stands; less or more than was confirmed if it is not the same life."""
+        if not self.placed:
+            self.placed = True
+            self.received = self.consumed = offset
+        self.received = max(self.received, offset)
+
+    def forget_target(self) -> None:
+        """Begin anew with a life of the target that does not know the stream."""
+        self.received = self.consumed = 0
+        self.acknowledged = False
 
     def extend_credit(self, offset: int) -> None:
         """Take in a Credit for the present attempt, which is from now on free to go by any lane.
@@ -192,7 +234,7 @@ class StreamSender:
         self.received = max(self.received, received)
         if consumed > self.consumed:
             self.consumed = consumed
-            if not self.whole:
+            if not self.keeps_all:
                 self.buffer.drop_below(consumed)
 
     def source_room(self) -> int:
@@ -213,10 +255,11 @@ class StreamSender:
         if not self.credited:
             limit = min(limit, self.credit - offset)
         payload: Payload = b""
-        if offset < self.buffer.end and limit > 0:
+        asks = self.state is SenderState.AWAITING_OFFSET
+        if offset < self.buffer.end and limit > 0 and not asks:
             payload = self.buffer.cut(offset, limit)
         end = offset + len(payload)
-        last = self.source_ended and end == self.buffer.end
+        last = self.source_ended and end == self.buffer.end and not asks
         sequence = self.sequence
         fields = checksum_fields(self.key, self.attempt, sequence, offset, last=last)
         checksum = self._context.checksum
@@ -274,7 +317,7 @@ class StreamSender:
             spec.idle_timeout_s,
             settled_below,
             settled,
-            False,
+            self.seen_before,
             spec.resume_id,
             spec.source_stamp,
             spec.digest,
@@ -284,4 +327,5 @@ class StreamSender:
             spec.reply_sentence,
             spec.no_reply,
             reply_to_incarnation=spec.reply_to_incarnation,
+            awaits_offset=self.state is SenderState.AWAITING_OFFSET,
         )

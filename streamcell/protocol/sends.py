@@ -16,8 +16,6 @@ from streamcell.errors import (
     StreamCancelled,
     StreamError,
     StreamIntegrityError,
-    StreamOutcomeUnknown,
-    StreamResumeError,
     StreamTargetUnreachable,
     StreamTimeout,
     error_from_wire,
@@ -29,6 +27,7 @@ from streamcell.protocol.events import SendFailed, SendFinished, SendProgressed,
 from streamcell.protocol.frames import Ack, Chunk, Credit, IdRuns, Lost, Payload, Ping, Reset, ResumeReply, StreamKind
 from streamcell.protocol.link import Lane, Link
 from streamcell.protocol.links import LinkTable
+from streamcell.protocol.resuming import Resuming
 from streamcell.protocol.routing import Router
 from streamcell.protocol.sender import LIFE_SIGNS_PER_TIMEOUT, SendSpec, StreamSender
 from streamcell.protocol.settled import SettledIds
@@ -37,6 +36,8 @@ from streamcell.protocol.states import SenderAction, SenderInput, SenderState
 
 # A chunk costs this much of a stream's turn beside its payload, so that empty and tiny chunks are not free.
 _CHUNK_OVERHEAD_BYTES = 128
+# Where nothing is asked of the source: it is not known from where on, or nothing is needed.
+_SOURCE_RESTS = (SenderState.QUEUED, SenderState.AWAITING_OFFSET, SenderState.SEEKING, SenderState.SETTLED)
 
 
 class SendTable:
@@ -55,6 +56,7 @@ class SendTable:
         self.settled = SettledIds()
         self._senders: dict[int, StreamSender] = {}
         self._slots = SlotTable(context.config)
+        self._resuming = Resuming(context, self)
         self._context = context
         self._links = links
         self._router = router
@@ -97,8 +99,8 @@ class SendTable:
 
     def supply(self, stream_id: int, pieces: Sequence[Payload], now: float) -> None:
         """Take bytes from the source."""
-        sender = self._senders.get(stream_id)
-        if sender is None or sender.source_ended or sender.source_error is not None:
+        sender = self._fed(stream_id)
+        if sender is None:
             return
         for piece in pieces:
             sender.buffer.append(piece)
@@ -115,37 +117,56 @@ class SendTable:
                 now,
             )
             return
-        self._pump(sender, now)
+        self.pump(sender, now)
 
     def end_source(self, stream_id: int, digest: str, now: float) -> None:
         """Take note that the source has no more."""
-        sender = self._senders.get(stream_id)
-        if sender is None or sender.source_ended or sender.source_error is not None:
+        sender = self._fed(stream_id)
+        if sender is None:
             return
-        declared = sender.spec.size
+        declared = sender.spec.size if sender.total is None else sender.total
         if declared is not None and sender.buffer.end != declared:
             self.give_up(
                 sender,
                 StreamIntegrityError(
                     f"the source of the stream to {sender.spec.target} ended after {sender.buffer.end} bytes, but "
-                    f"{declared} were declared",
+                    f"{declared} were {'declared' if sender.total is None else 'there before'}",
                     fault=Fault.ORIGIN,
                 ),
                 now,
             )
             return
         sender.source_ended = True
+        sender.total = sender.buffer.end
         sender.wanted = 0
         sender.digest = digest
-        self._pump(sender, now)
+        self.pump(sender, now)
 
     def fail_source(self, stream_id: int, error: CellError, now: float) -> None:
         """Take note that the source failed: what it gave before is delivered first, then the stream fails."""
+        sender = self._fed(stream_id)
+        if sender is not None:
+            sender.source_error = error
+            self._end_failed_source(sender, now)
+
+    def move_source(self, stream_id: int, offset: int, now: float) -> None:
+        """Take note that the source gives the bytes from ``offset`` on next."""
+        sender = self._senders.get(stream_id)
+        if sender is not None:
+            self._resuming.move_source(sender, offset, now)
+
+    def abandon_source(self, stream_id: int, error: CellError, now: float) -> None:
+        """End a stream whose source cannot go where its target needs it."""
+        sender = self._senders.get(stream_id)
+        if sender is not None and sender.state is SenderState.SEEKING:
+            self.give_up(sender, error, now)
+
+    def _fed(self, stream_id: int) -> StreamSender | None:
+        """Return the sender if what its source gives now counts."""
         sender = self._senders.get(stream_id)
         if sender is None or sender.source_ended or sender.source_error is not None:
-            return
-        sender.source_error = error
-        self._end_failed_source(sender, now)
+            return None
+        return None if sender.state is SenderState.SEEKING and not sender.keeps_all else sender
 
     def _end_failed_source(self, sender: StreamSender, now: float) -> None:
         if sender.source_error is not None and sender.received == sender.buffer.end:
@@ -178,7 +199,7 @@ class SendTable:
         if sender is None or frame.attempt != sender.attempt:
             return
         sender.extend_credit(frame.offset)
-        self._pump(sender, now)
+        self.pump(sender, now)
 
     def handle_ack(self, frame: Ack, now: float) -> None:
         """The target says what it has."""
@@ -214,11 +235,10 @@ class SendTable:
         sender = self._senders.get(frame.key.stream_id)
         if sender is None or frame.attempt != sender.attempt:
             return
-        if frame.probe:
-            if frame.unknown and sender.acknowledged:
-                self._lose_path(sender, now)
-        elif sender.state is SenderState.RESUMING and frame.target_incarnation >= (sender.target_incarnation or 0):
-            self._go_on(sender, frame, now)
+        if not frame.probe:
+            self._resuming.handle_reply(sender, frame, now)
+        elif frame.unknown and sender.acknowledged:
+            self._lose_path(sender, now)
 
     # Links.
 
@@ -231,7 +251,7 @@ class SendTable:
                 self._take_way(sender, link, now)
             elif sender.query_due or sender.probe_due:
                 link.outbox.note(sender)
-            self._pump(sender, now)
+            self.pump(sender, now)
 
     def on_lane_lost(self, link: Link, lane_id: int, now: float) -> None:
         """Resume what the lane carried."""
@@ -326,27 +346,31 @@ class SendTable:
     # Starting.
 
     def _start(self, sender: StreamSender, now: float) -> None:
-        sender.step(SenderInput.ADMITTED)
         sender.heard_at = sender.spoke_at = now
         self._schedule(sender)
+        if sender.asks_offset:
+            sender.step(SenderInput.ADMITTED_TO_ASK)
+            self._resuming.ask_offset(sender, now)
+        else:
+            sender.step(SenderInput.ADMITTED)
         link = self._router.next_hop(sender.spec.target)
         if link is not None:
             self._take_way(sender, link, now)
-        self._pump(sender, now)
+        self.pump(sender, now)
 
     def _take_way(self, sender: StreamSender, link: Link, now: float) -> None:
         """Go by ``link`` from now on; what was sent another way is a new attempt."""
         sender.link = link
         sender.lanes_used.clear()
-        if sender.state is SenderState.SENDING and not sender.opened:
+        if sender.state in (SenderState.SENDING, SenderState.AWAITING_OFFSET) and not sender.opened:
             sender.begin(sender.next_offset, link.initial_credit)
-        elif sender.state in (SenderState.SENDING, SenderState.FINISHING):
+        elif sender.state in (SenderState.SENDING, SenderState.AWAITING_OFFSET, SenderState.FINISHING):
             self._lose_path(sender, now)
         else:
             sender.query_due = sender.state is SenderState.RESUMING
             link.outbox.note(sender)
 
-    def _pump(self, sender: StreamSender, now: float) -> None:
+    def pump(self, sender: StreamSender, now: float) -> None:
         """Put the stream where writers find it, if it can send, and ask its source for more, if there is room."""
         self._want_source(sender)
         link = sender.link
@@ -363,7 +387,7 @@ class SendTable:
             self._links.wake_all(link)
 
     def _want_source(self, sender: StreamSender) -> None:
-        if sender.state in (SenderState.QUEUED, SenderState.SETTLED):
+        if sender.state in _SOURCE_RESTS:
             return
         room = sender.source_room()
         if room > 0:
@@ -373,6 +397,10 @@ class SendTable:
     # Progress.
 
     def _progress(self, sender: StreamSender, frame: Ack, now: float) -> None:
+        sender.acknowledged = sender.answered = True
+        sender.lost_in_a_row = 0
+        if not sender.placed:
+            return
         if frame.received > sender.buffer.end or frame.consumed > frame.received:
             self.give_up(
                 sender,
@@ -386,19 +414,18 @@ class SendTable:
             )
             return
         before = sender.received
-        sender.acknowledged = sender.answered = True
-        sender.lost_in_a_row = 0
         sender.confirm(frame.received, frame.consumed)
         if sender.received != before:
             self._context.events.append(SendProgressed(sender.key.stream_id, sender.received))
             self._wake_bulk(sender.link)
         self._end_failed_source(sender, now)
-        self._pump(sender, now)
+        self.pump(sender, now)
 
     def _complete(self, sender: StreamSender, frame: Ack, now: float) -> None:
-        if not sender.last_ever_sent or frame.consumed != sender.buffer.end:
+        if not sender.last_ever_sent or frame.consumed != sender.total:
             return
         sender.step(SenderInput.COMPLETE)
+        sender.target_incarnation = frame.target_incarnation
         if sender.received != frame.received:
             self._context.events.append(SendProgressed(sender.key.stream_id, frame.received))
         self._settle(sender, None, now)
@@ -420,65 +447,13 @@ class SendTable:
 
     def _query(self, sender: StreamSender) -> None:
         self._context.counters.resumes += 1
-        sender.raise_attempt()
+        sender.ask()
         self._speak(sender)
 
     def _speak(self, sender: StreamSender) -> None:
         if sender.link is not None:
             sender.link.outbox.note(sender)
             self._links.wake_control(sender.link)
-
-    def _go_on(self, sender: StreamSender, frame: ResumeReply, now: float) -> None:
-        offset = frame.offset
-        if frame.unknown:
-            error = self._fault_in_going_back(sender, frame.target_incarnation)
-            if error is not None:
-                self.give_up(sender, error, now)
-                return
-            sender.received = sender.consumed = offset = 0
-            sender.acknowledged = False
-        elif not sender.buffer.start <= offset <= sender.buffer.end or offset > sender.sent_end:
-            self.give_up(
-                sender,
-                StreamResumeError(
-                    f"{sender.spec.target} asked stream {sender.key.stream_id} to go on at {offset}, outside of what "
-                    f"is kept ({sender.buffer.start} to {sender.buffer.end})",
-                    fault=Fault.TARGET,
-                ),
-                now,
-            )
-            return
-        # A newer life that knows the stream got it from 0, when the one before had answered that it had nothing.
-        sender.target_incarnation = frame.target_incarnation
-        sender.heard_at = now
-        credit = sender.link.initial_credit if sender.link is not None else 0
-        sender.step(SenderInput.GO_ON)
-        sender.begin(offset, credit)
-        sender.received = max(sender.received, offset)
-        self._pump(sender, now)
-
-    def _fault_in_going_back(self, sender: StreamSender, incarnation: int) -> CellError | None:
-        """Return why a stream cannot start again at 0 in a life of the target that does not know it, or None.
-
-        The life that everything was sent to does not know it: then nothing arrived. Another life: an earlier one may
-        have got all of it.
-        """
-        if not sender.acknowledged and incarnation == sender.target_incarnation:
-            return None
-        if not sender.whole:
-            if not sender.acknowledged:
-                return None
-            return StreamResumeError(
-                f"{sender.spec.target} was restarted in the middle of stream {sender.key.stream_id}, after it had "
-                f"confirmed {sender.received} bytes: send it again"
-            )
-        if sender.last_ever_sent and not sender.spec.retry_unknown:
-            return StreamOutcomeUnknown(
-                f"{sender.spec.target} was restarted after all of stream {sender.key.stream_id} had been sent and "
-                "before it confirmed: it may or may not have been delivered; send it again with retry_unknown=True "
-                "if twice is better than not at all"
-            )
-        return None
 
     def _same_life(self, sender: StreamSender, incarnation: int, now: float) -> bool:
         """Return whether the target still is the one that the stream was begun with; if not, begin to ask."""
@@ -501,7 +476,7 @@ class SendTable:
         if sender.link is not None:
             sender.link.bulk_senders.pop(sender.key, None)
             self._wake_bulk(sender.link)
-        size = sender.buffer.end
+        size = sender.total or 0
         sender.buffer.clear()
         if error is None:
             self._context.counters.sends_finished += 1
@@ -530,7 +505,7 @@ class SendTable:
                 times.append(sender.heard_at + sender.spec.unreachable_timeout_s)
         elif idle > 0:
             times.append(sender.heard_at + idle)
-        if idle > 0 and sender.opened and not sender.probe_due:
+        if idle > 0 and sender.speaks and not sender.probe_due:
             times.append(sender.spoke_at + idle / LIFE_SIGNS_PER_TIMEOUT)
         return min(times, default=None)
 
@@ -565,7 +540,7 @@ class SendTable:
 
     def _owes_life_sign(self, sender: StreamSender, now: float) -> bool:
         idle = sender.spec.idle_timeout_s
-        return sender.opened and idle > 0 and now >= sender.spoke_at + idle / LIFE_SIGNS_PER_TIMEOUT
+        return sender.speaks and idle > 0 and now >= sender.spoke_at + idle / LIFE_SIGNS_PER_TIMEOUT
 
     def _unreachable(self, sender: StreamSender, why: str) -> StreamTargetUnreachable:
         return StreamTargetUnreachable(

@@ -1,4 +1,4 @@
-"""The states of senders, receivers and lanes, as tables. Imports the standard library only.
+"""The states of senders, receivers, agreements and lanes, as tables. Imports the standard library only.
 
 Each table maps every (state, input) pair to what to do and the state that follows. A pair that is not written down is
 ignored, and that is a decision, not an omission: frames cross on the way, so a half that has ended, or has moved on,
@@ -8,19 +8,31 @@ then acts; nothing else changes a state.
 **Sender** (the origin's half of a stream)::
 
     QUEUED --admitted--> SENDING --last sent--> FINISHING --complete--> SETTLED
-                            |  ^                    |
-                  path lost |  | go on    path lost |
-                            v  |                    |
-                          RESUMING <----------------+
-                            ^  | path lost again
-                   back-off |  v
-                          BACKING_OFF
+      |                     |  ^                    |
+      | admitted  path lost |  | go on    path lost |
+      | to ask              v  |                    |
+      |                   RESUMING <----------------+
+      |                  |  ^  | path lost again
+      |          unknown |  |  v
+      |                  |  |  BACKING_OFF
+      v                  v  | path lost
+      +------------> AWAITING_OFFSET --go on--> SENDING
+                            | seek
+                            v
+                         SEEKING --go on--> SENDING
 
-An attempt is begun by the action QUERY and by nothing else (after the first, which START begins), so "only the origin
-raises the attempt, once for each resume" holds by construction. COMPLETE counts in every state after the last chunk
-was sent in *any* attempt, since the target may have got everything while the origin was asking; the owner only offers
-it then. GIVE_UP is every local reason to stop (cancel, timeout, failed source), RESET is the target's word; both are
-final, and so is COMPLETE: the first of them wins and SETTLED ignores the others.
+RESUMING asks the target where to go on; a life of it that does not know the stream says so (UNKNOWN). What is
+delivered whole, and what was never acknowledged, then starts over (GO_ON at 0). Any other stream is offered to that
+life by a chunk without payload, and waits in AWAITING_OFFSET until the callback there has chosen an offset; so does a
+stream with a resume id from the start, since an earlier life of its origin may have sent part of it. SEEKING is the
+wait for the source, when the bytes from the offset on are not kept here (SEEK, in both RESUMING and AWAITING_OFFSET).
+
+An attempt is begun by QUERY, and by CONTINUE where a chunk was sent in the present one, and by nothing else (after the
+first, which START begins), so "only the origin raises the attempt, once for each resume" holds by construction. In
+SEEKING nothing is on its way, so a lost path is ignored there: what it lost has been answered. COMPLETE counts in every
+state after the last chunk was sent in *any* attempt, since the target may have got everything while the origin was
+asking; the owner only offers it then. GIVE_UP is every local reason to stop (cancel, timeout, failed source), RESET is
+the target's word; both are final, and so is COMPLETE: the first of them wins and SETTLED ignores the others.
 
 **Receiver** (the target's half)::
 
@@ -29,6 +41,18 @@ final, and so is COMPLETE: the first of them wins and SETTLED ignores the others
 Chunks are placed in every state before ENDED, within the credit that was given; the states say only what the
 application may see. DELIVER hands over what came before admission. FINISHED is offered when every byte is consumed
 *and* the application has released the stream, so the final Ack cannot come before either.
+
+**Agreement** (where a received stream begins)::
+
+    OPEN --choose--> CHOSEN --went on--> PLACED
+      | weigh          ^
+      v                | choose
+    WEIGHING ----------+
+
+A stream whose origin waits for an offset starts in OPEN, any other in PLACED. WEIGHING means that the application is
+at it (it hashes what it has), so that its silence is no fault. In CHOSEN the target repeats the offset until a chunk
+shows where the origin went on, which is there or, if it cannot agree, at 0. Of two choices the first counts. A
+receiver whose origin was restarted goes back to CHOSEN, at what it has received (MOVED), unless it is OPEN still.
 
 **Lane**::
 
@@ -55,6 +79,8 @@ class SenderState(enum.Enum):
     QUEUED = enum.auto()
     SENDING = enum.auto()
     RESUMING = enum.auto()
+    AWAITING_OFFSET = enum.auto()
+    SEEKING = enum.auto()
     BACKING_OFF = enum.auto()
     FINISHING = enum.auto()
     SETTLED = enum.auto()
@@ -64,10 +90,13 @@ class SenderInput(enum.Enum):
     """What can happen to the sending half."""
 
     ADMITTED = enum.auto()
+    ADMITTED_TO_ASK = enum.auto()
     LAST_SENT = enum.auto()
     PATH_LOST = enum.auto()
     PATH_LOST_AGAIN = enum.auto()
     BACKOFF_OVER = enum.auto()
+    UNKNOWN = enum.auto()
+    SEEK = enum.auto()
     GO_ON = enum.auto()
     COMPLETE = enum.auto()
     GIVE_UP = enum.auto()
@@ -81,6 +110,8 @@ class SenderAction(enum.Enum):
     START = enum.auto()
     QUERY = enum.auto()
     WAIT = enum.auto()
+    OFFER = enum.auto()
+    MOVE_SOURCE = enum.auto()
     CONTINUE = enum.auto()
     SUCCEED = enum.auto()
     FAIL = enum.auto()
@@ -118,6 +149,32 @@ class ReceiverAction(enum.Enum):
     CONFIRM = enum.auto()
     FAIL = enum.auto()
     RESET_AND_FAIL = enum.auto()
+
+
+class AgreementState(enum.Enum):
+    """How far the two ends are in agreeing where a stream begins."""
+
+    OPEN = enum.auto()
+    WEIGHING = enum.auto()
+    CHOSEN = enum.auto()
+    PLACED = enum.auto()
+
+
+class AgreementInput(enum.Enum):
+    """What can happen to an agreement."""
+
+    WEIGH = enum.auto()
+    CHOOSE = enum.auto()
+    WENT_ON = enum.auto()
+    MOVED = enum.auto()
+
+
+class AgreementAction(enum.Enum):
+    """What the owner of an agreement does."""
+
+    IGNORE = enum.auto()
+    TELL = enum.auto()
+    PLACE = enum.auto()
 
 
 class LaneState(enum.Enum):
@@ -158,18 +215,26 @@ class LaneAction(enum.Enum):
 _S, _SI, _SA = SenderState, SenderInput, SenderAction
 _SENDER_WRITTEN: dict[tuple[SenderState, SenderInput], tuple[SenderAction, SenderState]] = {
     (_S.QUEUED, _SI.ADMITTED): (_SA.START, _S.SENDING),
+    (_S.QUEUED, _SI.ADMITTED_TO_ASK): (_SA.START, _S.AWAITING_OFFSET),
     (_S.QUEUED, _SI.GIVE_UP): (_SA.FAIL, _S.SETTLED),
     (_S.SENDING, _SI.LAST_SENT): (_SA.IGNORE, _S.FINISHING),
     (_S.SENDING, _SI.PATH_LOST): (_SA.QUERY, _S.RESUMING),
     (_S.SENDING, _SI.PATH_LOST_AGAIN): (_SA.WAIT, _S.BACKING_OFF),
     (_S.RESUMING, _SI.PATH_LOST): (_SA.QUERY, _S.RESUMING),
     (_S.RESUMING, _SI.PATH_LOST_AGAIN): (_SA.WAIT, _S.BACKING_OFF),
+    (_S.RESUMING, _SI.UNKNOWN): (_SA.OFFER, _S.AWAITING_OFFSET),
+    (_S.RESUMING, _SI.SEEK): (_SA.MOVE_SOURCE, _S.SEEKING),
     (_S.RESUMING, _SI.GO_ON): (_SA.CONTINUE, _S.SENDING),
+    (_S.AWAITING_OFFSET, _SI.PATH_LOST): (_SA.QUERY, _S.RESUMING),
+    (_S.AWAITING_OFFSET, _SI.PATH_LOST_AGAIN): (_SA.WAIT, _S.BACKING_OFF),
+    (_S.AWAITING_OFFSET, _SI.SEEK): (_SA.MOVE_SOURCE, _S.SEEKING),
+    (_S.AWAITING_OFFSET, _SI.GO_ON): (_SA.CONTINUE, _S.SENDING),
+    (_S.SEEKING, _SI.GO_ON): (_SA.CONTINUE, _S.SENDING),
     (_S.BACKING_OFF, _SI.BACKOFF_OVER): (_SA.QUERY, _S.RESUMING),
     (_S.FINISHING, _SI.PATH_LOST): (_SA.QUERY, _S.RESUMING),
     (_S.FINISHING, _SI.PATH_LOST_AGAIN): (_SA.WAIT, _S.BACKING_OFF),
 }
-for _state in (_S.SENDING, _S.RESUMING, _S.BACKING_OFF, _S.FINISHING):
+for _state in (_S.SENDING, _S.RESUMING, _S.AWAITING_OFFSET, _S.SEEKING, _S.BACKING_OFF, _S.FINISHING):
     _SENDER_WRITTEN[_state, _SI.COMPLETE] = (_SA.SUCCEED, _S.SETTLED)
     _SENDER_WRITTEN[_state, _SI.GIVE_UP] = (_SA.RESET_AND_FAIL, _S.SETTLED)
     _SENDER_WRITTEN[_state, _SI.RESET] = (_SA.FAIL, _S.SETTLED)
@@ -184,6 +249,18 @@ _RECEIVER_WRITTEN: dict[tuple[ReceiverState, ReceiverInput], tuple[ReceiverActio
 for _receiver_state in (_R.OFFERED, _R.WAITING, _R.RECEIVING, _R.RECEIVED):
     _RECEIVER_WRITTEN[_receiver_state, _RI.GIVE_UP] = (_RA.RESET_AND_FAIL, _R.ENDED)
     _RECEIVER_WRITTEN[_receiver_state, _RI.RESET] = (_RA.FAIL, _R.ENDED)
+
+_G, _GI, _GA = AgreementState, AgreementInput, AgreementAction
+_AGREEMENT_WRITTEN: dict[tuple[AgreementState, AgreementInput], tuple[AgreementAction, AgreementState]] = {
+    (_G.OPEN, _GI.WEIGH): (_GA.IGNORE, _G.WEIGHING),
+    (_G.OPEN, _GI.CHOOSE): (_GA.TELL, _G.CHOSEN),
+    (_G.OPEN, _GI.WENT_ON): (_GA.PLACE, _G.PLACED),
+    (_G.WEIGHING, _GI.CHOOSE): (_GA.TELL, _G.CHOSEN),
+    (_G.WEIGHING, _GI.WENT_ON): (_GA.PLACE, _G.PLACED),
+    (_G.CHOSEN, _GI.WENT_ON): (_GA.PLACE, _G.PLACED),
+    (_G.CHOSEN, _GI.MOVED): (_GA.TELL, _G.CHOSEN),
+    (_G.PLACED, _GI.MOVED): (_GA.TELL, _G.CHOSEN),
+}
 
 _L, _LI, _LA = LaneState, LaneInput, LaneAction
 _LANE_WRITTEN: dict[tuple[LaneState, LaneInput], tuple[LaneAction, LaneState]] = {
@@ -210,6 +287,11 @@ RECEIVER_TABLE: Mapping[tuple[ReceiverState, ReceiverInput], tuple[ReceiverActio
     (state, event): _RECEIVER_WRITTEN.get((state, event), (_RA.IGNORE, state))
     for state in ReceiverState
     for event in ReceiverInput
+}
+AGREEMENT_TABLE: Mapping[tuple[AgreementState, AgreementInput], tuple[AgreementAction, AgreementState]] = {
+    (state, event): _AGREEMENT_WRITTEN.get((state, event), (_GA.IGNORE, state))
+    for state in AgreementState
+    for event in AgreementInput
 }
 LANE_TABLE: Mapping[tuple[LaneState, LaneInput], tuple[LaneAction, LaneState]] = {
     (state, event): _LANE_WRITTEN.get((state, event), (_LA.IGNORE, state)) for state in LaneState for event in LaneInput

@@ -123,7 +123,8 @@ class CellLife:
         )
         self.sends = Sends(self._context)
         self.requests = Requests(self._context, callbacks.requests, self.sends)
-        incomings = Incomings(self._context, callbacks.streams)
+        self._registered = callbacks.streams
+        self._incomings = incomings = Incomings(self._context, callbacks.streams)
         self._receives = Receives(
             {
                 StreamKind.STREAM: incomings.open_stream,
@@ -137,6 +138,7 @@ class CellLife:
         self.neighbours = Neighbours(callbacks.links, self.notifier, self._futures, link_log)
         self._lanes = Lanes(self._context, network, self, link_log)
         self._connect_stepper()
+        self._registered.on_registered = lambda: self.stepper.post(self._claim_streams)
 
     async def start(self) -> None:
         """Listen everywhere, and begin to dial.
@@ -238,10 +240,13 @@ class CellLife:
                 events.CellDisconnected: self.neighbours.on_cell_disconnected,
                 events.UplinkRefused: self.neighbours.on_uplink_refused,
                 events.SourceWanted: self.sends.on_source_wanted,
+                events.SourceSeekWanted: self.sends.on_source_seek_wanted,
                 events.SendProgressed: self.sends.on_send_progressed,
                 events.SendFinished: self.sends.on_send_finished,
                 events.SendFailed: self.sends.on_send_failed,
                 events.StreamOpened: self._receives.on_stream_opened,
+                events.StreamPlaced: self._receives.on_stream_placed,
+                events.StreamAdopted: self._receives.on_stream_adopted,
                 events.StreamAdmitted: self._receives.on_stream_admitted,
                 events.DataReceived: self._receives.on_data_received,
                 events.DataEnded: self._receives.on_data_ended,
@@ -254,6 +259,11 @@ class CellLife:
 
     def _add_uplink(self, now: float) -> None:
         self._uplink = self._lanes.add_uplink(self._core.add_uplink(now), self._settings.connect)
+
+    def _claim_streams(self) -> None:
+        """Open what goes on after a restart and was waiting for a callback."""
+        for event in self._incomings.take_unclaimed():
+            self._receives.on_stream_opened(event)
 
     def _check_idle_now(self, _now: float) -> None:
         """Do nothing: every step is followed by a look at what is open."""
@@ -291,6 +301,7 @@ class CellLife:
         if self.ended:
             return
         self.ended = True
+        self._registered.on_registered = None
         self.stepper.end()
         self._receives.close(error)
         self.sends.close()

@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import hashlib
 import logging
+import threading
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
@@ -18,12 +19,14 @@ from streamcell.errors import (
 )
 from streamcell.message import HeaderValue
 from streamcell.protocol.events import DataEnded, DataReceived, StreamOpened
-from streamcell.protocol.frames import StreamKind
+from streamcell.protocol.frames import StreamKey, StreamKind
 from streamcell.runtime.assembly import Assembly, IntoAssembly, make_assembly
 from streamcell.runtime.callbacks import call_user_code, raised_sentence
 from streamcell.runtime.context import CellContext
 from streamcell.runtime.receive_queue import ReceiveQueue, wrong_digest
+from streamcell.runtime.receives import Receiver
 from streamcell.runtime.registry import CallbackRegistry
+from streamcell.runtime.resuming import Resumption
 from streamcell.runtime.transfers import Progress, TransferInfo, fail, level_for, succeed
 
 # ``into(size, headers)`` returns the buffer to receive a blob into; ``size`` None: not known.
@@ -41,7 +44,7 @@ class ReceiveCallback:
     into: Into | None = None
 
 
-class Incoming:
+class Incoming(Receiver):
     """What streams and blobs have in common: where they come from, and the callback that they are for."""
 
     def __init__(self, context: CellContext, event: StreamOpened, callback: ReceiveCallback) -> None:
@@ -69,6 +72,11 @@ class Incoming:
     def wait_opened(self) -> None:
         """Do nothing: a stream that arrives is open."""
 
+    def on_adopted(self, key: StreamKey, /) -> None:
+        """Go by the new key."""
+        self.key = key
+        self.info.stream_id = key.stream_id
+
     def _tell_core(self, verb: Callable[..., None], *args: Any) -> None:
         """Have a verb of the core called on the engine."""
         self._context.post(self._call_core, verb, args)
@@ -76,21 +84,21 @@ class Incoming:
     def _call_core(self, verb: Callable[..., None], args: tuple[Any, ...]) -> None:
         verb(self.key, *args, now=self._context.clock())
 
-    def _run_callback(self) -> StreamRejected | None:
-        """Call the callback in this thread; return what to tell the sender of what it raised, or None.
+    def _run_callback(self) -> tuple[int | None, StreamRejected | None]:
+        """Call the callback in this thread; return the number that it returned, and what the sender is told it raised.
 
         The exception itself is not returned, because its traceback keeps the callback's variables alive, the stream
-        among them.
+        among them; nor is what else it may have returned.
         """
         what = f"the callback for {self.info.channel}/{self.info.topic} at {self.info.target}"
-        _, error = call_user_code(self._context.stream_log, self._level_of, what, self._callback.call, self)
+        returned, error = call_user_code(self._context.stream_log, self._level_of, what, self._callback.call, self)
         if error is None:
-            return None
+            return returned if type(returned) is int else None, None
         if self._level_of(error) > logging.DEBUG:
             self._context.failures.count_callback()
         if isinstance(error, StreamRejected):
-            return StreamRejected(error.sentence, error.code)
-        return StreamRejected(raised_sentence(what, error))
+            return None, StreamRejected(error.sentence, error.code)
+        return None, StreamRejected(raised_sentence(what, error))
 
     def _level_of(self, _raised: BaseException, /) -> int:
         """Return the level at which what the callback raised is logged."""
@@ -109,6 +117,8 @@ class IncomingStream(Incoming):
         self.resume = event.resume
         self.resume_id = event.resume_id
         self.queue = ReceiveQueue(self, bool(event.digest or event.digest_follows), context.clock)
+        #: How it is chosen where the stream goes on; None if it begins at 0 in any case.
+        self.resumption = Resumption(self) if event.awaits_offset else None
         self._discarded = False
 
     def cancel(self) -> None:
@@ -122,6 +132,12 @@ class IncomingStream(Incoming):
     def on_admitted(self) -> None:
         """Call the callback as soon as a thread is free."""
         self._context.pools.callbacks.submit(self._run)
+
+    def on_placed(self, offset: int, /) -> None:
+        """Begin there, and let those know who wait for that."""
+        prefix = self.resumption.settle(offset) if self.resumption is not None else None
+        self.info.progress.note(offset)
+        self.queue.start_at(offset, prefix)
 
     def on_data(self, event: DataReceived, /) -> None:
         """Queue it for the reader."""
@@ -142,11 +158,23 @@ class IncomingStream(Incoming):
         self._error = error
         self._discarded = discard
         self.queue.fail(error, discard)
+        if self.resumption is not None:
+            self.resumption.fail(error)
         self._context.futures.discard(self.future)
         if fail(self.future, error):
             level = logging.DEBUG if isinstance(error, StreamCancelled) else logging.WARNING
             level = level_for(error, level)
             self._context.stream_log.log(level, "< %s from %s failed: %s", self.info.name, self.info.origin, error)
+
+    # --- in the thread that chooses
+
+    def on_weighing(self) -> None:
+        """Have the sender wait."""
+        self._tell_core(self._context.core.weigh_offset)
+
+    def on_chosen(self, offset: int, prefix_digest: str) -> None:
+        """Have the sender go on there."""
+        self._tell_core(self._context.core.choose_offset, offset, prefix_digest)
 
     # --- in the reading thread
 
@@ -175,8 +203,12 @@ class IncomingStream(Incoming):
         if not self._is_wanted():
             return
         self._tell_core(self._context.core.callback_started)
-        rejection = self._run_callback()
+        if self.resumption is not None:
+            self.resumption.enter(threading.get_ident())
+        returned, rejection = self._run_callback()
         if rejection is None or self.queue.closed:
+            if self.resumption is not None:
+                self.resumption.leave(returned)
             self._tell_core(self._context.core.release)
         else:
             self._tell_core(self._context.core.fail_receive, rejection)
@@ -285,17 +317,46 @@ class IncomingBlob(Incoming):
         self._run_callback()
 
 
+class UnclaimedStream(Receiver):
+    """A stream or blob that goes on after a restart of this cell, before its callback is registered."""
+
+    def __init__(self, unclaimed: dict[StreamKey, StreamOpened], event: StreamOpened) -> None:
+        self._unclaimed = unclaimed
+        self._event = event
+        unclaimed[event.key] = event
+
+    def on_adopted(self, key: StreamKey, /) -> None:
+        """Wait under the new key."""
+        del self._unclaimed[self._event.key]
+        self._event = dataclasses.replace(self._event, key=key)
+        self._unclaimed[key] = self._event
+
+    def on_failed(self, _error: CellError, _discard: bool, /) -> None:
+        """Stop waiting."""
+        self._unclaimed.pop(self._event.key, None)
+
+
 class Incomings:
     """Opens streams and blobs that arrive, for the callbacks that are registered. On the engine."""
 
     def __init__(self, context: CellContext, registry: CallbackRegistry[ReceiveCallback]) -> None:
         self._context = context
         self._registry = registry
+        self._unclaimed: dict[StreamKey, StreamOpened] = {}
 
-    def open_stream(self, event: StreamOpened) -> IncomingStream | IncomingBlob | None:
+    def take_unclaimed(self) -> list[StreamOpened]:
+        """Return the streams that wait for a callback, to be opened again because one was registered."""
+        unclaimed = list(self._unclaimed.values())
+        self._unclaimed.clear()
+        return unclaimed
+
+    def open_stream(self, event: StreamOpened) -> Receiver | None:
         """Accept a stream or blob for its callback, or reject it."""
         found = self._registry.find(event.channel, event.topic, event.kind)
         core, now = self._context.core, self._context.clock()
+        if found is None and event.resume:
+            core.await_callback(event.key, now)
+            return UnclaimedStream(self._unclaimed, event)
         if found is None:
             sentence = (
                 f"{self._context.fqcn} has no callback for {event.channel}/{event.topic}: "

@@ -68,10 +68,24 @@ class ReceiveQueue:
         self._closed = False
         self._ended = False
         self._on_ready: Callable[[], None] | None = None
-        #: Bytes handed out.
+        #: The offset behind the last byte handed out.
         self.position = 0
+        #: Whether the bytes of the whole stream were compared with the sender's digest, and are right.
+        self.digest_checked = False
 
     # --- the engine's side
+
+    def start_at(self, offset: int, prefix: hashlib._Hash | None) -> None:
+        """Begin at ``offset``, before anything is put.
+
+        Args:
+            offset: the offset of the first byte.
+            prefix: the hash of what lies below. Without it the digest of a stream that begins above 0 is not checked.
+        """
+        with self._changed:
+            self.position = self._reported = self._urged = offset
+            if self._hash is not None and offset > 0:
+                self._hash = prefix
 
     def put(self, piece: Payload, urgent_bytes: int = 0) -> None:
         """Append the next bytes.
@@ -236,7 +250,8 @@ class ReceiveQueue:
                 return
             if self._hash is not None and self._digest:
                 found = f"sha256:{self._hash.hexdigest()}"
-                if found != self._digest:
+                self.digest_checked = found == self._digest
+                if not self.digest_checked:
                     self._error = wrong_digest(found, self._digest)
             self._ended = self._error is None
             error, size = self._error, self.position

@@ -7,7 +7,7 @@ Each one is handled by an object of its own for its kind (streams and blobs in `
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
 from streamcell.errors import CellError
 from streamcell.protocol.events import (
@@ -16,14 +16,22 @@ from streamcell.protocol.events import (
     ReceiveFailed,
     ReceiveFinished,
     StreamAdmitted,
+    StreamAdopted,
     StreamOpened,
+    StreamPlaced,
 )
 from streamcell.protocol.frames import StreamKey, StreamKind
 from streamcell.runtime.traffic import Direction, Traffic
 
 
-class Receiver(Protocol):
-    """What handles one stream that arrives. Called on the engine; none of it blocks."""
+class Receiver:
+    """What handles one stream that arrives: does nothing of itself. Called on the engine; none of it blocks."""
+
+    def on_placed(self, offset: int, /) -> None:
+        """The stream begins at ``offset``. Told only of one that was to choose an offset."""
+
+    def on_adopted(self, key: StreamKey, /) -> None:
+        """The stream goes on under another key, because its origin was restarted."""
 
     def on_admitted(self) -> None:
         """There is room for the stream; data follows."""
@@ -66,6 +74,19 @@ class Receives:
         receiver = self._open.get(event.key)
         if receiver is not None:
             receiver.on_admitted()
+
+    def on_stream_placed(self, event: StreamPlaced) -> None:
+        """Pass it on."""
+        receiver = self._open.get(event.key)
+        if receiver is not None:
+            receiver.on_placed(event.offset)
+
+    def on_stream_adopted(self, event: StreamAdopted) -> None:
+        """Pass it on, and know the stream by its new key."""
+        receiver = self._open.pop(event.old_key, None)
+        if receiver is not None:
+            self._open[event.key] = receiver
+            receiver.on_adopted(event.key)
 
     def on_data_received(self, event: DataReceived) -> None:
         """Pass it on."""

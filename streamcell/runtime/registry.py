@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from streamcell.fqcn import ANY, check_callback_name
@@ -23,6 +24,8 @@ class CallbackRegistry(Generic[T]):
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._callbacks: dict[_Name, dict[StreamKind, T]] = {}
+        #: Called, if set, in the thread that has registered something.
+        self.on_registered: Callable[[], object] | None = None
 
     def register(self, channel: str, topic: str, kind: StreamKind, callback: T) -> None:
         """Register ``callback``, in place of an earlier one of this name and kind.
@@ -34,6 +37,9 @@ class CallbackRegistry(Generic[T]):
         with self._lock:
             # Readers take no lock: what they can see is never changed, only replaced.
             self._callbacks[name] = {**self._callbacks.get(name, {}), kind: callback}
+        on_registered = self.on_registered
+        if on_registered is not None:
+            on_registered()
 
     def unregister(self, channel: str, topic: str, kind: StreamKind) -> bool:
         """Forget the callback of this name and kind; return whether there was one."""

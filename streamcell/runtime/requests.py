@@ -29,8 +29,10 @@ from streamcell.runtime.assembly import make_assembly
 from streamcell.runtime.callbacks import call_user_code, level_of, raised_sentence
 from streamcell.runtime.context import CellContext
 from streamcell.runtime.payloads import flatten_payload
+from streamcell.runtime.receives import Receiver
 from streamcell.runtime.registry import CallbackRegistry
 from streamcell.runtime.sends import Sends
+from streamcell.runtime.traffic import Direction
 from streamcell.runtime.transfers import AnyFuture, ended_error, fail, level_for, succeed
 
 # ``callback(request)`` returns the reply, None for an empty one, or a future of either.
@@ -78,6 +80,7 @@ class Requests:
         """There will be no reply."""
         request = self._pending.pop(event.stream_id, None)
         if request is not None:
+            self._context.traffic.count_failure(Direction.SENT, event.error)
             self._settle(request, as_request_error(event.error))
 
     def open_request(self, event: StreamOpened) -> IncomingRequest | None:
@@ -109,6 +112,8 @@ class Requests:
         request = self._pending.pop(event.reply_to, None)
         if request is None:
             return
+        # Whoever replies has all of the request.
+        self._context.traffic.count_bytes(Direction.SENT, request.spec.channel, request.spec.size or 0)
         if event.reply_code is not ErrorCode.UNSPECIFIED:
             error = error_from_wire(event.reply_code, event.reply_sentence)
             self._settle(request, as_request_error(error))
@@ -154,7 +159,7 @@ class Requests:
             )
 
 
-class IncomingReply:
+class IncomingReply(Receiver):
     """The reply to a request of this cell. If it fails, the core ends the request."""
 
     def __init__(self, requests: Requests, context: CellContext, event: StreamOpened) -> None:
@@ -182,7 +187,7 @@ class IncomingReply:
         """Leave it to the core, which ends the request."""
 
 
-class IncomingRequest:
+class IncomingRequest(Receiver):
     """A request that arrives, and the reply to it."""
 
     def __init__(self, context: CellContext, sends: Sends, event: StreamOpened, callback: RequestCallback) -> None:

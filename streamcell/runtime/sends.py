@@ -12,7 +12,13 @@ import logging
 from collections.abc import Sequence
 
 from streamcell.errors import CellError
-from streamcell.protocol.events import SendFailed, SendFinished, SendProgressed, SourceWanted
+from streamcell.protocol.events import (
+    SendFailed,
+    SendFinished,
+    SendProgressed,
+    SourceSeekWanted,
+    SourceWanted,
+)
 from streamcell.protocol.frames import Payload
 from streamcell.protocol.sender import SendSpec
 from streamcell.runtime.callbacks import level_of
@@ -54,6 +60,7 @@ class Outgoing:
                 source,
                 self,
                 context.pools.sources,
+                size=spec.size,
                 name=f"the source for {spec.channel}/{spec.topic} to {spec.target}",
                 chunk_bytes=context.config.chunk_bytes,
                 hashing=spec.digest_follows,
@@ -76,6 +83,14 @@ class Outgoing:
     def on_end(self, digest: str) -> None:
         """Supply the end of the source."""
         self._sends.end_source(self, digest)
+
+    def on_source_moved(self, offset: int) -> None:
+        """Go on with what the source gives next."""
+        self._sends.move_source(self, offset)
+
+    def on_source_stuck(self, error: CellError) -> None:
+        """Give the stream up because its source cannot go where it is needed."""
+        self._sends.abandon_source(self, error)
 
     def on_source_failed(self, error: CellError) -> None:
         """Give the stream up because of its source."""
@@ -132,6 +147,14 @@ class Sends:
         """Tell the core that a source has ended."""
         self._context.post(self._end_source, outgoing, digest)
 
+    def move_source(self, outgoing: Outgoing, offset: int) -> None:
+        """Tell the core that a source stands where it was wanted, or at 0."""
+        self._context.post(self._move_source, outgoing, offset)
+
+    def abandon_source(self, outgoing: Outgoing, error: CellError) -> None:
+        """Tell the core that a source cannot go where it was wanted."""
+        self._context.post(self._abandon_source, outgoing, error)
+
     def fail_source(self, outgoing: Outgoing, error: CellError) -> None:
         """Tell the core that a source has failed."""
         self._context.post(self._fail_source, outgoing, error)
@@ -141,6 +164,16 @@ class Sends:
         outgoing = self._open.get(event.stream_id)
         if outgoing is not None and outgoing.reader is not None:
             outgoing.reader.want(event.size_bytes)
+
+    def on_source_seek_wanted(self, event: SourceSeekWanted) -> None:
+        """Have the source move, or, where all bytes are here, only look whether they are the right ones."""
+        outgoing = self._open.get(event.stream_id)
+        if outgoing is None:
+            return
+        if outgoing.reader is not None:
+            outgoing.reader.seek(event.offset, event.prefix_digest)
+        else:
+            self._context.pools.sources.submit(lambda: self._compare_payload(outgoing, outgoing.payload, event))
 
     def on_send_progressed(self, event: SendProgressed) -> None:
         """Show what the target has received."""
@@ -201,14 +234,16 @@ class Sends:
             self._context.pools.sources.submit(lambda: self._hash_payload(outgoing, payload))
         else:
             core.end_source(outgoing.info.stream_id, "", now)
-        # From here on the bytes belong to the core, which knows when they are no longer needed.
-        outgoing.payload = ()
+        if not outgoing.spec.kept:
+            # From here on the bytes belong to the core, which knows when they are no longer needed.
+            outgoing.payload = ()
 
     def _hash_payload(self, outgoing: Outgoing, payload: Sequence[Payload]) -> None:
-        digest = hashlib.sha256()
-        for piece in payload:
-            digest.update(piece)
-        self.end_source(outgoing, f"sha256:{digest.hexdigest()}")
+        self.end_source(outgoing, digest_of(payload))
+
+    def _compare_payload(self, outgoing: Outgoing, payload: Sequence[Payload], wanted: SourceSeekWanted) -> None:
+        agrees = digest_of(payload, wanted.offset) == wanted.prefix_digest
+        self.move_source(outgoing, wanted.offset if agrees else 0)
 
     def _supply(self, outgoing: Outgoing, piece: bytes) -> None:
         if outgoing.info.stream_id in self._open:
@@ -217,6 +252,14 @@ class Sends:
     def _end_source(self, outgoing: Outgoing, digest: str) -> None:
         if outgoing.info.stream_id in self._open:
             self._context.core.end_source(outgoing.info.stream_id, digest, self._context.clock())
+
+    def _move_source(self, outgoing: Outgoing, offset: int) -> None:
+        if outgoing.info.stream_id in self._open:
+            self._context.core.move_source(outgoing.info.stream_id, offset, self._context.clock())
+
+    def _abandon_source(self, outgoing: Outgoing, error: CellError) -> None:
+        if outgoing.info.stream_id in self._open:
+            self._context.core.abandon_source(outgoing.info.stream_id, error, self._context.clock())
 
     def _fail_source(self, outgoing: Outgoing, error: CellError) -> None:
         if outgoing.info.stream_id in self._open:
@@ -240,3 +283,13 @@ class Sends:
                 outgoing.info.target,
                 outcome,
             )
+
+
+def digest_of(payload: Sequence[Payload], size: int | None = None) -> str:
+    """Return the digest of the first ``size`` bytes (None: all) of some pieces, as ``sha256:HEX``."""
+    digest = hashlib.sha256()
+    left = size
+    for piece in payload:
+        digest.update(piece if left is None else memoryview(piece)[: max(0, left)])
+        left = None if left is None else left - len(piece)
+    return f"sha256:{digest.hexdigest()}"

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from streamcell.config import CellConfig
 from streamcell.errors import AuthenticationError, StreamUsageError, UsageError
 from streamcell.fqcn import check_callback_name, check_fqcn
-from streamcell.limits import NAME_BYTES
+from streamcell.limits import NAME_BYTES, SOURCE_STAMP_BYTES
 from streamcell.message import HeaderValue, Message, freeze_headers
 from streamcell.protocol.frames import Payload, StreamKind
 from streamcell.protocol.sender import SendSpec
@@ -43,8 +43,23 @@ def make_send_spec(
     size: int | None,
     headers: Mapping[str, HeaderValue],
     options: SendOptions,
+    *,
+    stamp: object = b"",
+    kept: bool = False,
 ) -> SendSpec:
     """Return what the core is told of a stream or blob.
+
+    Args:
+        config: the cell's.
+        kind: what it is.
+        channel: the callback's name.
+        topic: its second part.
+        target: the cell's name.
+        size: in bytes, or None.
+        headers: the application's.
+        options: what was asked for.
+        stamp: what tells whether the source is still the same, as its ``get_stamp`` gave it.
+        kept: whether all bytes are there already and stay.
 
     Raises:
         StreamUsageError: an argument is wrong; the sentence names it.
@@ -64,9 +79,11 @@ def make_send_spec(
             ),
             optional=bool(options.optional),
             resume_id=_check_resume_id(options.resume_id),
+            source_stamp=_check_stamp(stamp) if options.resume_id else b"",
             digest=given,
             digest_follows=follows,
             retry_unknown=bool(options.retry_unknown),
+            kept=kept,
         )
     except StreamUsageError:
         raise
@@ -165,6 +182,12 @@ def _check_digest(digest: object) -> tuple[str, bool]:
     raise UsageError(
         f"digest must be 'sha256' (compute it) or 'sha256:' and 64 hexadecimal digits, not {digest!r:.100}"
     )
+
+
+def _check_stamp(stamp: object) -> bytes:
+    if not isinstance(stamp, bytes) or len(stamp) > SOURCE_STAMP_BYTES:
+        raise UsageError(f"get_stamp() of a stream must return at most {SOURCE_STAMP_BYTES} bytes, not {stamp!r:.100}")
+    return stamp
 
 
 def _check_resume_id(resume_id: object) -> str:

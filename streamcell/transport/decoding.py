@@ -197,6 +197,7 @@ def _open(message: cell_pb2.Open) -> frames.Open:
         message.no_reply,
         message.sealing_envelope,
         message.reply_to_incarnation,
+        message.awaits_offset,
     )
 
 

@@ -109,6 +109,8 @@ class Cells:
         self.network = network
         self.listen_url = listen_url
         self._made: list[CoreCell] = []
+        #: Called at the end, before the cells are stopped: what lets threads of the test go.
+        self.at_end: list[Callable[[], object]] = []
 
     def make(
         self,
@@ -145,8 +147,17 @@ class Cells:
         hub = self.listen(config=receiver)
         return self.dial(hub, config=sender), hub
 
+    def kill(self, peer: Peer) -> None:
+        """End a cell so that the others hear nothing of it, as if its process had been killed."""
+        self.network.stall()
+        peer.cell.stop(grace=0)
+        self.network.cut()
+        self.network.release()
+
     def stop(self) -> None:
         """Stop all cells."""
+        for let_go in self.at_end:
+            let_go()
         self.network.heal()
         for cell in self._made:
             cell.stop(grace=0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import random
 from collections import defaultdict, deque
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from typing import Any, TypeVar
 import crc32c
 
 from streamcell.config import CellConfig
-from streamcell.errors import CellError, ErrorCode
+from streamcell.errors import CellError, ErrorCode, StreamResumeError
 from streamcell.limits import KIB
 from streamcell.protocol.cell import CellCore
 from streamcell.protocol.context import Context
@@ -27,9 +28,12 @@ from streamcell.protocol.events import (
     SendFailed,
     SendFinished,
     SendProgressed,
+    SourceSeekWanted,
     SourceWanted,
     StreamAdmitted,
+    StreamAdopted,
     StreamOpened,
+    StreamPlaced,
     UplinkRefused,
 )
 from streamcell.protocol.frames import Frame, LaneRole, Payload, StreamKey, StreamKind
@@ -74,7 +78,9 @@ class Node:
     """A core, the lanes it has, and what an application on it saw.
 
     By itself the application accepts every stream, reads all of it at once and releases it. Each of these can be
-    switched off, or done by ``on_opened``.
+    switched off, or done by ``on_opened``. Of a stream that awaits an offset it wants what ``choose`` says (None: it
+    does not say): by itself all of it. ``data`` holds what it was given, behind what it had before if it chose to go
+    on from there.
     """
 
     def __init__(self, net: Net, fqcn: str, incarnation: int, config: CellConfig) -> None:
@@ -94,6 +100,12 @@ class Node:
         self.seen: list[Event] = []
         self.data: dict[StreamKey, bytearray] = defaultdict(bytearray)
         self.opened: dict[StreamKey, StreamOpened] = {}
+        # What the application has of a stream from an earlier life, and where it wants it to go on.
+        self.had: dict[StreamKey, bytes] = {}
+        self.choose: Callable[[StreamOpened], int | None] | None = None
+        self.contents: dict[int, bytes] = {}
+        self.seekable = True
+        self.on_seek: Callable[[SourceSeekWanted], None] | None = None
         self.sources: dict[int, deque[bytes]] = {}
         self.wanted: dict[int, int] = {}
         self.digests: dict[int, str] = {}
@@ -162,6 +174,7 @@ class Node:
             return
         now = self.net.now
         if kind is StreamKind.STREAM and end:
+            self.contents[stream_id] = data
             self.sources[stream_id] = deque(data[at : at + piece] for at in range(0, len(data), piece))
             self.digests[stream_id] = digest
             return
@@ -259,6 +272,8 @@ class Node:
                 self.wanted[event.stream_id] = event.size_bytes
                 if event.stream_id in self.sources:
                     self._supply(event)
+            case SourceSeekWanted():
+                self._seek(event)
             case _:
                 self._handle_receiving(event)
 
@@ -272,12 +287,47 @@ class Node:
                     self.accept(event.key, assemble=event.kind is not StreamKind.STREAM)
             case StreamAdmitted() if self.auto_read:
                 self.core.callback_started(event.key, self.net.now)
+                self._choose(self.opened[event.key])
+            case StreamPlaced():
+                self.data[event.key] = bytearray(self.had.get(event.key, b"")[: event.offset])
+            case StreamAdopted():
+                self._rename(event.old_key, event.key)
             case DataReceived():
                 self.data[event.key] += event.payload
                 if self.auto_read and event.key not in self.slow and self.opened[event.key].kind is StreamKind.STREAM:
                     self.read(event.key)
             case DataEnded():
                 self._end(event)
+
+    def _choose(self, opened: StreamOpened) -> None:
+        offset = 0 if self.choose is None else self.choose(opened)
+        if opened.awaits_offset and offset is not None:
+            self.core.choose_offset(opened.key, offset, "", self.net.now)
+
+    def _rename(self, old_key: StreamKey, key: StreamKey) -> None:
+        self.data[key] = self.data.pop(old_key)
+        self.opened[key] = dataclasses.replace(self.opened.pop(old_key), key=key)
+        if old_key in self.slow:
+            self.slow.remove(old_key)
+            self.slow.add(key)
+
+    def _seek(self, event: SourceSeekWanted) -> None:
+        """Move the source of a stream that was begun with all its content."""
+        if self.on_seek is not None:
+            self.on_seek(event)
+            return
+        content = self.contents[event.stream_id]
+        if not self.seekable:
+            error = StreamResumeError("the source cannot go back")
+            self.core.abandon_source(event.stream_id, error, self.net.now)
+            return
+        offset = event.offset
+        prefix = f"sha256:{hashlib.sha256(content[:offset]).hexdigest()}"
+        if offset > len(content) or event.prefix_digest not in ("", prefix):
+            offset = 0
+        self.digests.setdefault(event.stream_id, "")
+        self.sources[event.stream_id] = deque([content[offset:]] if content[offset:] else [])
+        self.core.move_source(event.stream_id, offset, self.net.now)
 
     def _end(self, event: DataEnded) -> None:
         if not self.auto_release:

@@ -239,7 +239,7 @@ def test_a_message_that_wants_no_reply_is_confirmed_like_a_blob() -> None:
 def test_a_timer_without_an_owner_is_nothing() -> None:
     request = Request(1, "server", "c/t", 5.0)
     request.handle_timer(9.0)
-    assert not request.acknowledged
+    assert request.holder is None
 
 
 def test_a_reply_to_an_earlier_life_is_not_taken_for_one_to_this() -> None:

@@ -25,7 +25,7 @@ from streamcell.errors import (
     StreamTimeout,
 )
 from streamcell.limits import INITIAL_CREDIT_BYTES, KIB, MIB, SHARED_LANE_IN_FLIGHT_BYTES, SMALL_STREAM_BYTES
-from streamcell.protocol.events import SendFinished, StreamOpened
+from streamcell.protocol.events import SendFinished, SourceSeekWanted, StreamOpened
 from streamcell.protocol.frames import (
     Ack,
     Chunk,
@@ -42,6 +42,7 @@ from streamcell.protocol.frames import (
 from tests.unit.protocol.harness import LARGE, SMALL, Net, Node, pattern, refusing
 
 STREAMS = (StreamKind.STREAM, StreamKind.BLOB)
+WHOLE = (StreamKind.BLOB, StreamKind.REQUEST)
 
 
 def sending_states(node: Node) -> list[tuple[str, int]]:
@@ -822,23 +823,45 @@ def test_frames_for_other_lives_and_other_streams_are_dropped() -> None:
     assert client.core.stats().sends == before
 
 
-def test_an_answer_outside_of_what_is_kept_ends_the_stream() -> None:
-    for offset in (0, 10**9):
-        net = Net()
-        server, client = net.pair()
-        server.auto_release = False
-        stream_id = client.stream("server", LARGE)
-        net.run()
+@pytest.mark.parametrize("kind", WHOLE)
+def test_an_answer_outside_of_what_is_kept_ends_what_is_delivered_whole(kind: StreamKind) -> None:
+    net = Net()
+    server, client = net.pair()
+    server.auto_release = False
+    stream_id = client.send("server", LARGE, kind=kind, size=None)
+    net.run()
+    net.tamper = asks_for(10**9)
+    net.cut_all()
+    net.advance(1.0)
+    assert isinstance(client.error(stream_id), StreamResumeError)
 
-        def lie(name: str, frame: Frame, offset: int = offset) -> Frame:
-            if isinstance(frame, ResumeReply):
-                frame.offset = offset
-            return frame
 
-        net.tamper = lie
-        net.cut_all()
-        net.advance(1.0)
-        assert isinstance(client.error(stream_id), StreamResumeError)
+@pytest.mark.parametrize("offset", [0, 10**9])
+def test_an_answer_outside_of_what_is_kept_has_the_source_of_a_stream_moved(offset: int) -> None:
+    net = Net()
+    server, client = net.pair()
+    server.auto_release = False
+    stream_id = client.stream("server", LARGE)
+    net.run()
+    net.tamper = asks_for(offset)
+    net.cut_all()
+    net.advance(1.0)
+    # Beyond the end there is nothing to send, so it goes back to the start.
+    assert [event.offset for event in client.of(SourceSeekWanted)] == [0]
+    net.tamper = None
+    server.core.release(client.key(stream_id), net.now)
+    net.advance(1.0)
+    assert client.finished(stream_id)
+    assert server.got(client.key(stream_id)) == LARGE
+
+
+def asks_for(offset: int) -> Callable[[str, Frame], Frame]:
+    def lie(name: str, frame: Frame) -> Frame:
+        if isinstance(frame, ResumeReply):
+            frame.offset = offset
+        return frame
+
+    return lie
 
 
 # Lanes.
@@ -1019,16 +1042,6 @@ def test_unless_it_is_retried_by_wish() -> None:
     server = restarted(net)
     assert server.got(client.key(stream_id)) == LARGE
     assert client.finished(stream_id)
-
-
-def test_a_stream_of_which_the_target_had_acknowledged_a_part_cannot_start_again() -> None:
-    net = Net()
-    _server, client = net.pair()
-    stream_id = client.stream("server", None)
-    client.supply(stream_id, SMALL)
-    net.run()
-    restarted(net)
-    assert isinstance(client.error(stream_id), StreamResumeError)
 
 
 @pytest.mark.parametrize("data", [SMALL, LARGE], ids=["small", "large"])

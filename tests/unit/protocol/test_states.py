@@ -9,15 +9,19 @@ from typing import Any
 import pytest
 
 from streamcell.protocol import states
+from streamcell.protocol.agreement import Agreement
 from streamcell.protocol.credit import Window, WindowBudget
 from streamcell.protocol.frames import Chunk, LaneRole, Open, StreamKey, StreamKind
 from streamcell.protocol.link import Lane
 from streamcell.protocol.receiver import StreamReceiver
 from streamcell.protocol.sender import StreamSender
 from streamcell.protocol.states import (
+    AGREEMENT_TABLE,
     LANE_TABLE,
     RECEIVER_TABLE,
     SENDER_TABLE,
+    AgreementInput,
+    AgreementState,
     LaneInput,
     LaneState,
     ReceiverInput,
@@ -33,6 +37,8 @@ Row = tuple[str, str]
 SENDER: dict[str, dict[str, Row]] = {
     "QUEUED": {
         "ADMITTED": ("START", "SENDING"),
+        # An earlier life of this origin may have sent part of it.
+        "ADMITTED_TO_ASK": ("START", "AWAITING_OFFSET"),
         # Nothing was sent, so there is nobody to tell.
         "GIVE_UP": ("FAIL", "SETTLED"),
     },
@@ -48,6 +54,25 @@ SENDER: dict[str, dict[str, Row]] = {
     "RESUMING": {
         "PATH_LOST": ("QUERY", "RESUMING"),
         "PATH_LOST_AGAIN": ("WAIT", "BACKING_OFF"),
+        "UNKNOWN": ("OFFER", "AWAITING_OFFSET"),
+        "SEEK": ("MOVE_SOURCE", "SEEKING"),
+        "GO_ON": ("CONTINUE", "SENDING"),
+        "COMPLETE": ("SUCCEED", "SETTLED"),
+        "GIVE_UP": ("RESET_AND_FAIL", "SETTLED"),
+        "RESET": ("FAIL", "SETTLED"),
+    },
+    "AWAITING_OFFSET": {
+        "PATH_LOST": ("QUERY", "RESUMING"),
+        "PATH_LOST_AGAIN": ("WAIT", "BACKING_OFF"),
+        "SEEK": ("MOVE_SOURCE", "SEEKING"),
+        "GO_ON": ("CONTINUE", "SENDING"),
+        # From an earlier life of the target, which got all of it.
+        "COMPLETE": ("SUCCEED", "SETTLED"),
+        "GIVE_UP": ("RESET_AND_FAIL", "SETTLED"),
+        "RESET": ("FAIL", "SETTLED"),
+    },
+    "SEEKING": {
+        # A lost path is ignored: nothing is on its way.
         "GO_ON": ("CONTINUE", "SENDING"),
         "COMPLETE": ("SUCCEED", "SETTLED"),
         "GIVE_UP": ("RESET_AND_FAIL", "SETTLED"),
@@ -76,6 +101,13 @@ RECEIVER: dict[str, dict[str, Row]] = {
     "RECEIVED": {"FINISHED": ("CONFIRM", "ENDED"), **_GIVEN_UP},
     "ENDED": {},
 }
+AGREEMENT: dict[str, dict[str, Row]] = {
+    "OPEN": {"WEIGH": ("IGNORE", "WEIGHING"), "CHOOSE": ("TELL", "CHOSEN"), "WENT_ON": ("PLACE", "PLACED")},
+    "WEIGHING": {"CHOOSE": ("TELL", "CHOSEN"), "WENT_ON": ("PLACE", "PLACED")},
+    # The first choice counts. An heir of the origin is told it, too.
+    "CHOSEN": {"WENT_ON": ("PLACE", "PLACED"), "MOVED": ("TELL", "CHOSEN")},
+    "PLACED": {"MOVED": ("TELL", "CHOSEN")},
+}
 _LOST: dict[str, Row] = {"CLOSED": ("FORGET", "CLOSED")}
 LANE: dict[str, dict[str, Row]] = {
     "DIALLING": {"CONNECTED": ("GREET", "GREETING"), **_LOST},
@@ -94,6 +126,10 @@ def make_sender() -> StreamSender:
 def make_receiver() -> StreamReceiver:
     chunk = Chunk(StreamKey("a", 1, 1), "me", 1, "c", "t", 0, 0, False, 16, 0, b"")
     return StreamReceiver(make_context(), chunk, Open(StreamKind.STREAM), Window(WindowBudget(0), 1))
+
+
+def make_agreement() -> Agreement:
+    return Agreement(awaited=True)
 
 
 def make_dialled_lane() -> Lane:
@@ -115,16 +151,28 @@ def cases(name: str, written: dict[str, dict[str, Row]], state_type: Any, input_
 CASES = [
     *cases("sender", SENDER, SenderState, SenderInput),
     *cases("receiver", RECEIVER, ReceiverState, ReceiverInput),
+    *cases("agreement", AGREEMENT, AgreementState, AgreementInput),
     *cases("lane", LANE, LaneState, LaneInput),
 ]
-TABLES: dict[str, Mapping[Any, Any]] = {"sender": SENDER_TABLE, "receiver": RECEIVER_TABLE, "lane": LANE_TABLE}
-WRITTEN = {"sender": SENDER, "receiver": RECEIVER, "lane": LANE}
+TABLES: dict[str, Mapping[Any, Any]] = {
+    "sender": SENDER_TABLE,
+    "receiver": RECEIVER_TABLE,
+    "agreement": AGREEMENT_TABLE,
+    "lane": LANE_TABLE,
+}
+WRITTEN = {"sender": SENDER, "receiver": RECEIVER, "agreement": AGREEMENT, "lane": LANE}
 MAKERS: dict[str, Callable[[], Any]] = {
     "sender": make_sender,
     "receiver": make_receiver,
+    "agreement": make_agreement,
     "lane": make_dialled_lane,
 }
-INPUTS: dict[str, Any] = {"sender": SenderInput, "receiver": ReceiverInput, "lane": LaneInput}
+INPUTS: dict[str, Any] = {
+    "sender": SenderInput,
+    "receiver": ReceiverInput,
+    "agreement": AgreementInput,
+    "lane": LaneInput,
+}
 
 
 def way_to(name: str, goal: str) -> list[str]:
@@ -175,7 +223,7 @@ def test_only_a_query_begins_an_attempt_and_only_a_start_the_first() -> None:
     out_of_queue = {
         action.name
         for (state, _), (action, to) in SENDER_TABLE.items()
-        if (state, to) == (SenderState.QUEUED, SenderState.SENDING)
+        if state is SenderState.QUEUED and to in (SenderState.SENDING, SenderState.AWAITING_OFFSET)
     }
     assert (into_resuming, out_of_queue) == ({"QUERY"}, {"START"})
 

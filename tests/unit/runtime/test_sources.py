@@ -24,6 +24,12 @@ class Source:
         self.read = read
         self.closed: queue.SimpleQueue[str] = queue.SimpleQueue()
 
+    def get_pos(self) -> int:
+        return 0
+
+    def seek(self, offset: int) -> None:
+        raise io.UnsupportedOperation("this source cannot")
+
     def close(self) -> None:
         self.closed.put(threading.current_thread().name)
 
@@ -39,6 +45,12 @@ class Owner:
 
     def on_end(self, digest: str) -> None:
         self.told.put(("end", digest))
+
+    def on_source_moved(self, offset: int) -> None:
+        self.told.put(("moved", offset))
+
+    def on_source_stuck(self, error: CellError) -> None:
+        self.told.put(("stuck", error))
 
     def on_source_failed(self, error: CellError) -> None:
         self.told.put(("failed", error))
@@ -59,12 +71,15 @@ def owner() -> Owner:
     return Owner()
 
 
-def read_source(source: Source, owner: Owner, pool: WorkerPool, *, hashing: bool = False) -> SourceReader:
+def read_source(
+    source: Source, owner: Owner, pool: WorkerPool, *, hashing: bool = False, size: int | None = None
+) -> SourceReader:
     return SourceReader(
         source,
         owner,
         pool,
         name="the source",
+        size=size,
         chunk_bytes=CHUNK,
         hashing=hashing,
         failure_level=logging.DEBUG,

@@ -1,0 +1,135 @@
+"""Where a stream goes on after its target was asked. Imports L0 and the smaller parts of ``protocol``.
+
+The origin's side of going on: a life of the target that knows the stream names the offset up to which it has
+everything; one that does not is sent the stream from the start, or is asked to choose an offset, or must not be sent
+it again because that might deliver it twice. Bytes that are not kept here come from the source anew.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from streamcell.errors import CellError, Fault, StreamOutcomeUnknown, StreamResumeError
+from streamcell.protocol.context import Context
+from streamcell.protocol.events import SendProgressed, SourceSeekWanted
+from streamcell.protocol.frames import ResumeReply
+from streamcell.protocol.sender import StreamSender
+from streamcell.protocol.states import SenderAction, SenderInput, SenderState
+
+
+class SenderOwner(Protocol):
+    """What the table of all senders does with one."""
+
+    def give_up(self, sender: StreamSender, error: CellError, now: float) -> None:
+        """End the stream from this side."""
+
+    def pump(self, sender: StreamSender, now: float) -> None:
+        """Put the stream where writers find it, and ask its source for more, if there is room."""
+
+
+class Resuming:
+    """Lets senders go on."""
+
+    def __init__(self, context: Context, owner: SenderOwner) -> None:
+        self._context = context
+        self._owner = owner
+
+    def handle_reply(self, sender: StreamSender, frame: ResumeReply, now: float) -> None:
+        """The target says where to go on, or that this life of it cannot say."""
+        if frame.target_incarnation < (sender.target_incarnation or 0):
+            return
+        if frame.unknown and sender.state is SenderState.RESUMING:
+            self._start_over(sender, frame.target_incarnation, now)
+        elif not frame.unknown and sender.state in (SenderState.RESUMING, SenderState.AWAITING_OFFSET):
+            # A newer life that knows the stream got it from 0, when the one before had answered that it had nothing.
+            sender.target_incarnation = frame.target_incarnation
+            sender.heard_at = now
+            self._go_to(sender, frame.offset, frame.prefix_digest, now)
+
+    def move_source(self, sender: StreamSender, offset: int, now: float) -> None:
+        """The source gives the bytes from ``offset`` on next."""
+        if sender.state is not SenderState.SEEKING:
+            return
+        if not sender.keeps_all:
+            sender.buffer.restart(offset)
+            sender.source_ended = False
+            sender.source_error = None
+            sender.wanted = 0
+        self._go_on(sender, offset, now)
+
+    def _start_over(self, sender: StreamSender, incarnation: int, now: float) -> None:
+        error = _fault_in_starting_over(sender, incarnation)
+        if error is not None:
+            self._owner.give_up(sender, error, now)
+            return
+        if sender.acknowledged and incarnation != sender.target_incarnation:
+            sender.seen_before = True
+        before = sender.received
+        sender.forget_target()
+        self._tell_progress(sender, before)
+        sender.target_incarnation = incarnation
+        sender.heard_at = now
+        if sender.asks_offset:
+            sender.step(SenderInput.UNKNOWN)
+            self.ask_offset(sender, now)
+        else:
+            self._go_on(sender, 0, now)
+
+    def ask_offset(self, sender: StreamSender, now: float) -> None:
+        """Offer the stream to a life of the target that is to choose where it goes on."""
+        sender.placed = False
+        sender.begin(0, 0)
+        self._owner.pump(sender, now)
+
+    def _go_to(self, sender: StreamSender, offset: int, prefix_digest: str, now: float) -> None:
+        size = sender.spec.size
+        if size is not None and offset > size:
+            # What the target has is not the beginning of this.
+            offset, prefix_digest = 0, ""
+        buffer = sender.buffer
+        if buffer.start <= offset <= buffer.end and (not prefix_digest or sender.whole):
+            self._go_on(sender, offset, now)
+        elif sender.whole:
+            self._owner.give_up(
+                sender,
+                StreamResumeError(
+                    f"{sender.spec.target} asked stream {sender.key.stream_id} to go on at {offset}, outside of what "
+                    f"is kept ({buffer.start} to {buffer.end})",
+                    fault=Fault.TARGET,
+                ),
+                now,
+            )
+        elif sender.step(SenderInput.SEEK) is SenderAction.MOVE_SOURCE:
+            self._context.events.append(SourceSeekWanted(sender.key.stream_id, offset, prefix_digest))
+
+    def _go_on(self, sender: StreamSender, offset: int, now: float) -> None:
+        if sender.opened:
+            # The offer was this attempt's first chunk, and its only one.
+            sender.raise_attempt()
+        before = sender.received
+        sender.step(SenderInput.GO_ON)
+        sender.begin(offset, sender.link.initial_credit if sender.link is not None else 0)
+        sender.place(offset)
+        self._tell_progress(sender, before)
+        self._owner.pump(sender, now)
+
+    def _tell_progress(self, sender: StreamSender, before: int) -> None:
+        if sender.received != before:
+            self._context.events.append(SendProgressed(sender.key.stream_id, sender.received))
+
+
+def _fault_in_starting_over(sender: StreamSender, incarnation: int) -> CellError | None:
+    """Return why what is delivered whole cannot be sent again to a life of the target that does not know it, or None.
+
+    The life that everything was sent to does not know it: then nothing arrived. Another life: an earlier one may have
+    got all of it. A stream can always be offered: its reader says how much of it is wanted.
+    """
+    if not sender.whole or not sender.last_ever_sent or sender.spec.retry_unknown:
+        return None
+    if not sender.acknowledged and incarnation == sender.target_incarnation:
+        return None
+    return StreamOutcomeUnknown(
+        f"{sender.spec.target} was restarted after all of stream {sender.key.stream_id} had been sent and before it "
+        "confirmed: it may or may not have been delivered; send it again with retry_unknown=True if twice is better "
+        "than not at all"
+    )

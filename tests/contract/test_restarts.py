@@ -1,0 +1,555 @@
+"""What goes on after a restart of the receiver or of the sender, and where (CONTRACT sections 1 and 3)."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import pytest
+
+from streamcell import (
+    BytesStream,
+    CellConfig,
+    CellError,
+    FileStream,
+    IterStream,
+    Message,
+    ReceivedStream,
+    Stream,
+    StreamError,
+    StreamFuture,
+    StreamIntegrityError,
+    StreamOutcomeUnknown,
+    StreamRejected,
+    StreamResumeError,
+)
+from streamcell.testing import FaultyNetwork
+from tests.contract.world import (
+    IDLE_S,
+    KIB,
+    MIB,
+    TOPIC,
+    WAIT_S,
+    Cells,
+    Inbox,
+    Peer,
+    failure_of,
+    pattern,
+    wait_for,
+    wait_until,
+)
+
+SIZE = 3 * MIB
+# What the first life of the receiver has read when it ends.
+READ = 1 * MIB
+# Small chunks, and windows that do not grow, so that much is left to be sent when a cell ends.
+SMALL = CellConfig(
+    chunk_bytes=64 * KIB, max_window_bytes=256 * KIB, backoff_min_s=0.01, backoff_max_s=0.05, stop_grace_s=0
+)
+DIGEST = f"sha256:{hashlib.sha256(pattern(SIZE)).hexdigest()}"
+
+
+class Part:
+    """A stream callback that reads a part, keeps it as its application would on a disk, and then stands still."""
+
+    def __init__(self, size: int = READ) -> None:
+        self.file = io.BytesIO()
+        self.futures = Inbox[StreamFuture]()
+        self.has_read = threading.Event()
+        self.ended = Inbox[CellError]()
+        self._size = size
+        self._gate = threading.Event()
+
+    def __call__(self, future: StreamFuture, stream: ReceivedStream, resume: bool) -> None:
+        self.futures.put(future)
+        assert not resume
+        left = self._size
+        while left:
+            left -= self.file.write(stream.read(left))
+        self.has_read.set()
+        wait_for(self._gate)
+        try:
+            while piece := stream.read(MIB):
+                self.file.write(piece)
+        except CellError as error:
+            self.ended.put(error)
+
+    def go_on(self) -> None:
+        self._gate.set()
+
+
+class Rest:
+    """A stream callback that goes on where it is told, and reads the rest."""
+
+    def __init__(self, offset: int, have: BinaryIO | None = None) -> None:
+        self.calls = Inbox[tuple[bool, str]]()
+        self.outcomes = Inbox[tuple[int, bytes, bool]]()
+        self.refused = Inbox[StreamResumeError]()
+        self.results = Inbox[int]()
+        self._offset = offset
+        self._have = have
+
+    def __call__(self, future: StreamFuture, stream: ReceivedStream, resume: bool) -> None:
+        self.calls.put((resume, stream.resume_id))
+        try:
+            stream.resume_from(self._offset, self._have)
+        except StreamResumeError as error:
+            self.refused.put(error)
+        start = stream.get_pos()
+        rest = stream.readall()
+        self.results.put(future.result(WAIT_S))
+        self.outcomes.put((start, rest, stream.digest_checked))
+
+
+def restart_receiver(cells: Cells, hub: Peer, callback: Callable[..., Any] | None) -> Peer:
+    cells.kill(hub)
+    again = cells.make("hub", listen=hub.cell.listen_urls[0], config=SMALL)
+    if callback is not None:
+        again.on_stream(callback)
+    again.cell.start()
+    return again
+
+
+def begin(cells: Cells, source: Any, **more: Any) -> tuple[Peer, Peer, StreamFuture, Part]:
+    """Return a sender, a receiver, and a transfer between them of which a part was read."""
+    site, hub = cells.pair(sender=SMALL, receiver=SMALL)
+    part = Part()
+    cells.at_end.append(part.go_on)
+    hub.on_stream(part)
+    future = site.send_stream(hub, source, **more)
+    wait_for(part.has_read)
+    wait_until(lambda: future.get_progress() >= READ)
+    return site, hub, future, part
+
+
+def make_file(folder: Path, data: bytes = b"") -> Path:
+    path = folder / "source"
+    path.write_bytes(data or pattern(SIZE))
+    return path
+
+
+class Seekable(Stream):
+    """An application's own source, which counts from 100."""
+
+    def __init__(self) -> None:
+        super().__init__(SIZE + 100)
+        self._file = io.BytesIO(bytes(100) + pattern(SIZE))
+        self._file.seek(100)
+        self._pos = 100
+
+    def read(self, size: int) -> bytes:
+        return self._file.read(size)
+
+    def seek(self, offset: int) -> None:
+        self._file.seek(offset)
+
+
+def file_stream(path: Path) -> Any:
+    return FileStream(path)
+
+
+def open_file(path: Path) -> Any:
+    file = io.BytesIO(b"before it " + pattern(SIZE))
+    file.seek(10)
+    return file
+
+
+SOURCES: dict[str, Callable[[Path], Any]] = {
+    "FileStream": file_stream,
+    "open file": open_file,
+    "BytesStream": lambda _: BytesStream(pattern(SIZE)),
+    "bytes": lambda _: pattern(SIZE),
+    "pieces": lambda _: [pattern(SIZE)[:MIB], pattern(SIZE)[MIB:]],
+    "own": lambda _: Seekable(),
+}
+
+
+@pytest.mark.parametrize("digest", ["", "sha256", DIGEST], ids=["no digest", "computed", "given"])
+@pytest.mark.parametrize("source", SOURCES)
+def test_stream_goes_on_where_the_restarted_receiver_says(
+    cells: Cells, tmp_path: Path, source: str, digest: str
+) -> None:
+    _site, hub, future, part = begin(cells, SOURCES[source](make_file(tmp_path)), digest=digest)
+    rest = Rest(READ, part.file)
+    restart_receiver(cells, hub, rest)
+    assert rest.calls.get() == (True, "")
+    assert rest.outcomes.get() == (READ, pattern(SIZE)[READ:], bool(digest))
+    assert rest.results.get() == SIZE
+    assert future.result(WAIT_S) == SIZE
+    assert future.get_progress() == SIZE
+
+
+@pytest.mark.parametrize("offset", [0, 1, READ // 2, 2 * MIB, SIZE])
+def test_receiver_may_have_less_or_more_than_it_has_acknowledged(cells: Cells, offset: int) -> None:
+    _site, hub, future, _part = begin(cells, BytesStream(pattern(SIZE)), digest="sha256")
+    rest = Rest(offset)
+    restart_receiver(cells, hub, rest)
+    # What nobody has shown the bytes below of cannot be checked.
+    assert rest.outcomes.get() == (offset, pattern(SIZE)[offset:], offset == 0)
+    assert future.result(WAIT_S) == SIZE
+
+
+def test_progress_falls_to_what_the_restarted_receiver_has(cells: Cells, gate: threading.Event) -> None:
+    _site, hub, future, _part = begin(cells, pattern(SIZE))
+
+    def callback(_future: StreamFuture, stream: ReceivedStream, resume: bool) -> None:
+        stream.resume_from(10)
+        wait_for(gate)
+        stream.readall()
+
+    restart_receiver(cells, hub, callback)
+    wait_until(lambda: 10 <= future.get_progress() <= 10 + 256 * KIB)
+    gate.set()
+    assert future.result(WAIT_S) == SIZE
+
+
+@pytest.mark.parametrize("returned", [READ, 0, None, -5, True, "nothing"])
+def test_offset_that_the_callback_returns_counts_for_a_thread_of_its_own(cells: Cells, returned: Any) -> None:
+    _site, hub, future, _part = begin(cells, BytesStream(pattern(SIZE)))
+    offset = returned if returned == READ and returned is not True else 0
+    read = Inbox[tuple[int, bytes]]()
+    reading = threading.Event()
+
+    def read_on(stream: ReceivedStream) -> None:
+        reading.set()
+        data = stream.readall()
+        read.put((stream.get_pos(), data))
+
+    def callback(_future: StreamFuture, stream: ReceivedStream, resume: bool) -> Any:
+        assert resume
+        threading.Thread(target=read_on, args=(stream,)).start()
+        wait_for(reading)
+        return returned
+
+    restart_receiver(cells, hub, callback)
+    assert read.get() == (SIZE, pattern(SIZE)[offset:])
+    assert future.result(WAIT_S) == SIZE
+
+
+@pytest.mark.parametrize("way", ["read", "readinto", "readline", "pieces"])
+def test_reading_first_in_the_callback_means_0(cells: Cells, way: str) -> None:
+    _site, hub, future, _part = begin(cells, BytesStream(pattern(SIZE)))
+    read = Inbox[bytes]()
+    late = Inbox[StreamResumeError]()
+
+    def first(stream: ReceivedStream) -> bytes:
+        if way == "readinto":
+            buffer = bytearray(1)
+            stream.readinto(buffer)
+            return bytes(buffer)
+        if way == "pieces":
+            return bytes(next(stream.pieces()))
+        return stream.read(1) if way == "read" else stream.readline(1)
+
+    def callback(_future: StreamFuture, stream: ReceivedStream, resume: bool) -> int:
+        data = first(stream)
+        with pytest.raises(StreamResumeError) as raised:
+            stream.resume_from(READ)
+        late.put(raised.value)
+        read.put(data + stream.readall())
+        return READ
+
+    restart_receiver(cells, hub, callback)
+    assert read.get() == pattern(SIZE)
+    assert "told before to go on at 0" in str(late.get())
+    assert future.result(WAIT_S) == SIZE
+
+
+@pytest.mark.parametrize("source", SOURCES)
+@pytest.mark.parametrize("digest", ["", "sha256"])
+def test_receiver_with_other_bytes_reads_from_0(cells: Cells, tmp_path: Path, source: str, digest: str) -> None:
+    _site, hub, future, _part = begin(cells, SOURCES[source](make_file(tmp_path)), digest=digest)
+    rest = Rest(READ, io.BytesIO(bytes(READ)))
+    restart_receiver(cells, hub, rest)
+    assert "differs" in str(rest.refused.get())
+    assert rest.outcomes.get() == (0, pattern(SIZE), bool(digest))
+    assert future.result(WAIT_S) == SIZE
+
+
+@pytest.mark.parametrize("unknown", [False, True])
+def test_receiver_that_wants_more_than_there_is_reads_from_0(cells: Cells, unknown: bool) -> None:
+    source = BytesStream(pattern(SIZE))
+    if unknown:
+        source.get_size = lambda: 0  # type: ignore[method-assign]
+    _site, hub, future, _part = begin(cells, source)
+    rest = Rest(SIZE + 1)
+    restart_receiver(cells, hub, rest)
+    rest.refused.get()
+    assert rest.outcomes.get() == (0, pattern(SIZE), False)
+    assert future.result(WAIT_S) == SIZE
+
+
+def test_wrong_argument_of_resume_from_changes_nothing(cells: Cells) -> None:
+    _site, hub, future, part = begin(cells, BytesStream(pattern(SIZE)))
+    raised = Inbox[CellError]()
+    outcomes = Inbox[bytes]()
+
+    def callback(_future: StreamFuture, stream: ReceivedStream, resume: bool) -> None:
+        for offset, have in ((-1, None), (READ + 1, part.file)):
+            with pytest.raises(CellError) as caught:
+                stream.resume_from(offset, have)
+            raised.put(caught.value)
+        stream.resume_from(READ, part.file)
+        assert part.file.tell() == READ
+        outcomes.put(stream.readall())
+
+    restart_receiver(cells, hub, callback)
+    assert "whole number from 0" in str(raised.get())
+    assert "only" in str(raised.get())
+    assert outcomes.get() == pattern(SIZE)[READ:]
+    assert future.result(WAIT_S) == SIZE
+
+
+def test_source_that_cannot_go_back_fails_both_sides_with_a_clear_error(cells: Cells) -> None:
+    pieces = (pattern(SIZE)[at : at + 64 * KIB] for at in range(0, SIZE, 64 * KIB))
+    _site, hub, future, _part = begin(cells, IterStream(pieces, SIZE))
+    failed = Inbox[tuple[StreamError, StreamError]]()
+
+    def callback(received: StreamFuture, stream: ReceivedStream, resume: bool) -> None:
+        with pytest.raises(StreamError) as raised:
+            stream.resume_from(10)
+        failed.put((raised.value, received.exception(WAIT_S)))  # type: ignore[arg-type]
+
+    restart_receiver(cells, hub, callback)
+    errors = (failure_of(future), *failed.get())
+    assert all(isinstance(error, StreamResumeError) for error in errors), errors
+    assert "IterStream cannot seek" in str(errors[0])
+
+
+def test_source_that_cannot_seek_is_read_on_to_where_it_is_needed(cells: Cells) -> None:
+    pieces = (pattern(SIZE)[at : at + 64 * KIB] for at in range(0, SIZE, 64 * KIB))
+    _site, hub, future, _part = begin(cells, IterStream(pieces), digest="sha256")
+    rest = Rest(SIZE - 1)
+    restart_receiver(cells, hub, rest)
+    assert rest.outcomes.get() == (SIZE - 1, pattern(SIZE)[-1:], False)
+    assert future.result(WAIT_S) == SIZE
+
+
+@pytest.mark.parametrize("blob", [False, True])
+def test_stream_waits_for_its_callback_to_be_registered_after_the_restart(cells: Cells, blob: bool) -> None:
+    site, hub, future, _part = begin(cells, BytesStream(pattern(SIZE)))
+    again = restart_receiver(cells, hub, None)
+    wait_until(lambda: any(send.state == "awaiting_offset" for send in site.stats().sends))
+    again.meet(site)
+    assert not future.done()
+    got = Inbox[bytes]()
+    if blob:
+        again.on_blob(lambda received: got.put(bytes(received.result())))
+    else:
+        again.on_stream(lambda _future, stream, resume: got.put(stream.readall()))
+    assert got.get() == pattern(SIZE)
+    assert future.result(WAIT_S) == SIZE
+
+
+def test_stream_that_waits_for_its_callback_gives_up_after_idle_timeout(cells: Cells) -> None:
+    _site, hub, future, _part = begin(cells, BytesStream(pattern(SIZE)), idle_timeout=IDLE_S)
+    restart_receiver(cells, hub, None)
+    error = failure_of(future)
+    assert isinstance(error, StreamRejected)
+    assert error.code.name == "NO_CALLBACK"
+
+
+def test_new_stream_without_callback_does_not_wait(pair: tuple[Peer, Peer]) -> None:
+    site, hub = pair
+    assert isinstance(failure_of(site.send_stream(hub, b"data", resume_id="name")), StreamRejected)
+
+
+def test_blob_whose_end_was_not_sent_is_sent_again_and_one_whose_end_was_is_unknown(
+    cells: Cells, gate: threading.Event
+) -> None:
+    site, hub = cells.pair(sender=SMALL, receiver=SMALL)
+    # A callback thread that is busy keeps blobs from being confirmed; into= one from being received.
+    hub.on_blob(lambda _future: None, topic="begun", into=lambda size, _headers: wait_for(gate))
+    hub.on_blob(lambda _future: None, topic="sent", into=lambda size, _headers: wait_for(gate))
+    begun = site.send_blob(hub, pattern(SIZE), topic="begun")
+    sent = site.send_blob(hub, b"small", topic="sent")
+    retried = site.send_blob(hub, b"small", topic="sent", retry_unknown=True)
+    wait_until(lambda: all(send.received for send in site.stats().sends))
+    cells.kill(hub)
+    again = cells.make("hub", listen=hub.cell.listen_urls[0], config=SMALL)
+    got = Inbox[bytes]()
+    again.on_blob(lambda future: got.put(bytes(future.result())), topic="*")
+    again.cell.start()
+    assert isinstance(failure_of(sent), StreamOutcomeUnknown)
+    assert begun.result(WAIT_S) == SIZE
+    assert retried.result(WAIT_S) == 5
+    assert sorted([got.get(), got.get()], key=len) == [b"small", pattern(SIZE)]
+    assert got.is_empty()
+
+
+@pytest.mark.parametrize("way", ["killed", "stopped"])
+def test_request_whose_target_has_ended_does_not_wait_for_its_timeout(
+    cells: Cells, gate: threading.Event, way: str
+) -> None:
+    site, hub = cells.pair()
+    called = threading.Event()
+
+    def callback(_request: Message) -> None:
+        called.set()
+        wait_for(gate)
+
+    hub.on_request(callback)
+    errors = Inbox[CellError]()
+
+    def ask() -> None:
+        with pytest.raises(CellError) as raised:
+            site.request(hub, b"question", timeout=1000)
+        errors.put(raised.value)
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    wait_for(called)
+    wait_until(lambda: not site.stats().sends)
+    if way == "killed":
+        cells.kill(hub)
+        cells.make("hub", listen=hub.cell.listen_urls[0]).cell.start()
+    else:
+        hub.cell.stop(grace=0)
+    assert isinstance(errors.get(), StreamOutcomeUnknown)
+    asking.join()
+
+
+# The sender is restarted.
+
+
+def restart_sender(cells: Cells, site: Peer, hub: Peer) -> Peer:
+    cells.kill(site)
+    return cells.dial(hub, config=SMALL)
+
+
+def test_call_that_waits_goes_on_with_the_same_file(cells: Cells, tmp_path: Path) -> None:
+    path = make_file(tmp_path)
+    site, hub, _future, part = begin(cells, FileStream(path), resume_id="name", digest="sha256")
+    again = restart_sender(cells, site, hub)
+    future = again.send_stream(hub, FileStream(path), resume_id="name", digest="sha256")
+    part.go_on()
+    assert future.result(WAIT_S) == SIZE
+    assert part.file.getvalue() == pattern(SIZE)
+    received = part.futures.get()
+    assert received.result(WAIT_S) == SIZE
+    assert received.get_stream_id() == future.get_stream_id()
+    assert part.futures.is_empty()
+    # What was there was not sent again.
+    assert again.stats().bytes_sent <= SIZE - READ
+
+
+def test_call_that_waits_goes_on_with_the_same_digest(cells: Cells) -> None:
+    site, hub, _future, part = begin(cells, BytesStream(pattern(SIZE)), resume_id="name", digest=DIGEST)
+    again = restart_sender(cells, site, hub)
+    future = again.send_stream(hub, IterStream([pattern(SIZE)]), resume_id="name", digest=DIGEST)
+    part.go_on()
+    assert future.result(WAIT_S) == SIZE
+    assert part.file.getvalue() == pattern(SIZE)
+    assert part.futures.get().result(WAIT_S) == SIZE
+
+
+def test_call_that_waits_goes_on_through_many_restarts_and_breaks(
+    cells: Cells, network: FaultyNetwork, tmp_path: Path
+) -> None:
+    path = make_file(tmp_path)
+    site, hub, future, part = begin(cells, FileStream(path), resume_id="name")
+    for _ in range(3):
+        site = restart_sender(cells, site, hub)
+        future = site.send_stream(hub, FileStream(path), resume_id="name")
+        network.cut()
+    part.go_on()
+    assert future.result(WAIT_S) == SIZE
+    assert part.file.getvalue() == pattern(SIZE)
+
+
+@pytest.mark.parametrize("proof", ["stamp", "digest"])
+def test_call_that_waits_fails_when_the_source_is_another_one(cells: Cells, tmp_path: Path, proof: str) -> None:
+    other = pattern(SIZE, seed=1)
+    path = make_file(tmp_path)
+    digest = DIGEST if proof == "digest" else ""
+    site, hub, _future, part = begin(cells, FileStream(path), resume_id="name", digest=digest)
+    rest = Rest(READ)
+    hub.on_stream(rest)
+    again = restart_sender(cells, site, hub)
+    path.unlink()
+    path = make_file(tmp_path, other)
+    digest = f"sha256:{hashlib.sha256(other).hexdigest()}" if proof == "digest" else ""
+    future = again.send_stream(hub, FileStream(path), resume_id="name", digest=digest)
+    part.go_on()
+    assert isinstance(part.ended.get(), StreamIntegrityError)
+    # It is called anew, and from 0, whatever it wants.
+    assert rest.calls.get() == (False, "name")
+    rest.refused.get()
+    start, data, _ = rest.outcomes.get()
+    assert (start, data) == (0, other)
+    assert future.result(WAIT_S) == SIZE
+
+
+def test_call_that_waits_fails_without_proof(cells: Cells) -> None:
+    site, hub, _future, part = begin(cells, BytesStream(pattern(SIZE)), resume_id="name")
+    rest = Rest(READ, part.file)
+    hub.on_stream(rest)
+    again = restart_sender(cells, site, hub)
+    future = again.send_stream(hub, BytesStream(pattern(SIZE)), resume_id="name")
+    part.go_on()
+    error = part.ended.get()
+    assert isinstance(error, StreamResumeError)
+    assert "neither stamp nor digest" in str(error)
+    assert rest.outcomes.get() == (READ, pattern(SIZE)[READ:], False)
+    assert future.result(WAIT_S) == SIZE
+
+
+def test_stream_without_resume_id_fails_as_soon_as_its_sender_is_back(cells: Cells) -> None:
+    site, hub, _future, part = begin(cells, BytesStream(pattern(SIZE)))
+    part.go_on()
+    restart_sender(cells, site, hub)
+    assert "restarted" in str(part.ended.get())
+
+
+def test_name_counts_only_for_the_same_topic(cells: Cells, tmp_path: Path) -> None:
+    path = make_file(tmp_path)
+    site, hub, _future, part = begin(cells, FileStream(path), resume_id="name")
+    rest = Rest(0)
+    hub.on_stream(rest, topic="another")
+    again = restart_sender(cells, site, hub)
+    assert again.send_stream(hub, FileStream(path), resume_id="name", topic="another").result(WAIT_S) == SIZE
+    assert rest.outcomes.get() == (0, pattern(SIZE), False)
+    assert part.ended.is_empty()
+    again.send_stream(hub, FileStream(path), resume_id="name", topic=TOPIC)
+    part.go_on()
+    assert part.futures.get().result(WAIT_S) == SIZE
+
+
+def test_with_no_call_waiting_a_new_one_may_go_on(cells: Cells, tmp_path: Path) -> None:
+    path = make_file(tmp_path)
+    site, hub, _future, part = begin(cells, FileStream(path), resume_id="name", digest="sha256")
+    cells.kill(site)
+    rest = Rest(READ, part.file)
+    hub = restart_receiver(cells, hub, rest)
+    again = cells.dial(hub, config=SMALL)
+    future = again.send_stream(hub, FileStream(path), resume_id="name", digest="sha256")
+    # This life of the sender has sent nothing that was acknowledged.
+    assert rest.calls.get() == (False, "name")
+    assert rest.outcomes.get() == (READ, pattern(SIZE)[READ:], True)
+    assert future.result(WAIT_S) == SIZE
+    assert again.stats().bytes_sent == SIZE - READ
+
+
+# The file changes.
+
+
+@pytest.mark.parametrize("change", ["time", "content", "shorter"])
+def test_file_that_changes_while_it_is_sent_fails_both_sides(cells: Cells, tmp_path: Path, change: str) -> None:
+    path = make_file(tmp_path)
+    _site, _hub, future, part = begin(cells, FileStream(path))
+    if change == "time":
+        path.touch()
+    elif change == "content":
+        with path.open("r+b") as file:
+            file.write(b"x")
+    else:
+        with path.open("r+b") as file:
+            file.truncate(SIZE - 1)
+    part.go_on()
+    assert isinstance(failure_of(future), StreamIntegrityError)
+    assert isinstance(part.ended.get(), StreamIntegrityError)
+    assert "changed" in str(failure_of(future))
