@@ -2,14 +2,15 @@
 """Receives files into a folder.
 
 In one terminal: python examples/receive_file.py inbox --listen grpc://127.0.0.1:8004
-The other half is send_file.py. With --count N it ends after N files.
+The other half is send_file.py. With --count N it ends after N files. Kill either of them in the middle, start it again
+with the same arguments, and the file goes on where it was: what has come so far is in a .part file.
 """
 
 import argparse
 import threading
 from pathlib import Path
 
-from streamcell import CoreCell, ReceivedStream, StreamCell, StreamFuture
+from streamcell import CoreCell, ReceivedStream, StreamCell, StreamFuture, StreamResumeError
 
 
 class Inbox:
@@ -25,7 +26,14 @@ class Inbox:
         """Write one file. What this raises reaches the sender, who has the answer when it returns."""
         name = Path(str(stream.headers["name"])).name  # never a path: the sender does not choose the folder
         part = self._folder / f"{name}.part"
-        with part.open("wb") as file:
+        part.touch()
+        with part.open("r+b") as file:
+            try:
+                # The sender compares what is here with what it has, before it agrees to go on behind it.
+                stream.resume_from(part.stat().st_size, have=file)
+            except StreamResumeError:
+                file.seek(0)
+                file.truncate()
             for piece in stream.pieces():
                 file.write(piece)
         part.rename(self._folder / name)

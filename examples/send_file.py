@@ -2,7 +2,8 @@
 """Sends files to receive_file.py.
 
 In another terminal: python examples/send_file.py grpc://127.0.0.1:8004 some.iso other.tar
-A digest is computed on the way and compared at the other end, beside the checksum that every chunk has.
+A digest is computed on the way and compared at the other end, beside the checksum that every chunk has. If this program
+or the other one is killed and started again, a file goes on where it was: its name is the transfer's resume id.
 """
 
 import argparse
@@ -31,7 +32,7 @@ def main() -> int:
         cell.wait_connected(timeout=30)
         for path in arguments.file:
             message = Message({"name": path.name}, FileStream(path))
-            future = sender.send_stream("files", "any", "server", message, digest="sha256")
+            future = sender.send_stream("files", "any", "server", message, digest="sha256", resume_id=path.name)
             show_progress(path.name, future)
             error = future.exception()
             if error is not None:

@@ -79,7 +79,7 @@ class Placing:
         if chunk.open.awaits_offset:
             return True
         try:
-            receiver.check(chunk)
+            receiver.check_intact(chunk)
         except CorruptChunk:
             self._owner.note_corrupt(receiver, link, chunk, now)
             return False

@@ -212,7 +212,8 @@ class StreamReceiver:
         :raises StreamIntegrityError: if it contradicts the declared size or an earlier end.
         :raises ProtocolError: if the sender ignored its credit.
         """
-        self.check(chunk)
+        self.check_intact(chunk)
+        self._check_credit(chunk)
         payload = chunk.payload
         end = chunk.offset + len(payload)
         if chunk.last:
@@ -321,12 +322,17 @@ class StreamReceiver:
     def _name(self) -> str:
         return f"stream {self.key.stream_id} from {self.key.origin}"
 
-    def check(self, chunk: Chunk) -> None:
-        """See whether a chunk is intact and within the credit; raises as ``place`` does."""
+    def check_intact(self, chunk: Chunk) -> None:
+        """Compare a chunk's checksum.
+
+        :raises CorruptChunk: if it is wrong.
+        """
         checksum = self._context.checksum
         fields = checksum_fields(chunk.key, chunk.attempt, chunk.sequence, chunk.offset, last=chunk.last)
         if checksum(fields, checksum(chunk.payload, 0)) != chunk.checksum:
             raise CorruptChunk
+
+    def _check_credit(self, chunk: Chunk) -> None:
         if len(chunk.payload) > 0 and chunk.offset >= self.credit + CHUNK_PAYLOAD_BYTES:
             raise ProtocolError(
                 f"{self._name()} sent offset {chunk.offset} with a credit of {self.credit}",

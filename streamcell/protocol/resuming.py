@@ -14,7 +14,7 @@ from streamcell.protocol.context import Context
 from streamcell.protocol.events import SendProgressed, SourceSeekWanted
 from streamcell.protocol.frames import ResumeReply
 from streamcell.protocol.sender import StreamSender
-from streamcell.protocol.states import SenderAction, SenderInput, SenderState
+from streamcell.protocol.states import SenderInput, SenderState
 
 
 class SenderOwner(Protocol):
@@ -99,7 +99,8 @@ class Resuming:
                 ),
                 now,
             )
-        elif sender.step(SenderInput.SEEK) is SenderAction.MOVE_SOURCE:
+        else:
+            sender.step(SenderInput.SEEK)
             self._context.events.append(SourceSeekWanted(sender.key.stream_id, offset, prefix_digest))
 
     def _go_on(self, sender: StreamSender, offset: int, now: float) -> None:

@@ -261,7 +261,7 @@ class SourceReader:
         offset, prefix_digest = seek
         start = 0 if prefix_digest else self._reading_start(offset)
         error = self._go_to(start)
-        if error is not None and self._position <= start:
+        if isinstance(error, StreamResumeError) and self._position <= start:
             # What cannot seek can still be read up to there.
             start, error = self._position, None
         found = hashlib.sha256()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import io
 import threading
@@ -26,9 +27,12 @@ from streamcell import (
     StreamOutcomeUnknown,
     StreamRejected,
     StreamResumeError,
+    UsageError,
+    aio,
 )
 from streamcell.testing import FaultyNetwork
 from tests.contract.world import (
+    CHANNEL,
     IDLE_S,
     KIB,
     MIB,
@@ -553,3 +557,51 @@ def test_file_that_changes_while_it_is_sent_fails_both_sides(cells: Cells, tmp_p
     assert isinstance(failure_of(future), StreamIntegrityError)
     assert isinstance(part.ended.get(), StreamIntegrityError)
     assert "changed" in str(failure_of(future))
+
+
+# The same for asyncio.
+
+
+@pytest.mark.parametrize("way", ["resume_from", "have", "other bytes", "return", "read", "negative"])
+def test_coroutine_callback_chooses_as_others_do(cells: Cells, network: FaultyNetwork, way: str) -> None:
+    _site, hub, future, part = begin(cells, BytesStream(pattern(SIZE)), digest="sha256")
+    url = hub.cell.listen_urls[0]
+    cells.kill(hub)
+    outcomes = Inbox[tuple[bool, int, bytes, bool]]()
+    begun: list[asyncio.Task[None]] = []
+
+    async def read_rest(stream: aio.ReceivedStream, resume: bool) -> None:
+        data = await stream.read()
+        outcomes.put((resume, stream.get_pos() - len(data), data, stream.digest_checked))
+
+    async def callback(_future: aio.StreamFuture, stream: aio.ReceivedStream, resume: bool) -> int | None:
+        if way == "resume_from":
+            await stream.resume_from(READ)
+        elif way == "have":
+            await stream.resume_from(READ, part.file)
+        elif way == "other bytes":
+            with pytest.raises(StreamResumeError):
+                await stream.resume_from(READ, io.BytesIO(bytes(READ)))
+        elif way == "negative":
+            with pytest.raises(UsageError):
+                await stream.resume_from(-1)
+        elif way == "return":
+            begun.append(asyncio.create_task(read_rest(stream, resume)))
+            # It comes to its read, which waits.
+            await asyncio.sleep(0)
+            return READ
+        await read_rest(stream, resume)
+        return None
+
+    async def receive() -> None:
+        cell = aio.CoreCell("hub", listen=url, config=SMALL, network=network)
+        streams = aio.StreamCell(cell)
+        streams.register_stream_cb(CHANNEL, TOPIC, callback)
+        async with cell:
+            await asyncio.wait_for(asyncio.wrap_future(future), WAIT_S)
+            await asyncio.gather(*begun)
+
+    asyncio.run(receive())
+    offset = READ if way in ("resume_from", "have", "return") else 0
+    checked = way not in ("resume_from", "return")
+    assert outcomes.get() == (True, offset, pattern(SIZE)[offset:], checked)

@@ -46,6 +46,20 @@ def test_files_arrive(tmp_path: Path) -> None:
         assert hashlib.sha256(arrived).digest() == hashlib.sha256(path.read_bytes()).digest()
 
 
+@pytest.mark.parametrize("same", [True, False])
+def test_what_an_earlier_run_has_received_is_not_sent_again_if_it_is_the_same(tmp_path: Path, same: bool) -> None:
+    data = random.Random(1).randbytes(3_000_000)
+    source, inbox = tmp_path / "one.bin", tmp_path / "inbox"
+    source.write_bytes(data)
+    inbox.mkdir()
+    (inbox / "one.bin.part").write_bytes(data[:2_000_000] if same else bytes(2_000_000))
+    with running(EXAMPLES / "receive_file.py", inbox, "--listen", "grpc://127.0.0.1:0", "--count", "1") as receiver:
+        url = receiver.wait_for(r"listening at (grpc://\S+)")[1]
+        assert "one.bin: the receiver has all 3,000,000 bytes" in run(EXAMPLES / "send_file.py", url, source)
+        assert receiver.wait() == 0
+    assert (inbox / "one.bin").read_bytes() == data
+
+
 def test_sender_says_what_is_wrong(tmp_path: Path) -> None:
     # The file cannot be written at the other end: its folder is gone.
     inbox, source = tmp_path / "inbox", tmp_path / "some.bin"

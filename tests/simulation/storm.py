@@ -14,9 +14,16 @@ from collections.abc import Callable
 from streamcell.config import CellConfig
 from streamcell.errors import ErrorCode
 from streamcell.limits import CORRUPT_CHUNKS, KIB
-from streamcell.protocol.events import ReceiveFailed, ReceiveFinished, RequestEnded, StreamOpened
+from streamcell.protocol.events import (
+    ReceiveFailed,
+    ReceiveFinished,
+    RequestEnded,
+    SourceSeekWanted,
+    StreamAdopted,
+    StreamOpened,
+)
 from streamcell.protocol.frames import Chunk, Frame, StreamKey, StreamKind
-from tests.unit.protocol.harness import Net, Node
+from tests.unit.protocol.harness import Net, Node, digest_of
 
 HUB = "hub"
 LEAVES = ("leaf-a", "leaf-b")
@@ -40,8 +47,18 @@ class Transfer:
     data: bytes
     # What its source has not given yet.
     left: deque[bytes]
+    # What its application calls it, in every life; and what shows in every life that the source is the same.
+    name: str = ""
+    resume_id: str = ""
+    stamp: bytes = b""
+    piece: int = 1
+    seeks: list[SourceSeekWanted] = dataclasses.field(default_factory=list)
     cancelled: bool = False
     restarted: bool = False
+
+    def cut(self, offset: int = 0) -> None:
+        """Let the source give what lies above ``offset`` next."""
+        self.left = deque(self.data[at : at + self.piece] for at in range(offset, len(self.data), self.piece))
 
     @property
     def key(self) -> StreamKey:
@@ -68,6 +85,8 @@ class Storm:
             bulk_lanes=self.random.choice([0, 1, 2]),
         )
         self.transfers: list[Transfer] = []
+        # What an application has of a stream in files that outlive its cell: by the cell and the stream's name.
+        self.disk: dict[tuple[str, str], bytes] = {}
         self.lives: list[Node] = []
         self.corrupted: Counter[StreamKey] = Counter()
         self.corrupt = False
@@ -129,6 +148,9 @@ class Storm:
     def _begin_life(self, node: Node) -> None:
         self.lives.append(node)
         node.answer = lambda request: request[::-1]
+        node.choose = lambda event: self._choose(node, event)
+        node.on_seek = lambda event: self._seek(node, event)
+        node.proves = self.random.random() < 0.5
         slow = random.Random(self.seed ^ node.incarnation)
 
         def on_opened(event: StreamOpened) -> None:
@@ -145,22 +167,66 @@ class Storm:
         data = self.random.randbytes(self.random.choice(SIZES))
         kind = self.random.choice([StreamKind.STREAM, StreamKind.BLOB, StreamKind.REQUEST])
         size = None if self.random.random() < 0.3 else len(data)
+        transfer = Transfer(node, target, 0, kind, data, deque(), name=f"{kind.name} {len(self.transfers)}")
         if kind is StreamKind.STREAM:
-            step = self.random.choice([100, 10 * KIB, 1000 * KIB])
-            pieces = deque(data[at : at + step] for at in range(0, len(data), step))
-            stream_id = node.stream(target, None, size=size)
+            transfer.piece = self.random.choice([100, 10 * KIB, 1000 * KIB])
+            transfer.resume_id = self.random.choice(["", transfer.name])
+            transfer.stamp = self.random.choice([b"", b"the same"])
+            self._begin(transfer, size)
+        elif kind is StreamKind.BLOB:
+            transfer.stream_id = node.send(target, data, size=size)
         else:
-            pieces = deque()
-            if kind is StreamKind.BLOB:
-                stream_id = node.send(target, data, size=size)
-            else:
-                stream_id = node.request(target, data, REQUEST_S, size=size)
-        self.transfers.append(Transfer(node, target, stream_id, kind, data, pieces))
-        if kind is StreamKind.STREAM and not pieces:
-            node.core.end_source(stream_id, "", self.net.now)
-        self._note(f"open {kind.name} {stream_id} {origin} -> {target} {len(data)} bytes, declared {size}")
+            transfer.stream_id = node.request(target, data, REQUEST_S, size=size)
+        self.transfers.append(transfer)
+        self._note(
+            f"open {kind.name} {transfer.stream_id} {origin} -> {target} {len(data)} bytes, declared {size}, "
+            f"resume id {transfer.resume_id!r}, stamp {transfer.stamp!r}"
+        )
+
+    def _begin(self, transfer: Transfer, size: int | None) -> None:
+        """Begin a stream, whose source gives nothing yet."""
+        transfer.cut()
+        transfer.stream_id = transfer.origin.stream(
+            transfer.target,
+            None,
+            size=size,
+            headers=(("name", transfer.name),),
+            resume_id=transfer.resume_id,
+            source_stamp=transfer.stamp,
+        )
+        if not transfer.left:
+            transfer.origin.core.end_source(transfer.stream_id, "", self.net.now)
+
+    def _choose(self, node: Node, event: StreamOpened) -> int:
+        """Go on behind what is on the disk, or somewhere before."""
+        had = self.disk.get((node.fqcn, str(dict(event.headers)["name"])), b"")
+        node.had[event.key] = had
+        offset = self.random.choice([0, len(had), len(had), self.random.randint(0, len(had))])
+        self._note(f"{node.fqcn} has {len(had)} bytes of {event.key}, wants it from {offset} on")
+        return offset
+
+    def _seek(self, node: Node, event: SourceSeekWanted) -> None:
+        """Answer later, when sources are looked at."""
+        for transfer in self.transfers:
+            if transfer.origin is node and transfer.stream_id == event.stream_id:
+                transfer.seeks.append(event)
+
+    def _answer_seeks(self) -> None:
+        for transfer in self.transfers:
+            while transfer.seeks:
+                event = transfer.seeks.pop()
+                offset = event.offset
+                if event.prefix_digest not in ("", digest_of(transfer.data[:offset])):
+                    offset = 0
+                self._note(f"the source of {transfer.key} moves to {offset}")
+                transfer.cut(offset)
+                transfer.origin.core.move_source(transfer.stream_id, offset, self.net.now)
+                if not transfer.left:
+                    transfer.origin.core.end_source(transfer.stream_id, "", self.net.now)
 
     def _supply(self) -> None:
+        if self.random.random() < 0.7:
+            self._answer_seeks()
         for transfer in self.transfers:
             if transfer.left and self.random.random() < 0.7:
                 self._give(transfer, self.random.randrange(1, 20))
@@ -253,7 +319,23 @@ class Storm:
                 transfer.restarted = True
             if transfer.origin is self.net.nodes[name]:
                 transfer.left.clear()
-        self._begin_life(self.net.restart(name))
+                transfer.seeks.clear()
+        before = self.net.nodes[name]
+        for transfer in self.transfers:
+            if transfer.target == name and transfer.kind is StreamKind.STREAM and transfer.key in before.opened:
+                # The disk has what was synced: some of what was delivered, never more.
+                data = bytes(before.data[transfer.key])
+                self.disk[name, transfer.name] = data[
+                    : self.random.choice([len(data), self.random.randint(0, len(data))])
+                ]
+        node = self.net.restart(name)
+        self._begin_life(node)
+        for transfer in list(self.transfers):
+            if transfer.origin is before and transfer.resume_id and not transfer.cancelled:
+                again = dataclasses.replace(transfer, origin=node, restarted=False, seeks=[])
+                self._begin(again, len(again.data))
+                self.transfers.append(again)
+                self._note(f"{name} sends {transfer.key} again as {again.key}")
 
     # Phase 2.
 
@@ -268,9 +350,12 @@ class Storm:
             for key in sorted(node.slow):
                 node.read(key)
             node.slow.clear()
-        for transfer in self.transfers:
-            self._give(transfer, len(transfer.left))
-        net.advance(HEAL_S)
+        # Sources that have to move tell so only when the cells are connected again.
+        for _ in range(int(HEAL_S)):
+            self._answer_seeks()
+            for transfer in self.transfers:
+                self._give(transfer, len(transfer.left))
+            net.advance(1.0)
         self._check_safety()
 
     # What must be so.
@@ -308,7 +393,8 @@ class Storm:
             assert stats.sends == (), f"{node.fqcn} still sends {stats.sends}"
             assert stats.receives == (), f"{node.fqcn} still receives {stats.receives}"
             assert node.core.open_sends() == 0
-            opened = Counter(event.key for event in node.of(StreamOpened))
+            heirs = {event.old_key: event.key for event in node.of(StreamAdopted)}
+            opened = Counter(last_heir(event.key, heirs) for event in node.of(StreamOpened))
             ended = Counter(event.key for event in node.seen if isinstance(event, ReceiveFinished | ReceiveFailed))
             assert max(opened.values(), default=1) == 1, f"{node.fqcn} was offered a stream twice: {opened}"
             assert all(ended[key] == 1 for key in opened), f"{node.fqcn} did not end each stream once: {ended}"
@@ -326,7 +412,11 @@ class Storm:
 
     def _harmed(self, transfer: Transfer) -> bool:
         """Return whether something was done to a transfer that may end it."""
-        ended = transfer.cancelled or transfer.restarted or self.corrupted[transfer.key] >= CORRUPT_CHUNKS
+        ended = transfer.cancelled or self.corrupted[transfer.key] >= CORRUPT_CHUNKS
+        if transfer.kind is StreamKind.STREAM:
+            # It goes on after a restart of its target, and a new life of its origin sends it anew.
+            return ended or transfer.origin is not self.net.nodes.get(transfer.origin.fqcn)
+        ended = ended or transfer.restarted
         # A lane to a life that is over may have swallowed what was begun after the restart, too.
         return ended or self.lives_of(transfer.target) > 1
 
@@ -346,3 +436,10 @@ class Storm:
                     for stream_id in ids:
                         assert target.got(origin.key(stream_id)) == data, f"{origin.fqcn} does not work any more"
         assert not any(event.error.code is ErrorCode.PROTOCOL for node in self.lives for event in node.refusals())
+
+
+def last_heir(key: StreamKey, heirs: dict[StreamKey, StreamKey]) -> StreamKey:
+    """Return the key that a stream has in the end."""
+    while key in heirs:
+        key = heirs[key]
+    return key

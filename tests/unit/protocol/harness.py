@@ -74,6 +74,11 @@ def pattern(size: int) -> bytes:
     return random.Random(size).randbytes(size)
 
 
+def digest_of(data: bytes) -> str:
+    """The digest of some bytes, as it travels."""
+    return f"sha256:{hashlib.sha256(data).hexdigest()}"
+
+
 class Node:
     """A core, the lanes it has, and what an application on it saw.
 
@@ -103,6 +108,7 @@ class Node:
         # What the application has of a stream from an earlier life, and where it wants it to go on.
         self.had: dict[StreamKey, bytes] = {}
         self.choose: Callable[[StreamOpened], int | None] | None = None
+        self.proves = False
         self.contents: dict[int, bytes] = {}
         self.seekable = True
         self.on_seek: Callable[[SourceSeekWanted], None] | None = None
@@ -217,7 +223,8 @@ class Node:
         return [
             bytes(self.data[event.key])
             for event in self.of(DataEnded)
-            if self.opened[event.key].reply_to == stream_id and self.opened[event.key].kind is StreamKind.REPLY
+            if (opened := self.opened.get(event.key)) is not None
+            and (opened.kind, opened.reply_to) == (StreamKind.REPLY, stream_id)
         ]
 
     def receive_error(self, key: StreamKey) -> CellError:
@@ -300,12 +307,15 @@ class Node:
                 self._end(event)
 
     def _choose(self, opened: StreamOpened) -> None:
+        if not opened.awaits_offset:
+            return
         offset = 0 if self.choose is None else self.choose(opened)
-        if opened.awaits_offset and offset is not None:
-            self.core.choose_offset(opened.key, offset, "", self.net.now)
+        if offset is not None:
+            digest = digest_of(self.had[opened.key][:offset]) if self.proves and offset else ""
+            self.core.choose_offset(opened.key, offset, digest, self.net.now)
 
     def _rename(self, old_key: StreamKey, key: StreamKey) -> None:
-        self.data[key] = self.data.pop(old_key)
+        self.data[key] = self.data.pop(old_key, bytearray())
         self.opened[key] = dataclasses.replace(self.opened.pop(old_key), key=key)
         if old_key in self.slow:
             self.slow.remove(old_key)
@@ -322,8 +332,7 @@ class Node:
             self.core.abandon_source(event.stream_id, error, self.net.now)
             return
         offset = event.offset
-        prefix = f"sha256:{hashlib.sha256(content[:offset]).hexdigest()}"
-        if offset > len(content) or event.prefix_digest not in ("", prefix):
+        if offset > len(content) or event.prefix_digest not in ("", digest_of(content[:offset])):
             offset = 0
         self.digests.setdefault(event.stream_id, "")
         self.sources[event.stream_id] = deque([content[offset:]] if content[offset:] else [])

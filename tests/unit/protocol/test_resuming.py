@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-from collections.abc import Callable
 
 import pytest
 
 from streamcell.config import CellConfig
 from streamcell.errors import ErrorCode, StreamRejected, StreamResumeError, StreamTimeout
-from streamcell.limits import KIB
+from streamcell.limits import KIB, MIB
 from streamcell.protocol.events import DataEnded, SourceSeekWanted, StreamOpened, StreamPlaced
 from streamcell.protocol.frames import Ack, Chunk, Frame, Open, ResumeQuery, ResumeReply, StreamKey, StreamKind
-from tests.unit.protocol.harness import Net, Node, pattern
+from streamcell.protocol.sender import checksum_fields
+from tests.unit.protocol.harness import Net, Node, checksum, digest_of, pattern
 
 DATA = pattern(900 * KIB)
 HALF = 500 * KIB
-
-
-def digest_of(data: bytes) -> str:
-    return f"sha256:{hashlib.sha256(data).hexdigest()}"
 
 
 class Transfer:
@@ -67,6 +62,26 @@ def test_a_stream_goes_on_where_the_target_says(offset: int) -> None:
     assert opened.awaits_offset
     assert server.of(StreamPlaced) == [StreamPlaced(transfer.key, offset)]
     assert transfer.client.core.stats().bytes_sent - before == len(DATA) - offset
+
+
+@pytest.mark.parametrize("offset", [5 * MIB, 20 * MIB])
+def test_it_may_be_further_than_any_credit_that_was_given(offset: int) -> None:
+    """The first chunk that is sent there is not taken for one beyond the credit."""
+    data = bytes(24 * MIB)
+    net = Net()
+    server, client = net.pair()
+    server.slow.add(client.key(1))
+    stream_id = client.send("server", data, kind=StreamKind.STREAM, kept=True, end=False)
+    key = client.key(stream_id)
+    client.core.end_source(stream_id, "", net.now)
+    net.run()
+    server = net.restart("server")
+    server.had[key] = data
+    server.choose = lambda opened: offset
+    net.advance(5.0)
+    assert server.of(StreamPlaced) == [StreamPlaced(key, offset)]
+    assert server.got(key) == data
+    assert client.refusals() == []
 
 
 def test_progress_falls_when_the_target_has_less_than_it_confirmed() -> None:
@@ -427,12 +442,24 @@ def answers(net: Net, server: Node, client: Node, *frames: Frame) -> None:
 
 
 def opening_chunk(key: StreamKey, *, attempt: int = 1, offset: int = 0, **fields: object) -> Chunk:
-    from streamcell.protocol.sender import checksum_fields
-    from tests.unit.protocol.harness import checksum
-
     checked = checksum(checksum_fields(key, attempt, 0, offset, last=False), 0)
     opening = Open(StreamKind.STREAM, idle_timeout_s=300.0, **fields)  # type: ignore[arg-type]
     return Chunk(key, "server", attempt, "c", "t", 0, offset, False, 16, checked, b"", opening)
+
+
+def test_an_answer_of_an_earlier_life_does_not_count() -> None:
+    transfer = Transfer()
+    old = transfer.server.incarnation
+    transfer.restart(None)
+    transfer.net.advance(1.0)
+    attempt = transfer.client.core.stats().sends[0].attempt
+    reply = ResumeReply(transfer.key, "server", attempt, old, False, HALF, 16)
+    transfer.client.core.receive(transfer.client.lane(), [reply], transfer.net.now)
+    assert transfer.sender == "awaiting_offset"
+    # Nor does one that says again that it is not known.
+    reply = dataclasses.replace(reply, target_incarnation=transfer.server.incarnation, unknown=True)
+    transfer.client.core.receive(transfer.client.lane(), [reply], transfer.net.now)
+    assert transfer.sender == "awaiting_offset"
 
 
 def test_an_origin_that_does_not_wait_is_taken_at_its_word() -> None:
@@ -446,9 +473,6 @@ def test_an_origin_that_does_not_wait_is_taken_at_its_word() -> None:
     server.core.choose_offset(key, 7, "", net.now)
     net.run()
     assert net.sent("server", ResumeReply) == []
-
-
-Check = Callable[[Transfer], None]
 
 
 @pytest.mark.parametrize("cut", range(1, 40))

@@ -8,7 +8,14 @@ from typing import Any
 
 import pytest
 
-from streamcell import CellError, ErrorCode, StreamError, StreamUsageError
+from streamcell import (
+    CellError,
+    ErrorCode,
+    StreamError,
+    StreamIntegrityError,
+    StreamResumeError,
+    StreamUsageError,
+)
 from streamcell.runtime.sources import SourceReader
 from streamcell.runtime.trace import stream_log
 from streamcell.runtime.workers import WorkerPool
@@ -221,3 +228,170 @@ def test_a_close_that_raises_is_logged(owner: Owner, pool: WorkerPool, caplog: p
     pool.close()
     pool.submit(done.set)
     assert done.wait(scaled(5))
+
+
+class Seekable(Source):
+    """Ten digits that can be read from anywhere, in a count that begins at 100."""
+
+    def __init__(self, data: bytes = b"0123456789") -> None:
+        self.file = io.BytesIO(data)
+        self.seeks: list[int] = []
+        super().__init__(self.file.read)
+
+    def get_pos(self) -> int:
+        return 100
+
+    def seek(self, offset: int) -> None:
+        self.seeks.append(offset - 100)
+        self.file.seek(offset - 100)
+
+
+def told(owner: Owner, count: int) -> list[tuple[str, Any]]:
+    return [owner.next() for _ in range(count)]
+
+
+def sha256(data: bytes) -> str:
+    return f"sha256:{hashlib.sha256(data).hexdigest()}"
+
+
+READ_ALL = [("piece", b"0123"), ("piece", b"4567"), ("piece", b"89")]
+
+
+def test_it_goes_where_it_is_told_and_reads_on(owner: Owner, pool: WorkerPool) -> None:
+    source = Seekable()
+    reader = read_source(source, owner, pool, size=10)
+    reader.want(100)
+    assert told(owner, 4) == [*READ_ALL, ("end", "")]
+    reader.seek(7, "")
+    assert owner.next() == ("moved", 7)
+    reader.want(100)
+    assert told(owner, 2) == [("piece", b"789"), ("end", "")]
+    reader.seek(10, "")
+    assert owner.next() == ("moved", 10)
+    assert source.seeks == [7]
+    reader.stop()
+    reader.seek(0, "")
+    assert source.closed.get(timeout=scaled(5))
+    assert owner.told.empty()
+
+
+@pytest.mark.parametrize("forward", [3, 7])
+def test_the_digest_is_that_of_the_whole_whatever_is_passed_over(owner: Owner, pool: WorkerPool, forward: int) -> None:
+    reader = read_source(Seekable(), owner, pool, hashing=True, size=10)
+    reader.want(5)
+    assert told(owner, 2) == [("piece", b"0123"), ("piece", b"4")]
+    for offset in (forward, 1):
+        reader.seek(offset, "")
+        assert owner.next() == ("moved", offset)
+    reader.want(100)
+    assert told(owner, 4)[-1] == ("end", sha256(b"0123456789"))
+
+
+@pytest.mark.parametrize("size", [None, 10])
+def test_beyond_its_end_it_goes_back_to_the_start(owner: Owner, pool: WorkerPool, size: int | None) -> None:
+    """A source of known size is not asked to go there: the core knows better."""
+    reader = read_source(Seekable(), owner, pool, hashing=size is not None, size=size)
+    reader.seek(11, "")
+    assert owner.next() == ("moved", 0)
+    reader.want(100)
+    assert told(owner, 3) == READ_ALL
+
+
+@pytest.mark.parametrize(("prefix", "lands"), [(b"01234", 5), (b"x1234", 0)])
+def test_what_lies_below_is_compared(owner: Owner, pool: WorkerPool, prefix: bytes, lands: int) -> None:
+    reader = read_source(Seekable(), owner, pool, hashing=True)
+    reader.want(9)
+    told(owner, 3)
+    reader.seek(5, sha256(prefix))
+    assert owner.next() == ("moved", lands)
+    reader.want(100)
+    pieces = told(owner, 3 if lands else 4)
+    assert b"".join(piece for kind, piece in pieces if kind == "piece") == b"0123456789"[lands:]
+    assert pieces[-1] == ("end", sha256(b"0123456789"))
+
+
+def test_what_cannot_seek_is_read_on_but_does_not_go_back(owner: Owner, pool: WorkerPool) -> None:
+    reader = read_source(Source(io.BytesIO(b"0123456789").read), owner, pool, size=10)
+    reader.want(2)
+    assert owner.next() == ("piece", b"01")
+    reader.seek(6, "")
+    assert owner.next() == ("moved", 6)
+    reader.seek(6, sha256(b"012345"))
+    kind, error = owner.next()
+    assert kind == "stuck"
+    assert isinstance(error, StreamResumeError)
+    assert "from 6 to 0" in str(error)
+    assert "this source cannot" in str(error)
+
+
+def test_what_it_raises_on_the_way_is_told(owner: Owner, pool: WorkerPool) -> None:
+    data = io.BytesIO(b"0123")
+
+    def read(size: int) -> bytes:
+        piece = data.read(size)
+        if not piece:
+            raise OSError("the disk is gone")
+        return piece
+
+    reader = read_source(Source(read), owner, pool)
+    reader.seek(6, "")
+    kind, error = owner.next()
+    assert kind == "stuck"
+    assert "the disk is gone" in str(error)
+
+
+def test_a_source_that_has_changed_says_so(owner: Owner, pool: WorkerPool) -> None:
+    class Changed(Seekable):
+        def seek(self, offset: int) -> None:
+            raise StreamIntegrityError("it has changed")
+
+    reader = read_source(Changed(), owner, pool, size=10)
+    reader.seek(6, "")
+    kind, error = owner.next()
+    assert kind == "stuck"
+    assert isinstance(error, StreamIntegrityError)
+
+
+def test_what_is_read_while_it_is_told_to_go_elsewhere_is_dropped(owner: Owner, pool: WorkerPool) -> None:
+    entered, go_on = threading.Event(), threading.Event()
+    file = io.BytesIO(b"0123456789")
+
+    class Slow(Seekable):
+        def __init__(self) -> None:
+            super().__init__()
+            self.read = self.slow_read
+
+        def slow_read(self, size: int) -> bytes:
+            entered.set()
+            go_on.wait(scaled(5))
+            return file.read(size)
+
+        def seek(self, offset: int) -> None:
+            file.seek(offset - 100)
+
+    reader = read_source(Slow(), owner, pool, size=10)
+    reader.want(100)
+    assert entered.wait(scaled(5))
+    reader.seek(8, "")
+    go_on.set()
+    assert owner.next() == ("moved", 8)
+    reader.want(100)
+    assert told(owner, 2) == [("piece", b"89"), ("end", "")]
+
+
+def test_stopping_while_it_moves_tells_nothing(owner: Owner, pool: WorkerPool) -> None:
+    entered, go_on = threading.Event(), threading.Event()
+
+    class Slow(Seekable):
+        def seek(self, offset: int) -> None:
+            entered.set()
+            go_on.wait(scaled(5))
+
+    source = Slow()
+    reader = read_source(source, owner, pool, size=10)
+    reader.seek(8, "")
+    assert entered.wait(scaled(5))
+    reader.stop()
+    go_on.set()
+    assert source.closed.get(timeout=scaled(5))
+    assert owner.told.empty()
