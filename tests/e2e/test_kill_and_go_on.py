@@ -55,12 +55,8 @@ def digest(path: Path) -> str:
 @pytest.mark.timeout(300)
 def test_file_goes_on_through_kills_of_both_sides(tmp_path: Path, big: Path) -> None:
     partial = Partial(tmp_path / "inbox")
-    url = ""
-
-    def sender() -> Command:
-        return Command("send", "big.bin", "--to", "hub", "--connect", url, "--digest", cwd=tmp_path)
-
-    with hub(tmp_path) as (first_hub, url), sender() as first_sender:
+    send = ("send", "big.bin", "--to", "hub", "--digest", "--connect")
+    with hub(tmp_path) as (first_hub, url), Command(*send, url, cwd=tmp_path) as first_sender:
         partial.wait_for(0.1)
         first_hub.kill()
         stood = partial.size
@@ -70,13 +66,13 @@ def test_file_goes_on_through_kills_of_both_sides(tmp_path: Path, big: Path) -> 
             assert partial.size >= stood
             first_sender.kill()
             stood = partial.size
-            with sender() as second_sender:
+            with Command(*send, url, cwd=tmp_path) as second_sender:
                 partial.wait_for(0.5)
                 assert partial.size >= stood
                 second_hub.kill()
                 second_sender.kill()
         stood = partial.size
-        with hub(tmp_path, listen=url), sender() as third_sender:
+        with hub(tmp_path, listen=url), Command(*send, url, cwd=tmp_path) as third_sender:
             assert partial.size >= stood
             assert third_sender.wait() == ExitCode.DONE, third_sender.errors.all
     (folder,) = (tmp_path / "inbox").iterdir()
@@ -110,15 +106,17 @@ def test_file_that_has_arrived_is_not_sent_again(tmp_path: Path) -> None:
 
 def test_receiver_that_is_restarted_in_good_order_is_waited_for(tmp_path: Path, big: Path) -> None:
     partial = Partial(tmp_path / "inbox")
-    with hub(tmp_path, "--grace", "0.1") as (first_hub, url):
-        with Command("send", "big.bin", "--to", "hub", "--connect", url, cwd=tmp_path) as sender:
-            partial.wait_for(0.1)
-            first_hub.process.terminate()
-            assert first_hub.wait() == ExitCode.DONE
-            stood = partial.size
-            sender.errors.wait_for("hub is stopping; trying again")
-            with hub(tmp_path, listen=url):
-                assert partial.size >= stood
-                assert sender.wait() == ExitCode.DONE, sender.errors.all
+    with (
+        hub(tmp_path, "--grace", "0.1") as (first_hub, url),
+        Command("send", "big.bin", "--to", "hub", "--connect", url, cwd=tmp_path) as sender,
+    ):
+        partial.wait_for(0.1)
+        first_hub.process.terminate()
+        assert first_hub.wait() == ExitCode.DONE
+        stood = partial.size
+        sender.errors.wait_for("hub is stopping; trying again")
+        with hub(tmp_path, listen=url):
+            assert partial.size >= stood
+            assert sender.wait() == ExitCode.DONE, sender.errors.all
     (folder,) = (tmp_path / "inbox").iterdir()
     assert digest(folder / "big.bin") == digest(big)
