@@ -1,6 +1,6 @@
 # Everything that is done with this repository. `make help` lists it.
 #
-# Needs make, Python 3.11 or later, and a package index; check-proto also needs node and npm.
+# Needs make, Python 3.11 or later, and a package index; check-proto and setup-node also need node and npm.
 # PYTHON chooses the interpreter that the environments are made of, PYTEST_ARGS goes to every run of pytest, BENCH_ARGS
 # to the benchmark.
 
@@ -12,6 +12,7 @@ PROTO_BASE ?= $(shell git rev-parse --verify --quiet origin/main 2>/dev/null || 
 	git rev-parse --verify --quiet HEAD 2>/dev/null)
 
 BUF := npx --yes --loglevel=error --prefer-offline --cache .cache/npm @bufbuild/buf@1.75.0
+NODE_EXAMPLE := examples/node
 SOURCES := $(wildcard streamcell tests scripts examples)
 PIP_VERSION := 26.3
 # Groups of pyproject.toml.
@@ -29,7 +30,7 @@ endef
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup setup-buf demo test test-strict test-oldest check bench bench-quick proto check-proto clean
+.PHONY: help setup setup-buf setup-node demo test test-strict test-oldest check bench bench-quick proto check-proto clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,6 +39,14 @@ setup: .venv/.stamp .venv-proto/.stamp ## make the environments (every target do
 
 setup-buf: ## fetch the protocol's linter
 	@$(BUF) --version >/dev/null
+
+setup-node: $(NODE_EXAMPLE)/node_modules/.stamp ## fetch the packages of the cell in JavaScript (examples/node)
+
+# What it installs is in package-lock.json. Bounded in time, so that a test may call it.
+$(NODE_EXAMPLE)/node_modules/.stamp: $(NODE_EXAMPLE)/package.json $(NODE_EXAMPLE)/package-lock.json
+	npm ci --prefix $(NODE_EXAMPLE) --cache .cache/npm --prefer-offline --loglevel=error --no-audit --no-fund \
+		--ignore-scripts --fetch-retries=1 --fetch-timeout=10000
+	@touch $@
 
 .venv/.stamp: pyproject.toml
 	$(call new-venv,.venv)
@@ -67,12 +76,13 @@ setup-buf: ## fetch the protocol's linter
 demo: .venv/.stamp ## show what streamcell does, in a minute
 	.venv/bin/python scripts/demo.py
 
-check: .venv/.stamp .venv-proto/.stamp ## format, lint, types, generated code, laws and unit tests
+check: .venv/.stamp .venv-proto/.stamp ## format, lint, types, generated code, laws, unit tests, 200 simulated histories
 	.venv/bin/ruff format --check --quiet .
 	.venv/bin/ruff check --quiet .
 	.venv/bin/mypy $(SOURCES)
 	.venv-proto/bin/python scripts/generate_proto.py --check
 	.venv/bin/python -m pytest tests/unit -m 'not slow' $(PYTEST_ARGS)
+	scripts/simulate --seeds 0..199
 
 test: .venv/.stamp ## the whole test suite, with coverage
 	.venv/bin/python -m pytest tests --cov=streamcell --cov-branch --cov-fail-under=90 $(PYTEST_ARGS)
@@ -107,6 +117,6 @@ check-proto: ## lint the protocol and compare it with PROTO_BASE
 	fi
 
 clean: ## remove everything that make made
-	rm -rf .venv .venv-oldest .venv-proto .venv-bench .cache build dist htmlcov .coverage .coverage.* \
+	rm -rf .venv .venv-oldest .venv-proto .venv-bench .cache $(NODE_EXAMPLE)/node_modules build dist htmlcov .coverage .coverage.* \
 		.hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find streamcell tests scripts $(wildcard examples) -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -33,6 +33,7 @@ from streamcell.future import StreamFuture
 from streamcell.message import HeaderValue, Message
 from streamcell.stream import BytesStream, FileStream, IterStream, ReceivedStream, Stream
 from streamcell.stream_cell import StreamCell
+from streamcell.topology import Hop, KnownCell
 
 __all__ = [
     "AuthenticationError",
@@ -45,7 +46,9 @@ __all__ = [
     "Fault",
     "FileStream",
     "HeaderValue",
+    "Hop",
     "IterStream",
+    "KnownCell",
     "LinkError",
     "Message",
     "NameInUse",

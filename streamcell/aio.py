@@ -14,7 +14,7 @@ import contextlib
 import inspect
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterable
 from types import TracebackType
-from typing import Any, BinaryIO, Self, cast
+from typing import Any, BinaryIO, Self, Unpack, cast, overload
 
 from streamcell import core_cell, stream_cell
 from streamcell import future as blocking
@@ -26,11 +26,14 @@ from streamcell.fqcn import check_fqcn
 from streamcell.limits import CHUNK_PAYLOAD_BYTES
 from streamcell.message import HeaderValue, Message
 from streamcell.protocol.frames import StreamKind
+from streamcell.runtime.cell_runner import ANSWER_S
 from streamcell.runtime.incoming import Incoming, IncomingStream, Into, ReceiveCallback
 from streamcell.runtime.requests import PendingRequest
 from streamcell.runtime.resuming import check_placed
 from streamcell.runtime.specs import check_callback, check_timeout
 from streamcell.runtime.stats import RunningStats
+from streamcell.sending import SendMore
+from streamcell.topology import Hop, KnownCell
 from streamcell.transport.base import Network
 
 
@@ -325,6 +328,25 @@ class CoreCell:
         """Return whether there is a way to that cell, as far as is known here."""
         return bool(await asyncio.wrap_future(self._runner.begin_is_reachable(check_fqcn(name))))
 
+    def connect(self, url: str | Iterable[str]) -> None:
+        """Keep a peer link to the cell that listens there. See :meth:`streamcell.CoreCell.connect`."""
+        self.cell.connect(url)
+
+    async def disconnect(self, url: str | Iterable[str]) -> bool:
+        """End a peer link; return whether there was one."""
+        urls = core_cell.as_urls(url, "url")
+        return bool(await asyncio.wrap_future(self._runner.begin_disconnect(urls)))
+
+    async def cells(self, timeout: float = ANSWER_S) -> list[KnownCell]:  # noqa: ASYNC109
+        """Return every cell of the tree. See :meth:`streamcell.CoreCell.cells`."""
+        listed: list[KnownCell] = await asyncio.wrap_future(self._runner.begin_cells(timeout))
+        return listed
+
+    async def trace(self, target: str, timeout: float = ANSWER_S) -> list[Hop]:  # noqa: ASYNC109
+        """Return the hops on the way to a cell. See :meth:`streamcell.CoreCell.trace`."""
+        hops: list[Hop] = await asyncio.wrap_future(self._runner.begin_trace(target, timeout))
+        return hops
+
     async def stats(self) -> RunningStats:
         """Return a snapshot of links, transfers, threads and counts."""
         snapshot: RunningStats = await asyncio.wrap_future(self._runner.begin_stats())
@@ -465,6 +487,7 @@ class StreamCell:
         """Return the size in bytes of the chunks that streams are cut into."""
         return self.stream_cell.get_chunk_size()
 
+    @overload
     async def send_stream(
         self,
         channel: str,
@@ -473,11 +496,35 @@ class StreamCell:
         message: Message,
         secure: bool = False,
         optional: bool = False,
-        **more: Any,
-    ) -> StreamFuture:
-        """Send a stream of bytes; see :meth:`streamcell.StreamCell.send_stream`. Its source is read in a thread."""
-        return StreamFuture(self.stream_cell.send_stream(channel, topic, target, message, secure, optional, **more))
+        **more: Unpack[SendMore],
+    ) -> StreamFuture: ...
 
+    @overload
+    async def send_stream(
+        self,
+        channel: str,
+        topic: str,
+        target: list[str] | tuple[str, ...],
+        message: Message,
+        secure: bool = False,
+        optional: bool = False,
+        **more: Unpack[SendMore],
+    ) -> dict[str, StreamFuture]: ...
+
+    async def send_stream(
+        self,
+        channel: str,
+        topic: str,
+        target: str | list[str] | tuple[str, ...],
+        message: Message,
+        secure: bool = False,
+        optional: bool = False,
+        **more: Unpack[SendMore],
+    ) -> StreamFuture | dict[str, StreamFuture]:
+        """Send a stream; see :meth:`streamcell.StreamCell.send_stream`. Its source is read in a thread."""
+        return _wrap_sent(self.stream_cell.send_stream(channel, topic, target, message, secure, optional, **more))
+
+    @overload
     async def send_blob(
         self,
         channel: str,
@@ -486,10 +533,33 @@ class StreamCell:
         message: Message,
         secure: bool = False,
         optional: bool = False,
-        **more: Any,
-    ) -> StreamFuture:
+        **more: Unpack[SendMore],
+    ) -> StreamFuture: ...
+
+    @overload
+    async def send_blob(
+        self,
+        channel: str,
+        topic: str,
+        target: list[str] | tuple[str, ...],
+        message: Message,
+        secure: bool = False,
+        optional: bool = False,
+        **more: Unpack[SendMore],
+    ) -> dict[str, StreamFuture]: ...
+
+    async def send_blob(
+        self,
+        channel: str,
+        topic: str,
+        target: str | list[str] | tuple[str, ...],
+        message: Message,
+        secure: bool = False,
+        optional: bool = False,
+        **more: Unpack[SendMore],
+    ) -> StreamFuture | dict[str, StreamFuture]:
         """Send bytes that the target gets as a whole; see :meth:`streamcell.StreamCell.send_blob`."""
-        return StreamFuture(self.stream_cell.send_blob(channel, topic, target, message, secure, optional, **more))
+        return _wrap_sent(self.stream_cell.send_blob(channel, topic, target, message, secure, optional, **more))
 
     def register_stream_cb(
         self, channel: str, topic: str, stream_cb: Callable[..., Any], *args: Any, **kwargs: Any
@@ -540,6 +610,15 @@ class StreamCell:
     def unregister_blob_cb(self, channel: str, topic: str) -> None:
         """Forget a blob callback; blobs that have begun go on."""
         self.stream_cell.unregister_blob_cb(channel, topic)
+
+
+def _wrap_sent(
+    sent: blocking.StreamFuture | dict[str, blocking.StreamFuture],
+) -> StreamFuture | dict[str, StreamFuture]:
+    """Return one future, or several by name, for a coroutine."""
+    if isinstance(sent, dict):
+        return {name: StreamFuture(future) for name, future in sent.items()}
+    return StreamFuture(sent)
 
 
 def _wrap(incoming: Incoming) -> StreamFuture:

@@ -14,10 +14,11 @@ from streamcell.future import StreamFuture
 from streamcell.message import Message
 from streamcell.protocol.frames import StreamKind
 from streamcell.runtime.cell_life import CellSettings
-from streamcell.runtime.cell_runner import CellRunner
+from streamcell.runtime.cell_runner import ANSWER_S, CellRunner
 from streamcell.runtime.requests import PendingRequest
 from streamcell.runtime.specs import check_callback, check_timeout
 from streamcell.runtime.stats import RunningStats
+from streamcell.topology import Hop, KnownCell
 from streamcell.transport.address import parse_address
 from streamcell.transport.base import Network
 
@@ -107,7 +108,7 @@ class CoreCell:
         self.runner.begin_stop(check_timeout(grace, "grace", default)).result()
 
     def wait_connected(self, timeout: float | None = None) -> None:
-        """Wait until the uplink is up.
+        """Wait until the uplink is up and every cell above has accepted this cell's name.
 
         Args:
             timeout: seconds; None waits as long as it takes.
@@ -131,18 +132,75 @@ class CoreCell:
         """Return whether there is a way to that cell, as far as is known here."""
         return bool(self.runner.begin_is_reachable(check_fqcn(name)).result())
 
+    def connect(self, url: str | Iterable[str]) -> None:
+        """Keep a peer link to the cell that listens there, from now on and until :meth:`disconnect`; returns at once.
+
+        What the two cells send each other takes this short cut while it works, and the way through the tree while it
+        does not. Nothing else travels over it: it makes neither the parent of the other.
+
+        Args:
+            url: where the peer listens, or a list that is tried in turn.
+
+        Raises:
+            UsageError: it is no URL, or the cell is not running.
+        """
+        self.runner.connect_peer(as_urls(url, "url"))
+
+    def disconnect(self, url: str | Iterable[str]) -> bool:
+        """End the peer link that :meth:`connect` has made with the same argument; return whether there was one."""
+        return bool(self.runner.begin_disconnect(as_urls(url, "url")).result())
+
+    def cells(self, timeout: float = ANSWER_S) -> list[KnownCell]:
+        """Return every cell of the tree, this one included, by name; and the peers.
+
+        The root of the tree is asked, since every cell is announced up to it. While there is no uplink, it is the cells
+        below this one.
+
+        Args:
+            timeout: seconds to wait for the answer.
+
+        Raises:
+            StreamError: no answer in time (code TIMEOUT).
+            UsageError: the cell is not running.
+        """
+        listed: list[KnownCell] = self.runner.begin_cells(timeout).result()
+        return listed
+
+    def trace(self, target: str, timeout: float = ANSWER_S) -> list[Hop]:
+        """Return the hops on the way to a cell, the nearest first and the cell itself last; empty for this cell.
+
+        Args:
+            target: the name of the cell.
+            timeout: seconds to wait for all answers.
+
+        Raises:
+            StreamTargetUnreachable: a cell on the way knows no way to it; it is named.
+            StreamError: a cell on the way did not answer in time (code TIMEOUT).
+            UsageError: the cell is not running, or the name is none.
+        """
+        hops: list[Hop] = self.runner.begin_trace(target, timeout).result()
+        return hops
+
     def stats(self) -> RunningStats:
         """Return a snapshot of links, transfers, threads and counts."""
         snapshot: RunningStats = self.runner.begin_stats().result()
         return snapshot
 
     def set_cell_connected_cb(self, cb: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
-        """Have ``cb(name, *args, **kwargs)`` called, on the cell's notifier thread, when a link comes up."""
+        """Have ``cb(name, *args, **kwargs)`` called, on the cell's notifier thread, when a neighbour is there.
+
+        A neighbour is the parent, a child or a peer. It is called when both may use their names: of a child when the
+        cells above agree, of the parent when they have agreed to this cell's.
+        """
         check_callback(cb, "the connected callback")
         self.runner.callbacks.links.connected = _bind(cb, args, kwargs)
 
     def set_cell_disconnected_cb(self, cb: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
-        """Have ``cb(name, *args, **kwargs)`` called, on the cell's notifier thread, when a link is down."""
+        """Have ``cb(name, *args, **kwargs)`` called, on the cell's notifier thread, when a neighbour is gone.
+
+        That is when it has said so, or its link had no connection for ``link_down_s`` (30 s); not when a connection
+        breaks and comes back.
+        """
         check_callback(cb, "the disconnected callback")
         self.runner.callbacks.links.disconnected = _bind(cb, args, kwargs)
 

@@ -22,6 +22,9 @@ MESSAGE_BYTES = 6 * MIB
 BATCH_BYTES = 256 * KIB
 # Frames in one batch: bounds the work and the objects that one message makes.
 BATCH_FRAMES = 4096
+# What a writer puts into one batch: the other side works on it while the next one is made. With ever larger ones two
+# busy cells take turns at being idle.
+WRITTEN_FRAMES = 128
 # Credit with which an attempt starts before the next hop has said anything.
 INITIAL_CREDIT_BYTES = 256 * KIB
 # A stream of at most this size travels on the control lane. Larger ones, and those of unknown size, are bulk.
@@ -39,6 +42,17 @@ SETTLED_RUNS = 16
 SETTLED_UNTOLD = 256
 # Hops that a routed frame may take: deeper trees are mistakes.
 HOPS = 16
+# Cells that a cell keeps a way to: bounds what announcements can make it hold.
+ROUTES = 65_536
+# Streams that a cell relays at a time, and chunks of one of them that wait: credit bounds their bytes, these their
+# number. Beyond, the origin is told that the way is lost, and tries again later, in larger pieces.
+RELAYED_STREAMS = 65_536
+RELAYED_CHUNKS = 4096
+# Answers to frames that have no stream behind them here, waiting on one link: what a peer can make a cell hold by
+# asking and not listening.
+ANSWERS = 4096
+# Cells named in one answer to a query.
+CELLS_TOLD = 256
 # Chunks with a wrong checksum in one stream before it is given up: by then it is not chance.
 CORRUPT_CHUNKS = 3
 # Lanes of one link: more never paid in a benchmark.

@@ -1,26 +1,18 @@
-"""Sending and receiving streams and blobs. Imports values, ``stream``, ``future``, ``core_cell`` and the runtime."""
+"""Sending and receiving streams and blobs. Imports values, the other public modules and the runtime."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, Unpack, overload
 
 from streamcell.core_cell import CoreCell
 from streamcell.future import StreamFuture
 from streamcell.message import HeaderValue, Message
 from streamcell.protocol.frames import StreamKind
-from streamcell.runtime.callbacks import level_of
-from streamcell.runtime.cell_runner import CellRunner
 from streamcell.runtime.incoming import Incoming, IncomingStream, ReceiveCallback
-from streamcell.runtime.payloads import flatten_payload
-from streamcell.runtime.specs import (
-    SendOptions,
-    check_callback,
-    check_message,
-    make_send_spec,
-    not_secure_error,
-)
-from streamcell.stream import ReceivedStream, as_stream, is_bytes
+from streamcell.runtime.specs import check_callback
+from streamcell.sending import Sending, SendMore
+from streamcell.stream import ReceivedStream
 
 
 class StreamCell:
@@ -39,6 +31,7 @@ class StreamCell:
         """Return the size in bytes of the chunks that streams are cut into."""
         return self._runner.settings.config.chunk_bytes
 
+    @overload
     def send_stream(
         self,
         channel: str,
@@ -47,53 +40,64 @@ class StreamCell:
         message: Message,
         secure: bool = False,
         optional: bool = False,
-        *,
-        resume_id: str = "",
-        idle_timeout: float | None = None,
-        unreachable_timeout: float | None = None,
-        digest: str = "",
-        retry_unknown: bool = False,
-        reliable: bool = True,  # noqa: ARG002
-    ) -> StreamFuture:
-        """Send a stream of bytes. Returns at once and never blocks.
+        **more: Unpack[SendMore],
+    ) -> StreamFuture: ...
+
+    @overload
+    def send_stream(
+        self,
+        channel: str,
+        topic: str,
+        target: list[str] | tuple[str, ...],
+        message: Message,
+        secure: bool = False,
+        optional: bool = False,
+        **more: Unpack[SendMore],
+    ) -> dict[str, StreamFuture]: ...
+
+    def send_stream(
+        self,
+        channel: str,
+        topic: str,
+        target: str | list[str] | tuple[str, ...],
+        message: Message,
+        secure: bool = False,
+        optional: bool = False,
+        **more: Unpack[SendMore],
+    ) -> StreamFuture | dict[str, StreamFuture]:
+        """Send a stream of bytes, to one cell or to several. Returns at once and never blocks.
+
+        Several cells are served each at its own pace from one reading of the source. One that falls more than a window
+        behind has a source that can seek read again for it; a source that cannot goes at the pace of the slowest.
 
         Args:
             channel: the channel that the target's callback is registered for.
             topic: the topic that it is registered for.
-            target: the name of the cell.
+            target: the name of the cell, or a list of names.
             message: headers, and as payload a :class:`Stream`, a binary file object (read from where it stands, not
                 closed), an iterable of things with bytes, or bytes. Bytes that are more than a chunk must not change
                 until the future settles.
             secure: seal end to end; needs certificates, which this version does not have.
             optional: failing is normal: log it at DEBUG, and fail at once if the target is not reachable now.
-            resume_id: names the transfer across restarts of this cell: a new life of it that sends under the same name,
-                to the same target, channel and topic, goes on where the target stands, if the source is provably the
-                same (a :class:`FileStream`, or a digest). The transfer starts when the target's callback has said
-                where. At most 255 bytes.
-            idle_timeout: seconds of silence of the other end after which it fails; 0 never, None as configured.
-            unreachable_timeout: seconds to wait for the target's first sign of life; 0 for ever, None as configured.
-            digest: ``sha256`` to have it computed and checked, or ``sha256:HEX`` if it is known. The target compares
-                it before success is reported; see :attr:`ReceivedStream.digest_checked` for when it cannot.
-            retry_unknown: send again if it cannot be known whether it was delivered.
-            reliable: ignored; every send is.
+            **more: ``resume_id`` names the transfer across restarts of this cell: sent again under the same name it
+                goes on where the target stands, if the source is provably the same. ``idle_timeout``: seconds of
+                silence of the other end after which it fails; 0 never, None as configured. ``unreachable_timeout``:
+                seconds to wait for the target's first sign of life; 0 for ever, None as configured. ``digest``:
+                ``sha256`` to have it computed and checked, or ``sha256:HEX`` if it is known. ``retry_unknown``: send
+                again if it cannot be known whether it was delivered. ``reliable`` is ignored; every send is.
 
         Returns:
-            A future. It succeeds with the number of bytes when the target has read to the end **and** its callback has
-            returned or closed the stream. Progress counts what the target has received.
+            A future, or for a list of names a dictionary of them. It succeeds with the number of bytes when the target
+            has read to the end **and** its callback has returned or closed the stream. Progress counts what the target
+            has received.
 
         Raises:
-            UsageError: an argument is wrong (then it is also a StreamError), or the cell is not running.
+            UsageError: an argument is wrong (then it is also a StreamError), or the cell is not running. Nothing was
+                sent to anybody.
         """
-        options = SendOptions(
-            optional=optional,
-            resume_id=resume_id,
-            idle_timeout=idle_timeout,
-            unreachable_timeout=unreachable_timeout,
-            digest=digest,
-            retry_unknown=retry_unknown,
-        )
-        return start_stream(self._runner, channel, topic, target, message, secure=secure, options=options)
+        return self._sending(channel, topic, message, secure, optional, more).send_stream(target)
 
+    @overload
     def send_blob(
         self,
         channel: str,
@@ -102,15 +106,32 @@ class StreamCell:
         message: Message,
         secure: bool = False,
         optional: bool = False,
-        *,
-        resume_id: str = "",
-        idle_timeout: float | None = None,
-        unreachable_timeout: float | None = None,
-        digest: str = "",
-        retry_unknown: bool = False,
-        reliable: bool = True,  # noqa: ARG002
-    ) -> StreamFuture:
-        """Send bytes that the target gets as a whole. Returns at once and never blocks.
+        **more: Unpack[SendMore],
+    ) -> StreamFuture: ...
+
+    @overload
+    def send_blob(
+        self,
+        channel: str,
+        topic: str,
+        target: list[str] | tuple[str, ...],
+        message: Message,
+        secure: bool = False,
+        optional: bool = False,
+        **more: Unpack[SendMore],
+    ) -> dict[str, StreamFuture]: ...
+
+    def send_blob(
+        self,
+        channel: str,
+        topic: str,
+        target: str | list[str] | tuple[str, ...],
+        message: Message,
+        secure: bool = False,
+        optional: bool = False,
+        **more: Unpack[SendMore],
+    ) -> StreamFuture | dict[str, StreamFuture]:
+        """Send bytes that the target gets as a whole, to one cell or to several. Returns at once and never blocks.
 
         Args:
             channel: as for :meth:`send_stream`, and so are all the others except the message.
@@ -120,29 +141,17 @@ class StreamCell:
                 as arrays, a list of these, or None. What is more than a chunk must not change until the future settles.
             secure: see there.
             optional: see there.
-            resume_id: see there.
-            idle_timeout: see there.
-            unreachable_timeout: see there.
-            digest: see there.
-            retry_unknown: see there.
-            reliable: ignored.
+            **more: see there.
 
         Returns:
-            A future. It succeeds with the number of bytes when the target holds the whole blob, checked, and has
-            started the callback.
+            A future, or for a list of names a dictionary of them. It succeeds with the number of bytes when the target
+            holds the whole blob, checked, and has started the callback.
 
         Raises:
-            UsageError: an argument is wrong (then it is also a StreamError), or the cell is not running.
+            UsageError: an argument is wrong (then it is also a StreamError), or the cell is not running. Nothing was
+                sent to anybody.
         """
-        options = SendOptions(
-            optional=optional,
-            resume_id=resume_id,
-            idle_timeout=idle_timeout,
-            unreachable_timeout=unreachable_timeout,
-            digest=digest,
-            retry_unknown=retry_unknown,
-        )
-        return start_blob(self._runner, channel, topic, target, message, secure=secure, options=options)
+        return self._sending(channel, topic, message, secure, optional, more).send_blob(target)
 
     def register_stream_cb(
         self, channel: str, topic: str, stream_cb: Callable[..., Any], *args: Any, **kwargs: Any
@@ -217,68 +226,7 @@ class StreamCell:
         """Forget a blob callback; blobs that have begun go on."""
         self._runner.callbacks.streams.unregister(channel, topic, StreamKind.BLOB)
 
-
-def start_stream(
-    runner: CellRunner,
-    channel: str,
-    topic: str,
-    target: str,
-    message: Message,
-    *,
-    secure: bool,
-    options: SendOptions,
-) -> StreamFuture:
-    """Send a stream; see :meth:`StreamCell.send_stream`."""
-    payload = check_message(message).payload
-    if is_bytes(payload):
-        return _start_bytes(runner, StreamKind.STREAM, channel, topic, target, message, secure, options)
-    stream = as_stream(payload)
-    size = max(0, stream.get_size() - stream.get_pos()) if stream.get_size() else None
-    headers = {**stream.get_headers(), **message.headers}
-    config = runner.settings.config
-    stamp = stream.get_stamp()
-    spec = make_send_spec(config, StreamKind.STREAM, channel, topic, target, size, headers, options, stamp=stamp)
-    sends = runner.sends
-    if secure:
-        outgoing = sends.refuse(spec, stream, not_secure_error(runner.settings.fqcn))
-    else:
-        outgoing = sends.submit(spec, source=stream, failure_level=level_of(options.optional))
-    return cast("StreamFuture", outgoing.future)
-
-
-def start_blob(
-    runner: CellRunner,
-    channel: str,
-    topic: str,
-    target: str,
-    message: Message,
-    *,
-    secure: bool,
-    options: SendOptions,
-) -> StreamFuture:
-    """Send a blob; see :meth:`StreamCell.send_blob`."""
-    check_message(message)
-    return _start_bytes(runner, StreamKind.BLOB, channel, topic, target, message, secure, options)
-
-
-def _start_bytes(
-    runner: CellRunner,
-    kind: StreamKind,
-    channel: str,
-    topic: str,
-    target: str,
-    message: Message,
-    secure: bool,
-    options: SendOptions,
-) -> StreamFuture:
-    """Send what is all there already: no source has to be read."""
-    config = runner.settings.config
-    payload, size = flatten_payload(message.payload, config.chunk_bytes)
-    kept = kind is StreamKind.STREAM
-    spec = make_send_spec(config, kind, channel, topic, target, size, message.headers, options, kept=kept)
-    sends = runner.sends
-    if secure:
-        outgoing = sends.refuse(spec, None, not_secure_error(runner.settings.fqcn))
-    else:
-        outgoing = sends.submit(spec, payload, failure_level=level_of(options.optional))
-    return cast("StreamFuture", outgoing.future)
+    def _sending(
+        self, channel: str, topic: str, message: Message, secure: bool, optional: bool, more: SendMore
+    ) -> Sending:
+        return Sending(self._runner, channel, topic, message, secure=secure, optional=optional, more=more)

@@ -8,17 +8,22 @@ thread owns a core. After each call the owner takes the events (``next_event`` u
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from streamcell.config import CellConfig
 from streamcell.errors import CellError, ErrorCode, ProtocolError, StreamCancelled, StreamError
-from streamcell.limits import BATCH_BYTES, BATCH_FRAMES
+from streamcell.limits import BATCH_BYTES, HOPS, WRITTEN_FRAMES
 from streamcell.message import HeaderValue
+from streamcell.protocol.addressing import ROUTED, destination_of, source_of
+from streamcell.protocol.announcements import AnnouncementTable
 from streamcell.protocol.context import Context
-from streamcell.protocol.events import Event
+from streamcell.protocol.credit import WindowBudget
+from streamcell.protocol.events import Event, FrameRefused
 from streamcell.protocol.frames import (
     Ack,
+    Announce,
+    AnnounceReply,
     Chunk,
     Credit,
     Frame,
@@ -26,6 +31,7 @@ from streamcell.protocol.frames import (
     Hello,
     LanesWanted,
     Lost,
+    LostReason,
     Payload,
     Ping,
     Query,
@@ -34,16 +40,20 @@ from streamcell.protocol.frames import (
     ResumeQuery,
     ResumeReply,
     StreamKey,
+    Withdraw,
 )
 from streamcell.protocol.link import Lane, Link
 from streamcell.protocol.links import LinkTable
+from streamcell.protocol.queries import QueryTable
 from streamcell.protocol.receives import ReceiveTable
+from streamcell.protocol.relays import RelayTable
 from streamcell.protocol.requests import RequestTable
-from streamcell.protocol.routing import Router
+from streamcell.protocol.routing import RouteTable
 from streamcell.protocol.sender import SendSpec, StreamSender
 from streamcell.protocol.sends import SendTable
 from streamcell.protocol.states import LaneState
-from streamcell.protocol.stats import CellStats, link_stats, receive_stats, send_stats
+from streamcell.protocol.stats import CellStats, link_stats, receive_stats, relay_stats, route_stats, send_stats
+from streamcell.protocol.writing import Writing
 
 # A frame counts this much of a batch; payload, headers and sentences come on top where there are any.
 _CONTROL_FRAME_BYTES = 64
@@ -74,29 +84,41 @@ class CellCore:
     ) -> None:
         self._context = Context(fqcn, incarnation, config, checksum, random_bits, software)
         self._links = LinkTable(self._context, self)
-        self._router = Router(self._links.links)
-        self._sends = SendTable(self._context, self._links, self._router, self._on_send_settled)
+        self._routes = RouteTable(self._context, self._links.links)
+        self._announcements = AnnouncementTable(self._context, self._links, self._routes, self)
+        self._queries = QueryTable(self._context, self._links, self._routes)
+        self._writing = Writing(self._links)
+        budget = WindowBudget(config.receive_budget_bytes)
+        self._relays = RelayTable(self._context, self._links, self._routes, self._writing, budget)
+        self._sends = SendTable(self._context, self._links, self._routes, self._writing, self._on_send_settled)
         self._requests = RequestTable(self._context, self._is_acknowledged, self._give_up_send)
-        self._receives = ReceiveTable(self._context, self._links, self._requests.awaits, self._requests.end)
-        # Frames for the streams that this cell sends; frames for its links; frames for one lane.
-        self._send_handlers: dict[type, Callable[[Any, float], None]] = {
-            Credit: self._sends.handle_credit,
-            Ack: self._sends.handle_ack,
-            Lost: self._sends.handle_lost,
-            ResumeReply: self._sends.handle_resume_reply,
-        }
-        self._link_handlers: dict[type, Callable[[Link, Any, float], None]] = {
-            Chunk: self._receives.handle_chunk,
-            ResumeQuery: self._receives.handle_resume_query,
-            Reset: self._handle_reset,
-            LanesWanted: self._links.handle_lanes_wanted,
-            Query: self._links.handle_query,
-            QueryReply: self._links.handle_query_reply,
-        }
+        self._receives = ReceiveTable(
+            self._context, self._links, self._routes, budget, self._requests.awaits, self._requests.end
+        )
+        # Frames between neighbours, about their lane or their link; frames that were routed to this cell.
         self._lane_handlers: dict[type, Callable[[Lane, Any, float], None]] = {
             Hello: self._links.handle_hello,
             Ping: self._handle_ping,
             Goodbye: self._handle_goodbye,
+        }
+        self._link_handlers: dict[type, Callable[[Link, Any, float], None]] = {
+            LanesWanted: self._links.handle_lanes_wanted,
+            Announce: self._announcements.handle_announce,
+            AnnounceReply: self._announcements.handle_reply,
+            Withdraw: self._announcements.handle_withdraw,
+            Credit: self._handle_credit,
+            Query: self._queries.handle_query,
+            QueryReply: self._handle_query_reply,
+        }
+        self._target_handlers: dict[type, Callable[[Link, Any, float], None]] = {
+            Chunk: self._receives.handle_chunk,
+            ResumeQuery: self._receives.handle_resume_query,
+        }
+        self._origin_handlers: dict[type, Callable[[Any, float], None]] = {
+            Ack: self._sends.handle_ack,
+            Lost: self._sends.handle_lost,
+            Reset: self._sends.handle_reset,
+            ResumeReply: self._sends.handle_resume_reply,
         }
 
     # Links and lanes.
@@ -104,6 +126,14 @@ class CellCore:
     def add_uplink(self, now: float) -> int:
         """Begin to dial another cell, and return the uplink's number."""
         return self._links.dialler.add_uplink(now).number
+
+    def add_peer(self, now: float) -> int:
+        """Begin to dial a cell to which there shall be a peer link, and return the number of that uplink."""
+        return self._links.dialler.add_uplink(now, peer=True).number
+
+    def remove_peer(self, number: int, now: float) -> None:
+        """End a peer link that this cell has dialled."""
+        self._links.remove_peer(number, now)
 
     def lane_connected(self, lane_id: int, address: str, identity: str, now: float) -> None:
         """A lane that was dialled is up."""
@@ -265,6 +295,25 @@ class CellCore:
         """Give up a stream that is being received because the application does not want it any more."""
         self._receives.fail(key, StreamCancelled(sentence), now)
 
+    # The network.
+
+    def ask_cells(self, timeout_s: float, now: float) -> int:
+        """Ask which cells there are. The answer is CellsListed or QueryFailed with the number that is returned."""
+        return self._queries.ask_cells(timeout_s, now)
+
+    def ask_trace(self, target: str, timeout_s: float, now: float) -> int:
+        """Ask by which hops a cell is reached. The answer is RouteTraced or QueryFailed with that number."""
+        return self._queries.ask_trace(target, timeout_s, now)
+
+    def is_cell_connected(self, fqcn: str) -> bool:
+        """Return whether there is a link to that cell, with a lane that works, and both may use their names."""
+        link = self._links.links.get(fqcn)
+        return link is not None and link.announced and link.control_lane() is not None
+
+    def is_cell_reachable(self, fqcn: str) -> bool:
+        """Return whether there is a way to that cell, as far as is known here."""
+        return fqcn == self._context.fqcn or self._routes.next_hop(fqcn) is not None
+
     # The whole cell.
 
     def stop(self, now: float) -> None:
@@ -278,16 +327,9 @@ class CellCore:
             self._sends.give_up(sender, error, now)
         self._requests.end_all(error)
         self._receives.fail_all(error, now)
+        self._relays.forget_all()
+        self._queries.fail_all(error)
         self._links.stop()
-
-    def is_cell_connected(self, fqcn: str) -> bool:
-        """Return whether there is a link to that cell with a lane that works."""
-        link = self._links.links.get(fqcn)
-        return link is not None and link.control_lane() is not None
-
-    def is_cell_reachable(self, fqcn: str) -> bool:
-        """Return whether there is a way to that cell."""
-        return self._router.next_hop(fqcn) is not None
 
     def stats(self) -> CellStats:
         """Return a snapshot."""
@@ -298,26 +340,54 @@ class CellCore:
             tuple(link_stats(link) for link in self._links.links.values()),
             tuple(send_stats(sender) for sender in self._sends.senders()),
             tuple(receive_stats(receiver) for receiver in self._receives.receivers()),
+            tuple(relay_stats(stream) for stream in self._relays.streams()),
+            tuple(route_stats(route) for route in self._routes.all()),
             **dataclasses.asdict(context.counters),
         )
 
     # What the links report.
 
+    def on_link_begun(self, link: Link, now: float) -> None:
+        """The neighbour is to be told who is here, and tells who is there."""
+        self._announcements.on_link_begun(link, now)
+
     def on_lane_up(self, link: Link, now: float) -> None:
-        """Streams to and from a neighbour can go on."""
-        self._requests.note_life_ended(link.fqcn, link.incarnation - 1)
-        self._receives.on_lane_up(link, now)
+        """Streams over this link can go, or go on."""
+        if link.peer:
+            self.on_ways_changed((link.fqcn,), now)
+        self._receives.on_lane_up(link)
         self._sends.on_lane_up(link, now)
+        self._relays.on_lane_up(link, now)
 
     def on_lane_lost(self, link: Link, lane_id: int, now: float) -> None:
         """Whatever was on the lane may be lost."""
+        self._announcements.on_lane_lost(link)
         self._receives.on_lane_lost(link)
         self._sends.on_lane_lost(link, lane_id, now)
+        self._relays.on_lane_lost(link, lane_id)
+        if link.peer:
+            # Without a lane the way leads over the tree.
+            self.on_ways_changed((link.fqcn,), now)
 
     def on_link_down(self, link: Link, now: float) -> None:
         """The way by this link is gone."""
+        self._relays.on_link_down(link)
+        self._announcements.on_link_down(link, now)
         self._receives.on_link_down(link)
-        self._sends.on_link_down(link, now)
+        self.on_ways_changed(None, now)
+
+    # What the announcements report.
+
+    def on_ways_changed(self, fqcns: Iterable[str] | None, now: float) -> None:
+        """Frames for these cells, or for any, may go another way from now on."""
+        self._receives.on_ways_changed(fqcns)
+        self._sends.on_ways_changed(fqcns, now)
+        self._relays.on_ways_changed(fqcns)
+
+    def on_life_confirmed(self, fqcn: str, incarnation: int, now: float) -> None:
+        """A cell is there in this life, and in no other."""
+        self._requests.note_life_ended(fqcn, incarnation - 1)
+        self._receives.on_life_confirmed(fqcn, incarnation, now)
 
     # Frames in.
 
@@ -337,21 +407,58 @@ class CellCore:
             except ProtocolError as error:
                 self._links.fail_lane(lane, error.code, str(error), now)
 
-    def _receive_link_frame(self, link: Link, frame: Frame, now: float) -> None:
+    def _receive_link_frame(self, link: Link, frame: Any, now: float) -> None:
         kind = type(frame)
-        if kind in self._link_handlers:
+        if kind in ROUTED and not self._routes.admits(link, source_of(frame)):
+            self._refuse_frame(link, frame)
+        elif kind in self._link_handlers:
             self._link_handlers[kind](link, frame, now)
-        elif isinstance(frame, Credit | Ack | Lost | ResumeReply) and self._is_mine(frame.key):
-            self._send_handlers[kind](frame, now)
+        elif kind in ROUTED:
+            self._receive_routed_frame(link, frame, now)
+
+    def _receive_routed_frame(self, link: Link, frame: Any, now: float) -> None:
+        """Take in a frame of a stream, or pass it on."""
+        kind = type(frame)
+        if destination_of(frame) != self._context.fqcn:
+            self._relays.forward(link, frame, now)
+        elif kind in self._target_handlers:
+            self._routes.note_life(frame.key.origin, frame.key.origin_incarnation)
+            self._target_handlers[kind](link, frame, now)
+        elif isinstance(frame, Reset) and not frame.from_target:
+            self._receives.handle_reset(frame, now)
+        elif self._is_mine(frame.key):
+            if isinstance(frame, Ack | ResumeReply):
+                self._routes.note_life(frame.target, frame.target_incarnation)
+            self._origin_handlers[kind](frame, now)
+
+    def _refuse_frame(self, link: Link, frame: Any) -> None:
+        """Drop a frame in the name of a cell that is not behind the link: a lie, or one that overtook the news.
+
+        For the second case the origin is told, by the way that the frame came.
+        """
+        self._context.counters.frames_refused += 1
+        if not link.told_of_refusal:
+            link.told_of_refusal = True
+            self._context.events.append(FrameRefused(link.fqcn, source_of(frame)))
+        if isinstance(frame, Chunk | ResumeQuery):
+            me = self._context.fqcn
+            lost = Lost(frame.key, frame.target, frame.attempt, LostReason.LANE_LOST, me, HOPS)
+            self._links.answer(link, lost)
 
     def _is_mine(self, key: StreamKey) -> bool:
         return key.origin == self._context.fqcn and key.origin_incarnation == self._context.incarnation
 
-    def _handle_reset(self, link: Link, frame: Reset, now: float) -> None:
-        if not frame.from_target:
-            self._receives.handle_reset(frame, now)
-        elif self._is_mine(frame.key):
-            self._sends.handle_reset(frame, now)
+    def _handle_credit(self, link: Link, frame: Credit, now: float) -> None:
+        if self._is_mine(frame.key):
+            self._sends.handle_credit(link, frame, now)
+        else:
+            self._relays.handle_credit(link, frame, now)
+
+    def _handle_query_reply(self, link: Link, frame: QueryReply, now: float) -> None:
+        if frame.asker == self._context.fqcn:
+            self._links.handle_query_reply(link, frame, now)
+            self._announcements.claims.handle_reply(frame, now)
+        self._queries.handle_reply(link, frame, now)
 
     def _handle_ping(self, lane: Lane, frame: Ping, now: float) -> None:
         self._links.handle_ping(lane, frame)
@@ -368,17 +475,17 @@ class CellCore:
     # Frames out.
 
     def _take_control_frames(self, link: Link, lane: Lane, frames: list[Frame], now: float) -> None:
-        for frame in link.outbox.take(BATCH_FRAMES // 2):
+        for frame in link.outbox.take(WRITTEN_FRAMES // 2):
             frames.append(frame)
-            if isinstance(frame, Lost) or (isinstance(frame, Reset) and not frame.from_target):
-                lane.carried.append(frame)
-            elif isinstance(frame, ResumeQuery):
+            if isinstance(frame, ResumeQuery) and self._is_mine(frame.key):
                 self._sends.note_spoken(frame.key.stream_id, lane.lane_id, now)
+            elif _is_said_once(frame):
+                lane.carried.append(frame)
 
     def _take_chunks(self, link: Link, lane: Lane, frames: list[Frame], now: float, *, control: bool) -> None:
         size = sum(map(_frame_bytes, frames))
-        while size < BATCH_BYTES and len(frames) < BATCH_FRAMES:
-            chunk = self._sends.next_chunk(link, lane, now, control=control)
+        while size < BATCH_BYTES and len(frames) < WRITTEN_FRAMES:
+            chunk = self._writing.next_chunk(link, lane, now, control=control)
             if chunk is None:
                 return
             frames.append(chunk)
@@ -402,13 +509,26 @@ class CellCore:
             self._requests.end(sender.key.stream_id, error)
 
 
+def _is_said_once(frame: Frame) -> bool:
+    """Return whether there is no state behind a frame that would have it said again, should its lane break."""
+    if isinstance(frame, Lost | Reset):
+        return True
+    if isinstance(frame, Ack):
+        return frame.complete
+    return isinstance(frame, ResumeQuery | ResumeReply) and not frame.probe
+
+
 def _frame_bytes(frame: Frame) -> int:
     """Return about what a frame takes of a batch, so that a batch stays well below what a peer takes."""
     if isinstance(frame, Chunk):
         headers = frame.open.headers if frame.open is not None else ()
         return _CONTROL_FRAME_BYTES + len(frame.payload) + sum(len(key) + _value_bytes(value) for key, value in headers)
-    if isinstance(frame, Reset):
+    if isinstance(frame, Reset | AnnounceReply):
         return _CONTROL_FRAME_BYTES + len(frame.sentence)
+    if isinstance(frame, Announce):
+        return _CONTROL_FRAME_BYTES + sum(map(len, frame.path))
+    if isinstance(frame, QueryReply):
+        return _CONTROL_FRAME_BYTES * (1 + len(frame.cells))
     return _CONTROL_FRAME_BYTES
 
 

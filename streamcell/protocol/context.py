@@ -32,6 +32,8 @@ class Counters:
     resumes: int = 0
     reconnects: int = 0
     corrupt_chunks: int = 0
+    bytes_relayed: int = 0
+    frames_refused: int = 0
 
 
 @dataclasses.dataclass(slots=True)

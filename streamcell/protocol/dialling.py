@@ -22,9 +22,9 @@ class Dialler:
         self._context = context
         self._lanes = lanes
 
-    def add_uplink(self, now: float) -> Uplink:
-        """Begin to dial another cell."""
-        uplink = Uplink(len(self.uplinks))
+    def add_uplink(self, now: float, *, peer: bool = False) -> Uplink:
+        """Begin to dial another cell: the parent, or a peer."""
+        uplink = Uplink(len(self.uplinks), peer=peer)
         uplink.on_timer = self.tend
         self.uplinks.append(uplink)
         self.tend(uplink, now)
@@ -32,7 +32,7 @@ class Dialler:
 
     def tend(self, uplink: Uplink, now: float) -> None:
         """Dial what is missing, now or when the back-off is over."""
-        if self._context.stopped or uplink.refused is not None:
+        if self._context.stopped or uplink.ended or uplink.refused is not None:
             return
         control_up = uplink.has_ready_lane(LaneRole.CONTROL)
         if not control_up and not uplink.dials(LaneRole.CONTROL):
@@ -106,7 +106,14 @@ class Dialler:
         """The listener refused; with ``final`` it is not dialled again."""
         if final:
             uplink.refused = error
-        self._context.events.append(UplinkRefused(uplink.number, error, final))
+        self._context.events.append(UplinkRefused(uplink.number, error, final, uplink.peer))
+
+    def end(self, uplink: Uplink, now: float) -> None:
+        """Dial this one no more."""
+        uplink.ended = True
+        self._context.deadlines.cancel(uplink)
+        for lane in list(uplink.dialling.values()):
+            self._lanes.drop(lane, now)
 
     def stop(self) -> None:
         """Dial no more."""

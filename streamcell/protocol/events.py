@@ -12,6 +12,7 @@ from typing import TypeAlias
 from streamcell.errors import CellError, ErrorCode
 from streamcell.message import Headers
 from streamcell.protocol.frames import LaneRole, Payload, StreamKey, StreamKind
+from streamcell.topology import Hop, KnownCell
 
 
 @dataclasses.dataclass(slots=True)
@@ -37,7 +38,10 @@ class LaneDropped:
 
 @dataclasses.dataclass(slots=True)
 class CellConnected:
-    """A link to a neighbour is up."""
+    """A neighbour is there, and its name, or this cell's at the parent, is accepted all the way up.
+
+    ``uplink``: the number of the uplink, if the neighbour is the parent.
+    """
 
     fqcn: str
     uplink: int | None
@@ -53,11 +57,12 @@ class CellDisconnected:
 
 @dataclasses.dataclass(slots=True)
 class UplinkRefused:
-    """The listener refused the link. ``final``: it will not be dialled again."""
+    """The listener refused the link. ``final``: it will not be dialled again. ``peer``: it is not the parent."""
 
     uplink: int
     error: CellError
     final: bool
+    peer: bool
 
 
 @dataclasses.dataclass(slots=True)
@@ -203,6 +208,38 @@ class RequestEnded:
     error: CellError
 
 
+@dataclasses.dataclass(slots=True)
+class FrameRefused:
+    """A neighbour sent a frame in the name of a cell that is not behind it. Said once for each link."""
+
+    fqcn: str
+    source: str
+
+
+@dataclasses.dataclass(slots=True)
+class CellsListed:
+    """All cells that are known, this one included, by name."""
+
+    query_id: int
+    cells: tuple[KnownCell, ...]
+
+
+@dataclasses.dataclass(slots=True)
+class RouteTraced:
+    """Every hop on the way to a cell has answered, the cell itself last."""
+
+    query_id: int
+    hops: tuple[Hop, ...]
+
+
+@dataclasses.dataclass(slots=True)
+class QueryFailed:
+    """A question about the network was not answered."""
+
+    query_id: int
+    error: CellError
+
+
 Event: TypeAlias = (
     LaneWanted
     | LaneDropped
@@ -223,4 +260,8 @@ Event: TypeAlias = (
     | ReceiveFinished
     | ReceiveFailed
     | RequestEnded
+    | FrameRefused
+    | CellsListed
+    | RouteTraced
+    | QueryFailed
 )

@@ -76,6 +76,8 @@ class Hello:
     message_bytes: int = 0
     lanes: int = 0
     initial_credit: int = 0
+    peer: bool = False
+    software: str = ""
 
 
 @dataclasses.dataclass(slots=True)
@@ -93,17 +95,20 @@ class Announce:
     incarnation: int
     epoch: int
     path: tuple[str, ...]
+    software: str = ""
+    address: str = ""
 
 
 @dataclasses.dataclass(slots=True)
 class AnnounceReply:
-    """The parent accepts (code UNSPECIFIED) or refuses an announced name."""
+    """The parent accepts (code UNSPECIFIED) or refuses an announced name, or has taken note of a Withdraw."""
 
     fqcn: str
     incarnation: int
     epoch: int
     code: ErrorCode = ErrorCode.UNSPECIFIED
     sentence: str = ""
+    withdrawn: bool = False
 
 
 @dataclasses.dataclass(slots=True)
@@ -269,6 +274,7 @@ class QueryReply:
     responder: str
     cells: tuple[CellInfo, ...]
     hops_left: int
+    more: bool = False
 
 
 @dataclasses.dataclass(slots=True)

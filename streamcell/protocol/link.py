@@ -12,27 +12,58 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from streamcell.errors import CellError
-from streamcell.limits import INITIAL_CREDIT_BYTES, MESSAGE_BYTES
-from streamcell.protocol.frames import Frame, Goodbye, LaneRole, Lost, Reset, StreamKey
+from streamcell.limits import ANSWERS, INITIAL_CREDIT_BYTES, MESSAGE_BYTES
+from streamcell.protocol.frames import Chunk, Frame, Goodbye, LaneRole, StreamKey
 from streamcell.protocol.schedule import RoundRobin
-from streamcell.protocol.sender import StreamSender
 from streamcell.protocol.states import LANE_TABLE, LaneAction, LaneInput, LaneState, step
 
 # Frames without a state behind them that a lane may have carried in vain: they are repeated when it breaks. More at
 # once are left to the streams' own timers and to the settled ids.
-_CARRIED_FRAMES = 1024
+_CARRIED_FRAMES = 4096
 # One turn of a small and of a bulk stream.
 _SMALL_QUANTUM = 64 * 1024
 _BULK_QUANTUM = 1024 * 1024
 
 
 class Speaker(Protocol):
-    """A half of a stream that may have something to say."""
-
-    key: StreamKey
+    """Something of which the state is told, as it is when there is a lane to tell it on."""
 
     def take_control_frames(self) -> Sequence[Frame]:
         """Return the frames that are due, as things stand now."""
+        ...
+
+
+class StreamSpeaker(Speaker, Protocol):
+    """A half of a stream, or one that passes through, that may have something to say."""
+
+    key: StreamKey
+
+
+class ChunkSource(Protocol):
+    """A stream that has chunks to send: one of this cell, or one that it relays.
+
+    :ivar lane_id: the lane that it is bound to for now, or None.
+    """
+
+    key: StreamKey
+    deficit: int
+    lane_id: int | None
+
+    @property
+    def in_flight(self) -> int:
+        """Bytes of the present attempt that were sent and not confirmed."""
+        ...
+
+    def can_send(self) -> bool:
+        """Return whether it has a chunk that may go now."""
+        ...
+
+    def goes_by(self, link: Link) -> bool:
+        """Return whether its way leads over ``link``."""
+        ...
+
+    def take_chunk(self, lane: Lane, room: int | None, now: float, *, control: bool) -> Chunk:
+        """Return the next chunk, of at most ``room`` bytes if it can be cut; only when ``can_send``."""
         ...
 
 
@@ -53,7 +84,7 @@ class Lane:
         self.goodbye: Goodbye | None = None
         self.said_goodbye = False
         self.on_timer: Callable[[Lane, float], None] | None = None
-        self.carried: deque[Reset | Lost] = deque(maxlen=_CARRIED_FRAMES)
+        self.carried: deque[Frame] = deque(maxlen=_CARRIED_FRAMES)
         self.timer_at: float | None = None
         self.opened_at = 0.0
         self.used_at = 0.0
@@ -69,6 +100,11 @@ class Lane:
     def usable(self) -> bool:
         """Whether frames of the link may go on it."""
         return self.goodbye is None and self.state in (LaneState.READY, LaneState.SUSPECT)
+
+    @property
+    def precedence(self) -> tuple[bool, LaneRole, int]:
+        """The lower, the rather it is the one for control frames: trusted ones first, then by role and age."""
+        return self.state is LaneState.SUSPECT, self.role, -self.number
 
     def handle_timer(self, now: float) -> None:
         """Pass the deadline on to whoever tends the lane."""
@@ -86,39 +122,65 @@ class Outbox:
 
     def __init__(self) -> None:
         self._frames: deque[Frame] = deque()
-        self._speakers: dict[StreamKey, Speaker] = {}
+        self._speakers: dict[StreamKey, StreamSpeaker] = {}
+        self._first: Speaker | None = None
+        self._last: Speaker | None = None
 
     def __bool__(self) -> bool:
-        return bool(self._frames or self._speakers)
+        return bool(self._frames or self._speakers or self._first or self._last)
 
     def post(self, frame: Frame) -> None:
         """Add a frame that is sent once."""
         self._frames.append(frame)
 
-    def note(self, speaker: Speaker) -> None:
+    def answer(self, frame: Frame) -> bool:
+        """Add the answer to a frame that has no stream here, unless the peer asks more than it listens."""
+        if len(self._frames) >= ANSWERS:
+            return False
+        self._frames.append(frame)
+        return True
+
+    def note(self, speaker: StreamSpeaker) -> None:
         """Remember that ``speaker`` has something to say."""
         self._speakers[speaker.key] = speaker
+
+    def note_first(self, speaker: Speaker) -> None:
+        """Remember that ``speaker`` has something to say before all others: who is there, or nobody else is heard."""
+        self._first = speaker
+
+    def note_last(self, speaker: Speaker) -> None:
+        """Remember that ``speaker`` has something to say after all others: who is not there any more."""
+        self._last = speaker
 
     def take(self, most: int) -> list[Frame]:
         """Return up to about ``most`` frames."""
         taken: list[Frame] = []
+        if self._first is not None:
+            first, self._first = self._first, None
+            taken.extend(first.take_control_frames())
         while self._frames and len(taken) < most:
             taken.append(self._frames.popleft())
         while self._speakers and len(taken) < most:
             key = next(iter(self._speakers))
             taken.extend(self._speakers.pop(key).take_control_frames())
+        if self._last is not None and len(taken) < most:
+            last, self._last = self._last, None
+            taken.extend(last.take_control_frames())
         return taken
 
     def clear(self) -> None:
         """Forget everything."""
         self._frames.clear()
         self._speakers.clear()
+        self._first = self._last = None
 
 
 class Link:
     """The relation to one neighbour.
 
     :ivar lanes: lanes that said Hello, by number.
+    :ivar peer: it is a short cut between its two ends, over which nothing else travels.
+    :ivar announces: the neighbour tells by itself who is there, and hears of it.
     """
 
     def __init__(self, fqcn: str, incarnation: int, link_id: bytes) -> None:
@@ -130,13 +192,16 @@ class Link:
         self.uplink: Uplink | None = None
         self.lanes: dict[int, Lane] = {}
         self.outbox = Outbox()
-        self.small: RoundRobin[StreamSender] = RoundRobin(_SMALL_QUANTUM)
-        self.bulk: RoundRobin[StreamSender] = RoundRobin(_BULK_QUANTUM)
-        self.bulk_senders: dict[StreamKey, StreamSender] = {}
+        self.small: RoundRobin[ChunkSource] = RoundRobin(_SMALL_QUANTUM, self._carries)
+        self.bulk: RoundRobin[ChunkSource] = RoundRobin(_BULK_QUANTUM, self._carries)
+        self.bulk_sources: dict[StreamKey, ChunkSource] = {}
         # What the peer's Hello said.
         self.initial_credit = INITIAL_CREDIT_BYTES
         self.message_bytes = MESSAGE_BYTES
         self.peer_lanes = 1
+        self.peer = False
+        self.announces = False
+        self.software = ""
         # How many streams were settled here when the neighbour was last told which.
         self.settled_told = 0
         # Times.
@@ -145,7 +210,12 @@ class Link:
         self.up_since = 0.0
         self.last_break = ""
         self.lanes_lost_at: float | None = None
+        # Whether the neighbour knows nothing yet of what this end has announced on an earlier link.
+        self.fresh = True
+        # Whether the application was told that the neighbour is there.
         self.announced = False
+        # Whether it was told that the neighbour sends what it may not.
+        self.told_of_refusal = False
         self.down = False
         # Whether the listener asked for bulk lanes, until when it waits for one, and whether none came by then.
         self.bulk_asked = False
@@ -160,16 +230,16 @@ class Link:
         if self.on_timer is not None:
             self.on_timer(self, now)
 
-    def usable_lanes(self) -> list[Lane]:
-        """Return the lanes that frames may go on, trusted ones first, then by role and age."""
-        lanes = [lane for lane in self.lanes.values() if lane.usable]
-        lanes.sort(key=lambda lane: (lane.state is LaneState.SUSPECT, lane.role, -lane.number))
-        return lanes
+    def _carries(self, source: ChunkSource) -> bool:
+        return source.goes_by(self)
 
     def control_lane(self) -> Lane | None:
-        """Return the lane that control frames go on: the control lane, or any while that is broken."""
-        lanes = self.usable_lanes()
-        return lanes[0] if lanes else None
+        """Return the lane that control frames go on: the newest trusted control lane, or any while there is none."""
+        best = None
+        for lane in self.lanes.values():
+            if lane.usable and (best is None or lane.precedence < best.precedence):
+                best = lane
+        return best
 
     def count_bulk_lanes(self) -> int:
         """Return how many lanes for bulk are up."""
@@ -185,10 +255,15 @@ class Link:
 
 
 class Uplink:
-    """What a dialler knows of the address that it dials: its lanes under way, and how long to wait."""
+    """What a dialler knows of the address that it dials: its lanes under way, and how long to wait.
 
-    def __init__(self, number: int) -> None:
+    :ivar peer: it leads not to the parent, but to a cell to which there shall be a peer link.
+    """
+
+    def __init__(self, number: int, *, peer: bool = False) -> None:
         self.number = number
+        self.peer = peer
+        self.ended = False
         self.link: Link | None = None
         self.next_lane_number = 1
         self.dialling: dict[int, Lane] = {}

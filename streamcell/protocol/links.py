@@ -27,7 +27,7 @@ from streamcell.protocol.context import Context
 from streamcell.protocol.dialling import Dialler
 from streamcell.protocol.events import CellConnected, CellDisconnected
 from streamcell.protocol.frames import (
-    CellInfo,
+    Frame,
     Goodbye,
     Hello,
     LaneRole,
@@ -47,10 +47,16 @@ CLAIM_S = 3.0
 # newcomer may have to come again to get the name.
 CLAIM_KEPT_S = 15.0
 _LINK_ID_BITS = 128
+# What a cell can do that not every cell has to: tell by itself which cells are there, and hear of it.
+ROUTES_CAPABILITY = "routes"
 
 
 class LinkObserver(Protocol):
     """Who is told what happens to links. Called in the middle of a step: must not call back into LinkTable's verbs."""
+
+    def on_link_begun(self, link: Link, now: float) -> None:
+        """A link is there, of which the other end knows nothing yet. A lane is up."""
+        ...
 
     def on_lane_up(self, link: Link, now: float) -> None:
         """A lane of the link can be written."""
@@ -131,7 +137,47 @@ class LinkTable:
             self.lanes.say_goodbye(lane, code, f"{self._context.fqcn} is stopping")
         self.dialler.stop()
 
-    # For the streams.
+    def remove_peer(self, number: int, now: float) -> None:
+        """End a peer link that this side has dialled, and dial it no more."""
+        uplink = self.dialler.uplinks[number]
+        link = uplink.link
+        self.dialler.end(uplink, now)
+        if link is not None:
+            self.refuse_link(link, ErrorCode.STOPPING, f"{self._context.fqcn} ends the peer link", now)
+
+    # For the streams and the routes.
+
+    def post(self, link: Link, frame: Frame) -> None:
+        """Have a frame sent once."""
+        link.outbox.post(frame)
+        self.wake_control(link)
+
+    def answer(self, link: Link, frame: Frame) -> bool:
+        """Have the answer to a frame sent, or the frame of another cell, unless too many wait. Returns whether."""
+        answered = link.outbox.answer(frame)
+        self.wake_control(link)
+        return answered
+
+    def announce_up(self, link: Link) -> None:
+        """Tell the application that a neighbour is there, if it was not told yet."""
+        if not link.announced:
+            link.announced = True
+            self._context.events.append(CellConnected(link.fqcn, _number_of_parent(link)))
+
+    def refuse_link(self, link: Link, code: ErrorCode, sentence: str, now: float) -> None:
+        """End a link with a Goodbye that says why."""
+        for lane in [each for each in link.lanes.values() if each.usable]:
+            self.lanes.refuse(lane, code, sentence, now)
+        if not link.down:
+            self._retire(link, now)
+
+    def give_up_uplink(self, link: Link, code: ErrorCode, sentence: str, now: float) -> None:
+        """The parent does not take this cell's name: leave it, and try again later."""
+        uplink = link.uplink
+        self.refuse_link(link, ErrorCode.STOPPING, f"{self._context.fqcn} was refused: {sentence}", now)
+        if uplink is not None:
+            self.dialler.refuse(uplink, _refusal(code, sentence), final=False)
+            self.dialler.wait_after_goodbye(uplink, ErrorCode.NAME_IN_USE, now)
 
     def wake_control(self, link: Link) -> None:
         """Wake the writer that control frames go by."""
@@ -195,14 +241,6 @@ class LinkTable:
         lane.own_frames.append(Pong(frame.nonce))
         self.lanes.wake(lane)
 
-    def handle_query(self, link: Link, frame: Query, now: float) -> None:
-        """Say who is here."""
-        if frame.subject not in ("", self._context.fqcn):
-            return
-        me = CellInfo(self._context.fqcn, self._context.incarnation, software=self._context.software)
-        link.outbox.post(QueryReply(frame.query_id, frame.asker, self._context.fqcn, (me,), HOPS))
-        self.wake_control(link)
-
     def handle_query_reply(self, link: Link, frame: QueryReply, now: float) -> None:
         """Refuse a newcomer whose claimed name turned out to be held."""
         for name, claim in list(self._claims.items()):
@@ -260,10 +298,15 @@ class LinkTable:
             if link is not None:
                 self._retire(link, now)
             stranger = self.links.get(hello.fqcn)
+            crossed = stranger is not None and stranger.peer and stranger.uplink is None
+            if stranger is not None and uplink.peer and not (crossed and self._context.fqcn < hello.fqcn):
+                # There is a link to that cell already. Of two that have dialled each other one is kept.
+                self.lanes.drop(lane, now)
+                return
             if stranger is not None:
                 self._retire(stranger, now)
             link = self._new_link(hello, now)
-            link.uplink, uplink.link = uplink, link
+            link.uplink, uplink.link, link.peer = uplink, link, uplink.peer
         else:
             self._renew(link, hello, now)
         self.dialler.succeeded(uplink, lane)
@@ -275,6 +318,10 @@ class LinkTable:
         lane.number = hello.lane_number
         lane.role = LaneRole.BULK if hello.lane_role is LaneRole.BULK else LaneRole.CONTROL
         known = self.links.get(hello.fqcn)
+        if known is not None and known.peer and not hello.peer:
+            # The tree comes first.
+            self._retire(known, now)
+            known = None
         if (
             known is not None
             and hello.link_id == known.link_id
@@ -284,9 +331,11 @@ class LinkTable:
             self._join_known(lane, known, hello, now)
         elif lane.role is LaneRole.BULK:
             self.lanes.refuse(lane, ErrorCode.UNSPECIFIED, "the link is not known: open a control lane", now)
+        elif known is not None and hello.peer and (known.uplink is not None or not known.peer):
+            self.lanes.refuse(lane, ErrorCode.UNSPECIFIED, f"{self._context.fqcn} has a link to you already", now)
         elif known is not None and known.uplink is not None:
             self.lanes.refuse(lane, ErrorCode.NAME_IN_USE, f"{hello.fqcn} is the uplink of {self._context.fqcn}", now)
-        elif known is not None and known.incarnation != hello.incarnation and known.usable_lanes():
+        elif known is not None and known.incarnation != hello.incarnation and known.control_lane() is not None:
             self._ask_holder(lane, known, hello, now)
         elif known is None and len(self.links) >= LINKS:
             self.lanes.refuse(lane, ErrorCode.LIMIT, f"{self._context.fqcn} has {LINKS} links already", now)
@@ -346,6 +395,8 @@ class LinkTable:
             link = self._new_link(hello, now)
         else:
             self._renew(link, hello, now)
+        link.fresh = True
+        link.peer = hello.peer
         link.link_id = self._context.random_bits(_LINK_ID_BITS).to_bytes(_LINK_ID_BITS // 8, "big")
         link.identity = lane.identity
         self._answer(lane, link, hello, now)
@@ -366,6 +417,7 @@ class LinkTable:
     def _renew(self, link: Link, hello: Hello, now: float) -> None:
         """Carry a link over to a new link id, or to a new life of the neighbour."""
         if link.link_id != hello.link_id or link.incarnation != hello.incarnation:
+            link.fresh = True
             for other in list(link.lanes.values()):
                 self.lanes.drop(other, now)
         if link.incarnation != hello.incarnation:
@@ -387,17 +439,18 @@ class LinkTable:
         for other in link.lanes.values():
             if other.state is LaneState.SUSPECT and other.role is lane.role:
                 self.lanes.doubt(other, now)
-        if not link.announced:
-            link.announced = True
-            link.up_since = now
-            self._context.events.append(
-                CellConnected(link.fqcn, link.uplink.number if link.uplink is not None else None)
-            )
+        link.announces = ROUTES_CAPABILITY in hello.capabilities
+        link.software = hello.software
         self._context.deadlines.cancel(lane)
         lane.used_at = now
         self.lanes.watch(lane, now)
         self.wake_all(link)
-        self._observer.on_lane_up(link, now)
+        if link.fresh:
+            link.fresh = False
+            link.up_since = now
+            self._observer.on_link_begun(link, now)
+        if not link.down:
+            self._observer.on_lane_up(link, now)
 
     def _hello(self, lane: Lane, link_id: bytes, lanes_held: tuple[int, ...]) -> Hello:
         config = self._context.config
@@ -410,10 +463,12 @@ class LinkTable:
             lane.role,
             link_id,
             lanes_held,
-            (),
+            (ROUTES_CAPABILITY,),
             MESSAGE_BYTES,
             1 + config.bulk_lanes,
             INITIAL_CREDIT_BYTES,
+            lane.uplink is not None and lane.uplink.peer,
+            self._context.software,
         )
 
     # What becomes of lanes.
@@ -509,10 +564,14 @@ class LinkTable:
             self.dialler.tend(link.uplink, now)
 
     def _announce_down(self, link: Link) -> None:
+        if not link.announced:
+            return
         link.announced = False
-        self._context.events.append(
-            CellDisconnected(link.fqcn, link.uplink.number if link.uplink is not None else None)
-        )
+        self._context.events.append(CellDisconnected(link.fqcn, _number_of_parent(link)))
+
+
+def _number_of_parent(link: Link) -> int | None:
+    return None if link.uplink is None or link.peer else link.uplink.number
 
 
 def _refusal(code: ErrorCode, sentence: str) -> CellError:

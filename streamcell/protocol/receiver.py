@@ -81,6 +81,7 @@ class StreamReceiver:
         self.credited = False
         # All attempts.
         self.limit = 0
+        self.initial_limit = self.credit
         self.received = 0
         self.delivered = 0
         self.consumed = 0
@@ -107,7 +108,8 @@ class StreamReceiver:
         self._context = context
         self._pending: list[Payload] = []
         self._out_of_order: dict[int, Payload] = {}
-        self._acked_received = 0
+        # Before the first Ack even an empty stream is news.
+        self._acked_received = -1
         self._acked_consumed = 0
 
     def __repr__(self) -> str:
@@ -175,10 +177,14 @@ class StreamReceiver:
         )
 
     def enter_attempt(self, attempt: int, offset: int) -> None:
-        """Go over to a higher attempt that goes on at ``offset``, and forget what is held beyond a gap."""
+        """Go over to a higher attempt that goes on at ``offset``, and forget what is held beyond a gap.
+
+        Its initial credit goes no further than what was given before, or else each break would let the sender fill
+        more memory for a reader that stands still.
+        """
         self.attempt = attempt
         self._out_of_order.clear()
-        self.credit = offset + INITIAL_CREDIT_BYTES
+        self.credit = min(offset + INITIAL_CREDIT_BYTES, max(self.limit, self.initial_limit))
         self.credited = self.credit_due = False
         self.ack_due = True
         if self.state in (ReceiverState.RECEIVING, ReceiverState.RECEIVED):
@@ -226,7 +232,9 @@ class StreamReceiver:
             )
         if end > self.received and len(payload) > 0:
             self._take(chunk.offset, payload)
-        if chunk.sequence == 0 or self.all_received:
+        whole_in_one = self.all_received and chunk.sequence == 0
+        if not whole_in_one and (self.all_received or chunk.sequence == 0):
+            # What came whole in one chunk is about to be confirmed as complete; if not, it is said after ACK_DELAY_S.
             self.ack_due = True
         self._weigh_ack(on_shared_lane=on_shared_lane)
 
@@ -249,9 +257,12 @@ class StreamReceiver:
         self._weigh_ack(on_shared_lane=False)
 
     def extend_credit(self, limit: int) -> None:
-        """Let the sender go up to ``limit``; says so when it is worth a frame, and once in each attempt."""
+        """Let the sender go up to ``limit``; says so when it is worth a frame, and once in each attempt.
+
+        Never after the last byte: there is nothing left to let go.
+        """
         self.limit = max(self.limit, limit)
-        if not self.agreement.placed:
+        if self.all_received or not self.agreement.placed:
             return
         worth = self.limit - self.credit >= self.window.size // _CREDIT_WINDOW_PART
         if worth or not self.credited:

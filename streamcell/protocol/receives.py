@@ -7,7 +7,7 @@ the senders where their streams stand.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from streamcell.errors import (
     CellError,
@@ -49,6 +49,7 @@ from streamcell.protocol.lives import OriginLife, Registrar
 from streamcell.protocol.orphans import Orphans, fault_in_adopting, is_orphan
 from streamcell.protocol.placing import Placing
 from streamcell.protocol.receiver import ACK_DELAY_S, CorruptChunk, StreamReceiver, TooManyGaps
+from streamcell.protocol.routing import RouteTable
 from streamcell.protocol.sender import LIFE_SIGNS_PER_TIMEOUT
 from streamcell.protocol.states import ReceiverAction, ReceiverInput, ReceiverState
 
@@ -64,6 +65,8 @@ class ReceiveTable:
         self,
         context: Context,
         links: LinkTable,
+        routes: RouteTable,
+        budget: WindowBudget,
         awaits_reply: Callable[[int, str], bool],
         on_reply_ended: Callable[[int, CellError | None], None],
     ) -> None:
@@ -73,10 +76,11 @@ class ReceiveTable:
         self.placing = Placing(context, self, self._registrar)
         self._context = context
         self._links = links
+        self._routes = routes
         self._awaits_reply = awaits_reply
         self._on_reply_ended = on_reply_ended
         self._max_window = context.config.max_window_bytes
-        self._budget = WindowBudget(context.config.receive_budget_bytes)
+        self._budget = budget
         self._blobs = Admission(context.config.blob_budget_bytes)
         self._requests = Admission(context.config.request_budget_bytes)
         self._starved: dict[StreamKey, StreamReceiver] = {}
@@ -175,9 +179,6 @@ class ReceiveTable:
 
         :raises ProtocolError: if the peer broke the rules so that it is to be cut off.
         """
-        if chunk.target != self._context.fqcn:
-            self.say_lost(link, chunk, LostReason.NO_ROUTE)
-            return
         life = self._life_of(chunk.key, now)
         if life is None:
             return
@@ -198,12 +199,6 @@ class ReceiveTable:
 
     def handle_resume_query(self, link: Link, frame: ResumeQuery, now: float) -> None:
         """The origin asks where to go on, or shows that it is alive."""
-        if frame.target != self._context.fqcn:
-            link.outbox.post(
-                Lost(frame.key, frame.target, frame.attempt, LostReason.NO_ROUTE, self._context.fqcn, HOPS)
-            )
-            self._links.wake_control(link)
-            return
         life = self._life_of(frame.key, now)
         if life is None:
             return
@@ -240,15 +235,30 @@ class ReceiveTable:
 
     # Links.
 
-    def on_lane_up(self, link: Link, now: float) -> None:
-        """Say what was waiting for a lane, and forget an earlier life of the neighbour."""
-        life = self._lives.get(link.fqcn)
-        if life is not None and life.incarnation < link.incarnation:
-            self._forget_life(link.fqcn, now)
+    def on_life_confirmed(self, origin: str, incarnation: int, now: float) -> None:
+        """A cell is there in this life: forget an earlier one."""
+        life = self._lives.get(origin)
+        if life is not None and life.incarnation < incarnation:
+            self._forget_life(origin, now)
+
+    def on_lane_up(self, link: Link) -> None:
+        """Say what was waiting for a lane."""
         for receiver in self._linked():
-            if receiver.link is link or receiver.key.origin == link.fqcn:
-                receiver.link = link
+            if receiver.link is link:
                 self.speak(receiver)
+
+    def on_ways_changed(self, origins: Iterable[str] | None) -> None:
+        """What is to be said to these cells, or to any, may have another way."""
+        for origin in list(self._lives) if origins is None else origins:
+            life = self._lives.get(origin)
+            way = self._routes.next_hop(origin) if life is not None and life.receivers else None
+            if life is None or way is None:
+                continue
+            for receiver in life.receivers.values():
+                if receiver.link is not way:
+                    receiver.link = way
+                    receiver.ack_due = True
+                    self.speak(receiver)
 
     def on_lane_lost(self, link: Link) -> None:
         """Repeat what the lane may have lost: the state, or the last word, of every stream that came by the link."""
@@ -317,6 +327,7 @@ class ReceiveTable:
         receiver = StreamReceiver(self._context, chunk, opening, Window(self._budget, self._max_window))
         receiver.link = link
         receiver.heard_at = receiver.spoke_at = now
+        receiver.ack_at = now + ACK_DELAY_S
         receiver.on_timer = self._handle_timer
         life.receivers[chunk.key.stream_id] = receiver
         if opening.kind is StreamKind.UNSPECIFIED:

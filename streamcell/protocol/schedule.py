@@ -25,10 +25,14 @@ T = TypeVar("T", bound=Turn)
 
 
 class RoundRobin(Generic[T]):
-    """Members take turns of about ``quantum`` bytes. A member that has nothing to send loses its place."""
+    """Members take turns of about ``quantum`` bytes. A member that has nothing to send here loses its place.
 
-    def __init__(self, quantum: int) -> None:
+    :param belongs: tells whether a member still goes this way.
+    """
+
+    def __init__(self, quantum: int, belongs: Callable[[T], bool] | None = None) -> None:
         self._quantum = quantum
+        self._belongs = belongs
         self._queue: deque[T] = deque()
         self._members: set[int] = set()
 
@@ -46,7 +50,7 @@ class RoundRobin(Generic[T]):
         passed_over = 0
         while passed_over < len(self._queue):
             member = self._queue[0]
-            if not member.can_send():
+            if not member.can_send() or (self._belongs is not None and not self._belongs(member)):
                 self._queue.popleft()
                 self._members.discard(id(member))
                 member.deficit = 0

@@ -27,7 +27,7 @@ from streamcell.protocol.states import (
 )
 
 if TYPE_CHECKING:
-    from streamcell.protocol.link import Link
+    from streamcell.protocol.link import Lane, Link
 
 # What the checksum covers after the payload: stream id, attempt, sequence, offset, last flag.
 _CHECKED_FIELDS = struct.Struct("<QIQQB")
@@ -99,6 +99,8 @@ class StreamSender:
         self.received = 0
         self.consumed = 0
         self.sent_end = 0
+        # The highest credit that the present life of the target has given, or None before the first attempt to it.
+        self.ceiling: int | None = None
         self.acknowledged = False
         self.seen_before = False
         # Whether the target and this sender mean the same by an offset: not while the target is to choose one.
@@ -116,6 +118,7 @@ class StreamSender:
         # Time.
         self.timer_at: float | None = None
         self.on_timer: Callable[[StreamSender, float], None] | None = None
+        self.on_turn: Callable[[StreamSender, Lane, int | None, float, bool], Chunk] | None = None
         self.heard_at = 0.0
         self.spoke_at = 0.0
         self.backoff_until = 0.0
@@ -186,11 +189,28 @@ class StreamSender:
             return self.next_offset < self.credit
         return self.source_ended
 
+    def goes_by(self, link: Link) -> bool:
+        """Return whether its way leads over ``link``."""
+        return self.link is link
+
+    def take_chunk(self, lane: Lane, room: int | None, now: float, *, control: bool) -> Chunk:
+        """Return the next chunk, of at most ``room`` bytes; only when ``can_send``."""
+        if self.on_turn is None:
+            return self.cut_chunk(0, (), room)
+        return self.on_turn(self, lane, room, now, control)
+
     def begin(self, offset: int, initial_credit: int) -> None:
-        """Go on at ``offset`` in the present attempt."""
+        """Go on at ``offset`` in the present attempt.
+
+        Its initial credit goes no further than what this life of the target gave before: see ``StreamReceiver``.
+        """
         self.sequence = 0
         self.next_offset = offset
-        self.credit = max(offset + initial_credit, self.granted)
+        initial = offset + initial_credit
+        if self.ceiling is not None and self.placed:
+            initial = min(initial, max(self.ceiling, offset))
+        self.credit = max(initial, self.granted)
+        self.ceiling = max(self.ceiling or 0, self.credit) if self.placed else self.credit
         self.opened = self.last_sent = self.answered = False
         self.lane_id = None
         self.query_due = False
@@ -219,6 +239,7 @@ class StreamSender:
         """Begin anew with a life of the target that does not know the stream."""
         self.received = self.consumed = 0
         self.acknowledged = False
+        self.ceiling = None
 
     def extend_credit(self, offset: int) -> None:
         """Take in a Credit for the present attempt, which is from now on free to go by any lane.
@@ -228,6 +249,7 @@ class StreamSender:
         self.lane_id = None
         self.granted = max(self.granted, offset)
         self.credit = max(self.credit, offset)
+        self.ceiling = max(self.ceiling or 0, self.credit)
 
     def confirm(self, received: int, consumed: int) -> None:
         """Take in what the target says it has, and forget what need not be sent again."""

@@ -6,7 +6,7 @@ broke, the way changed, the target said Lost), and when the origin gives up.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from streamcell.errors import (
     CellError,
@@ -21,21 +21,32 @@ from streamcell.errors import (
     error_from_wire,
     one_line,
 )
-from streamcell.limits import HOPS, SETTLED_UNTOLD, SHARED_LANE_IN_FLIGHT_BYTES, SMALL_STREAM_BYTES
+from streamcell.limits import HOPS, SETTLED_UNTOLD, SMALL_STREAM_BYTES
 from streamcell.protocol.context import Context
 from streamcell.protocol.events import SendFailed, SendFinished, SendProgressed, SourceWanted
-from streamcell.protocol.frames import Ack, Chunk, Credit, IdRuns, Lost, Payload, Ping, Reset, ResumeReply, StreamKind
+from streamcell.protocol.frames import (
+    Ack,
+    Chunk,
+    Credit,
+    IdRuns,
+    Lost,
+    LostReason,
+    Payload,
+    Ping,
+    Reset,
+    ResumeReply,
+    StreamKind,
+)
 from streamcell.protocol.link import Lane, Link
 from streamcell.protocol.links import LinkTable
 from streamcell.protocol.resuming import Resuming
-from streamcell.protocol.routing import Router
+from streamcell.protocol.routing import RouteTable
 from streamcell.protocol.sender import LIFE_SIGNS_PER_TIMEOUT, SendSpec, StreamSender
 from streamcell.protocol.settled import SettledIds
 from streamcell.protocol.slots import SlotTable
 from streamcell.protocol.states import SenderAction, SenderInput, SenderState
+from streamcell.protocol.writing import Writing
 
-# A chunk costs this much of a stream's turn beside its payload, so that empty and tiny chunks are not free.
-_CHUNK_OVERHEAD_BYTES = 128
 # Where nothing is asked of the source: it is not known from where on, or nothing is needed.
 _SOURCE_RESTS = (SenderState.QUEUED, SenderState.AWAITING_OFFSET, SenderState.SEEKING, SenderState.SETTLED)
 
@@ -50,16 +61,19 @@ class SendTable:
         self,
         context: Context,
         links: LinkTable,
-        router: Router,
+        routes: RouteTable,
+        writing: Writing,
         on_settled: Callable[[StreamSender, CellError | None], None],
     ) -> None:
         self.settled = SettledIds()
         self._senders: dict[int, StreamSender] = {}
+        self._by_target: dict[str, dict[int, StreamSender]] = {}
         self._slots = SlotTable(context.config)
         self._resuming = Resuming(context, self)
         self._context = context
         self._links = links
-        self._router = router
+        self._routes = routes
+        self._writing = writing
         self._on_settled = on_settled
         self._last_id = 0
         self._settled_count = 0
@@ -87,11 +101,13 @@ class SendTable:
         self._last_id += 1
         sender = StreamSender(self._context, spec, self._last_id)
         sender.on_timer = self._handle_timer
+        sender.on_turn = self._take_turn
         self._senders[self._last_id] = sender
+        self._by_target.setdefault(spec.target, {})[self._last_id] = sender
         self._context.counters.streams_opened += 1
         if self._context.stopped:
             self.give_up(sender, StreamError(f"{self._context.fqcn} is stopped", ErrorCode.STOPPING), now)
-        elif spec.optional and self._router.next_hop(spec.target) is None:
+        elif spec.optional and self._routes.next_hop(spec.target) is None:
             self.give_up(sender, self._unreachable(sender, "there is no way to it now"), now)
         elif self._slots.take(sender):
             self._start(sender, now)
@@ -193,10 +209,10 @@ class SendTable:
 
     # Frames.
 
-    def handle_credit(self, frame: Credit, now: float) -> None:
+    def handle_credit(self, link: Link, frame: Credit, now: float) -> None:
         """The next hop lets a stream go further."""
         sender = self._senders.get(frame.key.stream_id)
-        if sender is None or frame.attempt != sender.attempt:
+        if sender is None or sender.link is not link or frame.attempt != sender.attempt:
             return
         sender.extend_credit(frame.offset)
         self.pump(sender, now)
@@ -215,7 +231,11 @@ class SendTable:
     def handle_lost(self, frame: Lost, now: float) -> None:
         """Something on the way, or the target, lost frames of the present attempt."""
         sender = self._senders.get(frame.key.stream_id)
-        if sender is not None and frame.attempt == sender.attempt:
+        if sender is None or frame.attempt != sender.attempt:
+            return
+        if frame.reason is LostReason.NO_ROUTE and sender.spec.optional:
+            self.give_up(sender, self._unreachable(sender, f"{frame.reporter} knows no way to it now"), now)
+        else:
             self._lose_path(sender, now)
 
     def handle_reset(self, frame: Reset, now: float) -> None:
@@ -243,15 +263,33 @@ class SendTable:
     # Links.
 
     def on_lane_up(self, link: Link, now: float) -> None:
-        """Streams to this neighbour can go, or go on."""
+        """Streams over this link can go, or go on."""
         for sender in list(self._senders.values()):
-            if sender.spec.target != link.fqcn or sender.state is SenderState.QUEUED:
-                continue
-            if sender.link is not link:
-                self._take_way(sender, link, now)
-            elif sender.query_due or sender.probe_due:
-                link.outbox.note(sender)
+            if sender.link is link:
+                if sender.query_due or sender.probe_due:
+                    link.outbox.note(sender)
+                self.pump(sender, now)
+
+    def on_ways_changed(self, targets: Iterable[str] | None, now: float) -> None:
+        """Streams to these cells, or to any, may have another way, or none."""
+        for target in list(self._by_target) if targets is None else targets:
+            senders = self._by_target.get(target)
+            if senders:
+                way = self._routes.next_hop(target)
+                for sender in list(senders.values()):
+                    self._change_way(sender, way, now)
+
+    def _change_way(self, sender: StreamSender, way: Link | None, now: float) -> None:
+        if sender.link is way or sender.state in (SenderState.QUEUED, SenderState.SETTLED):
+            return
+        if way is not None:
+            self._take_way(sender, way, now)
             self.pump(sender, now)
+            return
+        self._writing.withdraw(sender.link, sender)
+        sender.link = None
+        if sender.spec.optional:
+            self.give_up(sender, self._unreachable(sender, "there is no way to it any more"), now)
 
     def on_lane_lost(self, link: Link, lane_id: int, now: float) -> None:
         """Resume what the lane carried."""
@@ -269,33 +307,7 @@ class SendTable:
                 sender.probe_due = True
                 link.outbox.note(sender)
 
-    def on_link_down(self, link: Link, now: float) -> None:
-        """Streams to this neighbour wait for another way, or fail by their timers."""
-        for sender in list(self._senders.values()):
-            if sender.link is link:
-                sender.link = None
-                if sender.spec.optional:
-                    self.give_up(sender, self._unreachable(sender, "the link to it went down"), now)
-
     # Writers.
-
-    def next_chunk(self, link: Link, lane: Lane, now: float, *, control: bool) -> Chunk | None:
-        """Return the next chunk for a lane: small streams first where it is the control lane, then bulk if it may."""
-        shared = control and not link.has_bulk_lane() and not self._links.allows_bulk_lanes(link)
-        queues = [link.small] if control else []
-        if shared or not control:
-            queues.append(link.bulk)
-        for queue in queues:
-            room = self._shared_lane_room(link) if queue is link.bulk and shared else None
-            if room == 0:
-                continue
-            sender = queue.next(lambda candidate: candidate.lane_id in (None, lane.lane_id))
-            if sender is not None:
-                chunk = sender.cut_chunk(*self._settled_to_tell(link, control=control), room)
-                queue.charge(sender, len(chunk.payload) + _CHUNK_OVERHEAD_BYTES)
-                self._sent_chunk(sender, lane, chunk, now)
-                return chunk
-        return None
 
     def tell_settled(self, link: Link, ping: Ping) -> None:
         """Let a Ping on the control lane tell what is settled."""
@@ -320,14 +332,13 @@ class SendTable:
             sender.spoke_at = now
             self._schedule(sender)
 
-    def _shared_lane_room(self, link: Link) -> int:
-        in_flight = sum(sender.in_flight for sender in link.bulk_senders.values())
-        return max(0, SHARED_LANE_IN_FLIGHT_BYTES - in_flight)
-
-    def _wake_bulk(self, link: Link | None) -> None:
-        """One stream made room in flight on a shared lane, which another may have waited for."""
-        if link is not None and len(link.bulk) > 0:
-            self._links.wake_control(link)
+    def _take_turn(self, sender: StreamSender, lane: Lane, room: int | None, now: float, control: bool) -> Chunk:
+        settled: tuple[int, IdRuns] = (0, ())
+        if lane.link is not None:
+            settled = self._settled_to_tell(lane.link, control=control)
+        chunk = sender.cut_chunk(*settled, room)
+        self._sent_chunk(sender, lane, chunk, now)
+        return chunk
 
     def _sent_chunk(self, sender: StreamSender, lane: Lane, chunk: Chunk, now: float) -> None:
         sender.lanes_used.add(lane.lane_id)
@@ -353,22 +364,32 @@ class SendTable:
             self._resuming.ask_offset(sender, now)
         else:
             sender.step(SenderInput.ADMITTED)
-        link = self._router.next_hop(sender.spec.target)
+        if sender.whole:
+            sender.target_incarnation = self._routes.life_of(sender.spec.target)
+            if sender.target_incarnation is None:
+                # Before anything is sent that must not arrive twice, the origin has to know who would get it.
+                sender.step(SenderInput.PATH_LOST)
+                sender.ask()
+        link = self._routes.next_hop(sender.spec.target)
         if link is not None:
             self._take_way(sender, link, now)
         self.pump(sender, now)
 
     def _take_way(self, sender: StreamSender, link: Link, now: float) -> None:
         """Go by ``link`` from now on; what was sent another way is a new attempt."""
+        self._writing.withdraw(sender.link, sender)
         sender.link = link
         sender.lanes_used.clear()
         if sender.state in (SenderState.SENDING, SenderState.AWAITING_OFFSET) and not sender.opened:
             sender.begin(sender.next_offset, link.initial_credit)
         elif sender.state in (SenderState.SENDING, SenderState.AWAITING_OFFSET, SenderState.FINISHING):
             self._lose_path(sender, now)
+        elif sender.step(SenderInput.BACKOFF_OVER) is SenderAction.QUERY:
+            # There is news of a way: no need to wait any longer.
+            self._query(sender)
         else:
             sender.query_due = sender.state is SenderState.RESUMING
-            link.outbox.note(sender)
+            self._speak(sender)
 
     def pump(self, sender: StreamSender, now: float) -> None:
         """Put the stream where writers find it, if it can send, and ask its source for more, if there is room."""
@@ -377,14 +398,7 @@ class SendTable:
         if link is None or not sender.can_send():
             return
         size = sender.spec.size
-        if size is not None and size <= SMALL_STREAM_BYTES:
-            link.small.add(sender)
-            self._links.wake_control(link)
-        else:
-            link.bulk.add(sender)
-            link.bulk_senders[sender.key] = sender
-            self._links.want_bulk_lanes(link, now)
-            self._links.wake_all(link)
+        self._writing.offer(link, sender, now, bulk=size is None or size > SMALL_STREAM_BYTES)
 
     def _want_source(self, sender: StreamSender) -> None:
         if sender.state in _SOURCE_RESTS:
@@ -417,7 +431,7 @@ class SendTable:
         sender.confirm(frame.received, frame.consumed)
         if sender.received != before:
             self._context.events.append(SendProgressed(sender.key.stream_id, sender.received))
-            self._wake_bulk(sender.link)
+            self._writing.wake_bulk(sender.link)
         self._end_failed_source(sender, now)
         self.pump(sender, now)
 
@@ -470,12 +484,14 @@ class SendTable:
     def _settle(self, sender: StreamSender, error: CellError | None, now: float) -> None:
         stream_id = sender.key.stream_id
         del self._senders[stream_id]
+        same_target = self._by_target[sender.spec.target]
+        del same_target[stream_id]
+        if not same_target:
+            del self._by_target[sender.spec.target]
         self.settled.add(stream_id, stream_id)
         self._settled_count += 1
         self._context.deadlines.cancel(sender)
-        if sender.link is not None:
-            sender.link.bulk_senders.pop(sender.key, None)
-            self._wake_bulk(sender.link)
+        self._writing.withdraw(sender.link, sender)
         size = sender.total or 0
         sender.buffer.clear()
         if error is None:

@@ -64,6 +64,30 @@ receiver whose origin was restarted goes back to CHOSEN, at what it has received
 A lane starts in DIALLING at the dialler and in GREETING at the listener. CLAIMING is the listener's wait for the
 holder of a name that a newcomer claims. Every state goes to CLOSED when the carrier ends, when either side says
 Goodbye, or when the lane is given up; a closed lane never comes back.
+
+**Relay** (a stream that passes through a cell in the middle)::
+
+    WAITING --opened--> FORWARDING --lost--> LOST
+       ^                    |                 |
+       +------ entered -----+-----------------+     (each also --ended--> ENDED)
+
+A relay starts in WAITING, by a query or by the first chunk of an attempt, which opens it in the same step. What is
+held belongs to one attempt and to one way: a higher attempt enters WAITING and drops it, a way that is lost drops it
+and tells the origin, once for each attempt. In LOST every chunk of that attempt is dropped, so the origin, which alone
+raises attempts, is the only one who decides what is sent again.
+
+**Announcement** (what a cell tells its parent of one name)::
+
+    ANNOUNCING --accepted--> HELD
+        ^  |                  |
+        |  +--gone--+--gone---+
+        |           v
+        +---- WITHDRAWING --withdrawn--> FORGOTTEN
+
+The parent answers an Announce and a Withdraw alike, and what was not answered is said again when the lane that it
+went by breaks. An answer that does not fit (the parent took the name after it was withdrawn here, or the other way
+round: frames of two lanes overtake each other) makes this side say again how things stand, so both ends agree in the
+end whatever was lost or late.
 """
 
 from __future__ import annotations
@@ -73,7 +97,13 @@ from collections.abc import Mapping
 from typing import TypeVar
 
 
-class SenderState(enum.Enum):
+class _Symbol(enum.Enum):
+    """An enumeration whose members are found in a table by identity: the states are looked up for every frame."""
+
+    __hash__ = object.__hash__
+
+
+class SenderState(_Symbol):
     """Where the sending half of a stream stands."""
 
     QUEUED = enum.auto()
@@ -86,7 +116,7 @@ class SenderState(enum.Enum):
     SETTLED = enum.auto()
 
 
-class SenderInput(enum.Enum):
+class SenderInput(_Symbol):
     """What can happen to the sending half."""
 
     ADMITTED = enum.auto()
@@ -103,7 +133,7 @@ class SenderInput(enum.Enum):
     RESET = enum.auto()
 
 
-class SenderAction(enum.Enum):
+class SenderAction(_Symbol):
     """What the owner of the sending half does."""
 
     IGNORE = enum.auto()
@@ -118,7 +148,7 @@ class SenderAction(enum.Enum):
     RESET_AND_FAIL = enum.auto()
 
 
-class ReceiverState(enum.Enum):
+class ReceiverState(_Symbol):
     """Where the receiving half of a stream stands."""
 
     OFFERED = enum.auto()
@@ -128,7 +158,7 @@ class ReceiverState(enum.Enum):
     ENDED = enum.auto()
 
 
-class ReceiverInput(enum.Enum):
+class ReceiverInput(_Symbol):
     """What can happen to the receiving half."""
 
     ACCEPTED = enum.auto()
@@ -139,7 +169,7 @@ class ReceiverInput(enum.Enum):
     RESET = enum.auto()
 
 
-class ReceiverAction(enum.Enum):
+class ReceiverAction(_Symbol):
     """What the owner of the receiving half does."""
 
     IGNORE = enum.auto()
@@ -151,7 +181,7 @@ class ReceiverAction(enum.Enum):
     RESET_AND_FAIL = enum.auto()
 
 
-class AgreementState(enum.Enum):
+class AgreementState(_Symbol):
     """How far the two ends are in agreeing where a stream begins."""
 
     OPEN = enum.auto()
@@ -160,7 +190,7 @@ class AgreementState(enum.Enum):
     PLACED = enum.auto()
 
 
-class AgreementInput(enum.Enum):
+class AgreementInput(_Symbol):
     """What can happen to an agreement."""
 
     WEIGH = enum.auto()
@@ -169,7 +199,7 @@ class AgreementInput(enum.Enum):
     MOVED = enum.auto()
 
 
-class AgreementAction(enum.Enum):
+class AgreementAction(_Symbol):
     """What the owner of an agreement does."""
 
     IGNORE = enum.auto()
@@ -177,7 +207,7 @@ class AgreementAction(enum.Enum):
     PLACE = enum.auto()
 
 
-class LaneState(enum.Enum):
+class LaneState(_Symbol):
     """Where a lane stands."""
 
     DIALLING = enum.auto()
@@ -188,7 +218,7 @@ class LaneState(enum.Enum):
     CLOSED = enum.auto()
 
 
-class LaneInput(enum.Enum):
+class LaneInput(_Symbol):
     """What can happen to a lane."""
 
     CONNECTED = enum.auto()
@@ -200,7 +230,7 @@ class LaneInput(enum.Enum):
     CLOSED = enum.auto()
 
 
-class LaneAction(enum.Enum):
+class LaneAction(_Symbol):
     """What the owner of a lane does."""
 
     IGNORE = enum.auto()
@@ -209,6 +239,63 @@ class LaneAction(enum.Enum):
     ASK_HOLDER = enum.auto()
     DIAL_BESIDE = enum.auto()
     TRUST_AGAIN = enum.auto()
+    FORGET = enum.auto()
+
+
+class RelayState(enum.Enum):
+    """Where a stream that passes through stands."""
+
+    WAITING = enum.auto()
+    FORWARDING = enum.auto()
+    LOST = enum.auto()
+    ENDED = enum.auto()
+
+
+class RelayInput(enum.Enum):
+    """What can happen to a stream that passes through."""
+
+    ENTERED = enum.auto()
+    OPENED = enum.auto()
+    LOST = enum.auto()
+    ENDED = enum.auto()
+
+
+class RelayAction(enum.Enum):
+    """What the relay does."""
+
+    IGNORE = enum.auto()
+    CLEAR = enum.auto()
+    BEGIN = enum.auto()
+    TELL_ORIGIN = enum.auto()
+    FORGET = enum.auto()
+
+
+class AnnouncementState(enum.Enum):
+    """Where a name that is announced to the parent stands."""
+
+    ANNOUNCING = enum.auto()
+    HELD = enum.auto()
+    WITHDRAWING = enum.auto()
+    FORGOTTEN = enum.auto()
+
+
+class AnnouncementInput(enum.Enum):
+    """What can happen to it."""
+
+    ANNOUNCED = enum.auto()
+    ACCEPTED = enum.auto()
+    REFUSED = enum.auto()
+    GONE = enum.auto()
+    WITHDRAWN = enum.auto()
+    LANE_LOST = enum.auto()
+
+
+class AnnouncementAction(enum.Enum):
+    """What the announcing cell does."""
+
+    IGNORE = enum.auto()
+    SAY = enum.auto()
+    CONFIRM = enum.auto()
     FORGET = enum.auto()
 
 
@@ -274,6 +361,34 @@ _LANE_WRITTEN: dict[tuple[LaneState, LaneInput], tuple[LaneAction, LaneState]] =
 for _lane_state in (_L.DIALLING, _L.GREETING, _L.CLAIMING, _L.READY, _L.SUSPECT):
     _LANE_WRITTEN[_lane_state, _LI.CLOSED] = (_LA.FORGET, _L.CLOSED)
 
+_Y, _YI, _YA = RelayState, RelayInput, RelayAction
+_RELAY_WRITTEN: dict[tuple[RelayState, RelayInput], tuple[RelayAction, RelayState]] = {
+    (_Y.WAITING, _YI.OPENED): (_YA.BEGIN, _Y.FORWARDING),
+    (_Y.WAITING, _YI.LOST): (_YA.TELL_ORIGIN, _Y.LOST),
+    (_Y.FORWARDING, _YI.LOST): (_YA.TELL_ORIGIN, _Y.LOST),
+}
+for _relay_state in (_Y.WAITING, _Y.FORWARDING, _Y.LOST):
+    _RELAY_WRITTEN[_relay_state, _YI.ENTERED] = (_YA.CLEAR, _Y.WAITING)
+    _RELAY_WRITTEN[_relay_state, _YI.ENDED] = (_YA.FORGET, _Y.ENDED)
+
+_A, _AI, _AA = AnnouncementState, AnnouncementInput, AnnouncementAction
+_ANNOUNCEMENT_WRITTEN: dict[
+    tuple[AnnouncementState, AnnouncementInput], tuple[AnnouncementAction, AnnouncementState]
+] = {
+    (_A.ANNOUNCING, _AI.ACCEPTED): (_AA.CONFIRM, _A.HELD),
+    (_A.ANNOUNCING, _AI.GONE): (_AA.SAY, _A.WITHDRAWING),
+    (_A.ANNOUNCING, _AI.WITHDRAWN): (_AA.SAY, _A.ANNOUNCING),
+    (_A.ANNOUNCING, _AI.LANE_LOST): (_AA.SAY, _A.ANNOUNCING),
+    (_A.HELD, _AI.GONE): (_AA.SAY, _A.WITHDRAWING),
+    (_A.HELD, _AI.WITHDRAWN): (_AA.SAY, _A.ANNOUNCING),
+    (_A.WITHDRAWING, _AI.ACCEPTED): (_AA.SAY, _A.WITHDRAWING),
+    (_A.WITHDRAWING, _AI.WITHDRAWN): (_AA.FORGET, _A.FORGOTTEN),
+    (_A.WITHDRAWING, _AI.LANE_LOST): (_AA.SAY, _A.WITHDRAWING),
+}
+for _announcement_state in (_A.ANNOUNCING, _A.HELD, _A.WITHDRAWING):
+    _ANNOUNCEMENT_WRITTEN[_announcement_state, _AI.ANNOUNCED] = (_AA.SAY, _A.ANNOUNCING)
+    _ANNOUNCEMENT_WRITTEN[_announcement_state, _AI.REFUSED] = (_AA.FORGET, _A.FORGOTTEN)
+
 _StateT = TypeVar("_StateT", bound=enum.Enum)
 _InputT = TypeVar("_InputT", bound=enum.Enum)
 _ActionT = TypeVar("_ActionT", bound=enum.Enum)
@@ -295,6 +410,19 @@ AGREEMENT_TABLE: Mapping[tuple[AgreementState, AgreementInput], tuple[AgreementA
 }
 LANE_TABLE: Mapping[tuple[LaneState, LaneInput], tuple[LaneAction, LaneState]] = {
     (state, event): _LANE_WRITTEN.get((state, event), (_LA.IGNORE, state)) for state in LaneState for event in LaneInput
+}
+
+RELAY_TABLE: Mapping[tuple[RelayState, RelayInput], tuple[RelayAction, RelayState]] = {
+    (state, event): _RELAY_WRITTEN.get((state, event), (_YA.IGNORE, state))
+    for state in RelayState
+    for event in RelayInput
+}
+ANNOUNCEMENT_TABLE: Mapping[
+    tuple[AnnouncementState, AnnouncementInput], tuple[AnnouncementAction, AnnouncementState]
+] = {
+    (state, event): _ANNOUNCEMENT_WRITTEN.get((state, event), (_AA.IGNORE, state))
+    for state in AnnouncementState
+    for event in AnnouncementInput
 }
 
 

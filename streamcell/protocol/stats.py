@@ -6,6 +6,8 @@ import dataclasses
 
 from streamcell.protocol.link import Lane, Link
 from streamcell.protocol.receiver import StreamReceiver
+from streamcell.protocol.relay import RelayStream
+from streamcell.protocol.routing import Route
 from streamcell.protocol.sender import StreamSender
 
 
@@ -27,6 +29,7 @@ class LinkStats:
     incarnation: int
     address: str
     is_uplink: bool
+    is_peer: bool
     last_break: str
     lanes: tuple[LaneStats, ...]
 
@@ -66,6 +69,37 @@ class ReceiveStats:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class RelayStats:
+    """A stream between other cells that passes through. Offsets in bytes.
+
+    ``granted``: how far the previous hop may send. ``held_bytes``: what waits here for its turn.
+    """
+
+    stream_id: int
+    origin: str
+    target: str
+    state: str
+    attempt: int
+    forwarded: int
+    credit: int
+    granted: int
+    held_bytes: int
+    window_bytes: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class RouteStats:
+    """A cell below this one. ``via``: the neighbour that it is behind. ``confirmed``: it may use its name."""
+
+    fqcn: str
+    incarnation: int
+    epoch: int
+    via: str
+    path: tuple[str, ...]
+    confirmed: bool
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class CellStats:
     """A whole cell. Byte counts are of payload, since the cell was made."""
 
@@ -74,6 +108,8 @@ class CellStats:
     links: tuple[LinkStats, ...]
     sends: tuple[SendStats, ...]
     receives: tuple[ReceiveStats, ...]
+    relays: tuple[RelayStats, ...]
+    routes: tuple[RouteStats, ...]
     bytes_sent: int
     bytes_received: int
     bytes_retransmitted: int
@@ -86,6 +122,8 @@ class CellStats:
     resumes: int
     reconnects: int
     corrupt_chunks: int
+    bytes_relayed: int
+    frames_refused: int
 
 
 def lane_stats(lane: Lane) -> LaneStats:
@@ -96,7 +134,8 @@ def lane_stats(lane: Lane) -> LaneStats:
 def link_stats(link: Link) -> LinkStats:
     """Return a snapshot of a link."""
     lanes = tuple(lane_stats(lane) for lane in link.lanes.values())
-    return LinkStats(link.fqcn, link.incarnation, link.address, link.uplink is not None, link.last_break, lanes)
+    is_uplink = link.uplink is not None and not link.peer
+    return LinkStats(link.fqcn, link.incarnation, link.address, is_uplink, link.peer, link.last_break, lanes)
 
 
 def send_stats(sender: StreamSender) -> SendStats:
@@ -132,3 +171,24 @@ def receive_stats(receiver: StreamReceiver) -> ReceiveStats:
         receiver.credit,
         receiver.window.size,
     )
+
+
+def relay_stats(stream: RelayStream) -> RelayStats:
+    """Return a snapshot of a stream that passes through."""
+    return RelayStats(
+        stream.key.stream_id,
+        stream.key.origin,
+        stream.target,
+        stream.state.name.lower(),
+        stream.attempt,
+        stream.forwarded,
+        stream.credit,
+        stream.granted,
+        stream.held_bytes,
+        stream.window.size if stream.window is not None else 0,
+    )
+
+
+def route_stats(route: Route) -> RouteStats:
+    """Return a snapshot of a route."""
+    return RouteStats(route.fqcn, route.incarnation, route.epoch, route.link.fqcn, route.path, route.confirmed)

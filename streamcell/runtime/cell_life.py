@@ -26,6 +26,8 @@ from streamcell.runtime.incoming import Incomings, ReceiveCallback
 from streamcell.runtime.lanes import Lanes, Uplink
 from streamcell.runtime.neighbours import LinkCallbacks, Neighbours
 from streamcell.runtime.notifier import Notifier
+from streamcell.runtime.peers import Peers
+from streamcell.runtime.questions import Questions
 from streamcell.runtime.receives import Receives
 from streamcell.runtime.registry import CallbackRegistry
 from streamcell.runtime.requests import RequestCallback, Requests
@@ -63,7 +65,7 @@ class Callbacks:
 class CellLife:
     """A cell that runs, or has run: it starts once and stops once.
 
-    Other threads use ``sends``, ``requests``, ``stepper``, ``notifier`` and ``listen_urls``.
+    Other threads use ``sends``, ``requests``, ``questions``, ``stepper``, ``notifier`` and ``listen_urls``.
     """
 
     def __init__(
@@ -137,6 +139,8 @@ class CellLife:
         link_log = trace.link_log(fqcn)
         self.neighbours = Neighbours(callbacks.links, self.notifier, self._futures, link_log)
         self._lanes = Lanes(self._context, network, self, link_log)
+        self._peers = Peers(self._core, self._lanes)
+        self.questions = Questions(self._context)
         self._connect_stepper()
         self._registered.on_registered = lambda: self.stepper.post(self._claim_streams)
 
@@ -206,6 +210,14 @@ class CellLife:
         self.stepper.post(self.neighbours.add_waiter, waiter)
         return waiter
 
+    def connect_peer(self, urls: tuple[str, ...]) -> None:
+        """Keep a peer link from now on. Any thread."""
+        self.stepper.post(self._connect_peer, urls)
+
+    def disconnect_peer(self, urls: tuple[str, ...]) -> AnyFuture:
+        """End a peer link; the future gets whether there was one. Any thread."""
+        return self.stepper.ask(lambda: self._peers.disconnect(urls, self._context.clock()))
+
     @property
     def last_dial_failure(self) -> str:
         """Why the uplink could not be dialled the last time. Any thread."""
@@ -253,9 +265,16 @@ class CellLife:
                 events.ReceiveFinished: self._receives.on_receive_finished,
                 events.ReceiveFailed: self._receives.on_receive_failed,
                 events.RequestEnded: self.requests.on_request_ended,
+                events.FrameRefused: self.neighbours.on_frame_refused,
+                events.CellsListed: self.questions.on_cells_listed,
+                events.RouteTraced: self.questions.on_route_traced,
+                events.QueryFailed: self.questions.on_query_failed,
             },
             self._lanes.wake,
         )
+
+    def _connect_peer(self, urls: tuple[str, ...]) -> None:
+        self._peers.connect(urls, self._context.clock())
 
     def _add_uplink(self, now: float) -> None:
         self._uplink = self._lanes.add_uplink(self._core.add_uplink(now), self._settings.connect)

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterable
 
 from streamcell.errors import CellError, UsageError
+from streamcell.fqcn import check_fqcn
 from streamcell.message import Message
 from streamcell.runtime.callbacks import level_of
 from streamcell.runtime.cell_life import Callbacks, CellLife, CellSettings
@@ -29,6 +30,9 @@ from streamcell.runtime.specs import (
 )
 from streamcell.runtime.transfers import AnyFuture, FutureFactory
 from streamcell.transport.base import Network
+
+# How long the cells of the network may take to answer a question about it.
+ANSWER_S = 5.0
 
 
 class CellState(enum.Enum):
@@ -169,6 +173,30 @@ class CellRunner:
         """Look for a way; the future gets whether there is one."""
         life = self.check_running()
         return life.stepper.ask(lambda: life.is_cell_reachable(fqcn))
+
+    def connect_peer(self, urls: tuple[str, ...]) -> None:
+        """Keep a peer link to the cell that listens there.
+
+        Raises:
+            UsageError: no address was given, or the cell is not running.
+        """
+        life = self.check_running()
+        if not urls:
+            raise UsageError("connect needs the address of the peer")
+        life.connect_peer(urls)
+
+    def begin_disconnect(self, urls: tuple[str, ...]) -> AnyFuture:
+        """End a peer link; the future gets whether there was one."""
+        return self.check_running().disconnect_peer(urls)
+
+    def begin_cells(self, timeout_s: float) -> AnyFuture:
+        """Ask which cells there are; the future gets a list of KnownCell."""
+        return self.check_running().questions.ask_cells(check_timeout(timeout_s, "timeout", ANSWER_S))
+
+    def begin_trace(self, target: str, timeout_s: float) -> AnyFuture:
+        """Ask by which hops a cell is reached; the future gets a list of Hop."""
+        timeout_s = check_timeout(timeout_s, "timeout", ANSWER_S)
+        return self.check_running().questions.ask_trace(check_fqcn(target), timeout_s)
 
     def begin_request(
         self,

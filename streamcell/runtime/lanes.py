@@ -43,6 +43,8 @@ class Uplink:
         self._index = 0
         #: Why the last dial failed, for those who wait.
         self.last_failure = ""
+        #: Lanes that are up. Further lanes of a link must reach the same cell as the first.
+        self.open_lanes = 0
 
     @property
     def url(self) -> str:
@@ -50,9 +52,10 @@ class Uplink:
         return self._urls[self._index % len(self._urls)]
 
     def note_failure(self, reason: str) -> None:
-        """Go on to the next address."""
-        self.last_failure = reason
-        self._index += 1
+        """Go on to the next address, unless the present one works."""
+        if self.open_lanes == 0:
+            self.last_failure = reason
+            self._index += 1
 
 
 class OpenLane:
@@ -65,6 +68,8 @@ class OpenLane:
         self._context = context
         self._wake = asyncio.Event()
         self._draining = False
+        #: Whether anything came on it.
+        self.heard = False
         self._aborted = False
         self._directions: list[asyncio.Task[None]] = []
 
@@ -130,6 +135,7 @@ class OpenLane:
     async def _read(self) -> None:
         while True:
             frames = decode_batch(await self._lane.receive())
+            self.heard = True
             self._host.step(self._context.core.receive, self._lane_id, frames)
 
 
@@ -227,17 +233,21 @@ class Lanes:
             # An address that this network cannot dial, now or later.
             self._note_failed_dial(event.lane_id, uplink, str(error), error)
             return
-        opened = self._host.step(self._connect, event.lane_id, lane)
+        opened: OpenLane | None = self._host.step(self._connect, event.lane_id, lane)
         if opened is None:
             await lane.close()
-        else:
+            return
+        uplink.open_lanes += 1
+        try:
             await self._carry(event.lane_id, opened)
+        finally:
+            uplink.open_lanes -= 1
+            if not opened.heard:
+                uplink.note_failure(f"whoever listens at {uplink.url} does not answer")
 
     def _note_failed_dial(self, lane_id: int, uplink: Uplink, reason: str, refusal: CellError | None) -> None:
         self._log.info("no lane to %s: %s", uplink.url, reason)
-        if not self._open:
-            # Further lanes of a link must reach the same cell as the first.
-            uplink.note_failure(reason)
+        uplink.note_failure(reason)
         self._host.step(self._context.core.lane_closed, lane_id, reason, refusal)
 
     async def _carry(self, lane_id: int, opened: OpenLane) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from streamcell.errors import CellError, LinkError
-from streamcell.protocol.events import CellConnected, CellDisconnected, UplinkRefused
+from streamcell.protocol.events import CellConnected, CellDisconnected, FrameRefused, UplinkRefused
 from streamcell.runtime.notifier import Notifier
 from streamcell.runtime.trace import CellLog
 from streamcell.runtime.transfers import AnyFuture, OpenFutures, fail, succeed
@@ -72,6 +72,9 @@ class Neighbours:
 
     def on_uplink_refused(self, event: UplinkRefused) -> None:
         """Tell those who wait, if it is final."""
+        if event.peer:
+            self._log.warning("< a peer refused the link: %s", event.error)
+            return
         self._refusal = event.error
         self._final = event.final
         if not event.final:
@@ -80,6 +83,14 @@ class Neighbours:
         self._log.error("< the parent refused the link for good: %s", event.error)
         for waiter in self._take_waiters():
             fail(waiter, event.error)
+
+    def on_frame_refused(self, event: FrameRefused) -> None:
+        """Leave a trace of a neighbour that sends what it may not."""
+        self._log.warning(
+            "< %s sent a frame in the name of %s, which is not behind it: dropped, and so are others like it",
+            event.fqcn,
+            event.source,
+        )
 
     def _take_waiters(self) -> list[AnyFuture]:
         waiters, self._waiters = self._waiters, []

@@ -23,9 +23,11 @@ from streamcell.protocol.frames import Payload
 from streamcell.protocol.sender import SendSpec
 from streamcell.runtime.callbacks import level_of
 from streamcell.runtime.context import CellContext
+from streamcell.runtime.shared_source import SharedSource
 from streamcell.runtime.sources import Source, SourceReader
 from streamcell.runtime.traffic import Direction
 from streamcell.runtime.transfers import Progress, TransferInfo, ended_error, fail, level_for, succeed
+from streamcell.runtime.workers import WorkerPool
 
 
 class Outgoing:
@@ -39,6 +41,7 @@ class Outgoing:
         payload: Sequence[Payload],
         source: Source | None,
         failure_level: int,
+        pool: WorkerPool | None = None,
     ) -> None:
         self.info = TransferInfo(
             origin=context.fqcn,
@@ -59,7 +62,7 @@ class Outgoing:
             self.reader = SourceReader(
                 source,
                 self,
-                context.pools.sources,
+                pool or context.pools.sources,
                 size=spec.size,
                 name=f"the source for {spec.channel}/{spec.topic} to {spec.target}",
                 chunk_bytes=context.config.chunk_bytes,
@@ -117,13 +120,30 @@ class Sends:
         payload: Sequence[Payload] = (),
         source: Source | None = None,
         failure_level: int = logging.ERROR,
+        pool: WorkerPool | None = None,
     ) -> Outgoing:
-        """Send ``payload``, or what ``source`` gives. Never blocks; a failure settles the future and is logged."""
-        outgoing = Outgoing(self, self._context, spec, payload, source, failure_level)
+        """Send ``payload``, or what ``source`` gives. Never blocks; a failure settles the future and is logged.
+
+        ``pool``: the threads to read the source in, if they are not those that all sources of the cell share.
+        """
+        outgoing = Outgoing(self, self._context, spec, payload, source, failure_level, pool)
         self._context.futures.add(outgoing.future)
         if not self._context.post(self._open_stream, outgoing):
             self._settle(outgoing, ended_error(self._context.fqcn))
         return outgoing
+
+    def submit_shared(self, specs: Sequence[SendSpec], source: Source, failure_level: int) -> list[Outgoing]:
+        """Send what ``source`` gives to several cells, reading it once for all that keep up. Never blocks."""
+        context = self._context
+        # Those that wait for the slowest must not keep the sources of other transfers from being read.
+        pool = WorkerPool(f"{context.fqcn}-shared-source", len(specs))
+        shared = SharedSource(
+            source, len(specs), context.config.max_window_bytes, context.stream_log, on_closed=pool.close
+        )
+        return [
+            self.submit(spec, source=reader, failure_level=failure_level, pool=pool)
+            for spec, reader in zip(specs, shared.readers, strict=True)
+        ]
 
     def refuse(self, spec: SendSpec, source: Source | None, error: CellError) -> Outgoing:
         """Return a transfer that has failed with ``error`` before anything was sent."""

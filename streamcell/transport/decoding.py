@@ -219,6 +219,8 @@ def _hello(message: cell_pb2.Hello) -> frames.Hello:
         message_bytes=message.limits.message_bytes,
         lanes=message.limits.lanes,
         initial_credit=message.initial_credit,
+        peer=message.peer,
+        software=_text(message.software, _LABEL_BYTES, "software"),
     )
 
 
@@ -233,6 +235,8 @@ def _announce(message: cell_pb2.Announce) -> frames.Announce:
         message.incarnation,
         message.epoch,
         tuple(_fqcn(name, "path") for name in message.path),
+        _text(message.software, _LABEL_BYTES, "software"),
+        _text(message.address, _LABEL_BYTES, "address"),
     )
 
 
@@ -243,6 +247,7 @@ def _announce_reply(message: cell_pb2.AnnounceReply) -> frames.AnnounceReply:
         message.epoch,
         _ERROR_CODES.get(message.code, ErrorCode.INTERNAL),
         _sentence(message.sentence),
+        message.withdrawn,
     )
 
 
@@ -341,6 +346,7 @@ def _query_reply(message: cell_pb2.QueryReply) -> frames.QueryReply:
         _fqcn(message.responder, "responder"),
         tuple(_cell_info(cell) for cell in message.cells),
         message.hops_left,
+        message.more,
     )
 
 

@@ -66,6 +66,8 @@ def _fill_hello(message: cell_pb2.Frame, frame: frames.Hello) -> None:
     hello.limits.message_bytes = frame.message_bytes
     hello.limits.lanes = frame.lanes
     hello.initial_credit = frame.initial_credit
+    hello.peer = frame.peer
+    hello.software = frame.software
 
 
 def _fill_lanes_wanted(message: cell_pb2.Frame, frame: frames.LanesWanted) -> None:
@@ -78,6 +80,8 @@ def _fill_announce(message: cell_pb2.Frame, frame: frames.Announce) -> None:
     announce.incarnation = frame.incarnation
     announce.epoch = frame.epoch
     announce.path.extend(frame.path)
+    announce.software = frame.software
+    announce.address = frame.address
 
 
 def _fill_announce_reply(message: cell_pb2.Frame, frame: frames.AnnounceReply) -> None:
@@ -87,6 +91,7 @@ def _fill_announce_reply(message: cell_pb2.Frame, frame: frames.AnnounceReply) -
     reply.epoch = frame.epoch
     reply.code = _number(frame.code)
     reply.sentence = frame.sentence
+    reply.withdrawn = frame.withdrawn
 
 
 def _fill_withdraw(message: cell_pb2.Frame, frame: frames.Withdraw) -> None:
@@ -219,6 +224,7 @@ def _fill_query_reply(message: cell_pb2.Frame, frame: frames.QueryReply) -> None
     reply.asker = frame.asker
     reply.responder = frame.responder
     reply.hops_left = frame.hops_left
+    reply.more = frame.more
     for cell in frame.cells:
         info = reply.cells.add()
         info.fqcn = cell.fqcn

@@ -149,7 +149,7 @@ class Frame(_message.Message):
     def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., lanes_wanted: _Optional[_Union[LanesWanted, _Mapping]] = ..., announce: _Optional[_Union[Announce, _Mapping]] = ..., announce_reply: _Optional[_Union[AnnounceReply, _Mapping]] = ..., withdraw: _Optional[_Union[Withdraw, _Mapping]] = ..., chunk: _Optional[_Union[Chunk, _Mapping]] = ..., credit: _Optional[_Union[Credit, _Mapping]] = ..., ack: _Optional[_Union[Ack, _Mapping]] = ..., lost: _Optional[_Union[Lost, _Mapping]] = ..., reset: _Optional[_Union[Reset, _Mapping]] = ..., resume_query: _Optional[_Union[ResumeQuery, _Mapping]] = ..., resume_reply: _Optional[_Union[ResumeReply, _Mapping]] = ..., query: _Optional[_Union[Query, _Mapping]] = ..., query_reply: _Optional[_Union[QueryReply, _Mapping]] = ..., ping: _Optional[_Union[Ping, _Mapping]] = ..., pong: _Optional[_Union[Pong, _Mapping]] = ..., goodbye: _Optional[_Union[Goodbye, _Mapping]] = ...) -> None: ...
 
 class Hello(_message.Message):
-    __slots__ = ("version_min", "version_max", "fqcn", "incarnation", "link_id", "lane_number", "lane_role", "lanes_held", "capabilities", "limits", "initial_credit")
+    __slots__ = ("version_min", "version_max", "fqcn", "incarnation", "link_id", "lane_number", "lane_role", "lanes_held", "capabilities", "limits", "initial_credit", "peer", "software")
     VERSION_MIN_FIELD_NUMBER: _ClassVar[int]
     VERSION_MAX_FIELD_NUMBER: _ClassVar[int]
     FQCN_FIELD_NUMBER: _ClassVar[int]
@@ -161,6 +161,8 @@ class Hello(_message.Message):
     CAPABILITIES_FIELD_NUMBER: _ClassVar[int]
     LIMITS_FIELD_NUMBER: _ClassVar[int]
     INITIAL_CREDIT_FIELD_NUMBER: _ClassVar[int]
+    PEER_FIELD_NUMBER: _ClassVar[int]
+    SOFTWARE_FIELD_NUMBER: _ClassVar[int]
     version_min: int
     version_max: int
     fqcn: str
@@ -172,7 +174,9 @@ class Hello(_message.Message):
     capabilities: _containers.RepeatedScalarFieldContainer[str]
     limits: Limits
     initial_credit: int
-    def __init__(self, version_min: _Optional[int] = ..., version_max: _Optional[int] = ..., fqcn: _Optional[str] = ..., incarnation: _Optional[int] = ..., link_id: _Optional[bytes] = ..., lane_number: _Optional[int] = ..., lane_role: _Optional[_Union[LaneRole, str]] = ..., lanes_held: _Optional[_Iterable[int]] = ..., capabilities: _Optional[_Iterable[str]] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., initial_credit: _Optional[int] = ...) -> None: ...
+    peer: bool
+    software: str
+    def __init__(self, version_min: _Optional[int] = ..., version_max: _Optional[int] = ..., fqcn: _Optional[str] = ..., incarnation: _Optional[int] = ..., link_id: _Optional[bytes] = ..., lane_number: _Optional[int] = ..., lane_role: _Optional[_Union[LaneRole, str]] = ..., lanes_held: _Optional[_Iterable[int]] = ..., capabilities: _Optional[_Iterable[str]] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., initial_credit: _Optional[int] = ..., peer: bool = ..., software: _Optional[str] = ...) -> None: ...
 
 class Limits(_message.Message):
     __slots__ = ("message_bytes", "lanes")
@@ -189,30 +193,36 @@ class LanesWanted(_message.Message):
     def __init__(self, bulk_lanes: _Optional[int] = ...) -> None: ...
 
 class Announce(_message.Message):
-    __slots__ = ("fqcn", "incarnation", "epoch", "path")
+    __slots__ = ("fqcn", "incarnation", "epoch", "path", "software", "address")
     FQCN_FIELD_NUMBER: _ClassVar[int]
     INCARNATION_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     PATH_FIELD_NUMBER: _ClassVar[int]
+    SOFTWARE_FIELD_NUMBER: _ClassVar[int]
+    ADDRESS_FIELD_NUMBER: _ClassVar[int]
     fqcn: str
     incarnation: int
     epoch: int
     path: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, fqcn: _Optional[str] = ..., incarnation: _Optional[int] = ..., epoch: _Optional[int] = ..., path: _Optional[_Iterable[str]] = ...) -> None: ...
+    software: str
+    address: str
+    def __init__(self, fqcn: _Optional[str] = ..., incarnation: _Optional[int] = ..., epoch: _Optional[int] = ..., path: _Optional[_Iterable[str]] = ..., software: _Optional[str] = ..., address: _Optional[str] = ...) -> None: ...
 
 class AnnounceReply(_message.Message):
-    __slots__ = ("fqcn", "incarnation", "epoch", "code", "sentence")
+    __slots__ = ("fqcn", "incarnation", "epoch", "code", "sentence", "withdrawn")
     FQCN_FIELD_NUMBER: _ClassVar[int]
     INCARNATION_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     CODE_FIELD_NUMBER: _ClassVar[int]
     SENTENCE_FIELD_NUMBER: _ClassVar[int]
+    WITHDRAWN_FIELD_NUMBER: _ClassVar[int]
     fqcn: str
     incarnation: int
     epoch: int
     code: ErrorCode
     sentence: str
-    def __init__(self, fqcn: _Optional[str] = ..., incarnation: _Optional[int] = ..., epoch: _Optional[int] = ..., code: _Optional[_Union[ErrorCode, str]] = ..., sentence: _Optional[str] = ...) -> None: ...
+    withdrawn: bool
+    def __init__(self, fqcn: _Optional[str] = ..., incarnation: _Optional[int] = ..., epoch: _Optional[int] = ..., code: _Optional[_Union[ErrorCode, str]] = ..., sentence: _Optional[str] = ..., withdrawn: bool = ...) -> None: ...
 
 class Withdraw(_message.Message):
     __slots__ = ("fqcn", "incarnation", "epoch")
@@ -451,18 +461,20 @@ class CellInfo(_message.Message):
     def __init__(self, fqcn: _Optional[str] = ..., incarnation: _Optional[int] = ..., via: _Optional[str] = ..., address: _Optional[str] = ..., software: _Optional[str] = ..., known_for_s: _Optional[float] = ...) -> None: ...
 
 class QueryReply(_message.Message):
-    __slots__ = ("query_id", "asker", "responder", "cells", "hops_left")
+    __slots__ = ("query_id", "asker", "responder", "cells", "hops_left", "more")
     QUERY_ID_FIELD_NUMBER: _ClassVar[int]
     ASKER_FIELD_NUMBER: _ClassVar[int]
     RESPONDER_FIELD_NUMBER: _ClassVar[int]
     CELLS_FIELD_NUMBER: _ClassVar[int]
     HOPS_LEFT_FIELD_NUMBER: _ClassVar[int]
+    MORE_FIELD_NUMBER: _ClassVar[int]
     query_id: int
     asker: str
     responder: str
     cells: _containers.RepeatedCompositeFieldContainer[CellInfo]
     hops_left: int
-    def __init__(self, query_id: _Optional[int] = ..., asker: _Optional[str] = ..., responder: _Optional[str] = ..., cells: _Optional[_Iterable[_Union[CellInfo, _Mapping]]] = ..., hops_left: _Optional[int] = ...) -> None: ...
+    more: bool
+    def __init__(self, query_id: _Optional[int] = ..., asker: _Optional[str] = ..., responder: _Optional[str] = ..., cells: _Optional[_Iterable[_Union[CellInfo, _Mapping]]] = ..., hops_left: _Optional[int] = ..., more: bool = ...) -> None: ...
 
 class Ping(_message.Message):
     __slots__ = ("nonce", "settled_below", "settled")

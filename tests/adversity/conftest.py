@@ -8,6 +8,16 @@ import pytest
 
 from tests.cells import CARRIERS, Carrier, Pair, connected_pair
 
+# What tests have measured, shown at the end of the run.
+SUMMARIES = pytest.StashKey[list[str]]()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    lines = config.stash.get(SUMMARIES, [])
+    if lines:
+        terminalreporter.section("adversity")
+        terminalreporter.write_line("\n".join(lines))
+
 
 @pytest.fixture(params=sorted(CARRIERS))
 def carrier(request: pytest.FixtureRequest) -> Carrier:

@@ -242,7 +242,7 @@ def test_secure_without_certificates_fails_at_once(pair: Pair) -> None:
 def test_wrong_arguments_are_refused_at_the_call(pair: Pair, arguments: tuple[object, ...], words: list[str]) -> None:
     for send in (pair.at_site.send_blob, pair.at_site.send_stream):
         with pytest.raises(UsageError) as raised:
-            send(*arguments)  # type: ignore[arg-type]
+            send(*arguments)  # type: ignore[call-overload]
         assert isinstance(raised.value, StreamError | ValueError | TypeError)
         assert isinstance(raised.value, StreamError)
         assert all(word in str(raised.value) for word in words)
@@ -263,7 +263,7 @@ def test_wrong_arguments_are_refused_at_the_call(pair: Pair, arguments: tuple[ob
 )
 def test_wrong_options_are_refused_at_the_call(pair: Pair, option: str, value: object) -> None:
     with pytest.raises(StreamUsageError, match=option):
-        pair.at_site.send_blob("c", "t", "server", Message({}, b"1"), **{option: value})  # type: ignore[arg-type]
+        pair.at_site.send_blob("c", "t", "server", Message({}, b"1"), **{option: value})  # type: ignore[call-overload]
 
 
 @pytest.mark.parametrize("before", [True, False], ids=["before start", "after stop"])

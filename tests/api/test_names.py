@@ -6,7 +6,7 @@ import dataclasses
 import importlib
 import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import pytest
 
@@ -26,10 +26,8 @@ CELL = (
     "self, fqcn, *, listen=None, connect=None, tls=None, insecure=False, policy=None, authenticate=None, config=None, "
     "network=None"
 )
-SEND = (
-    "self, channel, topic, target, message, secure=False, optional=False, *, resume_id='', idle_timeout=None, "
-    "unreachable_timeout=None, digest='', retry_unknown=False, reliable=True"
-)
+SEND = "self, channel, topic, target, message, secure=False, optional=False, **more"
+SEND_MORE = {"resume_id", "idle_timeout", "unreachable_timeout", "digest", "retry_unknown", "reliable"}
 REQUEST = "self, channel, topic, target, request, timeout=60.0, secure=False, optional=False"
 BROADCAST = "self, channel, topic, targets, request, timeout=60.0, secure=False, optional=False"
 FIRE = "self, channel, topic, targets, message, secure=False, optional=False"
@@ -140,6 +138,13 @@ def test_star_import_gives_the_names() -> None:
 def test_signature(name: str) -> None:
     owner, _, method = name.partition(".")
     assert arguments(getattr(getattr(streamcell, owner), method)) == SIGNATURES[name]
+
+
+@pytest.mark.parametrize("owner", [streamcell.StreamCell, aio.StreamCell])
+@pytest.mark.parametrize("method", ["send_stream", "send_blob"])
+def test_what_may_be_given_by_name_when_something_is_sent(owner: type, method: str) -> None:
+    (more,) = get_args(get_type_hints(getattr(owner, method))["more"])
+    assert set(get_type_hints(more)) == SEND_MORE
 
 
 @pytest.mark.parametrize("owner", sorted(PROPERTIES))

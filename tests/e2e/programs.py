@@ -19,10 +19,10 @@ LIMIT_S = scaled(45)
 
 
 class Program:
-    """A running Python program. A context manager: at its end the program has ended, if need be by force."""
+    """A running program, in Python if not said otherwise. A context manager: at its end the program has ended."""
 
-    def __init__(self, *arguments: str | Path, cwd: Path = ROOT) -> None:
-        command = [sys.executable, *map(str, arguments)]
+    def __init__(self, *arguments: str | Path, cwd: Path = ROOT, interpreter: str = sys.executable) -> None:
+        command = [interpreter, *map(str, arguments)]
         environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
         self.process = subprocess.Popen(
             command,
@@ -79,15 +79,15 @@ class Program:
 
 
 @contextlib.contextmanager
-def running(*arguments: str | Path, cwd: Path = ROOT) -> Iterator[Program]:
+def running(*arguments: str | Path, cwd: Path = ROOT, interpreter: str = sys.executable) -> Iterator[Program]:
     """Run a program in the background."""
-    with Program(*arguments, cwd=cwd) as program:
+    with Program(*arguments, cwd=cwd, interpreter=interpreter) as program:
         yield program
 
 
-def run(*arguments: str | Path, cwd: Path = ROOT) -> list[str]:
+def run(*arguments: str | Path, cwd: Path = ROOT, interpreter: str = sys.executable) -> list[str]:
     """Run a program to its end, which must be a good one, and return the lines that it has printed."""
-    with Program(*arguments, cwd=cwd) as program:
+    with Program(*arguments, cwd=cwd, interpreter=interpreter) as program:
         status = program.wait()
         assert status == 0, program.lines
         return program.lines

@@ -14,11 +14,12 @@ SINGLE = {
     "nvflare_port.py": ["received numbers.bin: 25165824 bytes", "sent: 25165824 bytes", "blob sent: 29 bytes"],
     "async_cells.py": ["the server has read 792,641 bytes", "replies [1, 10, 100]", "was cancelled: True"],
 }
+ROUNDS = "federated_round.py"
 PAIR = {"send_file.py", "receive_file.py"}
 
 
 def test_every_example_is_tested() -> None:
-    assert {path.name for path in EXAMPLES.glob("*.py")} == SINGLE.keys() | PAIR
+    assert {path.name for path in EXAMPLES.glob("*.py")} == SINGLE.keys() | PAIR | {ROUNDS}
 
 
 @pytest.mark.parametrize("name", SINGLE)
@@ -27,6 +28,15 @@ def test_example(name: str) -> None:
     assert unhappy(lines) == []
     for text in SINGLE[name]:
         assert any(text in line for line in lines), (text, lines)
+
+
+def test_rounds_are_complete_though_a_site_is_killed() -> None:
+    lines = run(EXAMPLES / ROUNDS, "--mib", "16")
+    assert unhappy(lines) == []
+    assert "site-2 was killed in the middle of its answer; starting it again" in lines
+    for number in (1, 2, 3):
+        assert f"round {number}: 3 results of 16,777,216 bytes, all as they should be" in lines
+    assert lines[-1] == "all rounds are complete"
 
 
 def test_files_arrive(tmp_path: Path) -> None:

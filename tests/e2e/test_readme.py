@@ -55,7 +55,8 @@ def test_two_terminals(tmp_path: Path) -> None:
 
 
 def documents() -> list[Path]:
-    return [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    beside = (ROOT / "protos/vectors/README.md", ROOT / "examples/node/README.md")
+    return [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *beside]
 
 
 def anchors(path: Path) -> set[str]:
@@ -64,7 +65,7 @@ def anchors(path: Path) -> set[str]:
     return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-@pytest.mark.parametrize("document", documents(), ids=lambda path: path.name)
+@pytest.mark.parametrize("document", documents(), ids=lambda path: str(path.relative_to(ROOT)))
 def test_links_lead_somewhere(document: Path) -> None:
     text = re.sub(r"^```.*?^```$", "", document.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
     for target in re.findall(r"\]\(([^)\s]+)\)", text):

@@ -66,7 +66,7 @@ def room(
 TABLE = (
     room(
         "values",
-        "values errors message fqcn limits config",
+        "values errors message fqcn limits config topology",
         # StreamCancelled is also a concurrent.futures.CancelledError; addresses are values.
         stdlib=VALUE_MODULES | {"concurrent.futures", "ipaddress", "urllib.parse"},
     ),

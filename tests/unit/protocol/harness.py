@@ -102,6 +102,7 @@ class Node:
             software="test",
         )
         self.dials: dict[int, str] = {}
+        self.peers: set[int] = set()
         self.seen: list[Event] = []
         self.data: dict[StreamKey, bytearray] = defaultdict(bytearray)
         self.opened: dict[StreamKey, StreamOpened] = {}
@@ -125,8 +126,16 @@ class Node:
     # What an application does.
 
     def connect(self, listener: str) -> int:
+        """Dial the parent."""
         number = self.core.add_uplink(self.net.now)
         self.dials[number] = listener
+        return number
+
+    def connect_peer(self, listener: str) -> int:
+        """Dial a cell to which there shall be a peer link."""
+        number = self.core.add_peer(self.net.now)
+        self.dials[number] = listener
+        self.peers.add(number)
         return number
 
     def send(
@@ -462,8 +471,11 @@ class Net:
         """End a node without a word and start it again: a new life with the same configuration and uplinks."""
         before = self.kill(fqcn)
         node = self.node(fqcn, before.config)
-        for listener in before.dials.values():
-            node.connect(listener)
+        for number, listener in before.dials.items():
+            if number in before.peers:
+                node.connect_peer(listener)
+            else:
+                node.connect(listener)
         return node
 
     def lanes(self, fqcn: str) -> list[int]:

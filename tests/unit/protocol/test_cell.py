@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from streamcell.config import CellConfig
 from streamcell.errors import ErrorCode, StreamError
-from streamcell.limits import BATCH_BYTES, BATCH_FRAMES, KIB, MESSAGE_BYTES, MIB
+from streamcell.limits import BATCH_BYTES, KIB, MESSAGE_BYTES, MIB, WRITTEN_FRAMES
 from streamcell.protocol.events import LaneDropped, LaneWanted, SendFailed
 from streamcell.protocol.frames import Goodbye, LaneRole, Ping, Reset, StreamKind
 from tests.unit.protocol.harness import LARGE, SMALL, Net, Node, pattern
@@ -18,14 +18,14 @@ def test_a_batch_is_bounded_in_bytes_and_frames() -> None:
     net = Net()
     net.measure = True
     server, client = net.pair(CellConfig(max_streams_per_peer=100_000))
-    for _ in range(BATCH_FRAMES + 10):
+    for _ in range(WRITTEN_FRAMES + 10):
         client.send("server", b"x")
     client.send("server", pattern(MIB))
     batch = client.core.frames_to_send(client.lane(), net.now)
-    assert len(batch) <= BATCH_FRAMES
+    assert len(batch) <= WRITTEN_FRAMES
     net.run()
     assert net.largest_batch <= BATCH_BYTES + MIB
-    assert len(server.ends()) == BATCH_FRAMES + 11 - len(batch)
+    assert len(server.ends()) == WRITTEN_FRAMES + 11 - len(batch)
 
 
 def test_headers_count_in_a_batch() -> None:

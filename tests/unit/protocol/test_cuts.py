@@ -189,3 +189,20 @@ def test_a_small_blob_crosses_restarts_at_most_once(cut_target: bool) -> None:
             assert len(holders) == 1
         for node in net.nodes.values():
             assert node.core.stats().receives == ()
+
+
+def test_breaks_do_not_fill_the_memory_of_a_reader_that_stands_still() -> None:
+    net = Net()
+    server, client = net.pair(CONFIG)
+    server.auto_read = False
+    stream_id = client.stream("server", DATA)
+    net.run()
+    held = len(server.data[client.key(stream_id)])
+    for _ in range(5):
+        net.cut_all()
+        net.advance(2.0)
+    assert len(server.data[client.key(stream_id)]) == held
+    server.auto_read = True
+    server.read(client.key(stream_id))
+    net.advance(2.0)
+    received_once(server, client, stream_id, DATA)

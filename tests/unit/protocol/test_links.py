@@ -851,7 +851,7 @@ def test_a_query_is_answered_by_whom_it_asks_for(subject: str, answered: bool) -
     replies = net.sent("server", QueryReply)
     assert bool(replies) == answered
     if replies:
-        (info,) = replies[0].cells
+        info = replies[0].cells[0]
         assert (replies[0].query_id, info.fqcn, info.incarnation, info.software) == (
             7,
             "server",
@@ -887,6 +887,7 @@ def test_the_time_until_a_link_is_down_starts_anew_with_each_break() -> None:
 
 
 class Observer:
+    def on_link_begun(self, link: Link, now: float) -> None: ...
     def on_lane_up(self, link: Link, now: float) -> None: ...
     def on_lane_lost(self, link: Link, lane_id: int, now: float) -> None: ...
     def on_link_down(self, link: Link, now: float) -> None: ...

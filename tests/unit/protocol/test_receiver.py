@@ -167,10 +167,10 @@ def test_a_new_attempt_starts_with_the_credit_that_was_given_and_says_so() -> No
     assert receiver.credit == MIB
 
 
-def test_a_new_attempt_before_admission_has_the_initial_credit_only() -> None:
+def test_a_new_attempt_before_admission_has_what_is_left_of_the_initial_credit() -> None:
     receiver = StreamReceiver(make_context(), make_chunk(0, b""), Open(StreamKind.BLOB), Window(WindowBudget(0), MIB))
     receiver.enter_attempt(2, 100)
-    assert receiver.credit == 100 + INITIAL_CREDIT_BYTES
+    assert receiver.credit == INITIAL_CREDIT_BYTES
     assert credits_of(receiver) == []
 
 

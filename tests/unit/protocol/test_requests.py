@@ -165,7 +165,7 @@ def test_only_the_target_of_a_request_can_reply() -> None:
     net = Net()
     server, client = net.pair()
     stranger = net.node("stranger")
-    client.connect("stranger")
+    client.connect_peer("stranger")
     net.run()
     request = client.request("server", SMALL)
     net.run()

@@ -197,7 +197,7 @@ def test_bytes_that_go_again_are_counted_as_such() -> None:
     sender = StreamSender(context, make_spec(), 1)
     sender.step(SenderInput.ADMITTED)
     sender.link = Link("server", 1, b"")
-    sender.begin(0, 3 * KIB)
+    sender.begin(0, 4 * KIB)
     sender.buffer.append(pattern(6 * KIB))
     cut_all(sender)
     sender.step(SenderInput.PATH_LOST)
@@ -205,10 +205,24 @@ def test_bytes_that_go_again_are_counted_as_such() -> None:
     sender.step(SenderInput.GO_ON)
     sender.begin(2 * KIB, 4 * KIB)
     cut_all(sender)
-    assert (context.counters.bytes_sent, context.counters.bytes_retransmitted) == (7 * KIB, KIB)
+    assert (context.counters.bytes_sent, context.counters.bytes_retransmitted) == (6 * KIB, 2 * KIB)
 
 
 def test_a_timer_without_an_owner_is_nothing() -> None:
     sender = started(b"abc")
     sender.handle_timer(5.0)
     assert sender.can_send()
+
+
+def test_a_new_attempt_goes_no_further_than_the_credit_that_there_was() -> None:
+    sender = StreamSender(make_context(chunk_bytes=2 * KIB), make_spec(), 1)
+    sender.begin(0, 4 * KIB)
+    sender.begin(2 * KIB, 4 * KIB)
+    assert sender.credit == 4 * KIB
+    sender.extend_credit(8 * KIB)
+    sender.raise_attempt()
+    sender.begin(6 * KIB, 4 * KIB)
+    assert sender.credit == 8 * KIB
+    sender.raise_attempt()
+    sender.begin(9 * KIB, 4 * KIB)
+    assert sender.credit == 9 * KIB

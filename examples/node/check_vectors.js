@@ -1,0 +1,53 @@
+// Checks wire.js against golden vectors, and prints which do not hold: node check_vectors.js [FOLDER]
+'use strict';
+
+const assert = require('node:assert/strict');
+const fs = require('node:fs');
+const path = require('node:path');
+const { chunkChecksum, crc32c, decodeBatch, encodeBatch } = require('./wire');
+
+const FOLDER = process.argv[2] ?? path.join(__dirname, '../../protos/vectors');
+const load = (name) => JSON.parse(fs.readFileSync(path.join(FOLDER, `${name}.json`), 'utf8'));
+const bytesOf = (parts) => Buffer.concat(parts.flatMap(({ hex, times }) => Array(times).fill(Buffer.from(hex, 'hex'))));
+const isIntact = ({ chunk }) => !chunk || chunkChecksum(chunk) === chunk.checksum;
+
+function checkRead({ hex, frames, canonical }) {
+  const read = decodeBatch(Buffer.from(hex, 'hex'));
+  assert.deepEqual(read, decodeBatch(encodeBatch(frames)));
+  if (canonical) assert.equal(encodeBatch(frames).toString('hex'), hex);
+  return read;
+}
+
+function checkRefused({ field, parts }) {
+  const refusal = field === '' ? /./ : new RegExp(`^refused: ${field}$`);
+  assert.throws(() => decodeBatch(bytesOf(parts)), { message: refusal });
+}
+
+function checkChecksum({ chunk, covered, checksum }) {
+  assert.equal(crc32c(Buffer.from(covered, 'hex')), checksum);
+  if (!chunk) return;
+  const { stream_id, attempt, payload, ...place } = chunk;
+  const whole = { stream: { stream_id, attempt }, ...place, payload: Buffer.from(payload, 'hex') };
+  assert.equal(chunkChecksum(whole), checksum);
+}
+
+const CHECKS = {
+  frames: (vector) => assert(checkRead(vector).every(isIntact)),
+  edge_cases: (vector) => assert(checkRead(vector).every(isIntact)),
+  corrupt: (vector) => assert(!checkRead(vector).some(isIntact)),
+  refused: checkRefused,
+  checksums: checkChecksum,
+};
+
+for (const [name, check] of Object.entries(CHECKS)) {
+  const vectors = load(name);
+  for (const vector of vectors) {
+    try {
+      check(vector);
+    } catch (error) {
+      console.error(`${name}.json, ${vector.name}: ${error.message}`);
+      process.exitCode = 1;
+    }
+  }
+  console.log(`${name}.json: ${vectors.length} checked`);
+}

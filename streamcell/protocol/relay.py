@@ -1,0 +1,198 @@
+"""A stream that passes through a cell in the middle. Imports L0 and the smaller parts of ``protocol``.
+
+A :class:`RelayStream` holds chunks of one attempt between the link that they come from and the link that they go to,
+never more than the window that it has given upwards, and one chunk. It opens none of them. It is finished when the
+stream's last word passes, when its ends have been silent for the stream's idle timeout, or when a link goes down.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+
+from streamcell.errors import ProtocolError
+from streamcell.limits import CHUNK_PAYLOAD_BYTES, INITIAL_CREDIT_BYTES, SMALL_STREAM_BYTES
+from streamcell.protocol.credit import Window
+from streamcell.protocol.frames import Ack, Chunk, Credit, StreamKey
+from streamcell.protocol.link import Lane, Link
+from streamcell.protocol.states import RELAY_TABLE, RelayAction, RelayInput, RelayState, step
+
+# A Credit is worth a frame when the window has moved by this part.
+_CREDIT_WINDOW_PART = 4
+
+
+class RelayStream:
+    """One stream, as the relay sees it.
+
+    Offsets, from low to high: ``forwarded`` (every byte below was put on a lane), ``credit`` (how far the next hop
+    lets it go), ``granted`` (how far it lets the previous hop go).
+    """
+
+    def __init__(self, key: StreamKey, target: str, attempt: int, up: Link, down: Link) -> None:
+        self.key = key
+        self.target = target
+        self.state = RelayState.WAITING
+        self.attempt = attempt
+        self.up = up
+        self.down = down
+        self.idle_timeout_s = 0.0
+        self.heard_at = 0.0
+        self.timer_at: float | None = None
+        self.on_timer: Callable[[RelayStream, float], None] | None = None
+        self.on_turn: Callable[[RelayStream, int], None] | None = None
+        # As a member of a round robin.
+        self.deficit = 0
+        # This attempt.
+        self.bulk = True
+        self.begin_offset = 0
+        self.forwarded = 0
+        self.credit = 0
+        self.credited = False
+        self.granted = 0
+        self.arrived = 0
+        self.held_bytes = 0
+        self.last_forwarded = False
+        self.lane_id: int | None = None
+        self.lanes_used: set[int] = set()
+        self.window: Window | None = None
+        self.credit_due = False
+        self.ack: Ack | None = None
+        self.ack_due = False
+        self._waiting: list[tuple[int, int, Chunk]] = []
+        self._arrivals = 0
+        self._beyond_gap: dict[int, int] = {}
+
+    def __repr__(self) -> str:
+        return (
+            f"<RelayStream {self.key.stream_id} {self.key.origin} to {self.target} {self.state.name} "
+            f"attempt {self.attempt} forwarded {self.forwarded} holds {self.held_bytes}>"
+        )
+
+    def handle_timer(self, now: float) -> None:
+        """Pass the deadline on to the table that the stream is in."""
+        if self.on_timer is not None:
+            self.on_timer(self, now)
+
+    def step(self, event: RelayInput) -> RelayAction:
+        """Advance the state and return what is to be done."""
+        action, self.state = step(RELAY_TABLE, self.state, event)
+        return action
+
+    @property
+    def chunks_held(self) -> int:
+        """How many chunks wait for their turn."""
+        return len(self._waiting)
+
+    @property
+    def in_flight(self) -> int:
+        """Bytes forwarded in this attempt that the target has not said it has."""
+        confirmed = self.begin_offset if self.ack is None else self.ack.received
+        return max(0, self.forwarded - confirmed)
+
+    @property
+    def unconfirmed(self) -> bool:
+        """Whether anything that was forwarded in this attempt, an end included, is not confirmed."""
+        return self.ack is None or self.in_flight > 0 or self.last_forwarded
+
+    def can_send(self) -> bool:
+        """Return whether the next chunk may go: its first byte lies within the credit, or it has none."""
+        if self.state is not RelayState.FORWARDING or not self._waiting:
+            return False
+        chunk = self._waiting[0][2]
+        return len(chunk.payload) == 0 or chunk.offset < self.credit
+
+    def goes_by(self, link: Link) -> bool:
+        """Return whether its way leads over ``link``."""
+        return self.down is link
+
+    def clear(self) -> None:
+        """Drop everything that belongs to the present attempt."""
+        self._waiting.clear()
+        self._beyond_gap.clear()
+        self.lanes_used.clear()
+        self.lane_id = None
+        self.held_bytes = self.credit = 0
+        self.credited = self.credit_due = self.ack_due = False
+        self.ack = None
+        if self.window is not None:
+            self.window.close()
+            self.window = None
+
+    def begin(self, chunk: Chunk, window: Window) -> None:
+        """Begin the present attempt with its first chunk."""
+        opening = chunk.open
+        size = None if opening is None else opening.size
+        self.bulk = size is None or size > SMALL_STREAM_BYTES
+        self.begin_offset = self.forwarded = self.arrived = chunk.offset
+        # A Credit may have come already, with the answer to the query that began the attempt.
+        self.credit = max(self.credit, chunk.offset + self.down.initial_credit)
+        self.granted = chunk.offset + INITIAL_CREDIT_BYTES
+        self.last_forwarded = False
+        self.window = window
+
+    def push(self, chunk: Chunk) -> None:
+        """Take in a chunk.
+
+        :raises ProtocolError: if the previous hop ignored its credit.
+        """
+        size = len(chunk.payload)
+        if size > 0 and chunk.offset >= self.granted + CHUNK_PAYLOAD_BYTES:
+            raise ProtocolError(
+                f"stream {self.key.stream_id} from {self.key.origin} came with offset {chunk.offset} at a credit of "
+                f"{self.granted}"
+            )
+        self._arrivals += 1
+        heapq.heappush(self._waiting, (chunk.sequence, self._arrivals, chunk))
+        self.held_bytes += size
+        self.arrived = max(self.arrived, chunk.offset + size)
+
+    def extend_credit(self, offset: int) -> None:
+        """Take in a Credit for the present attempt, which is from now on free to go by any lane of the link."""
+        self.lane_id = None
+        self.credited = True
+        self.credit = max(self.credit, offset)
+
+    def take_chunk(self, lane: Lane, room: int | None, now: float, *, control: bool) -> Chunk:
+        """Return the next chunk; only when ``can_send``."""
+        chunk = heapq.heappop(self._waiting)[2]
+        size = len(chunk.payload)
+        self.held_bytes -= size
+        self.lanes_used.add(lane.lane_id)
+        self.lane_id = None if self.credited else lane.lane_id
+        self.last_forwarded = self.last_forwarded or chunk.last
+        self._note_forwarded(chunk.offset, chunk.offset + size)
+        self._extend_grant()
+        if self.on_turn is not None:
+            self.on_turn(self, size)
+        return chunk
+
+    def take_control_frames(self) -> list[Credit | Ack]:
+        """Return the Credit and the Ack that are due, as they stand now."""
+        frames: list[Credit | Ack] = []
+        if self.credit_due:
+            self.credit_due = False
+            frames.append(Credit(self.key, self.target, self.attempt, self.granted))
+        if self.ack_due and self.ack is not None:
+            self.ack_due = False
+            frames.append(self.ack)
+        return frames
+
+    def _note_forwarded(self, start: int, end: int) -> None:
+        """Move on the offset below which everything was forwarded. Chunks may come by lanes that differ in speed."""
+        if start != self.forwarded:
+            self._beyond_gap[start] = end
+            return
+        self.forwarded = end
+        while (following := self._beyond_gap.pop(self.forwarded, None)) is not None:
+            self.forwarded = following
+
+    def _extend_grant(self) -> None:
+        window = self.window
+        if window is None or not self.bulk:
+            return
+        window.grow(self.forwarded - self.begin_offset, self.arrived - self.begin_offset)
+        limit = self.forwarded + window.size
+        first = self.granted == self.begin_offset + INITIAL_CREDIT_BYTES
+        if limit > self.granted and (first or limit - self.granted >= window.size // _CREDIT_WINDOW_PART):
+            self.granted = limit
+            self.credit_due = True

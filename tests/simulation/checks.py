@@ -1,0 +1,305 @@
+"""What must be so at every moment of a history, judged from what applications see and what cells say on the wire.
+
+Nothing here trusts the core under test: whether a transfer is done is decided by what its target's application did.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from streamcell.errors import CellError, ErrorCode
+from streamcell.limits import INITIAL_CREDIT_BYTES
+from streamcell.protocol.events import ReceiveFailed, StreamOpened
+from streamcell.protocol.frames import Chunk, Credit, Frame, Payload, StreamKey, StreamKind
+from tests.simulation.transfers import Receipt, Saved, Transfer
+
+if TYPE_CHECKING:
+    from tests.simulation.host import Host
+    from tests.simulation.network import End
+
+
+_NOTHING = memoryview(b"")
+
+
+class Violation(AssertionError):
+    """A promise was broken."""
+
+
+def demand(condition: bool, sentence: str) -> None:
+    """Raise a Violation unless ``condition`` holds."""
+    if not condition:
+        raise Violation(sentence)
+
+
+@dataclasses.dataclass(slots=True)
+class Attempt:
+    """What an origin has sent in one attempt of one stream, and how far it was allowed to go."""
+
+    number: int
+    start: int
+    end: int
+    sequence: int = 0
+    granted: int = 0
+
+    @property
+    def credit(self) -> int:
+        return max(self.start + INITIAL_CREDIT_BYTES, self.granted)
+
+
+class Checks:
+    """Everything that was ever sent in a history, by key, and the lives that were offered it.
+
+    :ivar bytes_delivered: to applications.
+    :ivar bytes_resent: put on a lane more than once.
+    """
+
+    def __init__(self) -> None:
+        self.transfers: dict[StreamKey, Transfer] = {}
+        self.receipts: dict[StreamKey, list[Receipt]] = {}
+        # By target, origin, and name or key: what is on the disks of applications.
+        self.disks: dict[tuple[str, str, str], Saved] = {}
+        # Where streams went on after a restart.
+        self.resumed: Counter[str] = Counter()
+        self.bytes_delivered = 0
+        self.bytes_resent = 0
+        self._attempts: dict[StreamKey, Attempt] = {}
+        self._grants: dict[StreamKey, tuple[int, int]] = {}
+
+    def add(self, transfer: Transfer) -> None:
+        """Take note of a transfer that was begun."""
+        self.transfers[transfer.key] = transfer
+        self.receipts[transfer.key] = []
+
+    # At the origin.
+
+    def on_wanted(self, transfer: Transfer, size: int) -> None:
+        """A source is asked for no more than may lie between it and the reader."""
+        config = transfer.origin.config
+        consumed = max((receipt.consumed for receipt in self.receipts[transfer.key]), default=0)
+        held = transfer.source.given + size - consumed
+        most = config.max_window_bytes + config.read_ahead_bytes + INITIAL_CREDIT_BYTES + config.chunk_bytes
+        demand(held <= most, f"{transfer}: the origin holds {held} bytes, {most} are allowed")
+
+    def on_settled(self, transfer: Transfer) -> None:
+        """A success is one; a failure has a reason."""
+        if isinstance(transfer.outcome, CellError):
+            code = transfer.outcome.code
+            demand(
+                code in transfer.excuses,
+                f"{transfer} failed with {code.name}, which nobody gave a reason for: {transfer.outcome}",
+            )
+            return
+        done = [receipt for receipt in self.receipts[transfer.key] if receipt.released]
+        demand(bool(done), f"{transfer} was reported done, and no application has got it")
+
+    def on_request_ended(self, transfer: Transfer) -> None:
+        """A request that fails has a reason, and no reply."""
+        error = transfer.request_error
+        demand(transfer.replies == 0, f"{transfer} has failed, and got a reply")
+        if error is not None:
+            demand(
+                error.code in transfer.excuses,
+                f"{transfer} ended with {error.code.name}, which nobody gave a reason for: {error}",
+            )
+
+    def on_chunk_sent(self, chunk: Chunk) -> None:
+        """Chunks of an attempt lie end to end, within credit; a new attempt repeats at most a window of a stream."""
+        transfer = self.transfers[chunk.key]
+        end = chunk.offset + len(chunk.payload)
+        attempt = self._attempts.get(chunk.key)
+        if attempt is None or attempt.number != chunk.attempt:
+            sent = attempt.end if attempt is not None else 0
+            demand(attempt is None or chunk.attempt > attempt.number, f"{transfer}: attempt {chunk.attempt} came again")
+            demand(chunk.open is not None, f"{transfer}: attempt {chunk.attempt} begins without an Open part")
+            self._note_resent(transfer, sent - chunk.offset)
+            attempt = self._attempts[chunk.key] = Attempt(chunk.attempt, chunk.offset, chunk.offset)
+        number, granted = self._grants.get(chunk.key, (0, 0))
+        if number == chunk.attempt:
+            attempt.granted = granted
+        demand(
+            chunk.offset == attempt.end and chunk.sequence == attempt.sequence,
+            f"{transfer}: chunk {chunk.sequence} at {chunk.offset} follows {attempt.sequence} at {attempt.end}",
+        )
+        demand(
+            not chunk.payload or chunk.offset < attempt.credit,
+            f"{transfer}: sent at {chunk.offset} with a credit of {attempt.credit}",
+        )
+        demand(
+            attempt.granted > 0 or end <= attempt.start + INITIAL_CREDIT_BYTES,
+            f"{transfer}: sent up to {end} before the first Credit",
+        )
+        attempt.end = end
+        attempt.sequence += 1
+
+    def _note_resent(self, transfer: Transfer, size: int) -> None:
+        if size <= 0:
+            return
+        self.bytes_resent += size
+        config = transfer.origin.config
+        most = config.max_window_bytes + INITIAL_CREDIT_BYTES + config.chunk_bytes
+        demand(
+            transfer.kind is not StreamKind.STREAM or transfer.disturbed or size <= most,
+            f"{transfer}: {size} bytes are sent again, more than a window",
+        )
+
+    # At the target.
+
+    def on_opened(self, host: Host, event: StreamOpened) -> Receipt:
+        """What is offered was sent, to this cell, and is what it was."""
+        transfer = self.transfers.get(event.key)
+        if transfer is None:
+            raise Violation(f"{host.name} was offered {event.key}, which nobody has sent")
+        demand(transfer.target == host.name, f"{transfer} was offered to {host.name}")
+        demand(transfer.declared == event.size, f"{transfer} was offered with a size of {event.size}")
+        before = self.receipts[event.key]
+        demand(not event.resume or bool(before), f"{transfer} is said to go on, and no life of its target has seen it")
+        disk = self.disks.setdefault(
+            (host.name, transfer.origin.name, transfer.name or str(event.key)), Saved(_NOTHING)
+        )
+        receipt = Receipt(transfer, event.key, disk, event.resume, event.awaits_offset)
+        if not event.awaits_offset:
+            disk.data, disk.size = transfer.data, 0
+        before.append(receipt)
+        return receipt
+
+    def on_placed(self, receipt: Receipt, offset: int) -> None:
+        """A stream goes on where its reader wants it, and has it from the same source; or at 0."""
+        transfer = receipt.transfer
+        demand(receipt.awaits_offset or offset == 0, f"{transfer} was placed at {offset}, and nobody had asked")
+        demand(offset in (0, receipt.chosen), f"{transfer} was placed at {offset} instead of {receipt.chosen}")
+        demand(receipt.delivered == 0, f"{transfer} was placed at {offset} after {receipt.delivered} bytes")
+        chosen = receipt.chosen
+        same = receipt.saved.data[:chosen] == transfer.data[:chosen]
+        demand(same or offset == 0, f"{transfer} goes on at {offset} behind bytes of another source")
+        demand(not same or offset == chosen, f"{transfer} begins again, instead of going on at {chosen}")
+        self.resumed["at the reader's offset" if offset else "at 0"] += 1
+
+    def on_adopted(self, host: Host, receipt: Receipt, key: StreamKey) -> None:
+        """A stream goes on in a new life of its origin only if the source is the same."""
+        old, new = receipt.transfer, self.transfers[key]
+        demand(old.origin is not new.origin and old.name == new.name != "", f"{new} took the place of {old}")
+        demand(old.data == new.data, f"{new} took the place of {old}, which had another source")
+        # It is the same call of the same callback that reads on.
+        self.resumed["in the same call"] += 1
+        new.reading = old.reading
+        new.excuses |= old.excuses
+        receipt.transfer = new
+        receipt.key = key
+        self.receipts[key].append(receipt)
+
+    def on_credit_sent(self, host: Host, frame: Credit) -> None:
+        """The credit of streams is within their windows, and all windows within the cell's budget."""
+        number, granted = self._grants.get(frame.key, (0, 0))
+        if frame.attempt > number:
+            self._grants[frame.key] = (frame.attempt, frame.offset)
+        elif frame.attempt == number:
+            self._grants[frame.key] = (number, max(granted, frame.offset))
+        receipt = host.receipts.get(frame.key)
+        if receipt is None or receipt.transfer.kind is not StreamKind.STREAM:
+            return
+        window = frame.offset - receipt.consumed
+        receipt.credit = max(receipt.credit, frame.offset)
+        receipt.largest_window = max(receipt.largest_window, window)
+        config = host.config
+        demand(window <= config.max_window_bytes, f"{receipt.transfer}: a credit of {window} ahead of the reader")
+        ahead = sum(
+            max(0, each.credit - each.consumed - INITIAL_CREDIT_BYTES)
+            for each in host.receipts.values()
+            if each.admitted and not (each.finished or each.failed)
+        )
+        demand(ahead <= config.receive_budget_bytes, f"{host.name} has given credit for {ahead} bytes in all")
+
+    def check_memory(self, host: Host) -> None:
+        """What is assembled fits into the budgets, unless it is alone."""
+        config = host.config
+        for budget, kinds in (
+            (config.blob_budget_bytes, (StreamKind.BLOB,)),
+            (config.request_budget_bytes, (StreamKind.REQUEST, StreamKind.REPLY)),
+        ):
+            sizes = [
+                receipt.transfer.declared or 0
+                for receipt in host.receipts.values()
+                if receipt.transfer.kind in kinds and receipt.admitted and not (receipt.finished or receipt.failed)
+            ]
+            demand(sum(sizes) <= budget or len(sizes) == 1, f"{host.name} assembles {sizes} with a budget of {budget}")
+
+    def on_data(self, host: Host, receipt: Receipt, payload: Payload) -> None:
+        """Every byte, in order, once, and no more of them than the window allows."""
+        transfer = receipt.transfer
+        start, end = receipt.delivered, receipt.delivered + len(payload)
+        demand(not (receipt.ended or receipt.failed), f"{transfer}: data after the end")
+        demand(receipt.admitted, f"{transfer}: data before it was admitted")
+        demand(payload == transfer.data[start:end], f"{transfer}: wrong bytes at {start} to {end}")
+        self.bytes_delivered += len(payload)
+        if transfer.kind is StreamKind.STREAM:
+            unread = end - receipt.consumed
+            most = host.config.max_window_bytes + transfer.origin.config.chunk_bytes
+            demand(unread <= most, f"{transfer}: {unread} bytes wait for the reader, {most} are allowed")
+
+    def on_data_ended(self, receipt: Receipt, size: int) -> None:
+        """The end is the end, and what is delivered whole is delivered once."""
+        transfer = receipt.transfer
+        demand(
+            receipt.delivered == size == len(transfer.data) and not transfer.source.fails,
+            f"{transfer} ended at {receipt.delivered} ({size}) of {len(transfer.data)} bytes",
+        )
+        demand(transfer.declared in (None, size), f"{transfer} ended at {size}, {transfer.declared} were declared")
+        demand(not (receipt.ended or receipt.failed), f"{transfer} ended twice")
+        if transfer.kind is not StreamKind.STREAM and not transfer.retry_unknown:
+            lives = sum(each.ended for each in self.receipts[transfer.key])
+            demand(lives == 0, f"{transfer} was delivered twice")
+        if transfer.answers is not None:
+            request = transfer.answers
+            # One that ended before has no use for it.
+            request.replies += request.request_error is None
+            demand(request.replies <= 1, f"{request} got two replies")
+
+    def on_receive_finished(self, receipt: Receipt) -> None:
+        """A received stream is finished when its application says so."""
+        transfer = receipt.transfer
+        demand(receipt.released, f"{transfer} was finished before the application had released it")
+        demand(not (receipt.finished or receipt.failed), f"{transfer} ended twice at the target")
+
+    def on_receive_failed(self, receipt: Receipt, event: ReceiveFailed) -> None:
+        """A failure has a reason."""
+        transfer = receipt.transfer
+        demand(not (receipt.finished or receipt.failed), f"{transfer} ended twice at the target")
+        code = event.error.code
+        # An origin's life that is over takes its streams with it; and what has given up may be known as settled only.
+        settled = code is ErrorCode.CANCELLED and bool(transfer.excuses)
+        demand(
+            code in transfer.excuses or settled or not transfer.origin.alive,
+            f"{transfer} failed at the target with {code.name}, which nobody gave a reason for: {event.error}",
+        )
+
+    # On the wire.
+
+    def on_frame_sent(self, end: End, frame: Frame) -> None:
+        """Judge a frame that a cell has put on a lane."""
+        if isinstance(frame, Chunk):
+            self.on_chunk_sent(frame)
+        elif isinstance(frame, Credit):
+            self.on_credit_sent(end.host, frame)
+
+    # At the end.
+
+    def on_rest(self, hosts: list[Host]) -> None:
+        """Everything has settled, once, and nothing is left."""
+        for transfer in self.transfers.values():
+            if not transfer.origin.alive:
+                continue
+            demand(transfer.outcome is not None, f"{transfer} has not settled")
+            if transfer.kind is StreamKind.REQUEST:
+                ends = transfer.replies + (transfer.request_error is not None)
+                demand(ends == 1, f"{transfer} has {transfer.replies} replies and error {transfer.request_error!r}")
+            if not transfer.excuses:
+                demand(transfer.outcome == "", f"{transfer} failed: {transfer.outcome!r}")
+        for host in hosts:
+            stats = host.core.stats()
+            demand(stats.sends == (), f"{host.name} still sends {stats.sends}")
+            demand(stats.receives == (), f"{host.name} still receives {stats.receives}")
+            demand(host.core.open_sends() == 0, f"{host.name} still waits for {host.core.open_sends()} requests")
+            for receipt in host.receipts.values():
+                demand(receipt.finished or receipt.failed, f"{receipt.transfer} has no end at its target")

@@ -1,0 +1,209 @@
+"""Deliberate bugs, put one at a time into a copy of the core, to see that the simulator finds them.
+
+``python -m tests.simulation.mutants`` looks for the first seed that catches each, and writes the table of the README;
+with ``--check`` it runs the seeds of that table only.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+README = Path(__file__).with_name("README.md")
+BEGIN, END = "<!-- mutants: begin -->", "<!-- mutants: end -->"
+# Most seeds that may be needed to find a bug.
+SEEDS = 400
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Mutant:
+    """A bug: in ``module`` of the core, ``code`` becomes ``bug``."""
+
+    name: str
+    module: str
+    code: str
+    bug: str
+
+
+MUTANTS = (
+    Mutant(
+        "an ack too early: a stream counts as complete when all has arrived, read or not",
+        "receives",
+        "if not (receiver.released and receiver.all_consumed):",
+        "if not receiver.all_received:",
+    ),
+    Mutant(
+        "a dedupe left out: bytes that are there already are delivered again",
+        "receiver",
+        "if end > self.received and len(payload) > 0:\n            self._take",
+        "self._pending += [payload] * (0 < end <= self.received)\n        if len(payload) > 0:\n            self._take",
+    ),
+    Mutant(
+        "a credit leak: the window of a stream that has ended is not given back",
+        "credit",
+        "self._budget.give_back(self.size - INITIAL_CREDIT_BYTES)",
+        "pass",
+    ),
+    Mutant(
+        "a wrong offset after a break: the origin goes on behind what it has sent instead of where it is told",
+        "resuming",
+        "sender.begin(offset, sender.link",
+        "sender.begin(max(offset, sender.sent_end - 1), sender.link",
+    ),
+    Mutant(
+        "a wrong offset after a restart: a stream that goes on in the middle is counted from 0",
+        "receiver",
+        "self.received = self.delivered = self.consumed = offset",
+        "self.received = self.delivered = self.consumed = 0",
+    ),
+    Mutant(
+        "another source under the same name: its stamp is not compared",
+        "orphans",
+        "if before == now:",
+        "if before:",
+    ),
+    Mutant(
+        "memory of the past left out: an id that is settled can be opened again",
+        "lives",
+        "return stream_id in self.ended or stream_id in self.settled",
+        "return stream_id in self.ended",
+    ),
+    Mutant(
+        "credit of an earlier attempt counts for the present one",
+        "sends",
+        "if sender is None or frame.attempt != sender.attempt:\n            return\n        sender.extend_credit",
+        "if sender is None:\n            return\n        sender.extend_credit",
+    ),
+    Mutant(
+        "the checksum is not compared",
+        "receiver",
+        "!= chunk.checksum:",
+        "!= chunk.checksum and len(chunk.payload) == 0:",
+    ),
+    Mutant(
+        "an unknown outcome is taken for a failure: a blob that may have arrived is sent to the next life",
+        "resuming",
+        "if not sender.whole or not sender.last_ever_sent or sender.spec.retry_unknown:",
+        "if not sender.whole or not sender.acknowledged or sender.spec.retry_unknown:",
+    ),
+    Mutant(
+        "the end is believed before all has arrived",
+        "receiver",
+        "return self.ended and self.received == self.size",
+        "return self.ended",
+    ),
+    Mutant(
+        "a lane that breaks takes the last chunk with it, and nobody asks",
+        "sender",
+        "return self.opened and (self.in_flight > 0 or self.last_sent or not self.answered)",
+        "return self.opened and (self.in_flight > 0 and not self.last_sent)",
+    ),
+    Mutant(
+        "a slot leak: a stream that has ended keeps its slot",
+        "slots",
+        "slots.taken.remove(sender.key.stream_id)",
+        "pass",
+    ),
+    Mutant(
+        "a memory leak: a blob that has ended keeps its part of the budget",
+        "credit",
+        "self._used -= self._admitted.pop(key, 0)",
+        "pass",
+    ),
+    Mutant(
+        "no credit is given to a new attempt",
+        "receiver",
+        "self.credited = self.credit_due = False\n        self.ack_due = True",
+        "self.credited, self.credit_due = True, False\n        self.ack_due = True",
+    ),
+    Mutant(
+        "each attempt has an initial credit of its own, read or not",
+        "receiver",
+        "self.credit = min(offset + INITIAL_CREDIT_BYTES, max(self.limit, self.initial_limit))",
+        "self.credit = offset + INITIAL_CREDIT_BYTES",
+    ),
+    Mutant(
+        "a silent lane is never suspected",
+        "lanes",
+        "lane.step(LaneInput.SILENT)\n            self._keeper.on_lane_silent(lane, now)",
+        "return",
+    ),
+)
+
+
+def run(mutant: Mutant | None, seeds: str) -> tuple[int, str] | None:
+    """Run the simulator over a mutant, up to the first seed that fails; return that and what it says, or None."""
+    with tempfile.TemporaryDirectory() as folder:
+        for package in ("streamcell", "tests"):
+            shutil.copytree(ROOT / package, Path(folder, package), ignore=shutil.ignore_patterns("__pycache__"))
+        if mutant is not None:
+            path = Path(folder, "streamcell", "protocol", f"{mutant.module}.py")
+            source = path.read_text(encoding="utf-8")
+            if source.count(mutant.code) != 1:
+                raise SystemExit(f"{mutant.module} does not have once: {mutant.code}")
+            path.write_text(source.replace(mutant.code, mutant.bug), encoding="utf-8")
+        done = subprocess.run(
+            [sys.executable, "-m", "tests.simulation", "--seeds", seeds, "--jobs", "1", "--failures", "1"],
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": folder, "PYTHONDONTWRITEBYTECODE": "1"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    summary = json.loads(done.stdout.splitlines()[-1]) if done.stdout else None
+    if summary is None:
+        raise SystemExit(f"the simulator itself failed: {done.stderr}")
+    return next(((int(seed), str(said)) for seed, said in summary["failed"].items()), None)
+
+
+def table(rows: list[tuple[Mutant, int, str]]) -> str:
+    """Return the table of the README."""
+    lines = ["| the bug | in | seed | what the simulator says |", "|---|---|---|---|"]
+    for mutant, seed, said in rows:
+        sentence = re.sub(r"^Violation: ", "", said).replace("|", "/")[:110].strip()
+        lines.append(f"| {mutant.name} | `{mutant.module}.py` | {seed} | {sentence} |")
+    return "\n".join(lines)
+
+
+def known_seeds() -> dict[str, int]:
+    """Return the seed that catches each bug, as the README has it."""
+    text = README.read_text(encoding="utf-8").partition(BEGIN)[2].partition(END)[0]
+    rows = re.findall(r"^\| (.+?) \| `\w+\.py` \| (\d+) \|", text, re.MULTILINE)
+    return {name: int(seed) for name, seed in rows}
+
+
+def find_all() -> int:
+    """Find the first seed for each bug and write the table; returns the exit status."""
+    rows, missed = [], []
+    for mutant in MUTANTS:
+        found = run(mutant, f"0..{SEEDS - 1}")
+        print(found, mutant.name, flush=True)
+        if found is None:
+            missed.append(mutant)
+        else:
+            rows.append((mutant, *found))
+    before, _, rest = README.read_text(encoding="utf-8").partition(BEGIN)
+    README.write_text(f"{before}{BEGIN}\n{table(rows)}\n{END}{rest.partition(END)[2]}", encoding="utf-8")
+    return len(missed)
+
+
+def check_all() -> int:
+    """Run the seed that the README has for each bug; returns how many are not caught."""
+    seeds = known_seeds()
+    missed = [
+        mutant.name for mutant in MUTANTS if mutant.name not in seeds or run(mutant, str(seeds[mutant.name])) is None
+    ]
+    print(*missed, f"{len(missed)} of {len(MUTANTS)} bugs are not caught", sep="\n")
+    return len(missed)
+
+
+if __name__ == "__main__":
+    sys.exit(check_all() if "--check" in sys.argv else find_all())

@@ -1,0 +1,119 @@
+"""What the applications of a simulated network send each other: the plan of each transfer, and what became of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+from typing import TYPE_CHECKING
+
+from streamcell.errors import CellError, ErrorCode
+from streamcell.protocol.frames import StreamKey, StreamKind
+
+if TYPE_CHECKING:
+    from tests.simulation.host import Host
+
+
+class Reading(enum.Enum):
+    """How the target's application treats a stream."""
+
+    EAGER = "reads all at once"
+    SLOW = "reads a little now and then"
+    LATE = "reads nothing before all heals"
+    CLOSES = "closes the stream in the middle"
+    REFUSES = "does not want it"
+
+
+@dataclasses.dataclass(slots=True)
+class Source:
+    """How the origin's application gives the data: ``piece`` bytes each ``pause_s``. At the end it may fail."""
+
+    piece: int
+    pause_s: float = 0.0
+    fails: bool = False
+    # Whether it can go back; whether all of it is handed over at once and stays.
+    seekable: bool = True
+    kept: bool = False
+    given: int = 0
+    # What the core has asked for and has not got; whether a turn of the source is to come.
+    wanted: int = 0
+    waiting: bool = False
+
+
+@dataclasses.dataclass(slots=True)
+class Transfer:
+    """One stream, blob, request or reply.
+
+    :ivar excuses: the codes that it may truthfully fail with, after what was done to it.
+    :ivar outcome: None until it has settled at the origin; then an empty string, or what it failed with.
+    """
+
+    origin: Host
+    target: str
+    kind: StreamKind
+    data: memoryview
+    declared: int | None
+    source: Source
+    reading: Reading
+    excuses: set[ErrorCode] = dataclasses.field(default_factory=set)
+    stream_id: int = 0
+    # What it is called in every life of its origin (a resume id), and what shows that its source is the same.
+    name: str = ""
+    stamp: bytes = b""
+    digest: str = ""
+    # Whether either end was restarted under way.
+    disturbed: bool = False
+    outcome: CellError | str | None = None
+    # Of a request: whether a whole reply has come, and what it ended with if none did.
+    replies: int = 0
+    request_error: CellError | None = None
+    # Of a reply: the request that it answers.
+    answers: Transfer | None = None
+    retry_unknown: bool = False
+    corrupted: int = 0
+
+    @property
+    def key(self) -> StreamKey:
+        """What identifies it."""
+        return StreamKey(self.origin.name, self.origin.incarnation, self.stream_id)
+
+    def excuse(self, *codes: ErrorCode) -> None:
+        """Take note that something was done to it that it may fail with; a request fails with its reply."""
+        self.excuses.update(codes)
+        if self.answers is not None:
+            self.answers.excuses.update(codes)
+
+    def __str__(self) -> str:
+        return f"{self.kind.name.lower()} {self.origin.name}#{self.stream_id} to {self.target}"
+
+
+@dataclasses.dataclass(slots=True)
+class Saved:
+    """What a target's application has on its disk of a stream: that much of these bytes."""
+
+    data: memoryview
+    size: int = 0
+
+
+@dataclasses.dataclass(slots=True)
+class Receipt:
+    """What one life of a target got of a transfer. Offsets are those of the stream.
+
+    ``saved``: what is on the disk, which outlives the cell. ``chosen``: where the application wants to go on.
+    """
+
+    transfer: Transfer
+    key: StreamKey
+    saved: Saved
+    resume: bool = False
+    awaits_offset: bool = False
+    chosen: int = 0
+    delivered: int = 0
+    consumed: int = 0
+    admitted: bool = False
+    # The highest credit that was given, and how far that ever was ahead of what was consumed.
+    credit: int = 0
+    largest_window: int = 0
+    ended: bool = False
+    released: bool = False
+    finished: bool = False
+    failed: bool = False
