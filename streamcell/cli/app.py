@@ -24,7 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for _verb in (standing.serve, sending.send, standing.recv, asking.ping, asking.bench):
+for _verb in (standing.serve, sending.send, standing.recv, asking.ping, asking.cells, asking.bench):
     app.command(epilog=HELP)(_verb)
 
 

@@ -1,7 +1,8 @@
-"""``ping`` and ``bench``: what another cell answers. Imports typer and the work."""
+"""``ping``, ``cells`` and ``bench``: what can be learned of other cells. Imports typer and the work."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 from typing import Annotated
@@ -28,7 +29,7 @@ def ping(
 ) -> int:
     """Ask a cell for a sign of life, and tell how long it takes."""
     from streamcell.cli.cells import dialled_cell, log_to_stderr
-    from streamcell.cli.measuring import ping_cell
+    from streamcell.cli.measuring import find_way, ping_cell
     from streamcell.cli.text import milliseconds_text
 
     log_to_stderr(verbose)
@@ -38,14 +39,43 @@ def ping(
             times.append(seconds)
             if not as_json:
                 print(f"{target} answered in {milliseconds_text(seconds)}", flush=True)
+        way = find_way(cell, target, wait)
     if as_json:
-        print(json.dumps({"target": target, "round_trips_s": times}))
-    elif count > 1:
+        print(json.dumps({"target": target, "round_trips_s": times, "way": way}))
+        return ExitCode.DONE
+    if count > 1:
         shortest, mean, longest = min(times), sum(times) / len(times), max(times)
         print(
             f"{len(times)} answers: shortest {milliseconds_text(shortest)}, mean {milliseconds_text(mean)}, "
             f"longest {milliseconds_text(longest)}"
         )
+    if len(way) > 1:
+        print(f"by way of {', '.join(way[:-1])}")
+    return ExitCode.DONE
+
+
+def cells(
+    connect: Connect,
+    own_name: OwnName = None,
+    wait: Wait = _ASK_WAIT_S,
+    as_json: AsJson = False,
+    verbose: Verbose = 0,
+) -> int:
+    """Show the tree of cells that one belongs to."""
+    from streamcell.cli.cells import dialled_cell, log_to_stderr
+    from streamcell.cli.tree import find_tree, tree_lines
+
+    log_to_stderr(verbose)
+    with dialled_cell(own_name or _own_name("cells"), connect, wait) as cell:
+        found = find_tree(cell, wait)
+    if as_json:
+        for each in found:
+            print(json.dumps({"parent": each.parent, **dataclasses.asdict(each.known)}))
+        return ExitCode.DONE
+    lines = list(tree_lines(found))
+    width = max((len(line) for line, _ in lines), default=0)
+    for line, each in lines:
+        print("  ".join(filter(None, [line.ljust(width), each.known.software, each.known.address])))
     return ExitCode.DONE
 
 

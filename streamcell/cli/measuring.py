@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from streamcell.core_cell import CoreCell
 from streamcell.daemon.conventions import ECHO_TOPIC, MEASURE_CHANNEL, SINK_TOPIC
-from streamcell.errors import RequestFailed, UsageError
+from streamcell.errors import RequestFailed, StreamError, UsageError
 from streamcell.limits import MIB
 from streamcell.message import Message
 from streamcell.stream_cell import StreamCell
@@ -37,6 +37,14 @@ def ping_cell(cell: CoreCell, target: str, count: int, interval_s: float, wait_s
         except RequestFailed:
             pass
         yield time.perf_counter() - began
+
+
+def find_way(cell: CoreCell, target: str, wait_s: float) -> list[str]:
+    """Return the names of the cells on the way to one that has answered, itself the last; none if it has gone since."""
+    try:
+        return [hop.fqcn for hop in cell.trace(target, wait_s)]
+    except StreamError:
+        return []
 
 
 def measure_round_trips(cell: CoreCell, target: str, seconds: float, wait_s: float) -> list[float]:

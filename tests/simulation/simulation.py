@@ -429,7 +429,7 @@ class Simulation(Checks):
         begun = [
             transfer
             for transfer in self._running()
-            if transfer.kind is StreamKind.STREAM and any(0 < each.consumed for each in self.receipts[transfer.key])
+            if transfer.kind is StreamKind.STREAM and any(each.consumed > 0 for each in self.receipts[transfer.key])
         ]
         if begun and self.random.random() < 0.7:
             transfer = self.random.choice(begun)
