@@ -50,6 +50,7 @@ class CellCollector(Collector):
         yield from _traffic(stats)
         yield from _streams(protocol)
         yield from _links(protocol)
+        yield from _relays(protocol)
         yield _gauge("engine_lag_seconds", "How late the engine was when it was last asked.", self._lag.seconds)
         yield _counter("callbacks_failed", "Callbacks that raised.", stats.callbacks_failed)
 
@@ -130,6 +131,17 @@ def _links(protocol: CellStats) -> Iterator[Metric]:
     yield _gauge("peers", "Cells that this one is linked with now.", len(connected))
     yield _gauge("lanes", "Lanes of all links.", sum(len(link.lanes) for link in protocol.links))
     yield _counter("reconnects", "Times that a link came back.", protocol.reconnects)
+
+
+def _relays(protocol: CellStats) -> Iterator[Metric]:
+    yield _gauge("cells_below", "Cells that are reached over this one's children.", len(protocol.routes))
+    yield _gauge("relayed_streams", "Streams between other cells that pass through now.", len(protocol.relays))
+    yield _counter("relayed_bytes", "Payload bytes of streams between other cells.", protocol.bytes_relayed)
+    yield _counter(
+        "refused_frames",
+        "Frames of neighbours that spoke for cells which they may not speak for.",
+        protocol.frames_refused,
+    )
 
 
 def _by_direction(name: str, text: str, sent: int, received: int) -> Metric:
