@@ -52,13 +52,13 @@ def send(
         own_name = send_name(to, named) if named else command_name("send", to, str(os.getpid()))
     sources = list(find_sources(paths, to, name))
     began = time.monotonic()
-    with dialled_cell(own_name, connect, wait) as cell, make_view(as_json=as_json) as view:
-        transfers = Transfers(StreamCell(cell), to, view, digest=digest, wait_s=wait)
-        try:
+    try:
+        with dialled_cell(own_name, connect, wait) as cell, make_view(as_json=as_json) as view:
+            transfers = Transfers(StreamCell(cell), to, view, digest=digest, wait_s=wait)
             transfers.run(sources)
-        except KeyboardInterrupt:
-            complain("interrupted: give the same command again to go on")
-            return ExitCode.INTERRUPTED
+    except KeyboardInterrupt:
+        complain("interrupted: give the same command again to go on")
+        return ExitCode.INTERRUPTED
     if len(sources) != 1 and not as_json:
         _summarize(transfers.files, transfers.bytes, len(transfers.errors), time.monotonic() - began)
     return max((_exit_code_of(error) for error in transfers.errors), default=ExitCode.DONE)

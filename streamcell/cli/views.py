@@ -37,7 +37,7 @@ class Result:
         size_bytes: of the whole file.
         seconds: how long it took.
         peer: the cell at the other end.
-        path: where it is, at the receiver.
+        path: where it is, at the receiver; empty at the sender.
         error: one sentence; empty if it succeeded.
     """
 
@@ -54,8 +54,10 @@ class Result:
         if self.error:
             return f"{self.name}: {self.error}"
         rate = f", {rate_text(self.size_bytes / self.seconds)}" if self.size_bytes >= _RATE_FROM_BYTES else ""
-        where = f" from {self.peer}, as {self.path}" if self.path else f" to {self.peer}"
-        return f"{self.name}: {self.size_bytes:,} bytes{where} in {seconds_text(self.seconds)}{rate}"
+        what = f"{self.path}: {self.size_bytes:,} bytes"
+        if not self.path:
+            what = f"{self.name}: {self.size_bytes:,} bytes to {self.peer}"
+        return f"{what} in {seconds_text(self.seconds)}{rate}"
 
     def to_json(self) -> str:
         """The result for programs, in one line."""
@@ -181,6 +183,8 @@ class TerminalView:
             task = self._tasks.pop(future, None)
             if task is not None:
                 self._progress.remove_task(task)
+                # Otherwise it would be shown once more below what is printed next.
+                self._progress.refresh()
 
     def note(self, sentence: str) -> None:
         """Print it above the bars."""

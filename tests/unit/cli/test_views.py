@@ -19,9 +19,7 @@ FAILURE = Result("a.bin", 0, 2.0, "hub", error="hub is full; make room there")
 def test_result_for_people() -> None:
     assert SUCCESS.sentence == "a.bin: 3,000,000 bytes to hub in 2.00 s, 1.5 MB/s"
     assert Result("small", 10, 0.1, "hub").sentence == "small: 10 bytes to hub in 0.10 s"
-    assert Result("small", 10, 0.1, "site", path="in/site/small").sentence == (
-        "small: 10 bytes from site, as in/site/small in 0.10 s"
-    )
+    assert Result("small", 10, 0.1, "site", path="in/site/small").sentence == ("in/site/small: 10 bytes in 0.10 s")
     assert FAILURE.sentence == "a.bin: hub is full; make room there"
 
 
