@@ -11,6 +11,7 @@ import argparse
 import dataclasses
 import difflib
 import enum
+import hashlib
 import re
 import sys
 import textwrap
@@ -97,10 +98,11 @@ def hello(fqcn: str, incarnation: int, link_id: bytes, lanes_held: tuple[int, ..
         frames.LaneRole.CONTROL,
         link_id,
         lanes_held,
-        (),
+        ("routes",),
         limits.MESSAGE_BYTES,
         2,
         limits.INITIAL_CREDIT_BYTES,
+        software="streamcell 0.1.0",
     )
 
 
@@ -114,6 +116,8 @@ def examples() -> list[Example]:
         settled_below=1,
     )
     stream = frames.Open(frames.StreamKind.STREAM, None, (), 300.0, settled_below=1, settled=((3, 4), (6, 6)))
+    offer = dataclasses.replace(stream, seen_before=True, awaits_offset=True)
+    first_digest = f"sha256:{hashlib.sha256(b'first ').hexdigest()}"
     request = frames.Open(frames.StreamKind.REQUEST, 4, (), 300.0, settled_below=3)
     reply = frames.Open(frames.StreamKind.REPLY, 4, (), 300.0, settled_below=1, reply_to=3, reply_to_incarnation=SITE)
     reply_key = frames.StreamKey("server", SERVER, 1)
@@ -191,6 +195,17 @@ def examples() -> list[Example]:
             "Origin → target: sequence numbers start anew, and the Open part is there again.",
             (chunk(key(2), b"second", attempt=2, offset=6, last=True, opening=stream),),
         ),
+        Example(
+            "Offered to another life of the target",
+            "Origin → target: it was restarted. No payload; the origin waits.",
+            (chunk(key(2), b"", attempt=3, last=False, opening=offer),),
+        ),
+        Example(
+            "Its application has the first six bytes",
+            "Target → origin, repeated until the origin goes on, with the digest of these bytes. The origin does so in "
+            "attempt 4, as it did in the second.",
+            (frames.ResumeReply(key(2), "server", 3, SERVER, False, 6, 16, first_digest),),
+        ),
         Example("More lanes, please", "Listener → dialler.", (frames.LanesWanted(1),)),
         Example("A Ping", "Either side.", (frames.Ping(0x0123456789ABCDEF, 3),)),
         Example("Its Pong", "The other side.", (frames.Pong(0x0123456789ABCDEF),)),
@@ -202,13 +217,28 @@ def examples() -> list[Example]:
             (frames.Goodbye(ErrorCode.STOPPING, "server is stopping"),),
         ),
         Example(
-            "Routes (not used yet)",
-            "Child ↔ parent. Cells of this version send none of the three and ignore them.",
-            (
-                frames.Announce("site-1", SITE, 1, ("site-1",)),
-                frames.AnnounceReply("site-1", SITE, 1),
-                frames.Withdraw("site-1", SITE, 1),
-            ),
+            "A cell announces itself",
+            "Child → parent, right after the Hellos.",
+            (frames.Announce("site-1", SITE, 1, ("site-1",), "streamcell 0.1.0"),),
+        ),
+        Example(
+            "A relay announces it further up",
+            "Relay → its parent. The path has got one name longer, and the address is what the relay sees.",
+            (frames.Announce("site-1", SITE, 1, ("site-1", "relay"), "streamcell 0.1.0", "ipv4:192.0.2.7:51234"),),
+        ),
+        Example(
+            "The name is accepted",
+            "Parent → child. With a code it would be refused.",
+            (frames.AnnounceReply("site-1", SITE, 1),),
+        ),
+        Example("A cell is gone", "Child → parent.", (frames.Withdraw("site-1", SITE, 1),)),
+        Example(
+            "Which is taken note of", "Parent → child.", (frames.AnnounceReply("site-1", SITE, 1, withdrawn=True),)
+        ),
+        Example(
+            "There is no way to it",
+            "Relay → origin: the target is not known, or its way is gone.",
+            (frames.Lost(key(2), "server", 1, frames.LostReason.NO_ROUTE, "relay", limits.HOPS),),
         ),
     ]
 
@@ -287,6 +317,8 @@ SECTIONS: dict[str, Callable[[], str]] = {
     "receiver states": lambda: states_section(states.RECEIVER_TABLE),
     "agreement states": lambda: states_section(states.AGREEMENT_TABLE),
     "lane states": lambda: states_section(states.LANE_TABLE),
+    "relay states": lambda: states_section(states.RELAY_TABLE),
+    "announcement states": lambda: states_section(states.ANNOUNCEMENT_TABLE),
 }
 
 

@@ -26,6 +26,8 @@ class CellConfig:
     blob_budget_bytes: int = 4 * limits.GIB
     request_budget_bytes: int = 1 * limits.GIB
     max_blob_bytes: int = 4 * limits.GIB
+    # Buffers of blobs that were dropped, kept for a while for the next ones.
+    idle_buffer_bytes: int = 1 * limits.GIB
 
     # Concurrency. Threads are started when needed and end when idle.
     callback_threads: int = 64
@@ -75,6 +77,7 @@ _RANGES: tuple[tuple[str, float, float], ...] = (
     ("blob_budget_bytes", 1, _TIB),
     ("request_budget_bytes", 1, _TIB),
     ("max_blob_bytes", 1, _TIB),
+    ("idle_buffer_bytes", 0, _TIB),
     ("callback_threads", 1, 10_000),
     ("request_threads", 1, 10_000),
     ("source_threads", 1, 10_000),

@@ -43,10 +43,10 @@ SETTLED_UNTOLD = 256
 # Hops that a routed frame may take: deeper trees are mistakes.
 HOPS = 16
 # Cells that a cell keeps a way to: bounds what announcements can make it hold.
-ROUTES = 65_536
+ROUTES = 50_000
 # Streams that a cell relays at a time, and chunks of one of them that wait: credit bounds their bytes, these their
 # number. Beyond, the origin is told that the way is lost, and tries again later, in larger pieces.
-RELAYED_STREAMS = 65_536
+RELAYED_STREAMS = 50_000
 RELAYED_CHUNKS = 4096
 # Answers to frames that have no stream behind them here, waiting on one link: what a peer can make a cell hold by
 # asking and not listening.

@@ -142,7 +142,7 @@ def draw_echo(figure: Figure, figures: Figures) -> None:
 def draw_beside(figure: Figure, figures: Figures) -> None:
     figure.set_size_inches(WIDTH_INCHES, 3.0)
     series = {
-        title: values_of(figures[path]["rounds"], list(figures[path]["rounds"]), "slow_ms")
+        title: values_of(figures[path]["rounds"], figures[path]["systems"], "slow_ms")
         for title, path in {"loopback": "loopback", "64 Mbit/s": "narrow"}.items()
     }
     bars(figure.subplots(), series, "ms, 99 of 100 round trips are below", log=True)

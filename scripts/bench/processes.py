@@ -12,6 +12,7 @@ import threading
 from collections.abc import Iterator
 from typing import IO, Any, cast
 
+from scripts.bench.proxy import NetworkPath
 from scripts.bench.systems import System, cells
 
 START_S = 60.0
@@ -91,21 +92,21 @@ class Worker(Process):
 
 
 @contextlib.contextmanager
-def pair(system: System | None = None, limit_bits_per_s: int = 0) -> Iterator[tuple[Worker, Worker]]:
+def pair(system: System | None = None, path: NetworkPath | None = None) -> Iterator[tuple[Worker, Worker]]:
     """Start a receiving and a sending process that are connected.
 
     Args:
         system: what to start; streamcell as it is if not given.
-        limit_bits_per_s: how much may pass between them in each direction; 0: as much as there is.
+        path: what is between them; the loopback interface alone if not given.
     """
     system = system or cells()
     with contextlib.ExitStack() as stack:
         receiver = Worker(system)
         stack.callback(receiver.end)
         address: str = receiver.greeting["address"]
-        if limit_bits_per_s:
+        if path is not None:
             port = address.rpartition(":")[2]
-            proxy = Process("proxy", port, str(limit_bits_per_s))
+            proxy = Process("proxy", port, str(path.bits_per_s), str(path.round_trip_s))
             stack.callback(proxy.end)
             address = re.sub(r"\d+$", str(proxy.greeting["port"]), address)
         sender = Worker(system, address)

@@ -34,7 +34,7 @@ class System:
 
 
 def cells(label: str = "streamcell", **options: Any) -> System:
-    """Return streamcell; the options are fields of CellConfig, and ``into``."""
+    """Return streamcell; the options are fields of CellConfig, ``into`` and ``checksums``."""
     return System(label, "cells", options)
 
 

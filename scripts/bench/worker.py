@@ -17,6 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
+from scripts.bench import threads
 from scripts.bench.peers import make_peer
 from scripts.bench.peers.base import MIB, Client, Pieces, Tally
 from scripts.bench.systems import System
@@ -44,6 +45,9 @@ class Receiver:
     def usage(self) -> dict[str, Any]:
         return usage()
 
+    def threads(self) -> dict[str, Any]:
+        return threads.usage()
+
     def received(self) -> dict[str, Any]:
         return {"transfers": self.tally.transfers, "bytes": self.tally.bytes}
 
@@ -62,6 +66,9 @@ class Sender:
 
     def usage(self) -> dict[str, Any]:
         return usage()
+
+    def threads(self) -> dict[str, Any]:
+        return threads.usage()
 
     def stream(self, size: int) -> dict[str, Any]:
         return timed(lambda: self._client.send_stream(Pieces(size)))

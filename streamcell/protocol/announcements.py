@@ -179,7 +179,7 @@ class AnnouncementTable:
             frame.software,
             link.address if frame.fqcn == link.fqcn else frame.address,
             known.since if known is not None and same_life else now,
-            on_timer=self._confirm,
+            self._confirm,
         )
         if known is not None:
             self._context.deadlines.cancel(known)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from streamcell.limits import BATCH_FRAMES
 from streamcell.protocol.context import Context
 from streamcell.protocol.frames import Announce, AnnounceReply, Withdraw
-from streamcell.protocol.link import Link
+from streamcell.protocol.link import Link, Outbox
 from streamcell.protocol.routing import Route
 from streamcell.protocol.states import (
     ANNOUNCEMENT_TABLE,
@@ -91,6 +91,7 @@ class Announcer:
         self.epoch = 0
         self._context = context
         self._link: Link | None = None
+        self._outbox = Outbox()
         self._announcements: dict[str, Announcement] = {}
         self._to_announce = _Due(self._announcements, self._note)
         self._to_withdraw = _Due(self._announcements, self._note)
@@ -103,7 +104,7 @@ class Announcer:
     def begin(self, link: Link, routes: Iterable[Route]) -> None:
         """Tell a parent that knows nothing yet: this cell first, then those below."""
         self.end()
-        self._link = link
+        self._link, self._outbox = link, link.outbox
         self.epoch += 1
         context = self._context
         me = Announce(context.fqcn, context.incarnation, self.epoch, (context.fqcn,), context.software)
@@ -113,7 +114,7 @@ class Announcer:
 
     def end(self) -> None:
         """Forget the parent."""
-        self._link = None
+        self._link, self._outbox = None, Outbox()
         self._announcements.clear()
         self._to_announce.clear()
         self._to_withdraw.clear()
@@ -137,9 +138,9 @@ class Announcer:
     def handle_reply(self, reply: AnnounceReply) -> AnnouncementAction:
         """Take in what the parent says; CONFIRM: the name was accepted, FORGET: it was refused, or is withdrawn."""
         announcement = self._announcements.get(reply.fqcn)
-        if announcement is None and self._link is not None and not reply.withdrawn and not reply.code:
+        if announcement is None and not reply.withdrawn and not reply.code:
             # An Announce that was overtaken by its Withdraw.
-            self._link.outbox.post(Withdraw(reply.fqcn, reply.incarnation, reply.epoch))
+            self._outbox.post(Withdraw(reply.fqcn, reply.incarnation, reply.epoch))
         if announcement is None or not announcement.is_about(reply):
             return AnnouncementAction.IGNORE
         if reply.withdrawn:
@@ -179,6 +180,5 @@ class Announcer:
         return action
 
     def _note(self) -> None:
-        if self._link is not None:
-            self._link.outbox.note_first(self._to_announce)
-            self._link.outbox.note_last(self._to_withdraw)
+        self._outbox.note_first(self._to_announce)
+        self._outbox.note_last(self._to_withdraw)

@@ -15,7 +15,7 @@ from streamcell.config import CellConfig
 from streamcell.errors import CellError, ErrorCode, ProtocolError, StreamCancelled, StreamError
 from streamcell.limits import BATCH_BYTES, HOPS, WRITTEN_FRAMES
 from streamcell.message import HeaderValue
-from streamcell.protocol.addressing import ROUTED, destination_of, source_of
+from streamcell.protocol.addressing import ROUTED, RoutedFrame, destination_of, source_of
 from streamcell.protocol.announcements import AnnouncementTable
 from streamcell.protocol.context import Context
 from streamcell.protocol.credit import WindowBudget
@@ -409,7 +409,7 @@ class CellCore:
 
     def _receive_link_frame(self, link: Link, frame: Any, now: float) -> None:
         kind = type(frame)
-        if kind in ROUTED and not self._routes.admits(link, source_of(frame)):
+        if kind in ROUTED and not self._may_come(link, frame):
             self._refuse_frame(link, frame)
         elif kind in self._link_handlers:
             self._link_handlers[kind](link, frame, now)
@@ -430,6 +430,16 @@ class CellCore:
             if isinstance(frame, Ack | ResumeReply):
                 self._routes.note_life(frame.target, frame.target_incarnation)
             self._origin_handlers[kind](frame, now)
+
+    def _may_come(self, link: Link, frame: RoutedFrame) -> bool:
+        """Return whether a frame may come over a link.
+
+        A neighbour may say that it has lost something before its name is accepted: that costs the origin a question.
+        """
+        source = source_of(frame)
+        if link.peer and destination_of(frame) not in ("", self._context.fqcn):
+            return False
+        return self._routes.admits(link, source) or (isinstance(frame, Lost) and source == link.fqcn)
 
     def _refuse_frame(self, link: Link, frame: Any) -> None:
         """Drop a frame in the name of a cell that is not behind the link: a lie, or one that overtook the news.

@@ -20,19 +20,25 @@ from streamcell.protocol.routing import Route
 class Claim:
     """One newcomer, over one link. ``holder``: the life that has the name."""
 
-    def __init__(self, link: Link, frame: Announce, query_id: int, holder: Route) -> None:
+    def __init__(
+        self,
+        link: Link,
+        frame: Announce,
+        query_id: int,
+        holder: Route,
+        on_timer: Callable[[Claim, float], None],
+    ) -> None:
         self.link = link
         self.frame = frame
         self.query_id = query_id
         self.holder = holder.incarnation
         self.holder_address = holder.address or "an unknown address"
         self.timer_at: float | None = None
-        self.on_timer: Callable[[Claim, float], None] | None = None
+        self._on_timer = on_timer
 
     def handle_timer(self, now: float) -> None:
         """Pass the deadline on to the table."""
-        if self.on_timer is not None:
-            self.on_timer(self, now)
+        self._on_timer(self, now)
 
 
 class ClaimTable:
@@ -54,8 +60,7 @@ class ClaimTable:
             # The same newcomer again, or its next life.
             pending.frame = frame
             return
-        claim = Claim(link, frame, self._context.random_bits(64), holder)
-        claim.on_timer = self._expire
+        claim = Claim(link, frame, self._context.random_bits(64), holder, self._expire)
         self._claims[frame.fqcn, link] = claim
         self._context.deadlines.schedule(claim, now + CLAIM_S)
         self._links.post(holder.link, Query(claim.query_id, self._context.fqcn, holder.fqcn, False, HOPS))

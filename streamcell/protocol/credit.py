@@ -1,8 +1,9 @@
 """How far a receiver lets its senders go, and out of which memory. Imports ``limits`` and ``frames`` only.
 
 Three rules that cannot fight: a window bounds one stream, the budget bounds all windows together (a window grows only
-by what the budget still has), and what is assembled whole is admitted by :class:`Admission` before it gets a window
-at all. Initial credits are outside the budget: they are what it costs to be reachable.
+by what the budget still has, and gives back what is above its fair share when others want it), and what is assembled
+whole is admitted by :class:`Admission` before it gets a window at all. Initial credits are outside the budget: they
+are what it costs to be reachable.
 """
 
 from __future__ import annotations
@@ -14,10 +15,13 @@ from streamcell.protocol.frames import StreamKey
 
 
 class WindowBudget:
-    """Bytes that the windows of all received streams may take beyond their initial credit."""
+    """Bytes that the windows of all streams, received or relayed, may take beyond their initial credit."""
 
     def __init__(self, capacity_bytes: int) -> None:
+        self._capacity = capacity_bytes
         self._free = capacity_bytes
+        self._windows = 0
+        self._short = False
 
     @property
     def free_bytes(self) -> int:
@@ -28,11 +32,24 @@ class WindowBudget:
         """Take up to ``size`` bytes and return how many."""
         taken = min(size, self._free)
         self._free -= taken
+        self._short = taken < size
         return taken
 
     def give_back(self, size: int) -> None:
         """Return bytes that were taken."""
         self._free += size
+
+    def enter(self) -> None:
+        """One window more shares the budget."""
+        self._windows += 1
+
+    def leave(self) -> None:
+        """One window less does."""
+        self._windows -= 1
+
+    def excess(self, size: int) -> int:
+        """Return how much of ``size`` bytes taken is above the fair share, while somebody wants more than there is."""
+        return max(0, size - self._capacity // max(1, self._windows)) if self._short else 0
 
 
 class Window:
@@ -48,9 +65,22 @@ class Window:
         self._budget = budget
         self._max_bytes = max_bytes
         self._grow_at = self.size
+        self._consumed = 0
+        self._closed = False
+        budget.enter()
 
     def grow(self, consumed: int, received: int) -> None:
-        """Double the size if a whole window was consumed since the last time, and the reader keeps up."""
+        """Double the size if a whole window was consumed since the last time, and the reader keeps up.
+
+        Where others want memory a window above its fair share shrinks instead, by no more than was consumed, so that
+        the credit that it has given never falls.
+        """
+        yielded = min(consumed - self._consumed, self._budget.excess(self.size - INITIAL_CREDIT_BYTES))
+        self._consumed = consumed
+        if yielded > 0:
+            self.size -= yielded
+            self._budget.give_back(yielded)
+            return
         if consumed < self._grow_at or self.size >= self._max_bytes:
             return
         keeps_up = received - consumed <= self.size // 2
@@ -64,7 +94,11 @@ class Window:
 
     def close(self) -> None:
         """Give the memory back; the window gives no more credit."""
+        if self._closed:
+            return
+        self._closed = True
         self._budget.give_back(self.size - INITIAL_CREDIT_BYTES)
+        self._budget.leave()
         self.size = INITIAL_CREDIT_BYTES
 
 

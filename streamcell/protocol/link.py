@@ -39,13 +39,12 @@ class StreamSpeaker(Speaker, Protocol):
     key: StreamKey
 
 
-class ChunkSource(Protocol):
+class ChunkSource(StreamSpeaker, Protocol):
     """A stream that has chunks to send: one of this cell, or one that it relays.
 
     :ivar lane_id: the lane that it is bound to for now, or None.
     """
 
-    key: StreamKey
     deficit: int
     lane_id: int | None
 
@@ -62,7 +61,7 @@ class ChunkSource(Protocol):
         """Return whether its way leads over ``link``."""
         ...
 
-    def take_chunk(self, lane: Lane, room: int | None, now: float, *, control: bool) -> Chunk:
+    def take_chunk(self, link: Link, lane: Lane, room: int | None, now: float, *, control: bool) -> Chunk:
         """Return the next chunk, of at most ``room`` bytes if it can be cut; only when ``can_send``."""
         ...
 
@@ -143,6 +142,10 @@ class Outbox:
     def note(self, speaker: StreamSpeaker) -> None:
         """Remember that ``speaker`` has something to say."""
         self._speakers[speaker.key] = speaker
+
+    def forget(self, speaker: StreamSpeaker) -> None:
+        """What ``speaker`` has to say goes another way."""
+        self._speakers.pop(speaker.key, None)
 
     def note_first(self, speaker: Speaker) -> None:
         """Remember that ``speaker`` has something to say before all others: who is there, or nobody else is heard."""

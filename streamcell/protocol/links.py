@@ -168,16 +168,14 @@ class LinkTable:
         """End a link with a Goodbye that says why."""
         for lane in [each for each in link.lanes.values() if each.usable]:
             self.lanes.refuse(lane, code, sentence, now)
-        if not link.down:
-            self._retire(link, now)
+        self._retire(link, now)
 
     def give_up_uplink(self, link: Link, code: ErrorCode, sentence: str, now: float) -> None:
         """The parent does not take this cell's name: leave it, and try again later."""
-        uplink = link.uplink
+        uplink = next(uplink for uplink in self.dialler.uplinks if uplink.link is link)
         self.refuse_link(link, ErrorCode.STOPPING, f"{self._context.fqcn} was refused: {sentence}", now)
-        if uplink is not None:
-            self.dialler.refuse(uplink, _refusal(code, sentence), final=False)
-            self.dialler.wait_after_goodbye(uplink, ErrorCode.NAME_IN_USE, now)
+        self.dialler.refuse(uplink, _refusal(code, sentence), final=False)
+        self.dialler.wait_after_goodbye(uplink, ErrorCode.NAME_IN_USE, now)
 
     def wake_control(self, link: Link) -> None:
         """Wake the writer that control frames go by."""

@@ -24,19 +24,20 @@ from streamcell.topology import Hop, KnownCell
 class Question:
     """One query of this cell that waits for its answers. ``subject`` empty: all cells are asked for."""
 
-    def __init__(self, query_id: int, subject: str, asked_at: float) -> None:
+    def __init__(
+        self, query_id: int, subject: str, asked_at: float, on_timer: Callable[[Question, float], None]
+    ) -> None:
         self.query_id = query_id
         self.subject = subject
         self.asked_at = asked_at
         self.cells: dict[str, CellInfo] = {}
         self.hops: dict[str, Hop] = {}
         self.timer_at: float | None = None
-        self.on_timer: Callable[[Question, float], None] | None = None
+        self._on_timer = on_timer
 
     def handle_timer(self, now: float) -> None:
         """Pass the deadline on to the table."""
-        if self.on_timer is not None:
-            self.on_timer(self, now)
+        self._on_timer(self, now)
 
     def hops_from(self, first: str) -> list[Hop]:
         """Return the hops that have answered without a gap, the first one first."""
@@ -56,9 +57,6 @@ class QueryTable:
         self._links = links
         self._routes = routes
         self._questions: dict[int, Question] = {}
-
-    def __len__(self) -> int:
-        return len(self._questions)
 
     # Asking.
 
@@ -93,8 +91,7 @@ class QueryTable:
             self._fail(question, error)
 
     def _ask(self, subject: str, timeout_s: float, now: float) -> Question:
-        question = Question(self._context.random_bits(64), subject, now)
-        question.on_timer = self._expire
+        question = Question(self._context.random_bits(64), subject, now, self._expire)
         self._questions[question.query_id] = question
         self._context.deadlines.schedule(question, now + timeout_s)
         return question
@@ -193,8 +190,8 @@ class QueryTable:
 
     def _end_listing(self, question: Question) -> None:
         self._end(question)
-        mine = {self._context.fqcn: self._me("")}
-        known = sorted((question.cells | mine).values(), key=lambda info: info.fqcn)
+        question.cells.setdefault(self._context.fqcn, self._me(""))
+        known = sorted(question.cells.values(), key=lambda info: info.fqcn)
         cells = tuple(
             KnownCell(info.fqcn, info.incarnation, info.via, info.address, info.software, info.known_for_s)
             for info in known

@@ -256,6 +256,8 @@ class ReceiveTable:
                 continue
             for receiver in life.receivers.values():
                 if receiver.link is not way:
+                    if receiver.link is not None:
+                        receiver.link.outbox.forget(receiver)
                     receiver.link = way
                     receiver.ack_due = True
                     self.speak(receiver)

@@ -28,7 +28,16 @@ class RelayStream:
     lets it go), ``granted`` (how far it lets the previous hop go).
     """
 
-    def __init__(self, key: StreamKey, target: str, attempt: int, up: Link, down: Link) -> None:
+    def __init__(
+        self,
+        key: StreamKey,
+        target: str,
+        attempt: int,
+        up: Link,
+        down: Link,
+        on_timer: Callable[[RelayStream, float], None],
+        on_turn: Callable[[RelayStream, int], None],
+    ) -> None:
         self.key = key
         self.target = target
         self.state = RelayState.WAITING
@@ -38,8 +47,6 @@ class RelayStream:
         self.idle_timeout_s = 0.0
         self.heard_at = 0.0
         self.timer_at: float | None = None
-        self.on_timer: Callable[[RelayStream, float], None] | None = None
-        self.on_turn: Callable[[RelayStream, int], None] | None = None
         # As a member of a round robin.
         self.deficit = 0
         # This attempt.
@@ -58,6 +65,8 @@ class RelayStream:
         self.credit_due = False
         self.ack: Ack | None = None
         self.ack_due = False
+        self._on_timer = on_timer
+        self._on_turn = on_turn
         self._waiting: list[tuple[int, int, Chunk]] = []
         self._arrivals = 0
         self._beyond_gap: dict[int, int] = {}
@@ -70,8 +79,7 @@ class RelayStream:
 
     def handle_timer(self, now: float) -> None:
         """Pass the deadline on to the table that the stream is in."""
-        if self.on_timer is not None:
-            self.on_timer(self, now)
+        self._on_timer(self, now)
 
     def step(self, event: RelayInput) -> RelayAction:
         """Advance the state and return what is to be done."""
@@ -152,7 +160,7 @@ class RelayStream:
         self.credited = True
         self.credit = max(self.credit, offset)
 
-    def take_chunk(self, lane: Lane, room: int | None, now: float, *, control: bool) -> Chunk:
+    def take_chunk(self, link: Link, lane: Lane, room: int | None, now: float, *, control: bool) -> Chunk:
         """Return the next chunk; only when ``can_send``."""
         chunk = heapq.heappop(self._waiting)[2]
         size = len(chunk.payload)
@@ -162,8 +170,7 @@ class RelayStream:
         self.last_forwarded = self.last_forwarded or chunk.last
         self._note_forwarded(chunk.offset, chunk.offset + size)
         self._extend_grant()
-        if self.on_turn is not None:
-            self.on_turn(self, size)
+        self._on_turn(self, size)
         return chunk
 
     def take_control_frames(self) -> list[Credit | Ack]:

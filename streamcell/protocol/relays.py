@@ -90,7 +90,10 @@ class RelayTable:
         if stream.state is RelayState.WAITING and stream.up is link:
             # Its first chunk went to an earlier life of this cell, or was lost on the way here.
             self._lose(stream, LostReason.LANE_LOST)
-        if stream.state is not RelayState.FORWARDING or stream.up is not link:
+        if stream.up is not link:
+            self._say_lost(link, chunk, LostReason.LANE_LOST)
+            return
+        if stream.state is not RelayState.FORWARDING:
             return
         stream.heard_at = now
         stream.push(chunk)
@@ -142,9 +145,9 @@ class RelayTable:
         if stream is None:
             if len(self._streams) >= RELAYED_STREAMS:
                 return None
-            stream = self._streams[frame.key] = RelayStream(frame.key, frame.target, frame.attempt, link, way)
-            stream.on_timer = self._handle_timer
-            stream.on_turn = self._on_turn
+            stream = self._streams[frame.key] = RelayStream(
+                frame.key, frame.target, frame.attempt, link, way, self._handle_timer, self._on_turn
+            )
             stream.idle_timeout_s = self._context.config.idle_timeout_s
         else:
             self._unlink(stream)
@@ -230,8 +233,7 @@ class RelayTable:
             self._end(stream)
 
     def _end(self, stream: RelayStream) -> None:
-        if stream.step(RelayInput.ENDED) is not RelayAction.FORGET:
-            return
+        stream.step(RelayInput.ENDED)
         self._clear(stream)
         self._unlink(stream)
         del self._streams[stream.key]
@@ -259,7 +261,7 @@ class RelayTable:
 
     def _handle_timer(self, stream: RelayStream, now: float) -> None:
         """Both ends would have shown that they live: without that they have given up, or are gone."""
-        if now >= stream.heard_at + stream.idle_timeout_s:
+        if 0 < stream.idle_timeout_s <= now - stream.heard_at:
             self._end(stream)
         else:
             self._schedule(stream)

@@ -33,14 +33,13 @@ class Route:
     software: str
     address: str
     since: float
+    on_timer: Callable[[Route, float], None]
     confirmed: bool = False
     timer_at: float | None = None
-    on_timer: Callable[[Route, float], None] | None = None
 
     def handle_timer(self, now: float) -> None:
         """Pass the deadline on to whoever keeps the routes."""
-        if self.on_timer is not None:
-            self.on_timer(self, now)
+        self.on_timer(self, now)
 
 
 class RouteTable:

@@ -118,7 +118,7 @@ class StreamSender:
         # Time.
         self.timer_at: float | None = None
         self.on_timer: Callable[[StreamSender, float], None] | None = None
-        self.on_turn: Callable[[StreamSender, Lane, int | None, float, bool], Chunk] | None = None
+        self.on_turn: Callable[[StreamSender, Link, Lane, int | None, float, bool], Chunk] | None = None
         self.heard_at = 0.0
         self.spoke_at = 0.0
         self.backoff_until = 0.0
@@ -193,11 +193,11 @@ class StreamSender:
         """Return whether its way leads over ``link``."""
         return self.link is link
 
-    def take_chunk(self, lane: Lane, room: int | None, now: float, *, control: bool) -> Chunk:
+    def take_chunk(self, link: Link, lane: Lane, room: int | None, now: float, *, control: bool) -> Chunk:
         """Return the next chunk, of at most ``room`` bytes; only when ``can_send``."""
         if self.on_turn is None:
             return self.cut_chunk(0, (), room)
-        return self.on_turn(self, lane, room, now, control)
+        return self.on_turn(self, link, lane, room, now, control)
 
     def begin(self, offset: int, initial_credit: int) -> None:
         """Go on at ``offset`` in the present attempt.

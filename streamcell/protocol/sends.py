@@ -123,15 +123,7 @@ class SendTable:
             sender.wanted = max(0, sender.wanted - len(piece))
         declared = sender.spec.size
         if declared is not None and sender.buffer.end > declared:
-            self.give_up(
-                sender,
-                StreamIntegrityError(
-                    f"the source of the stream to {sender.spec.target} gave {sender.buffer.end} bytes, more than the "
-                    f"{declared} that it declared",
-                    fault=Fault.ORIGIN,
-                ),
-                now,
-            )
+            self._give_up_for_size(sender, f"gave {sender.buffer.end} bytes, more than the {declared} declared", now)
             return
         self.pump(sender, now)
 
@@ -142,15 +134,9 @@ class SendTable:
             return
         declared = sender.spec.size if sender.total is None else sender.total
         if declared is not None and sender.buffer.end != declared:
-            self.give_up(
-                sender,
-                StreamIntegrityError(
-                    f"the source of the stream to {sender.spec.target} ended after {sender.buffer.end} bytes, but "
-                    f"{declared} were {'declared' if sender.total is None else 'there before'}",
-                    fault=Fault.ORIGIN,
-                ),
-                now,
-            )
+            what = f"ended after {sender.buffer.end} bytes, but {declared} were "
+            what += "declared" if sender.total is None else "there before"
+            self._give_up_for_size(sender, what, now)
             return
         sender.source_ended = True
         sender.total = sender.buffer.end
@@ -183,6 +169,10 @@ class SendTable:
         if sender is None or sender.source_ended or sender.source_error is not None:
             return None
         return None if sender.state is SenderState.SEEKING and not sender.keeps_all else sender
+
+    def _give_up_for_size(self, sender: StreamSender, what: str, now: float) -> None:
+        sentence = f"the source of the stream to {sender.spec.target} {what}"
+        self.give_up(sender, StreamIntegrityError(sentence, fault=Fault.ORIGIN), now)
 
     def _end_failed_source(self, sender: StreamSender, now: float) -> None:
         if sender.source_error is not None and sender.received == sender.buffer.end:
@@ -326,17 +316,15 @@ class SendTable:
 
     def note_spoken(self, stream_id: int, lane_id: int, now: float) -> None:
         """A query or probe of the stream was put on a lane."""
-        sender = self._senders.get(stream_id)
-        if sender is not None:
-            sender.lanes_used.add(lane_id)
-            sender.spoke_at = now
-            self._schedule(sender)
+        sender = self._senders[stream_id]
+        sender.lanes_used.add(lane_id)
+        sender.spoke_at = now
+        self._schedule(sender)
 
-    def _take_turn(self, sender: StreamSender, lane: Lane, room: int | None, now: float, control: bool) -> Chunk:
-        settled: tuple[int, IdRuns] = (0, ())
-        if lane.link is not None:
-            settled = self._settled_to_tell(lane.link, control=control)
-        chunk = sender.cut_chunk(*settled, room)
+    def _take_turn(
+        self, sender: StreamSender, link: Link, lane: Lane, room: int | None, now: float, control: bool
+    ) -> Chunk:
+        chunk = sender.cut_chunk(*self._settled_to_tell(link, control=control), room)
         self._sent_chunk(sender, lane, chunk, now)
         return chunk
 
@@ -388,7 +376,9 @@ class SendTable:
             # There is news of a way: no need to wait any longer.
             self._query(sender)
         else:
-            sender.query_due = sender.state is SenderState.RESUMING
+            if not sender.query_due:
+                # The question went another way, and with it the attempt.
+                self._query(sender)
             self._speak(sender)
 
     def pump(self, sender: StreamSender, now: float) -> None:
@@ -516,6 +506,8 @@ class SendTable:
         times = []
         if sender.state is SenderState.BACKING_OFF:
             times.append(sender.backoff_until)
+        elif sender.state is SenderState.RESUMING and not sender.query_due:
+            times.append(sender.spoke_at + self._context.config.backoff_max_s)
         if not sender.acknowledged:
             if sender.spec.unreachable_timeout_s > 0:
                 times.append(sender.heard_at + sender.spec.unreachable_timeout_s)
@@ -549,6 +541,10 @@ class SendTable:
         if sender.state is SenderState.BACKING_OFF and now >= sender.backoff_until:
             sender.step(SenderInput.BACKOFF_OVER)
             self._query(sender)
+        elif sender.state is SenderState.RESUMING and now >= sender.spoke_at + self._context.config.backoff_max_s:
+            # Question and answer pass through many hands. Asked twice it changes nothing.
+            sender.query_due = True
+            self._speak(sender)
         elif self._owes_life_sign(sender, now):
             sender.probe_due = True
             self._speak(sender)

@@ -35,6 +35,7 @@ class Writing:
     def withdraw(self, link: Link | None, source: ChunkSource) -> None:
         """A stream does not go by the link any more."""
         if link is not None:
+            link.outbox.forget(source)
             link.bulk_sources.pop(source.key, None)
             self.wake_bulk(link)
 
@@ -55,7 +56,7 @@ class Writing:
                 continue
             source = queue.next(lambda candidate: candidate.lane_id in (None, lane.lane_id))
             if source is not None:
-                chunk = source.take_chunk(lane, room, now, control=control)
+                chunk = source.take_chunk(link, lane, room, now, control=control)
                 queue.charge(source, len(chunk.payload) + _CHUNK_OVERHEAD_BYTES)
                 return chunk
         return None

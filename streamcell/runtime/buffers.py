@@ -18,8 +18,7 @@ from streamcell.limits import MIB
 
 # From here on a mapping of its own is faster than the heap, and worth keeping.
 POOLED_FROM_BYTES = 4 * MIB
-# Memory that a cell keeps beyond what it uses, for IDLE_S after the last use.
-KEPT_BYTES = 1024 * MIB
+# How long idle memory is kept after the last use.
 IDLE_S = 10.0
 # Sizes are rounded up to one of four steps between powers of two, so that a buffer fits blobs of about its size.
 _STEPS_BITS = 2
@@ -36,17 +35,18 @@ class BufferPool:
     the memory back, in whichever thread that happens.
 
     Args:
+        most_idle_bytes: most memory that is kept while nobody uses it; 0: none.
         on_returned: called when memory came back, in any thread, even in a destructor: must not block. It should see to
             it that :meth:`trim` is called after ``IDLE_S``.
     """
 
-    def __init__(self, on_returned: Callable[[], None]) -> None:
+    def __init__(self, most_idle_bytes: int, on_returned: Callable[[], None]) -> None:
         self._on_returned = on_returned
         # Reentrant, because leases may end anywhere, also in here.
         self._lock = threading.RLock()
         self._idle: collections.deque[mmap.mmap] = collections.deque()
         self._idle_bytes = 0
-        self._most_idle_bytes = KEPT_BYTES
+        self._most_idle_bytes = most_idle_bytes
 
     @property
     def idle_bytes(self) -> int:
@@ -86,8 +86,9 @@ class BufferPool:
 
     def _give_back(self, memory: mmap.mmap) -> None:
         with self._lock:
-            self._idle.append(memory)
-            self._idle_bytes += len(memory)
+            if len(memory) <= self._most_idle_bytes:
+                self._idle.append(memory)
+                self._idle_bytes += len(memory)
             while self._idle_bytes > self._most_idle_bytes:
                 # What is dropped is unmapped with its last reference.
                 self._idle_bytes -= len(self._idle.popleft())

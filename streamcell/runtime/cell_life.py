@@ -114,7 +114,7 @@ class CellLife:
                 requests=WorkerPool(f"{fqcn}-request", config.request_threads),
                 sources=WorkerPool(f"{fqcn}-source", config.source_threads),
             ),
-            buffers=BufferPool(self._on_memory_returned),
+            buffers=BufferPool(config.idle_buffer_bytes, self._on_memory_returned),
             notifier=self.notifier,
             futures=self._futures,
             make_future=make_future,

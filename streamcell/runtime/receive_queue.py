@@ -107,8 +107,10 @@ class ReceiveQueue:
         with self._changed:
             self._size = size_bytes
             self._digest = digest
+            # Before the reader can see the end: it is none if the digest is wrong.
+            reached = self._reach_end()
             self._wake()
-        self._check_end()
+        self._tell_end(reached)
 
     def fail(self, error: CellError, discard: bool) -> None:
         """Say that no more will come; with ``discard``, what was not read is not to be read."""
@@ -230,7 +232,9 @@ class ReceiveQueue:
             position, last = self.position, self.position == self._size
             due = position - self._reported
         if last:
-            self._check_end()
+            with self._changed:
+                reached = self._reach_end()
+            self._tell_end(reached)
         elif due:
             now = self._clock()
             if due >= REPORT_BYTES or empty or now - self._reported_at >= REPORT_S:
@@ -243,23 +247,26 @@ class ReceiveQueue:
             self._urged, self._urged_at = position, now
         self._owner.on_consumed(position, urgent=urgent)
 
-    def _check_end(self) -> None:
-        """Report the end if it is reached. Called by both sides, because either may be the one to complete it."""
-        with self._changed:
-            if self._ended or self._closed or self._error or self.position != self._size:
-                return
-            if self._hash is not None and self._digest:
-                found = f"sha256:{self._hash.hexdigest()}"
-                self.digest_checked = found == self._digest
-                if not self.digest_checked:
-                    self._error = wrong_digest(found, self._digest)
-            self._ended = self._error is None
-            error, size = self._error, self.position
-        if isinstance(error, StreamIntegrityError):
-            self._owner.on_corrupt(error)
+    def _reach_end(self) -> bool:
+        """Take note of the end if it is reached; by either side, because either may be the one to complete it."""
+        if self._ended or self._closed or self._error or self.position != self._size:
+            return False
+        if self._hash is not None and self._digest:
+            found = f"sha256:{self._hash.hexdigest()}"
+            self.digest_checked = found == self._digest
+            if not self.digest_checked:
+                self._error = wrong_digest(found, self._digest)
+        self._ended = self._error is None
+        return True
+
+    def _tell_end(self, reached: bool) -> None:
+        if not reached:
+            return
+        if isinstance(self._error, StreamIntegrityError):
+            self._owner.on_corrupt(self._error)
         else:
-            self._owner.on_consumed(size, urgent=True)
-            self._owner.on_end_reached(size)
+            self._owner.on_consumed(self.position, urgent=True)
+            self._owner.on_end_reached(self.position)
 
     def _wake(self) -> None:
         self._changed.notify_all()

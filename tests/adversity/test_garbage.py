@@ -191,12 +191,20 @@ STRANGE_FRAMES = {
     "an announcement": cell_pb2.Frame(announce=cell_pb2.Announce(fqcn="site", incarnation=INCARNATION)),
     "lanes wanted": cell_pb2.Frame(lanes_wanted=cell_pb2.LanesWanted(bulk_lanes=2**32 - 1)),
     "a second hello": hello(),
+    "from another cell": chunk(stream=stream(origin="site")),
+    "an answer in the name of another": cell_pb2.Frame(
+        query_reply=cell_pb2.QueryReply(query_id=1, asker="server", responder="site")
+    ),
+    "an ack in the name of another": cell_pb2.Frame(ack=cell_pb2.Ack(stream=stream(origin="server", target="site"))),
+    "a query in the name of another": cell_pb2.Frame(query=cell_pb2.Query(asker="site", subject="server")),
+    "a way that leads nowhere": cell_pb2.Frame(announce=cell_pb2.Announce(fqcn="x", incarnation=1, path=["y", "x"])),
+    "a withdrawal of another": cell_pb2.Frame(withdraw=cell_pb2.Withdraw(fqcn="site", incarnation=1)),
+    "a reply to no announcement": cell_pb2.Frame(announce_reply=cell_pb2.AnnounceReply(fqcn="server")),
 }
 
 
 # Strange, but they harm only who sends them.
 HARMLESS_FRAMES = {
-    "from another cell": chunk(stream=stream(origin="site")),
     "from another life": chunk(stream=stream(origin_incarnation=7)),
     "no attempt": chunk(stream=stream(attempt=0)),
     "a sequence beyond everything": chunk(sequence=2**64 - 1),
@@ -217,8 +225,9 @@ def test_a_stranger_that_behaves_is_heard(pair: Pair) -> None:
 def test_strange_frames_after_hello(pair: Pair, name: str) -> None:
     called: Box[str] = Box()
     pair.at_server.register_blob_cb("c", "strange", lambda future: called.put(future.origin))
-    call(pair, [batch(hello()), *[batch(STRANGE_FRAMES[name])] * 3])
-    check(pair)
+    for capabilities in ([], ["routes"]):
+        call(pair, [batch(hello(capabilities=capabilities)), *[batch(STRANGE_FRAMES[name])] * 3])
+        check(pair)
     assert called.is_empty()
 
 

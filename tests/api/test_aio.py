@@ -237,6 +237,11 @@ def test_the_cell(carrier: Carrier) -> None:
         assert await pair.server.is_cell_connected("site")
         assert await pair.server.is_cell_reachable("site")
         assert (await pair.server.stats()).protocol.fqcn == "server"
+        assert [cell.fqcn for cell in await pair.site.cells()] == ["server", "site"]
+        assert [hop.fqcn for hop in await pair.site.trace("server")] == ["server"]
+        pair.server.connect(pair.server.listen_urls)
+        assert await pair.server.disconnect(pair.server.listen_urls)
+        assert not await pair.server.disconnect(pair.server.listen_urls)
         events: asyncio.Queue[str] = asyncio.Queue()
 
         async def connected(name: str, word: str) -> None:

@@ -15,7 +15,8 @@ from streamcell import aio
 
 NAMES = {
     "AuthenticationError", "BlobSizeError", "BytesStream", "CellConfig", "CellError", "CoreCell", "ErrorCode", "Fault",
-    "FileStream", "HeaderValue", "IterStream", "LinkError", "Message", "NameInUse", "ProtocolError", "ReceivedStream",
+    "FileStream", "HeaderValue", "Hop", "IterStream", "KnownCell", "LinkError", "Message", "NameInUse", "ProtocolError",
+    "ReceivedStream",
     "RequestFailed", "RequestTimeout", "Stream", "StreamCancelled", "StreamCell", "StreamError", "StreamFuture",
     "StreamIntegrityError", "StreamOutcomeUnknown", "StreamRejected", "StreamResumeError", "StreamTargetUnreachable",
     "StreamTimeout", "StreamUsageError", "UsageError", "__version__",
@@ -39,6 +40,10 @@ SIGNATURES = {
     "CoreCell.wait_connected": "self, timeout=None",
     "CoreCell.is_cell_connected": "self, name",
     "CoreCell.is_cell_reachable": "self, name",
+    "CoreCell.connect": "self, url",
+    "CoreCell.disconnect": "self, url",
+    "CoreCell.cells": "self, timeout=5.0",
+    "CoreCell.trace": "self, target, timeout=5.0",
     "CoreCell.stats": "self",
     "CoreCell.register_request_cb": "self, channel, topic, cb, *args, **kwargs",
     "CoreCell.send_request": REQUEST,
@@ -96,14 +101,15 @@ PROPERTIES = {
 # Of ``streamcell.aio``: the names that are coroutines, and those that return at once. The arguments are the same.
 COROUTINES = {
     "CoreCell": {
-        "start", "stop", "wait_connected", "is_cell_connected", "is_cell_reachable", "stats", "send_request",
+        "start", "stop", "wait_connected", "is_cell_connected", "is_cell_reachable", "stats", "disconnect",
+        "cells", "trace", "send_request",
         "broadcast_request", "fire_and_forget",
     },
     "StreamCell": {"send_stream", "send_blob"},
     "ReceivedStream": {"read"},
 }  # fmt: skip
 PLAIN = {
-    "CoreCell": {"__init__", "register_request_cb", "set_cell_connected_cb", "set_cell_disconnected_cb"},
+    "CoreCell": {"__init__", "connect", "register_request_cb", "set_cell_connected_cb", "set_cell_disconnected_cb"},
     "StreamCell": {
         "__init__", "get_chunk_size", "register_stream_cb", "register_blob_cb", "unregister_stream_cb",
         "unregister_blob_cb",

@@ -117,7 +117,7 @@ class Cells:
         fqcn: str,
         *,
         listen: str | None = None,
-        connect: str | None = None,
+        connect: str | list[str] | None = None,
         config: CellConfig = QUICK,
         network: Network | None = None,
     ) -> Peer:

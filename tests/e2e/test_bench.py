@@ -1,20 +1,36 @@
 """The benchmark measures: small sizes here, and the arithmetic of its tables. Of the peers, those that need nothing."""
 
+import contextlib
 import dataclasses
 import importlib.util
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from scripts.bench import charts, machine, processes, report
+from scripts.bench import charts, machine, processes, report, threads
 from scripts.bench.document import Report, write_document
 from scripts.bench.processes import MeasurementError
+from scripts.bench.proxy import NetworkPath
 from scripts.bench.report import KIB, MIB, Row, Section, Spread
 from scripts.bench.systems import NVFLARE_GRPC, SOCKETS, STREAMCELL, System, bare_grpc, cells, tuned
-from scripts.bench.workloads import WORKLOADS, beside, blob, computing, echo, many, memory, throughput
-from scripts.bench.workloads.base import Figures, Outcome, Rounds
+from scripts.bench.workloads import (
+    WORKLOADS,
+    beside,
+    blob,
+    computing,
+    costs,
+    distance,
+    echo,
+    many,
+    memory,
+    settings,
+    throughput,
+)
+from scripts.bench.workloads import threads as thread_times
+from scripts.bench.workloads.base import SAME_ALLOCATOR, Figures, Outcome, Rounds, same_for_all
 from tests.e2e.programs import run
 
 HERE = (STREAMCELL, bare_grpc(1), tuned(bare_grpc(2)), SOCKETS)
@@ -116,17 +132,85 @@ def test_echo() -> None:
 
 def test_echo_beside_a_stream_on_a_narrow_path(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(beside, "NARROW_LEAD_S", 0.1)
-    limit = 64_000_000
+    path = beside.NARROW
     begun = time.monotonic()
-    figures = beside.measure(STREAMCELL, 64 * MIB, 0.5, limit)
+    figures = beside.measure(STREAMCELL, 64 * MIB, 0.5, path)
     assert figures["count"] > 0
-    assert time.monotonic() - begun < 64 * MIB * 8 / limit + 30, "the stream is not waited for"
+    assert time.monotonic() - begun < 64 * MIB * 8 / path.bits_per_s + 30, "the stream is not waited for"
 
 
 def test_computing_and_many_streams(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(computing, "WARM_UP_BYTES", MIB)
     assert computing.measure(computing.SWITCHING, 2 * MIB)["seconds"] > 0
     assert many.measure(STREAMCELL, 20, 16 * KIB)["seconds"] > 0
+
+
+@pytest.mark.parametrize("system", [STREAMCELL, bare_grpc(1), SOCKETS], ids=lambda system: system.label)
+def test_stream_over_a_distance_takes_a_round_trip_at_least(system: System) -> None:
+    path = NetworkPath(round_trip_s=0.2)
+    figures = distance.measure(system, MIB, path)
+    assert all(0 < value < 1 / path.round_trip_s for value in figures.values())
+
+
+def test_checksums_can_be_switched_off_here_and_nowhere_else() -> None:
+    without = cells("no checksums", checksums=False)
+    assert without in settings.systems(quick=True)
+    # It is what it says: a receiver that checks does not take what such a sender sends.
+    with contextlib.ExitStack() as stack:
+        checking, trusting = (processes.Worker(system) for system in (STREAMCELL, without))
+        for receiver in (checking, trusting):
+            stack.callback(receiver.end)
+            sender = processes.Worker(without, receiver.greeting["address"])
+            stack.callback(sender.end)
+            if receiver is trusting:
+                assert sender.ask("stream", size=2 * MIB)["seconds"] > 0
+            else:
+                with pytest.raises(MeasurementError, match="checksum"):
+                    sender.ask("stream", size=2 * MIB)
+
+
+def test_each_cost_is_measured_by_itself() -> None:
+    figures = costs.measure(2, 3)
+    assert figures.keys() == costs.TITLES.keys()
+    assert all(len(seconds) == 3 and min(seconds) > 0 for seconds in figures.values())
+
+
+@pytest.mark.skipif(not threads.TASKS.exists(), reason="only Linux tells what each thread uses")
+@pytest.mark.parametrize("system", thread_times.SYSTEMS, ids=lambda system: system.label)
+def test_what_threads_use_is_told_by_kind(system: System, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(thread_times, "WARM_UP_BYTES", MIB)
+    figures = thread_times.measure(system, 64 * MIB)
+    for end in thread_times.ENDS:
+        # A thread that waits gives the processor up. Its time is counted in hundredths of a second only.
+        assert figures[f"{end} loop gave_up"] > 0
+        assert figures[f"{end} grpc gave_up"] > 0
+    rounds = Rounds((system,))
+    rounds.add(system.label, figures)
+    for section in thread_times.sections(64 * MIB, rounds):
+        assert [len(line) for line in section.lines] == [len(section.head)] * 2
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        (None, "grpc"),
+        ("Thread-1 (_poll_wrapper)", "grpc"),
+        ("streamcell-engine", "loop"),
+        ("server-callback", "callback"),
+        ("site-1-source", "source"),
+        ("MainThread", "other"),
+    ],
+)
+def test_threads_are_told_apart_by_their_names(name: str | None, kind: str) -> None:
+    assert threads.kind_of(name) == kind
+
+
+@pytest.mark.parametrize("workload", [blob, echo, many])
+def test_peers_get_a_second_table_with_the_same_allocator_settings(workload: Any) -> None:
+    rounds = Rounds((*workload.SYSTEMS, *workload.TUNED))
+    (table,) = same_for_all(lambda systems: workload.section(SAME_ALLOCATOR, rounds, systems), workload.TUNED)
+    assert [line[0] for line in table.lines] == [STREAMCELL.label, "NVFlare grpc://, tuned", "NVFlare tcp://, tuned"]
+    assert same_for_all(lambda systems: workload.section(SAME_ALLOCATOR, rounds, systems), ()) == []
 
 
 def test_worker_that_dies_is_reported() -> None:

@@ -35,7 +35,7 @@ def demand(condition: bool, sentence: str) -> None:
 
 @dataclasses.dataclass(slots=True)
 class Attempt:
-    """What an origin has sent in one attempt of one stream, and how far it was allowed to go."""
+    """What a cell, the origin or a relay, has sent in one attempt of one stream, and how far it was allowed to go."""
 
     number: int
     start: int
@@ -64,8 +64,9 @@ class Checks:
         self.resumed: Counter[str] = Counter()
         self.bytes_delivered = 0
         self.bytes_resent = 0
-        self._attempts: dict[StreamKey, Attempt] = {}
-        self._grants: dict[StreamKey, tuple[int, int]] = {}
+        # By stream and the cell that sends its chunks on: the attempt it is in, and the credit that it got.
+        self._attempts: dict[tuple[StreamKey, str], Attempt] = {}
+        self._grants: dict[tuple[StreamKey, str], tuple[int, int]] = {}
 
     def add(self, transfer: Transfer) -> None:
         """Take note of a transfer that was begun."""
@@ -104,22 +105,25 @@ class Checks:
                 f"{transfer} ended with {error.code.name}, which nobody gave a reason for: {error}",
             )
 
-    def on_chunk_sent(self, chunk: Chunk) -> None:
+    def on_chunk_sent(self, sender: str, chunk: Chunk) -> None:
         """Chunks of an attempt lie end to end, within credit; a new attempt repeats at most a window of a stream."""
         transfer = self.transfers[chunk.key]
         end = chunk.offset + len(chunk.payload)
-        attempt = self._attempts.get(chunk.key)
+        hop = chunk.key, sender
+        attempt = self._attempts.get(hop)
         if attempt is None or attempt.number != chunk.attempt:
             sent = attempt.end if attempt is not None else 0
             demand(attempt is None or chunk.attempt > attempt.number, f"{transfer}: attempt {chunk.attempt} came again")
             demand(chunk.open is not None, f"{transfer}: attempt {chunk.attempt} begins without an Open part")
-            self._note_resent(transfer, sent - chunk.offset)
-            attempt = self._attempts[chunk.key] = Attempt(chunk.attempt, chunk.offset, chunk.offset)
-        number, granted = self._grants.get(chunk.key, (0, 0))
+            if sender == chunk.key.origin:
+                self._note_resent(transfer, sent - chunk.offset)
+            attempt = self._attempts[hop] = Attempt(chunk.attempt, chunk.offset, chunk.offset)
+        number, granted = self._grants.get(hop, (0, 0))
         if number == chunk.attempt:
             attempt.granted = granted
+        # A relay sends them on in the order in which they come, by several lanes perhaps.
         demand(
-            chunk.offset == attempt.end and chunk.sequence == attempt.sequence,
+            sender != chunk.key.origin or (chunk.offset == attempt.end and chunk.sequence == attempt.sequence),
             f"{transfer}: chunk {chunk.sequence} at {chunk.offset} follows {attempt.sequence} at {attempt.end}",
         )
         demand(
@@ -130,7 +134,7 @@ class Checks:
             attempt.granted > 0 or end <= attempt.start + INITIAL_CREDIT_BYTES,
             f"{transfer}: sent up to {end} before the first Credit",
         )
-        attempt.end = end
+        attempt.end = max(attempt.end, end)
         attempt.sequence += 1
 
     def _note_resent(self, transfer: Transfer, size: int) -> None:
@@ -189,13 +193,18 @@ class Checks:
         receipt.key = key
         self.receipts[key].append(receipt)
 
-    def on_credit_sent(self, host: Host, frame: Credit) -> None:
+    def on_credit_sent(self, host: Host, sender: str, frame: Credit) -> None:
         """The credit of streams is within their windows, and all windows within the cell's budget."""
-        number, granted = self._grants.get(frame.key, (0, 0))
+        hop = frame.key, sender
+        number, granted = self._grants.get(hop, (0, 0))
         if frame.attempt > number:
-            self._grants[frame.key] = (frame.attempt, frame.offset)
+            self._grants[hop] = (frame.attempt, frame.offset)
         elif frame.attempt == number:
-            self._grants[frame.key] = (number, max(granted, frame.offset))
+            self._grants[hop] = (number, max(granted, frame.offset))
+        forwarded = self._attempts.get((frame.key, host.name))
+        if forwarded is not None and forwarded.number == frame.attempt:
+            held = frame.offset - forwarded.end
+            demand(held <= host.config.max_window_bytes, f"{host.name}: a credit of {held} ahead of what it forwarded")
         receipt = host.receipts.get(frame.key)
         if receipt is None or receipt.transfer.kind is not StreamKind.STREAM:
             return
@@ -279,9 +288,9 @@ class Checks:
     def on_frame_sent(self, end: End, frame: Frame) -> None:
         """Judge a frame that a cell has put on a lane."""
         if isinstance(frame, Chunk):
-            self.on_chunk_sent(frame)
-        elif isinstance(frame, Credit):
-            self.on_credit_sent(end.host, frame)
+            self.on_chunk_sent(end.host.name, frame)
+        elif isinstance(frame, Credit) and end.peer is not None:
+            self.on_credit_sent(end.host, end.peer.host.name, frame)
 
     # At the end.
 

@@ -82,7 +82,7 @@ def checksum(data: Payload, value: int) -> int:
 
 
 class Host:
-    """A life of a cell. ``uplinks``: whom it dials, in order."""
+    """A life of a cell. ``uplinks``: whom it dials, its parent first, then peers."""
 
     def __init__(
         self,
@@ -146,8 +146,11 @@ class Host:
 
     def start(self) -> None:
         """Begin to dial."""
-        for _ in self.uplinks:
-            self.core.add_uplink(self.now)
+        for number, _ in enumerate(self.uplinks):
+            if number == 0:
+                self.core.add_uplink(self.now)
+            else:
+                self.core.add_peer(self.now)
         self.settle()
 
     def settle(self) -> None:

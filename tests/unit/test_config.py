@@ -11,6 +11,7 @@ def test_the_defaults_are_those_of_the_contract() -> None:
     config = CellConfig()
     assert (config.chunk_bytes, config.max_window_bytes, config.receive_budget_bytes) == (MIB, 32 * MIB, 256 * MIB)
     assert (config.blob_budget_bytes, config.max_blob_bytes, config.request_budget_bytes) == (4 * GIB, 4 * GIB, GIB)
+    assert config.idle_buffer_bytes == GIB
     assert (config.callback_threads, config.request_threads, config.source_threads) == (64, 32, 64)
     assert (config.max_streams_per_peer, config.max_requests_per_peer) == (1024, 256)
     assert (config.idle_timeout_s, config.unreachable_timeout_s, config.request_timeout_s) == (300, 120, 60)
@@ -37,6 +38,7 @@ def test_it_cannot_be_changed() -> None:
         ("idle_timeout_s", float("inf")),
         ("switch_interval_s", 2),
         ("bulk_lanes", 8),
+        ("idle_buffer_bytes", -1),
     ],
 )
 def test_values_out_of_range_are_refused_by_name(field: str, value: Any) -> None:

@@ -1,5 +1,7 @@
+import contextlib
 import gc
 import io
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -7,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from streamcell import BytesStream, FileStream, IterStream, Stream, StreamUsageError
+from streamcell import BytesStream, FileStream, IterStream, Stream, StreamIntegrityError, StreamUsageError
 from streamcell.stream import as_stream, is_bytes
 
 DATA = b"0123456789"
@@ -183,3 +185,69 @@ def test_what_is_no_stream(payload: Any) -> None:
 )
 def test_bytes_that_are_all_there(payload: Any, expected: bool) -> None:
     assert is_bytes(payload) is expected
+
+
+def test_an_own_stream_has_no_stamp() -> None:
+    assert Counting().get_stamp() == b""
+    assert BytesStream(DATA).get_stamp() == b""
+
+
+def test_the_stamp_of_a_file_is_the_same_until_it_changes(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(DATA)
+    with contextlib.closing(FileStream(path)) as one, contextlib.closing(FileStream(path)) as other:
+        assert one.get_stamp() == other.get_stamp() != b""
+        # What is sent begins where it stands.
+        other.seek(3)
+        assert one.get_stamp() != other.get_stamp()
+    stamps = {one.get_stamp()}
+    for change in (lambda: path.write_bytes(DATA + b"x"), lambda: os.utime(path, ns=(5, 5))):
+        change()
+        with contextlib.closing(FileStream(path)) as changed:
+            stamps.add(changed.get_stamp())
+    copy = tmp_path / "copy"
+    copy.write_bytes(path.read_bytes())
+    os.utime(copy, ns=(5, 5))
+    with contextlib.closing(FileStream(copy)) as changed:
+        stamps.add(changed.get_stamp())
+    assert len(stamps) == 4
+
+
+def test_a_file_that_has_changed_cannot_be_read_to_its_end_nor_again(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(DATA)
+    with contextlib.closing(FileStream(path)) as stream:
+        assert stream.read(100) == DATA
+        assert stream.read(100) == b""
+        # Reading nothing is no end.
+        os.utime(path, ns=(5, 5))
+        assert stream.read(0) == b""
+        with pytest.raises(StreamIntegrityError, match="changed"):
+            stream.read(100)
+        with pytest.raises(StreamIntegrityError, match="changed"):
+            stream.seek(0)
+
+
+def test_a_file_that_was_replaced_has_not_changed(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(DATA)
+    with contextlib.closing(FileStream(path)) as stream:
+        path.unlink()
+        path.write_bytes(b"another")
+        assert read_all(stream) == DATA
+
+
+def test_an_open_file_is_sent_from_where_it_stands_and_goes_back_there() -> None:
+    file = io.BytesIO(b"before" + DATA)
+    file.seek(6)
+    stream = as_stream(file)
+    assert read_all(stream) == DATA
+    stream.seek(4)
+    assert read_all(stream) == DATA[4:]
+
+
+def test_a_pipe_does_not_go_back() -> None:
+    read_end, write_end = os.pipe()
+    os.close(write_end)
+    with os.fdopen(read_end, "rb", buffering=0) as pipe, pytest.raises(io.UnsupportedOperation):
+        as_stream(pipe).seek(0)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
+from unittest import mock
 
 from scripts.bench.peers.base import RECEIVER, SENDER, WAIT_S, Client, EchoClock, Pieces, Tally
 from streamcell import CellConfig, CoreCell, Message, ReceivedStream, Stream, StreamCell, StreamFuture
+from streamcell.protocol.frames import Payload
+from streamcell.runtime import cell_life
 
 CHANNEL = "bench"
 
@@ -59,15 +62,25 @@ class CellClient:
         self._clock.came_back(int(future.get_headers()["number"]))
 
 
+def no_checksum(data: Payload, value: int = 0) -> int:
+    """Stand in for the checksum of chunks."""
+    return 0
+
+
 class CellPeer:
     """Two cells, one of which dials the other.
 
     Args:
         into: receive blobs into one and the same buffer of the application.
+        checksums: with False chunks are neither given a checksum nor checked, to see what that costs. The library has
+            no such switch: both processes get a function that counts nothing.
         config: fields of CellConfig, for both cells.
     """
 
-    def __init__(self, *, into: bool = False, **config: Any) -> None:
+    def __init__(self, *, into: bool = False, checksums: bool = True, **config: Any) -> None:
+        if not checksums:
+            # For the rest of the process.
+            mock.patch.object(cell_life, "checksum", no_checksum).start()
         self._config = CellConfig(**config)
         self._blob_topic = "into" if into else "blob"
 

@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from scripts.bench.workloads import beside, blob, computing, echo, many, memory, settings, throughput
+from scripts.bench.workloads import (
+    beside,
+    blob,
+    computing,
+    costs,
+    distance,
+    echo,
+    many,
+    memory,
+    settings,
+    threads,
+    throughput,
+)
 from scripts.bench.workloads.base import Workload
 
 WORKLOADS: dict[str, Workload] = {
@@ -13,5 +25,8 @@ WORKLOADS: dict[str, Workload] = {
     "computing": computing.run,
     "many": many.run,
     "memory": memory.run,
+    "distance": distance.run,
     "settings": settings.run,
+    "threads": threads.run,
+    "costs": costs.run,
 }

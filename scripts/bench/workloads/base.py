@@ -8,9 +8,12 @@ from typing import Any, TypeAlias
 
 from scripts.bench.processes import MeasurementError
 from scripts.bench.report import NOT_MEASURED, Row, Section, Spread
-from scripts.bench.systems import System
+from scripts.bench.systems import STREAMCELL, System
 
 Figures: TypeAlias = dict[str, Any]
+
+# The title of a second table, where peers are not as they are installed.
+SAME_ALLOCATOR = "The same, with streamcell's allocator settings for everybody"
 
 # A system that failed so often is not tried again.
 TRIES = 2
@@ -28,6 +31,11 @@ class Outcome:
 
 # Called with whether it is to be quick.
 Workload: TypeAlias = Callable[[bool], Outcome]
+
+
+def same_for_all(section: Callable[[Sequence[System]], Section], tuned: Sequence[System]) -> list[Section]:
+    """Return the table of streamcell and the tuned peers, if there are any."""
+    return [section((STREAMCELL, *tuned))] if tuned else []
 
 
 class Rounds:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Sequence
 
 from scripts.bench.processes import pair
 from scripts.bench.report import GIB, MIB, Row, Section, at_least
 from scripts.bench.systems import NVFLARE_GRPC, NVFLARE_TCP, STREAMCELL, System, cells, tuned
-from scripts.bench.workloads.base import Figures, Outcome, Rounds
+from scripts.bench.workloads.base import SAME_ALLOCATOR, Figures, Outcome, Rounds, same_for_all
 
 INTO = cells("streamcell, into=", into=True)
 SYSTEMS = (STREAMCELL, INTO, NVFLARE_GRPC, NVFLARE_TCP)
@@ -20,20 +21,19 @@ LEAST_OF_NVFLARE_GRPC, LEAST_OF_NVFLARE_TCP, LEAST_OF_FRESH = 6.0, 4.0, 1.5
 
 def run(quick: bool) -> Outcome:
     size, blobs, rounds = (256 * MIB, 3, 1) if quick else (512 * MIB, 8, 5)
-    measured = Rounds(SYSTEMS if quick else (*SYSTEMS, *TUNED))
+    same_allocator = () if quick else TUNED
+    measured = Rounds((*SYSTEMS, *same_allocator))
     measured.run(
         rounds,
         lambda system: measure(system, size, blobs),
         lambda figures: f"{figures['first']:.2f}, then {figures['later']:.2f} GiB/s",
     )
-    lines = [
-        [system.label, measured.text(system.label, "first"), measured.text(system.label, "later")]
-        for system in measured.systems
+    sections = [
+        section(f"Blob of {size // MIB} MiB, {blobs} in succession", measured, SYSTEMS),
+        *same_for_all(lambda systems: section(SAME_ALLOCATOR, measured, systems), same_allocator),
     ]
-    title = f"Blob of {size // MIB} MiB, {blobs} in succession"
-    section = Section(title, ["", "the first, into fresh memory, GiB/s", "the later ones, GiB/s"], lines)
     figures = {"size_bytes": size, "systems": [system.label for system in measured.systems], **measured.figures()}
-    return Outcome(figures, rows(measured), [section], measured.failures("the blob"))
+    return Outcome(figures, rows(measured), sections, measured.failures("the blob"))
 
 
 def measure(system: System, size: int, count: int) -> Figures:
@@ -42,6 +42,13 @@ def measure(system: System, size: int, count: int) -> Figures:
         seconds = [sender.ask("blob", size=size)["seconds"] for _ in range(count)]
     speeds = [size / each / GIB for each in seconds]
     return {"speeds": speeds, "first": speeds[0], "later": statistics.median(speeds[1:])}
+
+
+def section(title: str, measured: Rounds, systems: Sequence[System]) -> Section:
+    lines = [
+        [system.label, measured.text(system.label, "first"), measured.text(system.label, "later")] for system in systems
+    ]
+    return Section(title, ["", "the first, into fresh memory, GiB/s", "the later ones, GiB/s"], lines)
 
 
 def rows(measured: Rounds) -> list[Row]:

@@ -1,4 +1,4 @@
-"""streamcell alone: lanes, chunk sizes, and the allocator as it is installed."""
+"""streamcell alone: lanes, chunk sizes, no checksums, and the allocator as it is installed."""
 
 from __future__ import annotations
 
@@ -32,5 +32,6 @@ def systems(quick: bool) -> list[System]:
         STREAMCELL,
         *(cells(f"bulk_lanes={lanes}", bulk_lanes=lanes) for lanes in LANES),
         *(cells(f"chunk_bytes={chunk // KIB} KiB", chunk_bytes=chunk) for chunk in chunks),
+        cells("no checksums", checksums=False),
         cells("tune_allocator=False", tune_allocator=False),
     ]

@@ -17,7 +17,7 @@ from scripts.bench.systems import (
     bare_grpc,
     tuned,
 )
-from scripts.bench.workloads.base import Figures, Outcome, Rounds
+from scripts.bench.workloads.base import SAME_ALLOCATOR, Figures, Outcome, Rounds, same_for_all
 
 CALLS = sorted({1, 2, 4, max(1, LANES)})
 INSTALLED = (STREAMCELL, NVFLARE_GRPC, NVFLARE_TCP, FLIGHT, *(bare_grpc(calls) for calls in CALLS), SOCKETS)
@@ -42,9 +42,7 @@ def run(quick: bool) -> Outcome:
     }
     sections = [
         section(f"Stream of {size // MIB} MiB, everything as it is installed", measured, INSTALLED),
-        section(
-            "The same, with streamcell's allocator settings for everybody", measured, (STREAMCELL, *same_allocator)
-        ),
+        *same_for_all(lambda systems: section(SAME_ALLOCATOR, measured, systems), same_allocator),
     ]
     return Outcome(figures, rows(measured), sections, measured.failures("the stream"))
 

@@ -326,6 +326,8 @@ class Node:
     def _rename(self, old_key: StreamKey, key: StreamKey) -> None:
         self.data[key] = self.data.pop(old_key, bytearray())
         self.opened[key] = dataclasses.replace(self.opened.pop(old_key), key=key)
+        if old_key in self.had:
+            self.had[key] = self.had.pop(old_key)
         if old_key in self.slow:
             self.slow.remove(old_key)
             self.slow.add(key)

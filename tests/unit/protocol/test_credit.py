@@ -191,3 +191,30 @@ def test_releasing_what_is_not_there_is_nothing() -> None:
     admission.release(key(1))
     admission.request(key(2), CAPACITY)
     assert admission.next_admitted() == key(2)
+
+
+def test_a_window_above_its_fair_share_gives_back_what_others_want() -> None:
+    """The credit that it has given, what was consumed plus its size, never falls."""
+    budget = WindowBudget(1000 * KIB)
+    first = Window(budget, 10_000 * KIB)
+    consumed = 0
+    while budget.free_bytes > 0:
+        consumed += first.size
+        first.grow(consumed, consumed)
+    second = Window(budget, 10_000 * KIB)
+    largest = first.size
+    credit = consumed + first.size
+    wanted = 0
+    for _ in range(20):
+        wanted += second.size
+        second.grow(wanted, wanted)
+        consumed += 100 * KIB
+        first.grow(consumed, consumed)
+        assert consumed + first.size >= credit
+        credit = consumed + first.size
+    assert first.size < largest
+    assert first.size - INITIAL_CREDIT_BYTES >= 500 * KIB - 100 * KIB
+    assert second.size > INITIAL_CREDIT_BYTES
+    for window in (first, second, first):
+        window.close()
+    assert budget.free_bytes == 1000 * KIB

@@ -25,6 +25,7 @@ from streamcell.protocol.events import DataEnded, DataReceived, ReceiveFailed, S
 from streamcell.protocol.frames import (
     Ack,
     Chunk,
+    Credit,
     Frame,
     LaneRole,
     Lost,
@@ -36,6 +37,7 @@ from streamcell.protocol.frames import (
     StreamKey,
     StreamKind,
 )
+from streamcell.protocol.receiver import ACK_DELAY_S
 from streamcell.protocol.sender import checksum_fields
 from tests.unit.protocol.harness import LARGE, SMALL, Net, Node, checksum, pattern, refusing
 
@@ -924,3 +926,33 @@ def test_a_piece_that_is_no_news_owes_no_ack() -> None:
     before = len(net.sent("server", Ack))
     net.advance(1.0)
     assert len(net.sent("server", Ack)) == before
+
+
+@pytest.mark.parametrize("data", [b"", SMALL])
+def test_a_small_blob_that_comes_in_one_chunk_costs_one_ack_and_no_credit(data: bytes) -> None:
+    net = Net()
+    _server, client = net.pair()
+    stream_id = client.send("server", data)
+    net.advance(1.0)
+    assert client.finished(stream_id)
+    assert [(ack.received, ack.complete) for ack in net.sent("server", Ack)] == [(len(data), True)]
+    assert net.sent("server", Credit) == []
+
+
+@pytest.mark.parametrize("data", [b"", SMALL])
+def test_a_small_blob_whose_callback_does_not_start_is_acked_soon_all_the_same(data: bytes) -> None:
+    net = Net()
+    server, client = net.pair()
+    server.auto_release = False
+    stream_id = client.send("server", data)
+    net.run()
+    assert net.sent("server", Ack) == []
+    net.advance(ACK_DELAY_S / 2)
+    assert net.sent("server", Ack) == []
+    net.advance(ACK_DELAY_S)
+    assert [(ack.received, ack.complete) for ack in net.sent("server", Ack)] == [(len(data), False)]
+    server.core.release(client.key(stream_id), net.now)
+    net.advance(1.0)
+    assert client.finished(stream_id)
+    assert [ack.complete for ack in net.sent("server", Ack)] == [False, True]
+    assert net.sent("server", Credit) == []

@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+from streamcell.errors import ErrorCode
 from streamcell.limits import INITIAL_CREDIT_BYTES, KIB
 from streamcell.protocol.events import FrameRefused
-from streamcell.protocol.frames import Chunk, LaneRole, Lost, LostReason, Reset, StreamKind
-from tests.unit.protocol.harness import LARGE, SMALL, Net, Node, pattern
+from streamcell.protocol.frames import (
+    Ack,
+    Chunk,
+    Frame,
+    LaneRole,
+    Lost,
+    LostReason,
+    Open,
+    Reset,
+    ResumeQuery,
+    StreamKind,
+)
+from streamcell.protocol.link import Link
+from streamcell.protocol.relay import RelayStream
+from streamcell.protocol.sender import checksum_fields
+from tests.unit.protocol.harness import LARGE, SMALL, Net, Node, checksum, pattern
 from tests.unit.protocol.trees import branches, tree
 
 LINE = {"root": "", "relay": "root", "leaf": "relay"}
@@ -164,3 +181,165 @@ def test_frames_in_the_name_of_others_are_refused() -> None:
     nodes["right-leaf"].supply(stream_id, SMALL, end=True)
     net.run()
     assert nodes["right-leaf"].finished(stream_id)
+
+
+# What is rare.
+
+
+def chunk(node: Node, target: str, **fields: Any) -> Chunk:
+    """Return a chunk that opens a stream of ``node``, except for the given fields."""
+    given: dict[str, Any] = {
+        "attempt": 1,
+        "channel": "c",
+        "topic": "t",
+        "sequence": 0,
+        "offset": 0,
+        "last": False,
+        "hops_left": 16,
+        "checksum": 0,
+        "payload": SMALL,
+        "open": Open(StreamKind.STREAM, idle_timeout_s=10.0),
+    }
+    given.update(fields)
+    made = Chunk(node.key(given.pop("stream_id", 99)), target, **given)
+    checked = checksum_fields(made.key, made.attempt, made.sequence, made.offset, last=made.last)
+    made.checksum = checksum(checked, checksum(made.payload, 0))
+    return made
+
+
+def receive(net: Net, node: Node, neighbour: str, *frames: Frame) -> None:
+    """Give ``node`` frames on a lane from a neighbour."""
+    lane_id = next(here[1] for here, there in net.peers.items() if here[0] == node.fqcn and there[0] == neighbour)
+    node.core.receive(lane_id, frames, net.now)
+
+
+def losses(net: Net) -> list[tuple[int, int]]:
+    return [(lost.key.stream_id, lost.attempt) for lost in net.sent("relay", Lost)]
+
+
+def test_chunks_of_an_earlier_attempt_are_dropped_and_those_without_a_beginning_are_lost() -> None:
+    net = Net()
+    root, relay, _leaf = line(net)
+    receive(net, relay, "root", chunk(root, "leaf", attempt=3), chunk(root, "leaf", attempt=2))
+    net.run()
+    assert losses(net) == []
+    receive(net, relay, "root", chunk(root, "leaf", attempt=4, open=None, sequence=7))
+    receive(net, relay, "root", chunk(root, "leaf", stream_id=100, open=None, sequence=7))
+    query = ResumeQuery(root.key(101), "leaf", 2, False, 16)
+    receive(net, relay, "root", query, chunk(root, "leaf", stream_id=101, attempt=2, open=None, sequence=7))
+    receive(net, relay, "root", chunk(root, "leaf", stream_id=101, attempt=2, open=None, sequence=8))
+    receive(net, relay, "root", ResumeQuery(root.key(101), "leaf", 1, False, 16))
+    net.run()
+    assert losses(net) == [(99, 4), (100, 1), (101, 2)]
+
+
+def test_a_neighbour_that_ignores_its_credit_is_cut_off() -> None:
+    net = Net()
+    root, relay, _leaf = line(net)
+    receive(net, relay, "root", chunk(root, "leaf"))
+    receive(net, relay, "root", chunk(root, "leaf", sequence=1, offset=100 << 20, open=None))
+    net.run()
+    assert any(refusal.error.code is ErrorCode.PROTOCOL for refusal in relay.refusals())
+
+
+def test_more_chunks_than_are_kept_are_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streamcell.protocol.relays.RELAYED_CHUNKS", 3)
+    net = Net()
+    root, relay, leaf = line(net)
+    net.refuse_dials.add("relay")
+    for lane_id in net.lanes("leaf"):
+        net.cut("leaf", lane_id)
+    frames = [chunk(root, "leaf", sequence=n, offset=n * 1000, open=None) for n in range(1, 6)]
+    receive(net, relay, "root", chunk(root, "leaf"), *frames)
+    net.run()
+    assert losses(net) == [(99, 1)]
+    assert relay.core.stats().relays[0].held_bytes == 0
+    assert leaf.opened == {}
+
+
+def test_more_streams_than_are_kept_wait_at_their_origin(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streamcell.protocol.relays.RELAYED_STREAMS", 2)
+    net = Net()
+    root, relay, leaf = line(net)
+    ids = [root.stream("leaf", None) for _ in range(2)]
+    net.run()
+    third = root.send("leaf", LARGE)
+    fourth = root.stream("leaf", LARGE)
+    net.advance(1.0)
+    assert not root.finished(third)
+    for stream_id in ids:
+        root.supply(stream_id, SMALL, end=True)
+    net.advance(12.0)
+    assert all(root.finished(stream_id) for stream_id in [*ids, third, fourth])
+    assert relay.core.stats().relays == ()
+    assert leaf.got(root.key(third)) == LARGE
+
+
+def test_a_stream_whose_ends_are_silent_is_forgotten_after_its_time_or_never() -> None:
+    net = Net()
+    root, relay, _leaf = line(net)
+    receive(net, relay, "root", chunk(root, "leaf"))
+    receive(net, relay, "root", chunk(root, "leaf", stream_id=100, open=Open(StreamKind.STREAM)))
+    net.tamper = lambda name, frame: None if isinstance(frame, Reset | Lost | Ack) else frame
+    net.advance(7.0)
+    receive(net, relay, "root", chunk(root, "leaf", sequence=1, offset=1000, open=None))
+    net.advance(7.0)
+    assert [stream.stream_id for stream in relay.core.stats().relays] == [99, 100]
+    net.advance(400.0)
+    assert [stream.stream_id for stream in relay.core.stats().relays] == [100]
+    relay.core.stop(net.now)
+    assert relay.core.stats().relays == ()
+
+
+def test_chunks_that_arrive_out_of_order_are_forwarded_as_they_come_and_credit_follows_the_gap() -> None:
+    net = Net()
+    root, relay, _leaf = line(net)
+    receive(net, relay, "root", chunk(root, "leaf", payload=bytes(100_000)))
+    net.run()
+    for sequence in (2, 3):
+        offset = sequence * 100_000
+        receive(
+            net, relay, "root", chunk(root, "leaf", payload=bytes(100), sequence=sequence, offset=offset, open=None)
+        )
+    net.run()
+    (stream,) = relay.core.stats().relays
+    assert stream.forwarded == 100_000
+    receive(net, relay, "root", chunk(root, "leaf", payload=bytes(100_000), sequence=1, offset=100_000, open=None))
+    net.run()
+    assert relay.core.stats().relays[0].forwarded == 200_100
+
+
+def test_chunks_of_one_attempt_that_come_another_way_are_lost() -> None:
+    net = Net()
+    nodes = branches(net)
+    root, relay = nodes["root"], nodes["left"]
+    receive(net, relay, "root", chunk(root, "left-leaf"))
+    net.run()
+    root.core.stop(net.now)
+    net.run()
+    assert relay.core.stats().relays == ()
+
+
+def test_who_asks_much_and_does_not_listen_is_not_answered_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streamcell.protocol.link.ANSWERS", 10)
+    net = Net()
+    root, relay, leaf = line(net)
+    for number in range(50):
+        receive(net, relay, "root", chunk(root, "nobody", stream_id=1000 + number))
+        receive(net, relay, "root", ResumeQuery(root.key(2000 + number), "leaf", 2, False, 16))
+    net.run()
+    assert len(net.sent("relay", Lost)) <= 10
+    assert len(net.sent("relay", ResumeQuery)) <= 10
+    stream_id = root.send("leaf", LARGE)
+    net.run()
+    assert root.finished(stream_id)
+    assert leaf.got(root.key(stream_id)) == LARGE
+
+
+def test_a_stream_says_what_it_is() -> None:
+    net = Net()
+    nodes = branches(net)
+    stream = RelayStream(
+        nodes["root"].key(1), "leaf", 1, Link("a", 1, b""), Link("b", 1, b""), lambda *_: None, lambda *_: None
+    )
+    assert "root to leaf WAITING" in repr(stream)

@@ -64,6 +64,27 @@ def test_a_stream_goes_on_where_the_target_says(offset: int) -> None:
     assert transfer.client.core.stats().bytes_sent - before == len(DATA) - offset
 
 
+@pytest.mark.parametrize("cut", [False, True])
+def test_an_offer_has_its_attempt_to_itself(cut: bool) -> None:
+    """Where the path was lost meanwhile, the origin has asked again, and goes on in the attempt that it asked for."""
+    transfer = Transfer()
+    net = transfer.net
+    net.carried.clear()
+    server = transfer.restart(None)
+    net.advance(1.0)
+    server.core.choose_offset(transfer.key, HALF, "", net.now)
+    if cut:
+        net.cut_all()
+    transfer.arrives()
+    chunks = net.sent("client", Chunk)
+    offers = {chunk.attempt for chunk in chunks if chunk.open is not None and chunk.open.awaits_offset}
+    (begun,) = {chunk.attempt for chunk in chunks} - offers
+    assert begun == max(offers) + 1
+    assert [chunk.sequence for chunk in chunks if chunk.attempt in offers] == [0] * len(offers)
+    first = next(chunk for chunk in chunks if chunk.attempt == begun)
+    assert (first.sequence, first.offset) == (0, HALF)
+
+
 @pytest.mark.parametrize("offset", [5 * MIB, 20 * MIB])
 def test_it_may_be_further_than_any_credit_that_was_given(offset: int) -> None:
     """The first chunk that is sent there is not taken for one beyond the credit."""

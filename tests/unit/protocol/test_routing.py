@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from streamcell.errors import ErrorCode, NameInUse, StreamTargetUnreachable
+from streamcell.limits import MESSAGE_BYTES
 from streamcell.protocol.events import CellConnected
-from streamcell.protocol.frames import Announce, StreamKind
-from tests.unit.protocol.harness import LARGE, SMALL, Net
+from streamcell.protocol.frames import (
+    Announce,
+    AnnounceReply,
+    CellInfo,
+    Frame,
+    Goodbye,
+    Hello,
+    LaneRole,
+    Query,
+    QueryReply,
+    StreamKind,
+    Withdraw,
+)
+from tests.unit.protocol.harness import LARGE, SMALL, Net, Node
 from tests.unit.protocol.trees import branches, move, routes, tree
 
 
@@ -286,3 +301,154 @@ def test_an_announcement_that_leads_nowhere_is_refused() -> None:
     nodes["root"].core.receive(1, [Announce("x", 1, 1, ("x", *("y",) * 16, "left"))], net.now)
     net.run()
     assert "x" not in routes(nodes["root"])
+
+
+# What is rare.
+
+
+def minimal(net: Net, node: Node, fqcn: str, incarnation: int = 1) -> int:
+    """Let a cell that knows nothing of announcements greet ``node``; returns the node's number for its lane."""
+    hello = Hello(fqcn, incarnation, 1, 1, 1, LaneRole.CONTROL, message_bytes=MESSAGE_BYTES, lanes=1)
+    lane_id = node.core.lane_accepted("stranger", "", net.now)
+    node.core.receive(lane_id, [hello], net.now)
+    net.run()
+    return lane_id
+
+
+def receive(net: Net, node: Node, neighbour: str, *frames: Frame) -> None:
+    """Give ``node`` frames on a lane from a neighbour."""
+    lane_id = next(here[1] for here, there in net.peers.items() if here[0] == node.fqcn and there[0] == neighbour)
+    node.core.receive(lane_id, frames, net.now)
+    net.run()
+
+
+def test_a_cell_that_knows_nothing_of_announcements_is_announced_by_its_parent() -> None:
+    net = Net()
+    nodes = branches(net)
+    minimal(net, nodes["left"], "small")
+    assert routes(nodes["root"])["small"] == "left"
+    assert [event.fqcn for event in nodes["left"].of(CellConnected)][-1] == "small"
+
+
+def test_a_parent_that_knows_nothing_of_announcements_is_the_way_all_the_same() -> None:
+    net = Net()
+    net.tamper = lambda name, frame: dataclasses.replace(frame, capabilities=()) if isinstance(frame, Hello) else frame
+    nodes = tree(net, {"root": "", "leaf": "root"})
+    assert nodes["leaf"].core.is_cell_connected("root")
+    assert net.sent("leaf", Announce) == []
+    stream_id = nodes["leaf"].send("root", SMALL)
+    net.run()
+    assert nodes["leaf"].finished(stream_id)
+
+
+def test_the_name_of_a_cell_two_hops_above_is_in_use() -> None:
+    net = Net()
+    nodes = branches(net)
+    minimal(net, nodes["left-leaf"], "root")
+    assert not nodes["left-leaf"].core.is_cell_connected("root")
+    assert nodes["root"].links[0].fqcn == "left"
+    assert "root" not in routes(nodes["left"])
+
+
+def test_a_cell_keeps_a_way_to_so_many_cells_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streamcell.protocol.announcements.ROUTES", 2)
+    net = Net()
+    nodes = tree(net, {"root": "", "a": "root", "b": "root"})
+    minimal(net, nodes["root"], "c")
+    assert routes(nodes["root"]) == {"a": "a", "b": "b"}
+    assert not nodes["root"].core.is_cell_connected("c")
+
+
+def test_a_known_life_is_forgotten_where_there_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streamcell.protocol.routing.ROUTES", 1)
+    net = Net()
+    nodes = branches(net)
+    for target in ("right", "right-leaf", "right"):
+        stream_id = nodes["left-leaf"].send(target, SMALL)
+        net.run()
+        assert nodes["left-leaf"].finished(stream_id)
+
+
+def test_of_two_newcomers_the_second_is_refused_when_the_first_has_got_the_name() -> None:
+    net = Net()
+    nodes = branches(net)
+    net.mute.add("left-leaf")
+    for parent, incarnation in (("right", 11 << 30), ("root", 12 << 30)):
+        minimal(net, nodes[parent], "left-leaf", incarnation)
+        # It says the same again while the holder is asked.
+        minimal(net, nodes[parent], "left-leaf", incarnation)
+    net.advance(3.1)
+    assert [route.incarnation for route in nodes["root"].core.stats().routes if route.fqcn == "left-leaf"] == [11 << 30]
+
+
+def test_a_newcomer_that_goes_away_or_is_withdrawn_claims_nothing_any_more() -> None:
+    for how in ("goes", "is withdrawn"):
+        net = Net()
+        nodes = branches(net)
+        net.mute.add("left-leaf")
+        lane_id = minimal(net, nodes["right"], "left-leaf", 11 << 30)
+        if how == "goes":
+            net.kill("right")
+            net.advance(40.0)
+        else:
+            receive(net, nodes["root"], "right", Withdraw("left-leaf", 99, 0))
+            nodes["right"].core.receive(lane_id, [Goodbye(ErrorCode.STOPPING, "")], net.now)
+            net.advance(4.0)
+        assert routes(nodes["root"]).get("left-leaf") != "right"
+
+
+def test_an_answer_of_the_newcomer_itself_or_of_somebody_else_does_not_keep_its_name_from_it() -> None:
+    net = Net()
+    nodes = branches(net)
+    net.mute.add("left-leaf")
+    minimal(net, nodes["right"], "left-leaf", 11 << 30)
+    (query,) = net.sent("root", Query)
+    own = QueryReply(query.query_id, "root", "left-leaf", (CellInfo("left-leaf", 11 << 30),), 16)
+    other = QueryReply(query.query_id, "root", "left", (CellInfo("left", 1),), 16)
+    receive(net, nodes["root"], "left", own, other)
+    net.advance(3.1)
+    assert routes(nodes["root"])["left-leaf"] == "right"
+
+
+def test_announcements_and_withdrawals_that_overtake_each_other_end_in_agreement() -> None:
+    net = Net()
+    nodes = branches(net)
+    leaf = nodes["left-leaf"]
+    root, left = nodes["root"], nodes["left"]
+    # An old Withdraw arrives late, and so does the answer to it.
+    receive(net, root, "left", Withdraw("left-leaf", leaf.incarnation, 1))
+    assert "left-leaf" in routes(root)
+    receive(net, root, "left", Withdraw("left-leaf", leaf.incarnation, 0))
+    assert "left-leaf" in routes(root)
+    # An old Announce arrives after the cell has gone.
+    leaf.core.stop(net.now)
+    net.run()
+    receive(net, root, "left", Announce("left-leaf", leaf.incarnation, 1, ("left-leaf", "left")))
+    assert "left-leaf" not in routes(root)
+    # Of a lower epoch than is known, and an answer of somebody who is not asked.
+    receive(net, root, "left", Announce("left", left.incarnation, 0, ("left",)))
+    receive(net, root, "left", AnnounceReply("left", left.incarnation, 1))
+    assert routes(root)["left"] == "left"
+
+
+def test_a_cell_that_is_refused_by_its_parent_in_the_other_way_leaves_it_and_comes_again() -> None:
+    net = Net()
+    nodes = branches(net)
+    leaf = nodes["left-leaf"]
+    receive(net, leaf, "left", AnnounceReply("left-leaf", leaf.incarnation, 1, ErrorCode.NAME_IN_USE, "no"))
+    assert isinstance(leaf.refusals()[0].error, NameInUse)
+    assert not leaf.core.is_cell_connected("left")
+    net.advance(5.5)
+    assert leaf.core.is_cell_connected("left")
+    assert routes(nodes["root"])["left-leaf"] == "left"
+
+
+def test_many_cells_are_announced_in_several_batches() -> None:
+    net = Net()
+    nodes = branches(net)
+    names = [f"small-{number}" for number in range(600)]
+    for name in names:
+        minimal(net, nodes["left"], name)
+    net.restart("root")
+    net.advance(6.0)
+    assert set(names) < set(routes(net.nodes["root"]))

@@ -4,17 +4,17 @@ import threading
 
 import pytest
 
-from streamcell.limits import MIB
-from streamcell.runtime.buffers import KEPT_BYTES, POOLED_FROM_BYTES, BufferPool, round_up
+from streamcell.limits import GIB, MIB
+from streamcell.runtime.buffers import POOLED_FROM_BYTES, BufferPool, round_up
 from tests.timing import scaled
 
 
 class Pool(BufferPool):
     """A pool that counts what came back."""
 
-    def __init__(self) -> None:
+    def __init__(self, most_idle_bytes: int = GIB) -> None:
         self.returned = 0
-        super().__init__(self.count)
+        super().__init__(most_idle_bytes, self.count)
 
     def count(self) -> None:
         self.returned += 1
@@ -82,11 +82,24 @@ def test_a_closed_pool_keeps_nothing_and_its_buffers_stay_valid() -> None:
 
 
 def test_what_is_kept_is_bounded() -> None:
-    pool = Pool()
-    # Never touched, so these take address space only.
-    buffers = [pool.allocate(KEPT_BYTES // 4) for _ in range(6)]
+    pool = Pool(32 * MIB)
+    buffers = [pool.allocate(8 * MIB) for _ in range(6)]
     del buffers
-    assert (pool.returned, pool.idle_bytes) == (6, KEPT_BYTES)
+    assert (pool.returned, pool.idle_bytes) == (6, 32 * MIB)
+
+
+def test_with_a_bound_of_zero_nothing_is_kept() -> None:
+    pool = Pool(0)
+    pool.allocate(8 * MIB)[5] = 77
+    assert (pool.returned, pool.idle_bytes) == (1, 0)
+    assert pool.allocate(8 * MIB)[5] == 0
+
+
+def test_what_is_larger_than_the_bound_is_not_kept_and_displaces_nothing() -> None:
+    pool = Pool(8 * MIB)
+    small, large = pool.allocate(4 * MIB), pool.allocate(16 * MIB)
+    del small, large
+    assert (pool.returned, pool.idle_bytes) == (2, 4 * MIB)
 
 
 @pytest.mark.parametrize("size", [*range(1, 64), 1000, 4 * MIB, 4 * MIB + 1, 512 * MIB, 3 * 512 * MIB - 1])

@@ -266,6 +266,50 @@ def test_the_right_digest_is_the_end(owner: Owner, limit: int) -> None:
     assert owner.told[-1] == ("end", 6)
 
 
+@pytest.mark.parametrize("right", [True, False])
+def test_a_reader_that_waits_for_the_end_does_not_see_it_before_the_digest_is_compared(
+    owner: Owner, right: bool
+) -> None:
+    for _ in range(200):
+        received = make_queue(owner, b"abc", hashing=True)
+        assert received.take(3) == b"abc"
+        seen: list[bool | StreamIntegrityError] = []
+
+        def read(received: ReceiveQueue = received, seen: list[bool | StreamIntegrityError] = seen) -> None:
+            try:
+                assert received.take(1) == b""
+            except StreamIntegrityError as error:
+                seen.append(error)
+            else:
+                seen.append(received.digest_checked)
+
+        reader = threading.Thread(target=read)
+        reader.start()
+        received.end(3, f"sha256:{hashlib.sha256(b'abc' if right else b'abd').hexdigest()}")
+        reader.join()
+        assert seen[0] is True if right else isinstance(seen[0], StreamIntegrityError)
+
+
+def test_where_a_stream_begins_counts(owner: Owner) -> None:
+    received = ReceiveQueue(owner, True, FakeClock())
+    received.start_at(3, hashlib.sha256(b"abc"))
+    received.put(b"def")
+    received.end(6, f"sha256:{hashlib.sha256(b'abcdef').hexdigest()}")
+    assert received.position == 3
+    assert take_all(received) == b"def"
+    assert received.position == 6
+    assert received.digest_checked
+
+
+def test_a_digest_of_which_the_beginning_is_not_known_is_not_checked(owner: Owner) -> None:
+    received = ReceiveQueue(owner, True, FakeClock())
+    received.start_at(3, None)
+    received.put(b"def")
+    received.end(6, f"sha256:{hashlib.sha256(b'whatever').hexdigest()}")
+    assert take_all(received) == b"def"
+    assert not received.digest_checked
+
+
 def test_a_wrong_digest_fails_instead_of_the_end(owner: Owner) -> None:
     received = make_queue(owner, b"abc", hashing=True)
     received.end(3, f"sha256:{hashlib.sha256(b'abd').hexdigest()}")

@@ -398,13 +398,12 @@ def test_a_dialler_that_sends_too_much_is_cut_off_alone() -> None:
     run(scenario())
 
 
-async def keep_sending(lane: Lane) -> None:
-    """Send until it fails: there may be room for a batch or two more."""
-    while True:
-        await lane.send(b"too late")
-
-
 def test_a_dialler_that_goes_away_ends_its_lane() -> None:
+    async def send_on(lane: Lane) -> None:
+        # There may be room for one batch more.
+        while True:
+            await lane.send(b"too late")
+
     async def scenario() -> None:
         listener, arrivals = await listen_for_lanes()
         async with raw_call(listener.url) as call:
@@ -416,7 +415,7 @@ def test_a_dialler_that_goes_away_ends_its_lane() -> None:
             with pytest.raises(LaneClosed):
                 await receiving
             with pytest.raises(LaneClosed):
-                await keep_sending(lane)
+                await send_on(lane)
             await lane.close()
         await listener.close()
 

@@ -1,0 +1,145 @@
+"""Peer links: short cuts between two cells beside the tree."""
+
+from __future__ import annotations
+
+from streamcell.protocol.events import CellConnected, CellDisconnected
+from streamcell.protocol.frames import Chunk, Hello
+from tests.unit.protocol.harness import LARGE, SMALL, Net, Node
+from tests.unit.protocol.trees import branches, routes
+
+
+def with_peers(net: Net) -> tuple[dict[str, Node], int]:
+    nodes = branches(net)
+    number = nodes["left-leaf"].connect_peer("right-leaf")
+    net.run()
+    return nodes, number
+
+
+def carriers(net: Net, since: int) -> set[str]:
+    return {name for name, _, frame in net.carried[since:] if isinstance(frame, Chunk)}
+
+
+def test_traffic_between_the_two_ends_takes_the_peer_link_and_nothing_else_does() -> None:
+    net = Net()
+    nodes, _ = with_peers(net)
+    left, right = nodes["left-leaf"], nodes["right-leaf"]
+    assert left.core.is_cell_connected("right-leaf")
+    assert [link.is_peer for link in left.links] == [False, True]
+    since = len(net.carried)
+    ids = [left.send("right-leaf", LARGE), left.stream("right-leaf", SMALL)]
+    back = right.send("left-leaf", LARGE)
+    net.run()
+    assert all(left.finished(stream_id) for stream_id in ids)
+    assert right.finished(back)
+    assert carriers(net, since) == {"left-leaf", "right-leaf"}
+    since = len(net.carried)
+    onward = left.send("right", LARGE)
+    net.run()
+    assert left.finished(onward)
+    assert carriers(net, since) == {"left-leaf", "left", "root"}
+    assert routes(nodes["right"]) == {"right-leaf": "right-leaf"}
+
+
+def test_the_tree_carries_on_when_the_peer_link_breaks_and_it_is_taken_again_when_it_is_back() -> None:
+    net = Net()
+    nodes, _ = with_peers(net)
+    left, right = nodes["left-leaf"], nodes["right-leaf"]
+    stream_id = left.stream("right-leaf", None)
+    left.supply(stream_id, LARGE)
+    net.run()
+    net.refuse_dials.add("right-leaf")
+    for name, lane_id in [end for end in net.peers if end[0] == "left-leaf" and net.peers[end][0] == "right-leaf"]:
+        net.cut(name, lane_id)
+    since = len(net.carried)
+    left.supply(stream_id, SMALL, end=True)
+    net.advance(2.0)
+    assert left.finished(stream_id)
+    assert right.got(left.key(stream_id)) == LARGE + SMALL
+    assert "root" in carriers(net, since)
+    assert left.of(CellDisconnected) == []
+    net.refuse_dials.clear()
+    net.advance(10.0)
+    since = len(net.carried)
+    again = left.send("right-leaf", LARGE)
+    net.run()
+    assert left.finished(again)
+    assert carriers(net, since) == {"left-leaf"}
+
+
+def test_a_peer_link_can_be_ended() -> None:
+    net = Net()
+    nodes, number = with_peers(net)
+    left = nodes["left-leaf"]
+    left.core.remove_peer(number, net.now)
+    net.advance(20.0)
+    assert not left.core.is_cell_connected("right-leaf")
+    assert [event.fqcn for event in left.of(CellDisconnected)] == ["right-leaf"]
+    stream_id = left.send("right-leaf", LARGE)
+    net.run()
+    assert left.finished(stream_id)
+    # One that never came up, too.
+    other = left.connect_peer("nobody")
+    left.core.remove_peer(other, net.now)
+    sent = len(net.sent("left-leaf", Hello))
+    net.advance(20.0)
+    assert len(net.sent("left-leaf", Hello)) == sent
+
+
+def test_cells_that_dial_each_other_keep_one_link() -> None:
+    net = Net()
+    nodes = branches(net)
+    nodes["left-leaf"].connect_peer("right-leaf")
+    nodes["right-leaf"].connect_peer("left-leaf")
+    net.advance(20.0)
+    for name, other in (("left-leaf", "right-leaf"), ("right-leaf", "left-leaf")):
+        assert [link.fqcn for link in nodes[name].links if link.is_peer] == [other]
+        stream_id = nodes[name].send(other, LARGE)
+        net.run()
+        assert nodes[name].finished(stream_id)
+
+
+def test_a_peer_link_to_the_parent_is_not_made() -> None:
+    net = Net()
+    nodes = branches(net)
+    nodes["left-leaf"].connect_peer("left")
+    nodes["left"].connect_peer("root")
+    net.advance(10.0)
+    assert [link.is_uplink for link in nodes["left-leaf"].links] == [True]
+    assert nodes["left-leaf"].core.is_cell_connected("left")
+    assert all(not link.is_peer for node in nodes.values() for link in node.links)
+
+
+def test_a_peer_that_becomes_the_parent_is_the_parent() -> None:
+    net = Net()
+    nodes, _ = with_peers(net)
+    right = nodes["right-leaf"]
+    right.dials[0] = "left-leaf"
+    for lane_id in net.lanes("right-leaf"):
+        net.cut("right-leaf", lane_id)
+    net.advance(40.0)
+    assert routes(nodes["left-leaf"]) == {"right-leaf": "right-leaf"}
+    assert routes(nodes["root"])["right-leaf"] == "left"
+    stream_id = right.send("root", LARGE)
+    net.run()
+    assert right.finished(stream_id)
+
+
+def test_both_ends_are_told_of_each_other() -> None:
+    net = Net()
+    nodes, _ = with_peers(net)
+    assert [(event.fqcn, event.uplink) for event in nodes["left-leaf"].of(CellConnected)] == [
+        ("left", 0),
+        ("right-leaf", None),
+    ]
+    assert [event.fqcn for event in nodes["right-leaf"].of(CellConnected)] == ["right", "left-leaf"]
+
+
+def test_what_is_not_from_the_peer_itself_is_refused_on_a_peer_link() -> None:
+    net = Net()
+    nodes, _ = with_peers(net)
+    peer = next(net.peers[end] for end in net.peers if end[0] == "left-leaf" and net.peers[end][0] == "right-leaf")
+    forged = Chunk(nodes["root"].key(1), "right-leaf", 1, "c", "t", 0, 0, True, 16, 0, b"forged")
+    onward = Chunk(nodes["left-leaf"].key(9), "root", 1, "c", "t", 0, 0, True, 16, 0, b"onward")
+    nodes["right-leaf"].core.receive(peer[1], [forged, onward], net.now)
+    net.run()
+    assert nodes["right-leaf"].core.stats().frames_refused == 2

@@ -1,0 +1,119 @@
+"""The one choice of an offset, by whichever comes first."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from typing import Any
+
+import pytest
+
+from streamcell import StreamCancelled, StreamResumeError, UsageError
+from streamcell.runtime.resuming import Resumption, check_offset, check_placed, hash_prefix
+
+DATA = b"0123456789"
+
+
+class Owner:
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[Any] = []
+
+    def on_weighing(self) -> None:
+        self.told.append("weighing")
+
+    def on_chosen(self, offset: int, prefix_digest: str) -> None:
+        self.told.append((offset, prefix_digest))
+
+
+@pytest.fixture
+def owner() -> Owner:
+    return Owner()
+
+
+@pytest.fixture
+def resumption(owner: Owner) -> Resumption:
+    resumption = Resumption(owner)
+    resumption.enter("callback")
+    return resumption
+
+
+@pytest.mark.parametrize(("returned", "offset"), [(5, 5), (0, 0), (None, 0), (-1, 0)])
+def test_what_the_callback_returns_counts(
+    resumption: Resumption, owner: Owner, returned: int | None, offset: int
+) -> None:
+    resumption.before_read("another thread")
+    assert owner.told == []
+    resumption.leave(returned)
+    assert owner.told == [(offset, "")]
+    # Who reads now is nobody special.
+    resumption.before_read("callback")
+    resumption.leave(7)
+    assert owner.told == [(offset, "")]
+
+
+def test_what_the_callback_reads_counts_before_that(resumption: Resumption, owner: Owner) -> None:
+    resumption.before_read("callback")
+    resumption.before_read("callback")
+    resumption.leave(5)
+    assert owner.told == [(0, "")]
+    with pytest.raises(StreamResumeError, match="told before to go on at 0"):
+        resumption.begin(5, None)
+
+
+def test_what_is_there_is_hashed(resumption: Resumption, owner: Owner) -> None:
+    file = io.BytesIO(DATA)
+    file.seek(9)
+    placed = resumption.begin(4, file)
+    assert owner.told == ["weighing", (4, f"sha256:{hashlib.sha256(DATA[:4]).hexdigest()}")]
+    assert file.tell() == 4
+    prefix = resumption.settle(4)
+    assert placed.result(0) == 4
+    assert prefix is not None
+    assert prefix.digest() == hashlib.sha256(DATA[:4]).digest()
+
+
+def test_what_is_there_is_nothing_where_the_origin_goes_on_elsewhere(resumption: Resumption, owner: Owner) -> None:
+    placed = resumption.begin(4, io.BytesIO(DATA))
+    assert resumption.settle(0) is None
+    assert placed.result(0) == 0
+
+
+def test_nothing_is_hashed_for_0(resumption: Resumption, owner: Owner) -> None:
+    resumption.begin(0, io.BytesIO(DATA))
+    assert owner.told == [(0, "")]
+
+
+def test_a_choice_that_is_wrong_is_none(resumption: Resumption, owner: Owner) -> None:
+    with pytest.raises(StreamResumeError, match="only 10 bytes"):
+        resumption.begin(11, io.BytesIO(DATA))
+    with pytest.raises(UsageError):
+        resumption.begin(-1, None)
+    assert owner.told == ["weighing"]
+    resumption.begin(10, None)
+
+
+def test_a_stream_that_fails_ends_the_wait(resumption: Resumption) -> None:
+    placed = resumption.begin(4, None)
+    resumption.fail(StreamCancelled("gone"))
+    resumption.fail(StreamCancelled("twice"))
+    resumption.settle(4)
+    with pytest.raises(StreamCancelled, match="gone"):
+        placed.result(0)
+
+
+@pytest.mark.parametrize("offset", [-1, True, 1.0, "1", None])
+def test_offsets_are_whole_numbers(offset: object) -> None:
+    with pytest.raises(UsageError, match="whole number"):
+        check_offset(offset)
+
+
+def test_where_it_goes_on_is_compared() -> None:
+    check_placed(5, 5, "site-1")
+    with pytest.raises(StreamResumeError, match="site-1 cannot go on at 5"):
+        check_placed(5, 0, "site-1")
+
+
+def test_a_prefix_may_be_all_there_is() -> None:
+    assert hash_prefix(io.BytesIO(DATA), 10).digest() == hashlib.sha256(DATA).digest()
