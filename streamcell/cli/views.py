@@ -150,6 +150,9 @@ class TerminalView:
             console=self._console,
             refresh_per_second=_REFRESHES_A_SECOND,
             transient=True,
+            # Results are for standard output, wherever that goes.
+            redirect_stdout=False,
+            redirect_stderr=False,
             expand=True,
         )
 
