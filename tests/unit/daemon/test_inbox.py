@@ -257,7 +257,8 @@ def test_interrupted_transfer_leaves_its_bytes_only_if_it_can_be_begun_again(
 def test_wrong_digest_leaves_nothing(world: World) -> None:
     error = world.refusal("bad", b"some bytes", digest="sha256:" + "0" * 64, resume_id="bad")
     assert error.code is ErrorCode.INTEGRITY
-    assert world.names == []
+    # The sender is told as soon as it is known.
+    eventually(lambda: world.names == [])
 
 
 def test_draining_inbox_ends_what_has_begun_and_refuses_what_is_new(world: World) -> None:
