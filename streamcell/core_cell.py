@@ -41,7 +41,7 @@ class CoreCell:
         policy: not available in this version.
         authenticate: not available in this version.
         config: limits and timeouts.
-        network: what carries lanes, for tests; gRPC if not given.
+        network: what carries lanes, for tests and for listeners with more services; gRPC if not given.
 
     Raises:
         UsageError: an argument is wrong.

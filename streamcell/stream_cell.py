@@ -161,7 +161,8 @@ class StreamCell:
         It is called when the stream starts, in a thread that it may block. It reads the stream, or hands it to another
         thread and returns. ``future`` succeeds with the number of bytes when the end was read, and fails as soon as the
         stream failed. ``stream`` is a :class:`ReceivedStream`. What the callback raises before it closed the stream
-        reaches the sender as StreamRejected.
+        reaches the sender as StreamRejected; a StreamRejected that it raises itself keeps its sentence and code, and is
+        not logged as an error here.
 
         ``resume`` tells whether an earlier life of this cell had acknowledged part of the stream. Then, and when
         ``stream.resume_id`` is set, the sender waits to be told where to go on: by ``stream.resume_from(offset)``

@@ -14,6 +14,7 @@ from streamcell.limits import MIB
 
 _M_TRIM_THRESHOLD = -1
 _M_MMAP_THRESHOLD = -3
+_M_ARENA_MAX = -8
 
 # Above the largest message that a lane carries.
 MMAP_THRESHOLD_BYTES = 8 * MIB
@@ -23,6 +24,25 @@ TRIM_THRESHOLD_BYTES = 64 * MIB
 
 def tune_allocator() -> bool:
     """Set both thresholds for the whole process; return whether there is a glibc that took them."""
+    return _set_options((_M_MMAP_THRESHOLD, MMAP_THRESHOLD_BYTES), (_M_TRIM_THRESHOLD, TRIM_THRESHOLD_BYTES))
+
+
+def use_one_arena() -> bool:
+    """Have all threads of the process share one heap; return whether there is a glibc that does.
+
+    A buffer that one thread frees then serves the next allocation of any other. For programs that do little but move
+    data: threads that compute in C beside it would wait for each other. To be called before threads are started.
+    """
+    return _set_options((_M_ARENA_MAX, 1))
+
+
+def set_switch_interval(seconds: float) -> None:
+    """Set how long a running thread keeps the interpreter from the others; 0 leaves it alone."""
+    if seconds > 0:
+        sys.setswitchinterval(seconds)
+
+
+def _set_options(*options: tuple[int, int]) -> bool:
     if not sys.platform.startswith("linux"):
         return False
     libc = ctypes.CDLL(None)
@@ -31,14 +51,5 @@ def tune_allocator() -> bool:
     mallopt = libc.mallopt
     mallopt.argtypes = [ctypes.c_int, ctypes.c_int]
     mallopt.restype = ctypes.c_int
-    taken = [
-        mallopt(_M_MMAP_THRESHOLD, MMAP_THRESHOLD_BYTES),
-        mallopt(_M_TRIM_THRESHOLD, TRIM_THRESHOLD_BYTES),
-    ]
+    taken = [mallopt(option, value) for option, value in options]
     return all(taken)
-
-
-def set_switch_interval(seconds: float) -> None:
-    """Set how long a running thread keeps the interpreter from the others; 0 leaves it alone."""
-    if seconds > 0:
-        sys.setswitchinterval(seconds)

@@ -34,6 +34,7 @@ from streamcell.runtime.requests import RequestCallback, Requests
 from streamcell.runtime.sends import Sends
 from streamcell.runtime.stats import RunningStats
 from streamcell.runtime.stepper import Stepper
+from streamcell.runtime.traffic import Traffic
 from streamcell.runtime.transfers import AnyFuture, FutureFactory, OpenFutures, ended_error
 from streamcell.runtime.workers import WorkerPool
 from streamcell.transport.base import Listener, Network
@@ -118,6 +119,7 @@ class CellLife:
             futures=self._futures,
             make_future=make_future,
             failures=FailureCounts(),
+            traffic=Traffic(),
             log=log,
             stream_log=trace.stream_log(fqcn),
         )
@@ -131,7 +133,8 @@ class CellLife:
                 StreamKind.BLOB: incomings.open_stream,
                 StreamKind.REQUEST: self.requests.open_request,
                 StreamKind.REPLY: self.requests.open_reply,
-            }
+            },
+            self._context.traffic,
         )
         link_log = trace.link_log(fqcn)
         self.neighbours = Neighbours(callbacks.links, self.notifier, self._futures, link_log)
@@ -229,6 +232,7 @@ class CellLife:
             done_callbacks_waiting=self.notifier.waiting,
             callbacks_failed=failures.callbacks + self.notifier.failures,
             blobs_failed=failures.blobs,
+            traffic=self._context.traffic.stats(),
         )
 
     def is_cell_connected(self, fqcn: str) -> bool:

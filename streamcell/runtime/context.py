@@ -13,6 +13,7 @@ from streamcell.runtime.buffers import BufferPool
 from streamcell.runtime.clock import Clock
 from streamcell.runtime.notifier import Notifier
 from streamcell.runtime.trace import CellLog
+from streamcell.runtime.traffic import Traffic
 from streamcell.runtime.transfers import AnyFuture, FutureFactory, OpenFutures
 from streamcell.runtime.workers import PoolStats, WorkerPool
 
@@ -79,7 +80,8 @@ class Pools:
 class CellContext:
     """The identity of a cell and what it runs on.
 
-    ``core`` may be used on the engine only, and only after the cell has started; the rest in any thread.
+    ``core`` may be used on the engine only, and only after the cell has started; ``traffic`` on the engine only; the
+    rest in any thread.
     """
 
     fqcn: str
@@ -95,5 +97,6 @@ class CellContext:
     futures: OpenFutures
     make_future: FutureFactory
     failures: FailureCounts
+    traffic: Traffic
     log: CellLog
     stream_log: CellLog

@@ -84,11 +84,11 @@ class Incoming(Receiver):
     def _call_core(self, verb: Callable[..., None], args: tuple[Any, ...]) -> None:
         verb(self.key, *args, now=self._context.clock())
 
-    def _run_callback(self) -> tuple[int | None, str | None]:
-        """Call the callback in this thread; return the number that it returned, and a sentence about what it raised.
+    def _run_callback(self) -> tuple[int | None, StreamRejected | None]:
+        """Call the callback in this thread; return the number that it returned, and what the sender is told it raised.
 
-        The exception is not returned, because its traceback keeps the callback's variables alive, the stream among
-        them; nor is what else it may have returned.
+        The exception itself is not returned, because its traceback keeps the callback's variables alive, the stream
+        among them; nor is what else it may have returned.
         """
         what = f"the callback for {self.info.channel}/{self.info.topic} at {self.info.target}"
         returned, error = call_user_code(self._context.stream_log, self._level_of, what, self._callback.call, self)
@@ -96,7 +96,9 @@ class Incoming(Receiver):
             return returned if type(returned) is int else None, None
         if self._level_of(error) > logging.DEBUG:
             self._context.failures.count_callback()
-        return None, raised_sentence(what, error)
+        if isinstance(error, StreamRejected):
+            return None, StreamRejected(error.sentence, error.code)
+        return None, StreamRejected(raised_sentence(what, error))
 
     def _level_of(self, _raised: BaseException, /) -> int:
         """Return the level at which what the callback raised is logged."""
@@ -203,17 +205,17 @@ class IncomingStream(Incoming):
         self._tell_core(self._context.core.callback_started)
         if self.resumption is not None:
             self.resumption.enter(threading.get_ident())
-        returned, sentence = self._run_callback()
-        if sentence is None or self.queue.closed:
+        returned, rejection = self._run_callback()
+        if rejection is None or self.queue.closed:
             if self.resumption is not None:
                 self.resumption.leave(returned)
             self._tell_core(self._context.core.release)
         else:
-            self._tell_core(self._context.core.fail_receive, StreamRejected(sentence))
+            self._tell_core(self._context.core.fail_receive, rejection)
 
     def _level_of(self, raised: BaseException, /) -> int:
-        """Return DEBUG for what reading has raised: that the stream failed is known and logged."""
-        return logging.DEBUG if raised is self.queue.error else logging.ERROR
+        """Return DEBUG for what is no accident: what reading has raised, which is logged, and a refusal."""
+        return logging.DEBUG if raised is self.queue.error or isinstance(raised, StreamRejected) else logging.ERROR
 
     def _is_wanted(self) -> bool:
         """Return whether the callback is to be called, although the stream may have failed while it waited for it."""

@@ -6,6 +6,7 @@ Each one is handled by an object of its own for its kind (streams and blobs in `
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
@@ -21,6 +22,7 @@ from streamcell.protocol.events import (
     StreamPlaced,
 )
 from streamcell.protocol.frames import StreamKey, StreamKind
+from streamcell.runtime.traffic import Direction, Traffic
 
 
 class Receiver:
@@ -52,65 +54,76 @@ class Receiver:
 Opener: TypeAlias = Callable[[StreamOpened], Receiver | None]
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Open:
+    """A stream that has not ended."""
+
+    receiver: Receiver
+    channel: str
+
+
 class Receives:
     """All streams that one cell receives and that have not ended."""
 
-    def __init__(self, openers: Mapping[StreamKind, Opener]) -> None:
+    def __init__(self, openers: Mapping[StreamKind, Opener], traffic: Traffic) -> None:
         self._openers = openers
-        self._open: dict[StreamKey, Receiver] = {}
+        self._traffic = traffic
+        self._open: dict[StreamKey, _Open] = {}
 
     def on_stream_opened(self, event: StreamOpened) -> None:
         """Find who handles the stream."""
         receiver = self._openers[event.kind](event)
         if receiver is not None:
-            self._open[event.key] = receiver
+            self._open[event.key] = _Open(receiver, event.channel)
 
     def on_stream_admitted(self, event: StreamAdmitted) -> None:
         """Pass it on."""
-        receiver = self._open.get(event.key)
-        if receiver is not None:
-            receiver.on_admitted()
+        known = self._open.get(event.key)
+        if known is not None:
+            known.receiver.on_admitted()
 
     def on_stream_placed(self, event: StreamPlaced) -> None:
         """Pass it on."""
-        receiver = self._open.get(event.key)
-        if receiver is not None:
-            receiver.on_placed(event.offset)
+        known = self._open.get(event.key)
+        if known is not None:
+            known.receiver.on_placed(event.offset)
 
     def on_stream_adopted(self, event: StreamAdopted) -> None:
         """Pass it on, and know the stream by its new key."""
-        receiver = self._open.pop(event.old_key, None)
-        if receiver is not None:
-            self._open[event.key] = receiver
-            receiver.on_adopted(event.key)
+        known = self._open.pop(event.old_key, None)
+        if known is not None:
+            self._open[event.key] = known
+            known.receiver.on_adopted(event.key)
 
     def on_data_received(self, event: DataReceived) -> None:
         """Pass it on."""
-        receiver = self._open.get(event.key)
-        if receiver is not None:
-            receiver.on_data(event)
+        known = self._open.get(event.key)
+        if known is not None:
+            self._traffic.count_bytes(Direction.RECEIVED, known.channel, len(event.payload))
+            known.receiver.on_data(event)
 
     def on_data_ended(self, event: DataEnded) -> None:
         """Pass it on."""
-        receiver = self._open.get(event.key)
-        if receiver is not None:
-            receiver.on_ended(event)
+        known = self._open.get(event.key)
+        if known is not None:
+            known.receiver.on_ended(event)
 
     def on_receive_finished(self, event: ReceiveFinished) -> None:
         """Pass it on, for the last time."""
-        receiver = self._open.pop(event.key, None)
-        if receiver is not None:
-            receiver.on_finished()
+        known = self._open.pop(event.key, None)
+        if known is not None:
+            known.receiver.on_finished()
 
     def on_receive_failed(self, event: ReceiveFailed) -> None:
         """Pass it on, for the last time."""
-        receiver = self._open.pop(event.key, None)
-        if receiver is not None:
-            receiver.on_failed(event.error, event.discard)
+        known = self._open.pop(event.key, None)
+        if known is not None:
+            self._traffic.count_failure(Direction.RECEIVED, event.error)
+            known.receiver.on_failed(event.error, event.discard)
 
     def close(self, error: CellError) -> None:
         """Fail all streams because the cell has ended."""
-        receivers = list(self._open.values())
+        left = list(self._open.values())
         self._open.clear()
-        for receiver in receivers:
-            receiver.on_failed(error, False)
+        for known in left:
+            known.receiver.on_failed(error, False)

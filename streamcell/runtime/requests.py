@@ -32,6 +32,7 @@ from streamcell.runtime.payloads import flatten_payload
 from streamcell.runtime.receives import Receiver
 from streamcell.runtime.registry import CallbackRegistry
 from streamcell.runtime.sends import Sends
+from streamcell.runtime.traffic import Direction
 from streamcell.runtime.transfers import AnyFuture, ended_error, fail, level_for, succeed
 
 # ``callback(request)`` returns the reply, None for an empty one, or a future of either.
@@ -79,6 +80,7 @@ class Requests:
         """There will be no reply."""
         request = self._pending.pop(event.stream_id, None)
         if request is not None:
+            self._context.traffic.count_failure(Direction.SENT, event.error)
             self._settle(request, as_request_error(event.error))
 
     def open_request(self, event: StreamOpened) -> IncomingRequest | None:
@@ -110,6 +112,8 @@ class Requests:
         request = self._pending.pop(event.reply_to, None)
         if request is None:
             return
+        # Whoever replies has all of the request.
+        self._context.traffic.count_bytes(Direction.SENT, request.spec.channel, request.spec.size or 0)
         if event.reply_code is not ErrorCode.UNSPECIFIED:
             error = error_from_wire(event.reply_code, event.reply_sentence)
             self._settle(request, as_request_error(error))

@@ -25,6 +25,7 @@ from streamcell.runtime.callbacks import level_of
 from streamcell.runtime.context import CellContext
 from streamcell.runtime.shared_source import SharedSource
 from streamcell.runtime.sources import Source, SourceReader
+from streamcell.runtime.traffic import Direction
 from streamcell.runtime.transfers import Progress, TransferInfo, ended_error, fail, level_for, succeed
 from streamcell.runtime.workers import WorkerPool
 
@@ -198,19 +199,20 @@ class Sends:
         """Show what the target has received."""
         outgoing = self._open.get(event.stream_id)
         if outgoing is not None:
-            outgoing.info.progress.note(event.received)
+            self._note_received(outgoing, event.received)
 
     def on_send_finished(self, event: SendFinished) -> None:
         """Settle the future with the number of bytes."""
         outgoing = self._open.pop(event.stream_id, None)
         if outgoing is not None:
-            outgoing.info.progress.note(event.size_bytes)
+            self._note_received(outgoing, event.size_bytes)
             self._settle(outgoing, event.size_bytes)
 
     def on_send_failed(self, event: SendFailed) -> None:
         """Settle the future with the error."""
         outgoing = self._open.pop(event.stream_id, None)
         if outgoing is not None:
+            self._context.traffic.count_failure(Direction.SENT, event.error)
             self._settle(outgoing, event.error)
 
     def close(self) -> None:
@@ -220,6 +222,13 @@ class Sends:
         self._open.clear()
 
     # --- on the engine
+
+    def _note_received(self, outgoing: Outgoing, received: int) -> None:
+        info = outgoing.info
+        fresh = received - info.progress.received
+        if fresh > 0:
+            self._context.traffic.count_bytes(Direction.SENT, info.channel, fresh)
+        info.progress.note(received)
 
     def _open_stream(self, outgoing: Outgoing) -> None:
         if outgoing.future.done():

@@ -1,10 +1,11 @@
-"""Snapshots of a cell for people and metrics. Imports the core's snapshots and ``workers``."""
+"""Snapshots of a cell for people and metrics. Imports the core's snapshots, ``traffic`` and ``workers``."""
 
 from __future__ import annotations
 
 import dataclasses
 
 from streamcell.protocol.stats import CellStats
+from streamcell.runtime.traffic import TrafficStats
 from streamcell.runtime.workers import PoolStats
 
 
@@ -18,6 +19,7 @@ class RunningStats:
         done_callbacks_waiting: callbacks of futures and links that wait for the notifier thread.
         callbacks_failed: callbacks of any sort that raised.
         blobs_failed: blobs that did not arrive, so that no callback was called.
+        traffic: bytes by channel, and failures by code.
     """
 
     protocol: CellStats
@@ -25,3 +27,4 @@ class RunningStats:
     done_callbacks_waiting: int
     callbacks_failed: int
     blobs_failed: int
+    traffic: TrafficStats

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from streamcell.errors import AuthenticationError, UsageError
 from streamcell.transport import grpc_client, grpc_server
 from streamcell.transport.address import Address, Scheme, parse_address
 from streamcell.transport.base import Lane, Listener
+
+if TYPE_CHECKING:
+    from streamcell.transport.services import Service
 
 
 class GrpcNetwork:
@@ -15,7 +19,12 @@ class GrpcNetwork:
 
     Addresses are ``grpc://host:port`` and ``unix:///path``. Holds nothing itself: any number of
     cells may share one, and it need not be closed.
+
+    :param services: what listeners offer beside lanes; then it is one cell's own.
     """
+
+    def __init__(self, services: Sequence[Service] = ()) -> None:
+        self._services = tuple(services)
 
     async def dial(self, url: str, timeout_s: float) -> Lane:
         """Return a lane to the cell that listens at ``url``. See :class:`base.Network`."""
@@ -23,7 +32,8 @@ class GrpcNetwork:
 
     async def listen(self, url: str, on_lane: Callable[[Lane], None], *, insecure: bool) -> Listener:
         """Listen at ``url``. See :class:`base.Network`."""
-        return await grpc_server.listen(_grpc_address(url), on_lane, insecure=insecure)
+        address = _grpc_address(url)
+        return await grpc_server.listen(address, on_lane, insecure=insecure, services=self._services)
 
 
 def _grpc_address(url: str) -> Address:

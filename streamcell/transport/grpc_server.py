@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
@@ -25,6 +25,8 @@ from streamcell.transport.options import server_options
 if TYPE_CHECKING:
     from grpc import RpcMethodHandler
     from grpc.aio import Server, ServicerContext
+
+    from streamcell.transport.services import Service
 
 SERVICE = "streamcell.v1.CellService"
 METHOD = "Exchange"
@@ -131,7 +133,7 @@ _no_failed_goodbyes = _NoFailedGoodbyes()
 class GrpcListener:
     """A gRPC server and the lanes that have arrived at it. Made by :func:`listen`."""
 
-    def __init__(self, on_lane: Callable[[Lane], None]) -> None:
+    def __init__(self, on_lane: Callable[[Lane], None], services: Sequence[Service] = ()) -> None:
         self._on_lane = on_lane
         self._lanes: set[GrpcServerLane] = set()
         self._closing = False
@@ -140,6 +142,9 @@ class GrpcListener:
         exchange: RpcMethodHandler[bytes, bytes] = grpc.stream_stream_rpc_method_handler(self._exchange)
         service = grpc.method_handlers_generic_handler(SERVICE, {METHOD: exchange})
         self._server.add_generic_rpc_handlers((service,))
+        names = (SERVICE, *(name for each in services for name in each.names))
+        for each in services:
+            each.add_to(self._server, names)
 
     @property
     def url(self) -> str:
@@ -183,9 +188,12 @@ class GrpcListener:
             lane.end(_CLOSED_THERE)
 
 
-async def listen(address: Address, on_lane: Callable[[Lane], None], *, insecure: bool) -> GrpcListener:
+async def listen(
+    address: Address, on_lane: Callable[[Lane], None], *, insecure: bool, services: Sequence[Service] = ()
+) -> GrpcListener:
     """Listen at ``address`` and call ``on_lane`` for each lane that arrives.
 
+    :param services: what is offered there beside lanes.
     :param insecure: allow it though other machines can reach it, and nothing is encrypted.
     :raises UsageError: if it is not allowed.
     :raises LinkError: if the address is busy or cannot be used.
@@ -197,7 +205,7 @@ async def listen(address: Address, on_lane: Callable[[Lane], None], *, insecure:
                 "use grpcs:// with certificates, or allow it with insecure=True"
             )
         _logger.warning("listening at %s without encryption: everybody can read it", address)
-    listener = GrpcListener(on_lane)
+    listener = GrpcListener(on_lane, services)
     await listener.start(address)
     return listener
 

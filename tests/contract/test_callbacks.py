@@ -173,3 +173,16 @@ def test_request_callbacks_and_stream_callbacks_have_registries_of_their_own(pai
     receiver.streams.unregister_stream_cb(ANY, ANY)
     receiver.on_request(lambda request: None)
     assert isinstance(stream_failure_of(sender.send_stream(receiver, b"data")), StreamRejected)
+
+
+def test_callback_refuses_a_stream_in_its_own_words(pair: Pair, caplog: pytest.LogCaptureFixture) -> None:
+    sender, receiver = pair
+
+    def refuse(future: StreamFuture, stream: object, resume: bool) -> None:
+        raise StreamRejected("not on a Sunday: come back tomorrow", ErrorCode.STOPPING)
+
+    receiver.streams.register_stream_cb(CHANNEL, TOPIC, refuse)
+    error = stream_failure_of(send_stream(sender, receiver, pattern(10)))
+    assert error.sentence == "not on a Sunday: come back tomorrow"
+    assert error.code is ErrorCode.STOPPING
+    assert [record for record in caplog.records if record.exc_info] == []

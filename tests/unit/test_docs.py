@@ -18,7 +18,7 @@ DOCUMENTS = [ROOT / "README.md", *sorted(DOCS.glob("*.md"))]
 
 def config_table() -> dict[str, tuple[str, str, str]]:
     """Returns default, lowest and highest value of each field as documented, by field."""
-    text = (DOCS / "operations.md").read_text(encoding="utf-8").split("## Configuration\n")[1]
+    text = (DOCS / "operations.md").read_text(encoding="utf-8").split("\n## Configuration\n")[1].split("\n## ")[0]
     rows = re.findall(r"^\| `(\w+)` \|([^|]*)\|([^|]*)\|([^|]*)\|[^|]+\|$", text, re.MULTILINE)
     return {field: (default.strip(), low.strip(), high.strip()) for field, default, low, high in rows}
 

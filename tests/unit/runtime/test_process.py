@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from streamcell.runtime.allocator import set_switch_interval, tune_allocator
+from streamcell.runtime.allocator import set_switch_interval, tune_allocator, use_one_arena
 from streamcell.runtime.engine import Engine
 from tests.timing import scaled
 
@@ -22,13 +22,14 @@ def run_python(program: str, *arguments: str) -> subprocess.CompletedProcess[str
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only glibc has mallopt")
 def test_the_allocator_takes_its_settings() -> None:
-    program = "from streamcell.runtime.allocator import tune_allocator; print(tune_allocator())"
-    assert run_python(program).stdout == "True\n"
+    program = "from streamcell.runtime.allocator import *; print(tune_allocator(), use_one_arena())"
+    assert run_python(program).stdout == "True True\n"
 
 
 def test_other_systems_have_nothing_to_tune(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "darwin")
     assert not tune_allocator()
+    assert not use_one_arena()
 
 
 def test_the_switch_interval_is_set_or_left_alone() -> None:

@@ -1,0 +1,8 @@
+"""``python -m streamcell``: the command line. Imports ``cli``."""
+
+import sys
+
+from streamcell.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

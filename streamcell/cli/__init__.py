@@ -1,0 +1,23 @@
+"""The command line: one module for each family of verbs, and rendering apart from work. May import all below it."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+
+_NEEDED = ("typer", "rich")
+_CANNOT_RUN = 2
+
+
+def main() -> int:
+    """Run the command line with the arguments of the process; return the exit code."""
+    missing = [package for package in _NEEDED if importlib.util.find_spec(package) is None]
+    if missing:
+        print(
+            f"streamcell: the command line needs {' and '.join(missing)}: pip install 'streamcell[cli]'",
+            file=sys.stderr,
+        )
+        return _CANNOT_RUN
+    from streamcell.cli.app import run
+
+    return run(sys.argv[1:])

@@ -1,0 +1,64 @@
+"""The program ``streamcell``: its verbs, and how they end. Imports typer and the families of verbs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+from typer.exceptions import TyperException
+
+from streamcell import __version__
+from streamcell.cli import asking, sending, standing
+from streamcell.cli.outcome import HELP, ExitCode, complain, exit_code_of
+from streamcell.errors import CellError
+
+_NAME = "streamcell"
+
+app = typer.Typer(
+    name=_NAME,
+    help="Send files and streams between named cells, and know that they arrived.",
+    epilog=HELP,
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+for _verb in (standing.serve, sending.send, standing.recv, asking.ping, asking.cells, asking.bench):
+    app.command(epilog=HELP)(_verb)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"{_NAME} {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and end.", callback=_show_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Take what stands before the verb."""
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run a command; return the exit code. What fails is one sentence on standard error."""
+    try:
+        ended = app(list(arguments), prog_name=_NAME, standalone_mode=False)
+    except TyperException as error:
+        return _wrong_usage(error)
+    except CellError as error:
+        complain(error.sentence)
+        return exit_code_of(error)
+    return ended if isinstance(ended, int) else ExitCode.DONE
+
+
+def _wrong_usage(error: TyperException) -> int:
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context is not None else _NAME
+    sentence = error.format_message().rstrip(".")
+    if sentence:
+        complain(f"{sentence[0].lower()}{sentence[1:]}; '{command} --help' tells what there is")
+    return ExitCode.USAGE

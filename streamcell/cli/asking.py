@@ -1,0 +1,115 @@
+"""``ping``, ``cells`` and ``bench``: what can be learned of other cells. Imports typer and the work."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from typing import Annotated
+
+import typer
+
+from streamcell.cli.options import AsJson, Connect, OwnName, Verbose, Wait
+from streamcell.cli.outcome import ExitCode
+
+_ASK_WAIT_S = 10.0
+
+Target = Annotated[str, typer.Argument(metavar="NAME", help="The cell that is asked.")]
+
+
+def ping(
+    target: Target,
+    connect: Connect,
+    own_name: OwnName = None,
+    count: Annotated[int, typer.Option("--count", "-n", min=1, help="How often.")] = 4,
+    interval: Annotated[float, typer.Option("--interval", min=0.0, help="Seconds between two.")] = 0.5,
+    wait: Wait = _ASK_WAIT_S,
+    as_json: AsJson = False,
+    verbose: Verbose = 0,
+) -> int:
+    """Ask a cell for a sign of life, and tell how long it takes."""
+    from streamcell.cli.cells import dialled_cell, log_to_stderr
+    from streamcell.cli.measuring import find_way, ping_cell
+    from streamcell.cli.text import milliseconds_text
+
+    log_to_stderr(verbose)
+    times: list[float] = []
+    with dialled_cell(own_name or _own_name("ping"), connect, wait) as cell:
+        for seconds in ping_cell(cell, target, count, interval, wait):
+            times.append(seconds)
+            if not as_json:
+                print(f"{target} answered in {milliseconds_text(seconds)}", flush=True)
+        way = find_way(cell, target, wait)
+    if as_json:
+        print(json.dumps({"target": target, "round_trips_s": times, "way": way}))
+        return ExitCode.DONE
+    if count > 1:
+        shortest, mean, longest = min(times), sum(times) / len(times), max(times)
+        print(
+            f"{len(times)} answers: shortest {milliseconds_text(shortest)}, mean {milliseconds_text(mean)}, "
+            f"longest {milliseconds_text(longest)}"
+        )
+    if len(way) > 1:
+        print(f"by way of {', '.join(way[:-1])}")
+    return ExitCode.DONE
+
+
+def cells(
+    connect: Connect,
+    own_name: OwnName = None,
+    wait: Wait = _ASK_WAIT_S,
+    as_json: AsJson = False,
+    verbose: Verbose = 0,
+) -> int:
+    """Show the tree of cells that one belongs to."""
+    from streamcell.cli.cells import dialled_cell, log_to_stderr
+    from streamcell.cli.tree import find_tree, tree_lines
+
+    log_to_stderr(verbose)
+    with dialled_cell(own_name or _own_name("cells"), connect, wait) as cell:
+        found = find_tree(cell, wait)
+    if as_json:
+        for each in found:
+            print(json.dumps({"parent": each.parent, **dataclasses.asdict(each.known)}))
+        return ExitCode.DONE
+    lines = list(tree_lines(found))
+    width = max((len(line) for line, _ in lines), default=0)
+    for line, each in lines:
+        print("  ".join(filter(None, [line.ljust(width), each.known.software, each.known.address])))
+    return ExitCode.DONE
+
+
+def bench(
+    target: Target,
+    connect: Connect,
+    own_name: OwnName = None,
+    seconds: Annotated[float, typer.Option("--seconds", min=0.1, help="How long each part takes.")] = 3.0,
+    wait: Wait = _ASK_WAIT_S,
+    as_json: AsJson = False,
+    verbose: Verbose = 0,
+) -> int:
+    """Measure throughput and round trip to a cell that 'serve' or 'recv' runs."""
+    from streamcell.cli.cells import dialled_cell, log_to_stderr
+    from streamcell.cli.measuring import measure_round_trips, measure_throughput
+    from streamcell.cli.text import milliseconds_text, rate_text
+
+    log_to_stderr(verbose)
+    with dialled_cell(own_name or _own_name("bench"), connect, wait) as cell:
+        times = measure_round_trips(cell, target, seconds, wait)
+        rate = measure_throughput(cell, target, seconds, wait)
+    median, slow = times[len(times) // 2], times[len(times) * 99 // 100]
+    if as_json:
+        figures = {"target": target, "bytes_per_s": rate, "round_trip_s": {"median": median, "p99": slow}}
+        print(json.dumps(figures))
+    else:
+        print(f"throughput  {rate_text(rate)}")
+        print(
+            f"round trip  median {milliseconds_text(median)}, 99 % below {milliseconds_text(slow)} ({len(times)} times)"
+        )
+    return ExitCode.DONE
+
+
+def _own_name(verb: str) -> str:
+    from streamcell.cli.naming import command_name
+
+    return command_name(verb, str(os.getpid()))

@@ -1,0 +1,38 @@
+"""The cell that a command makes for itself. Imports the public classes and the daemon's settings."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator
+
+from streamcell.core_cell import CoreCell
+from streamcell.daemon.settings import DEFAULT_CONFIG
+from streamcell.runtime.allocator import use_one_arena
+
+# For those who count: ``-v`` once, twice.
+_LEVELS = (logging.CRITICAL, logging.INFO, logging.DEBUG)
+LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
+
+
+@contextlib.contextmanager
+def dialled_cell(name: str, url: str, wait_s: float) -> Iterator[CoreCell]:
+    """Make a cell that has dialled ``url``; stop it at the end.
+
+    Raises:
+        LinkError: there is no link after ``wait_s`` seconds.
+        UsageError: the name or the URL is wrong.
+    """
+    use_one_arena()
+    cell = CoreCell(name, connect=url, config=DEFAULT_CONFIG)
+    cell.start()
+    try:
+        cell.wait_connected(wait_s)
+        yield cell
+    finally:
+        cell.stop(0)
+
+
+def log_to_stderr(verbosity: int) -> None:
+    """Log as much as was asked for: what fails is told by the command itself."""
+    logging.basicConfig(level=_LEVELS[min(verbosity, len(_LEVELS) - 1)], format=LOG_FORMAT)

@@ -1,0 +1,183 @@
+"""``serve`` and ``recv``: cells that stay. Imports typer, the daemon and the views."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from streamcell.cli.options import DEFAULT_WAIT_S, AsJson, Verbose, Wait
+from streamcell.cli.outcome import ExitCode, complain
+from streamcell.errors import UsageError
+
+if TYPE_CHECKING:
+    from streamcell.cli.views import View
+    from streamcell.daemon.settings import ServeSettings
+    from streamcell.daemon.standalone import StandaloneCell
+
+_STANDARD_OUTPUT = Path("-")
+# Who has pressed Ctrl-C does not wait long.
+_RECV_GRACE_S = 5.0
+_REFRESH_S = 0.1
+
+Listen = Annotated[
+    list[str] | None,
+    typer.Option("--listen", "-l", metavar="URL", help="Where others reach this cell: grpc://host:port. Repeatable."),
+]
+Parent = Annotated[
+    str | None, typer.Option("--connect", "-c", metavar="URL", help="Where the parent listens: grpc://host:port.")
+]
+Insecure = Annotated[
+    bool, typer.Option("--insecure", help="Listen without encryption where other machines can reach it.")
+]
+Replace = Annotated[
+    bool, typer.Option("--replace", help="Replace a file that exists instead of numbering the new one.")
+]
+
+
+def serve(
+    fqcn: Annotated[str | None, typer.Option("--fqcn", metavar="NAME", help="This cell's name.")] = None,
+    listen: Listen = None,
+    connect: Parent = None,
+    insecure: Insecure = False,
+    inbox: Annotated[Path | None, typer.Option("--inbox", metavar="DIR", help="Where files arrive.")] = None,
+    replace: Replace = False,
+    metrics: Annotated[
+        str | None, typer.Option("--metrics", metavar="HOST:PORT", help="Serve metrics for Prometheus there.")
+    ] = None,
+    reflection: Annotated[bool, typer.Option("--reflection", help="Let generic gRPC tools list the services.")] = False,
+    grace: Annotated[
+        float | None, typer.Option("--grace", metavar="SECONDS", help="For transfers to end after SIGTERM (25).")
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", metavar="FILE.toml", help="More settings; options win over it.")
+    ] = None,
+    verbose: Verbose = 0,
+) -> int:
+    """Run a standing cell: hub, relay or file drop.
+
+    On SIGTERM or Ctrl-C it takes nothing new, lets what is under way end within its grace, and ends with 0. A second
+    signal ends it at once.
+    """
+    from streamcell.cli.cells import LOG_FORMAT
+    from streamcell.daemon.settings import load_settings, parse_host_port
+
+    settings = load_settings(
+        config,
+        {
+            "fqcn": fqcn,
+            "listen": tuple(listen) if listen else None,
+            "connect": (connect,) if connect else None,
+            "insecure": insecure or None,
+            "inbox_folder": inbox,
+            "replace": replace or None,
+            "metrics": None if metrics is None else parse_host_port(metrics, "--metrics"),
+            "reflection": reflection or None,
+            "grace_s": grace,
+            "log_level": "DEBUG" if verbose else None,
+        },
+    )
+    logging.basicConfig(level=settings.log_level, format=LOG_FORMAT)
+    return _serve(settings)
+
+
+def recv(
+    own_name: Annotated[str, typer.Option("--as", metavar="NAME", help="This cell's name: what senders send to.")],
+    into: Annotated[Path, typer.Option("--into", metavar="DIR", help="Where files arrive; - is standard output.")],
+    connect: Parent = None,
+    listen: Listen = None,
+    insecure: Insecure = False,
+    replace: Replace = False,
+    count: Annotated[int, typer.Option("--count", min=0, metavar="N", help="End after N files; 0: never.")] = 0,
+    wait: Wait = DEFAULT_WAIT_S,
+    as_json: AsJson = False,
+    verbose: Verbose = 0,
+) -> int:
+    """Receive files into a folder, or one to standard output, until Ctrl-C or SIGTERM."""
+    from streamcell.cli.cells import log_to_stderr
+
+    log_to_stderr(verbose)
+    if (connect is None) == (not listen):
+        raise UsageError("name one way to the others: --connect URL of the parent, or --listen URL for them to dial")
+    from streamcell.daemon.inbox import InboxSettings
+    from streamcell.daemon.settings import ServeSettings
+
+    to_output = into == _STANDARD_OUTPUT
+    settings = ServeSettings(
+        fqcn=own_name,
+        listen=tuple(listen or ()),
+        connect=() if connect is None else (connect,),
+        insecure=insecure,
+        inbox=None if to_output else InboxSettings(folder=into, replace=replace),
+        grace_s=_RECV_GRACE_S,
+    )
+    if to_output:
+        return _receive_to_output(settings, wait)
+    return _receive_files(settings, count, wait, as_json=as_json)
+
+
+def _serve(settings: ServeSettings) -> int:
+    from streamcell.daemon.inbox import LogWatcher
+    from streamcell.daemon.signals import EndSignals
+    from streamcell.daemon.standalone import StandaloneCell
+
+    with EndSignals() as signals, StandaloneCell(settings, LogWatcher()) as standalone:
+        standalone.start()
+        for url in standalone.cell.listen_urls:
+            print(f"{settings.fqcn} listens at {url}", flush=True)
+        if settings.connect:
+            print(f"{settings.fqcn} dials {', '.join(settings.connect)}", flush=True)
+        if standalone.metrics_address is not None:
+            print(f"metrics at http://{standalone.metrics_address}/metrics", flush=True)
+        standalone.run(signals.end)
+        print(f"{settings.fqcn} is draining", flush=True)
+        standalone.drain(signals.hurry)
+    print(f"{settings.fqcn} has ended", flush=True)
+    return ExitCode.DONE
+
+
+def _receive_files(settings: ServeSettings, count: int, wait_s: float, *, as_json: bool) -> int:
+    from streamcell.cli.receiving import ViewWatcher
+    from streamcell.cli.views import make_view
+    from streamcell.daemon.signals import EndSignals
+    from streamcell.daemon.standalone import StandaloneCell
+
+    with EndSignals() as signals, make_view(as_json=as_json) as view:
+        watcher = ViewWatcher(view, count, signals.end)
+        with StandaloneCell(settings, watcher) as standalone:
+            standalone.start()
+            standalone.wait_connected(wait_s)
+            _say_where(standalone, view)
+            while not signals.end.wait(_REFRESH_S):
+                view.refresh()
+            standalone.drain(signals.hurry)
+    return ExitCode.DONE
+
+
+def _receive_to_output(settings: ServeSettings, wait_s: float) -> int:
+    from streamcell.cli.receiving import OutputReceiver
+    from streamcell.cli.views import PlainView
+    from streamcell.daemon.inbox import LogWatcher
+    from streamcell.daemon.signals import EndSignals
+    from streamcell.daemon.standalone import StandaloneCell
+
+    with EndSignals() as signals, StandaloneCell(settings, LogWatcher()) as standalone:
+        receiver = OutputReceiver(signals.end)
+        receiver.register(standalone.cell)
+        standalone.start()
+        standalone.wait_connected(wait_s)
+        _say_where(standalone, PlainView())
+        signals.end.wait()
+        standalone.drain(signals.hurry)
+    if receiver.error:
+        complain(receiver.error)
+    return ExitCode.DONE if receiver.complete else ExitCode.FAILED
+
+
+def _say_where(standalone: StandaloneCell, view: View) -> None:
+    """Say what senders have to know. To standard error: standard output may be the file."""
+    cell = standalone.cell
+    where = " and ".join(f"listens at {url}" for url in cell.listen_urls) or "is linked"
+    view.note(f"{cell.fqcn} {where}; waiting for files")

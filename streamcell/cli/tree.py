@@ -1,0 +1,96 @@
+"""The work of ``cells``: who is whose parent. Imports the public classes.
+
+``cells()`` tells all cells and over which child of the root each is reached; of those further below ``trace()`` tells
+the parent.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import dataclasses
+import itertools
+from collections.abc import Iterable, Iterator
+
+from streamcell.core_cell import CoreCell
+from streamcell.errors import CellError
+from streamcell.topology import KnownCell
+
+# Ways that are asked for at the same time.
+_AT_A_TIME = 16
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class TreeCell:
+    """A cell and its place. ``parent`` is empty for the root."""
+
+    known: KnownCell
+    parent: str
+
+
+def find_tree(cell: CoreCell, wait_s: float) -> list[TreeCell]:
+    """Return all cells but ``cell`` with their parents, by name.
+
+    Raises:
+        CellError: the root did not answer in time.
+    """
+    listed = cell.cells(wait_s)
+    others = [known for known in listed if known.fqcn != cell.fqcn]
+    # The root tells the list and is reached over none; if it is this cell's parent, this cell tells of it itself.
+    root = next((known.fqcn for known in others if not known.via), _parent_of(cell))
+    parents = {root: ""}
+    # From this cell upwards each hop is the parent of the one before.
+    above = [cell.fqcn, *_way(cell, root, wait_s)]
+    parents.update(itertools.pairwise(above))
+    unknown = []
+    for known in others:
+        if known.fqcn in parents:
+            continue
+        if known.via == known.fqcn:
+            parents[known.fqcn] = root
+        else:
+            unknown.append(known)
+    parents.update(_trace_parents(cell, unknown, wait_s))
+    return [TreeCell(known, parents[known.fqcn]) for known in others]
+
+
+def tree_lines(cells: Iterable[TreeCell]) -> Iterator[tuple[str, TreeCell]]:
+    """Return the cells in the order of the tree, each with its name behind the branches that lead to it."""
+    below: dict[str, list[TreeCell]] = {}
+    for each in cells:
+        below.setdefault(each.parent, []).append(each)
+
+    def walk(parent: str, indent: str) -> Iterator[tuple[str, TreeCell]]:
+        children = below.get(parent, [])
+        for each in children:
+            last = each is children[-1]
+            branch, further = ("└── ", "    ") if last else ("├── ", "│   ")
+            if not parent:
+                branch = further = ""
+            yield f"{indent}{branch}{each.known.fqcn}", each
+            yield from walk(each.known.fqcn, indent + further)
+
+    return walk("", "")
+
+
+def _parent_of(cell: CoreCell) -> str:
+    links = cell.stats().protocol.links
+    return next((link.fqcn for link in links if link.is_uplink), cell.fqcn)
+
+
+def _trace_parents(cell: CoreCell, targets: list[KnownCell], wait_s: float) -> dict[str, str]:
+    """Return the parent of each cell: the hop before it; the child of the root that it is below, if it has gone."""
+
+    def parent_of(target: KnownCell) -> str:
+        way = [cell.fqcn, *_way(cell, target.fqcn, wait_s)]
+        return way[-2] if len(way) > 1 else target.via
+
+    with concurrent.futures.ThreadPoolExecutor(_AT_A_TIME) as pool:
+        return dict(zip((target.fqcn for target in targets), pool.map(parent_of, targets), strict=True))
+
+
+def _way(cell: CoreCell, target: str, wait_s: float) -> list[str]:
+    """Return the names on the way to a cell; none if it cannot be told now."""
+    try:
+        return [hop.fqcn for hop in cell.trace(target, wait_s)]
+    except CellError:
+        return []

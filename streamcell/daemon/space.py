@@ -1,0 +1,64 @@
+"""Who may write how much before the disk is full. Imports ``errors`` only."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator
+
+from streamcell.errors import StreamRejected
+
+
+class Claim:
+    """What one file still needs. Written by the thread that receives the file."""
+
+    def __init__(self, needed_bytes: int) -> None:
+        self.needed_bytes = needed_bytes
+
+    def use(self, size_bytes: int) -> None:
+        """Take note that so much of it was written."""
+        self.needed_bytes = max(0, self.needed_bytes - size_bytes)
+
+
+class Space:
+    """The room on the file system of an inbox, divided among the files that arrive. Safe for use by several threads.
+
+    Args:
+        min_free_bytes: what has to stay free for everybody else.
+    """
+
+    def __init__(self, min_free_bytes: int) -> None:
+        self._min_free_bytes = min_free_bytes
+        self._lock = threading.Lock()
+        self._claims: set[Claim] = set()
+
+    @contextlib.contextmanager
+    def claim(self, needed_bytes: int, free_bytes: int) -> Iterator[Claim]:
+        """Set room aside for one file as long as it arrives.
+
+        Raises:
+            StreamRejected: there is not so much.
+        """
+        claim = Claim(needed_bytes)
+        with self._lock:
+            claimed = sum(other.needed_bytes for other in self._claims)
+            self.check(free_bytes - claimed - needed_bytes, needed_bytes)
+            self._claims.add(claim)
+        try:
+            yield claim
+        finally:
+            with self._lock:
+                self._claims.discard(claim)
+
+    def check(self, left_bytes: int, needed_bytes: int) -> None:
+        """Check that what will be left is enough.
+
+        Raises:
+            StreamRejected: it is not.
+        """
+        if left_bytes < self._min_free_bytes:
+            available = max(0, left_bytes + needed_bytes - self._min_free_bytes)
+            raise StreamRejected(
+                f"there is not enough space in the inbox: {needed_bytes:,} more bytes are needed and {available:,} are "
+                "available; make room there and send it again"
+            )

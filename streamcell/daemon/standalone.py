@@ -1,0 +1,191 @@
+"""The standalone cell: hub, relay or file drop, from its start to its drained end. Imports siblings and the transport.
+
+States: made, running, draining, ended; :meth:`StandaloneCell.drain` leads from running to the end by way of draining.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import threading
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from streamcell.core_cell import CoreCell
+from streamcell.daemon.answers import register_answers
+from streamcell.daemon.inbox import Inbox, Watcher
+from streamcell.daemon.lag import LagMeter
+from streamcell.daemon.settings import HostPort, ServeSettings
+from streamcell.errors import UsageError
+from streamcell.runtime.allocator import use_one_arena
+from streamcell.stream_cell import StreamCell
+from streamcell.transport.grpc_network import GrpcNetwork
+
+if TYPE_CHECKING:
+    from streamcell.daemon.metrics import MetricsServer
+    from streamcell.transport.services import HealthService, Service
+
+_logger = logging.getLogger("streamcell.daemon")
+
+# How often files that nobody came back for are looked for.
+CLEAN_EVERY_S = 3600.0
+# How often it is looked whether transfers have ended.
+_LOOK_S = 0.05
+# How long the threads of an inbox may take to notice that their streams have failed.
+_LET_GO_S = 1.0
+
+
+class StandaloneCell:
+    """A cell with what a process of its own needs: inbox, answers, health, metrics.
+
+    A context manager: at its end it is stopped, without grace if it was not drained.
+
+    Args:
+        settings: what it does.
+        watcher: is told of files that arrive.
+
+    Raises:
+        UsageError: what was asked for is not installed, or the inbox cannot be used.
+    """
+
+    def __init__(self, settings: ServeSettings, watcher: Watcher) -> None:
+        use_one_arena()
+        self._settings = settings
+        self._health: HealthService | None = None
+        services = self._make_services()
+        self.cell = CoreCell(
+            settings.fqcn,
+            listen=settings.listen or None,
+            connect=settings.connect or None,
+            insecure=settings.insecure,
+            config=settings.config,
+            network=GrpcNetwork(services),
+        )
+        self._inbox: Inbox | None = None
+        if settings.inbox is not None:
+            self._inbox = Inbox(settings.inbox, watcher)
+            self._inbox.register(StreamCell(self.cell))
+        if settings.answers:
+            register_answers(self.cell)
+        self._lag: LagMeter | None = None
+        self._metrics: MetricsServer | None = None
+        #: Where metrics are served, with the real port; None: nowhere.
+        self.metrics_address: HostPort | None = None
+
+    def start(self) -> None:
+        """Start everything.
+
+        Raises:
+            LinkError: an address cannot be listened at.
+            UsageError: an address is not acceptable.
+        """
+        self.cell.start()
+        if self._health is not None:
+            self._health.set_serving(True)
+        if self._settings.metrics is not None:
+            self._start_metrics(self._settings.metrics)
+
+    def wait_connected(self, timeout_s: float) -> None:
+        """Wait for the link to the parent, if there is to be one.
+
+        Raises:
+            LinkError: it is not there after ``timeout_s``.
+        """
+        if self._settings.connect:
+            self.cell.wait_connected(timeout_s)
+
+    def run(self, end: threading.Event) -> None:
+        """Look after the inbox until ``end`` is set."""
+        while True:
+            if self._inbox is not None:
+                self._inbox.clean(time.time())
+            if end.wait(CLEAN_EVERY_S):
+                return
+
+    def drain(self, hurry: threading.Event) -> bool:
+        """Take nothing new, let what is under way end within the grace, and stop.
+
+        Args:
+            hurry: when it is set, stop at once.
+
+        Returns:
+            Whether everything that was under way has ended well in time.
+        """
+        if self._health is not None:
+            self._health.set_serving(False)
+        deadline = time.monotonic() + self._settings.grace_s
+        idle = self._wait_idle(deadline, hurry)
+        self.stop(0.0 if hurry.is_set() else max(0.0, deadline - time.monotonic()))
+        return idle
+
+    def stop(self, grace_s: float = 0.0) -> None:
+        """Stop, giving what this cell sends ``grace_s`` to end. May be called again."""
+        if self._metrics is not None:
+            self._metrics.stop()
+            self._metrics = None
+        if self._lag is not None:
+            self._lag.stop()
+            self._lag = None
+        self.cell.stop(grace_s)
+        if self._inbox is not None and self._inbox.wait_idle(_LET_GO_S):
+            self._inbox.close()
+            self._inbox = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _wait_idle(self, deadline: float, hurry: threading.Event) -> bool:
+        if self._inbox is not None:
+            self._inbox.begin_drain()
+        arriving = self._arriving()
+        if arriving:
+            _logger.info("draining: waiting for %d streams that are on their way here", arriving)
+        while arriving:
+            if time.monotonic() >= deadline or hurry.wait(_LOOK_S):
+                _logger.warning("%d streams were still on their way; their senders can go on later", arriving)
+                return False
+            arriving = self._arriving()
+        return True
+
+    def _arriving(self) -> int:
+        """Return how many streams arrive, up to the moment when their senders are told that they are complete."""
+        return len(self.cell.stats().protocol.receives)
+
+    def _make_services(self) -> list[Service]:
+        services: list[Service] = []
+        if _is_installed("grpc_health"):
+            from streamcell.transport.services import HealthService
+
+            self._health = HealthService()
+            services.append(self._health)
+        if self._settings.reflection:
+            if not _is_installed("grpc_reflection"):
+                raise _not_installed("reflection")
+            from streamcell.transport.services import ReflectionService
+
+            services.append(ReflectionService())
+        return services
+
+    def _start_metrics(self, address: HostPort) -> None:
+        if not _is_installed("prometheus_client"):
+            raise _not_installed("metrics")
+        from streamcell.daemon.metrics import MetricsServer
+
+        self._lag = LagMeter(self._settings.config)
+        self._lag.start()
+        self._metrics = MetricsServer(self.cell, self._lag)
+        self.metrics_address = self._metrics.start(address)
+
+
+def _is_installed(package: str) -> bool:
+    return importlib.util.find_spec(package) is not None
+
+
+def _not_installed(what: str) -> UsageError:
+    return UsageError(f"{what} needs packages that are not installed: pip install 'streamcell[daemon]'")

@@ -1,0 +1,63 @@
+"""Who is whose parent, from wherever one asks."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import pytest
+
+from streamcell import CoreCell
+from streamcell.cli.tree import TreeCell, find_tree, tree_lines
+from streamcell.topology import KnownCell
+from tests.cells import CARRIERS, PATIENCE_S, Carrier, eventually, running
+
+PARENTS = {"hub": "", "lab": "hub", "lab.bench": "lab", "lab.bench.job": "lab.bench", "office": "hub"}
+
+
+@pytest.fixture(params=CARRIERS)
+def carrier(request: pytest.FixtureRequest) -> Carrier:
+    return CARRIERS[request.param]()
+
+
+@pytest.fixture
+def cells(carrier: Carrier) -> Iterator[dict[str, CoreCell]]:
+    """The tree above, running and known to its root."""
+    made: dict[str, CoreCell] = {}
+    with contextlib.ExitStack() as ends:
+        for name, parent in PARENTS.items():
+            connect = made[parent].listen_urls if parent else None
+            made[name] = carrier.cell(name, listen=carrier.url, connect=connect)
+            ends.enter_context(running(made[name]))
+            if parent:
+                made[name].wait_connected(PATIENCE_S)
+        eventually(lambda: {known.fqcn for known in made["hub"].cells()} == PARENTS.keys())
+        yield made
+
+
+@pytest.mark.parametrize("at", PARENTS)
+def test_tree_is_the_same_from_everywhere(cells: dict[str, CoreCell], carrier: Carrier, at: str) -> None:
+    asker = carrier.cell("asker", connect=cells[at].listen_urls)
+    with running(asker):
+        asker.wait_connected(PATIENCE_S)
+        found = find_tree(asker, PATIENCE_S)
+    assert {each.known.fqcn: each.parent for each in found} == PARENTS
+
+
+def known(fqcn: str, parent: str) -> TreeCell:
+    return TreeCell(KnownCell(fqcn, 1, "", "", "", 0.0), parent)
+
+
+def test_lines_of_a_tree() -> None:
+    lines = [line for line, _ in tree_lines(known(*each) for each in PARENTS.items())]
+    assert lines == [
+        "hub",
+        "├── lab",
+        "│   └── lab.bench",
+        "│       └── lab.bench.job",
+        "└── office",
+    ]
+
+
+def test_no_tree_has_no_lines() -> None:
+    assert list(tree_lines([])) == []
