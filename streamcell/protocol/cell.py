@@ -459,7 +459,7 @@ class CellCore:
             frames.append(frame)
             if isinstance(frame, ResumeQuery) and self._is_mine(frame.key):
                 self._sends.note_spoken(frame.key.stream_id, lane.lane_id, now)
-            elif _is_said_once(frame):
+            elif _is_said_once(frame, link.fqcn):
                 lane.carried.append(frame)
 
     def _take_chunks(self, link: Link, lane: Lane, frames: list[Frame], now: float, *, control: bool) -> None:
@@ -489,12 +489,17 @@ class CellCore:
             self._requests.end(sender.key.stream_id, error)
 
 
-def _is_said_once(frame: Frame) -> bool:
-    """Return whether there is no state behind a frame that would have it said again, should its lane break."""
-    if isinstance(frame, Lost | Reset):
+def _is_said_once(frame: Frame, neighbour: str) -> bool:
+    """Return whether there is no state behind a frame that would have it said again, should its lane break.
+
+    The last words about streams of the neighbour itself are remembered until it says that they are settled.
+    """
+    if isinstance(frame, Lost):
         return True
+    if isinstance(frame, Reset):
+        return not frame.from_target or frame.key.origin != neighbour
     if isinstance(frame, Ack):
-        return frame.complete
+        return frame.complete and frame.key.origin != neighbour
     return isinstance(frame, ResumeQuery | ResumeReply) and not frame.probe
 
 
