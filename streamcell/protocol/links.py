@@ -435,8 +435,13 @@ class LinkTable:
             link.bulk_overdue = False
         self.lanes.note_heard(lane, now)
         for other in link.lanes.values():
-            if other.state is LaneState.SUSPECT and other.role is lane.role:
+            if other.state is not LaneState.SUSPECT:
+                continue
+            if other.role is lane.role:
                 self.lanes.doubt(other, now)
+            elif other.uplink is None:
+                # What was said about it may have gone by a lane that was as bad.
+                self.on_lane_silent(other, now)
         link.announces = ROUTES_CAPABILITY in hello.capabilities
         link.software = hello.software
         self._context.deadlines.cancel(lane)
@@ -472,9 +477,12 @@ class LinkTable:
     # What becomes of lanes.
 
     def on_lane_silent(self, lane: Lane, now: float) -> None:
-        """Dial a fresh lane beside the silent one; only the dialler can."""
+        """Dial a fresh lane beside the silent one. The listener has the dialler do it, which may not miss anything."""
         if lane.uplink is not None:
             self.dialler.dial_beside(lane.uplink, lane, now)
+        elif lane.link is not None and lane.role is LaneRole.BULK:
+            lane.link.outbox.post(LanesWanted(max(1, self._most_bulk_lanes(lane.link))))
+            self.wake_control(lane.link)
 
     def on_lane_idle(self, lane: Lane, now: float) -> None:
         """Close a bulk lane that nothing used for long; it is dialled again when bulk comes."""

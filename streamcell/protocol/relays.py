@@ -261,7 +261,8 @@ class RelayTable:
 
     def _handle_timer(self, stream: RelayStream, now: float) -> None:
         """Both ends would have shown that they live: without that they have given up, or are gone."""
-        if 0 < stream.idle_timeout_s <= now - stream.heard_at:
+        # Compared as it was scheduled: the difference of the two may be a rounding error short of the timeout.
+        if stream.idle_timeout_s > 0 and now >= stream.heard_at + stream.idle_timeout_s:
             self._end(stream)
         else:
             self._schedule(stream)

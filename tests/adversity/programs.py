@@ -77,11 +77,11 @@ class Program:
         """The process."""
         return self._process.pid
 
-    def hear(self) -> str:
+    def hear(self, seconds: float = PATIENCE_S) -> str:
         """Wait for the next line that the script says."""
         if self._process.stdout is None:
             raise AssertionError("the program has no output")
-        with self._time_limit():
+        with self._time_limit(seconds):
             line = self._process.stdout.readline()
         if not line:
             raise AssertionError(f"the program ended: {self._process.communicate()[1]}")
@@ -109,8 +109,8 @@ class Program:
         self._process.communicate()
 
     @contextlib.contextmanager
-    def _time_limit(self) -> Iterator[None]:
-        timer = threading.Timer(PATIENCE_S, self._process.kill)
+    def _time_limit(self, seconds: float) -> Iterator[None]:
+        timer = threading.Timer(seconds, self._process.kill)
         timer.start()
         try:
             yield

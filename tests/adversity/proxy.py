@@ -239,17 +239,21 @@ class Proxy:
         connection = _Connection(self._flows)
         connection.writers[Way.DOWN] = writer
         self._connections[connection] = None
-        with contextlib.suppress(OSError):
+        try:
             there_reader, there_writer = await asyncio.open_connection(*self._target)
-            connection.writers[Way.UP] = there_writer
-            if connection not in self._connections:
-                # It was dropped meanwhile.
-                _reset(there_writer)
-                return
-            self._begin(self._forward(Way.UP, connection, reader))
-            self._begin(self._forward(Way.DOWN, connection, there_reader))
-            if self.path.idle_s < math.inf:
-                self._begin(self._end_when_idle(connection, self.path.idle_s))
+        except OSError:
+            self._connections.pop(connection, None)
+            _reset(writer)
+            return
+        connection.writers[Way.UP] = there_writer
+        if connection not in self._connections:
+            # It was dropped meanwhile.
+            _reset(there_writer)
+            return
+        self._begin(self._forward(Way.UP, connection, reader))
+        self._begin(self._forward(Way.DOWN, connection, there_reader))
+        if self.path.idle_s < math.inf:
+            self._begin(self._end_when_idle(connection, self.path.idle_s))
 
     def _begin(self, coroutine: Coroutine[Any, Any, None]) -> None:
         task = self._loop.create_task(coroutine)

@@ -6,6 +6,7 @@ import concurrent.futures
 import hashlib
 import itertools
 import signal
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -24,7 +25,7 @@ from streamcell import (
     StreamTimeout,
 )
 from tests.adversity.programs import started
-from tests.cells import PATIENCE_S, QUICK, eventually, pattern, running
+from tests.cells import PATIENCE_S, QUICK, Box, eventually, pattern, running
 from tests.timing import scaled
 
 # Says where it listens, that something has arrived, and the digest of each stream and blob.
@@ -179,3 +180,44 @@ def test_a_receiver_that_stands_still_for_a_while_costs_nothing(kind: str) -> No
 
 def is_suspicious(site: CoreCell) -> bool:
     return any(lane.state == "suspect" for link in site.stats().protocol.links for lane in link.lanes)
+
+
+def test_an_origin_that_stands_still_for_a_while_costs_nothing() -> None:
+    config = CellConfig(
+        ping_after_s=0.2, control_ping_after_s=0.2, suspect_after_s=0.5, backoff_min_s=0.02, backoff_max_s=0.2
+    )
+    server = CoreCell("server", listen=ANYWHERE, config=config)
+    digests: Box[str] = Box()
+    gate = threading.Event()
+
+    def read(future: StreamFuture, stream: Any, resume: bool) -> None:
+        digest = hashlib.sha256()
+        for piece in stream.pieces():
+            digest.update(piece)
+            gate.wait(PATIENCE_S)
+        digests.put(digest.hexdigest())
+
+    StreamCell(server).register_stream_cb("c", "t", read)
+    data = pattern(20_000_000)
+    with running(server):
+        script = f"""
+            from tests.cells import pattern
+            site = CoreCell("site", connect={server.listen_urls!r}, config=QUICK)
+            site.start()
+            site.wait_connected(30)
+            message = Message({{}}, pattern({len(data)}))
+            future = StreamCell(site).send_stream("c", "t", "server", message)
+            while not future.get_progress():
+                time.sleep(0.01)
+            say("sending")
+            future.result(60)
+            say(site.stats().protocol.bytes_retransmitted)
+            """
+        with started(script) as program:
+            assert program.hear() == "sending"
+            program.signal(signal.SIGSTOP)
+            eventually(lambda: is_suspicious(server))
+            program.signal(signal.SIGCONT)
+            gate.set()
+            assert digests.get() == hashlib.sha256(data).hexdigest()
+            assert program.hear() == "0"

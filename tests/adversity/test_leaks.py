@@ -11,10 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from streamcell import CoreCell, Message, StreamCell, StreamError
-from tests.cells import CARRIERS, PATIENCE_S, Carrier, Pair, connected_pair, eventually
+from streamcell import CellConfig, CoreCell, Message, StreamCell, StreamError
+from tests.adversity.proxy import proxy_to
+from tests.cells import CARRIERS, PATIENCE_S, Carrier, Pair, connected_pair, eventually, running
+from tests.timing import scaled
 
 CYCLES = 200
+CUTS = 1000
 # What caches of the interpreter, of gRPC and of protobuf may take beside us, in all cycles together.
 OBJECTS = 3000
 MEMORY_BYTES = 48 << 20
@@ -119,3 +122,34 @@ def test_cells_that_never_start_or_never_connect(tmp_path: Path) -> None:
     eventually(lambda: threads() == 0)
     eventually(lambda: open_files() <= had_files)
     eventually(lambda: objects() <= had_objects + OBJECTS)
+
+
+@pytest.mark.timeout(scaled(300))
+def test_connections_that_are_cut_again_and_again() -> None:
+    config = CellConfig(backoff_min_s=0.001, backoff_max_s=0.01, dial_timeout_s=5.0)
+    server = CoreCell("server", listen="grpc://127.0.0.1:0", config=config)
+    with running(server), proxy_to(server.listen_urls[0]) as proxy:
+        site = CoreCell("site", connect=proxy.url, config=config)
+        with running(site):
+            StreamCell(server).register_blob_cb("c", "t", lambda future: None)
+            streams = StreamCell(site)
+            site.wait_connected(PATIENCE_S)
+
+            def cut(count: int) -> None:
+                for _ in range(count):
+                    before = proxy.connections
+                    future = streams.send_blob("c", "t", "server", Message({}, bytes(100_000)))
+                    proxy.cut()
+                    assert future.result(PATIENCE_S) == 100_000
+                    eventually(lambda before=before: proxy.connections > before)  # type: ignore[misc]
+
+            cut(50)
+            had_threads, had_files, had_tasks = threads(), open_files(), tasks()
+            had_objects, had_bytes = objects(), resident_bytes()
+            cut(CUTS)
+            eventually(lambda: threads() <= had_threads, "threads are left")
+            eventually(lambda: open_files() <= had_files + 4, "files are left open")
+            eventually(lambda: tasks() <= had_tasks + 8, "tasks are left")
+            eventually(lambda: objects() <= had_objects + OBJECTS, "objects are left")
+            assert resident_bytes() <= had_bytes + MEMORY_BYTES
+            assert site.stats().protocol.reconnects >= CUTS

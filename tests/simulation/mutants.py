@@ -1,7 +1,8 @@
 """Deliberate bugs, put one at a time into a copy of the core, to see that the simulator finds them.
 
-``python -m tests.simulation.mutants`` looks for the first seed that catches each, and writes the table of the README;
-with ``--check`` it runs the seeds of that table only.
+``python -m tests.simulation.mutants`` looks for the first seed that catches each, and writes the table of the README.
+A change of the core or of the simulator changes what a seed stands for, so the seeds of the table go out of date; that
+each bug is found is what counts, and what a test checks.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 README = Path(__file__).with_name("README.md")
 BEGIN, END = "<!-- mutants: begin -->", "<!-- mutants: end -->"
 # Most seeds that may be needed to find a bug.
-SEEDS = 400
+SEEDS = 1000
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -139,17 +140,16 @@ MUTANTS = (
 )
 
 
-def run(mutant: Mutant | None, seeds: str) -> tuple[int, str] | None:
+def run(mutant: Mutant, seeds: str) -> tuple[int, str] | None:
     """Run the simulator over a mutant, up to the first seed that fails; return that and what it says, or None."""
     with tempfile.TemporaryDirectory() as folder:
         for package in ("streamcell", "tests"):
             shutil.copytree(ROOT / package, Path(folder, package), ignore=shutil.ignore_patterns("__pycache__"))
-        if mutant is not None:
-            path = Path(folder, "streamcell", "protocol", f"{mutant.module}.py")
-            source = path.read_text(encoding="utf-8")
-            if source.count(mutant.code) != 1:
-                raise SystemExit(f"{mutant.module} does not have once: {mutant.code}")
-            path.write_text(source.replace(mutant.code, mutant.bug), encoding="utf-8")
+        path = Path(folder, "streamcell", "protocol", f"{mutant.module}.py")
+        source = path.read_text(encoding="utf-8")
+        if source.count(mutant.code) != 1:
+            raise AssertionError(f"{mutant.module} does not have once: {mutant.code}")
+        path.write_text(source.replace(mutant.code, mutant.bug), encoding="utf-8")
         done = subprocess.run(
             [sys.executable, "-m", "tests.simulation", "--seeds", seeds, "--jobs", "1", "--failures", "1"],
             cwd=folder,
@@ -160,7 +160,7 @@ def run(mutant: Mutant | None, seeds: str) -> tuple[int, str] | None:
         )
     summary = json.loads(done.stdout.splitlines()[-1]) if done.stdout else None
     if summary is None:
-        raise SystemExit(f"the simulator itself failed: {done.stderr}")
+        raise AssertionError(f"the simulator itself failed: {done.stderr}")
     return next(((int(seed), str(said)) for seed, said in summary["failed"].items()), None)
 
 
@@ -195,15 +195,11 @@ def find_all() -> int:
     return len(missed)
 
 
-def check_all() -> int:
-    """Run the seed that the README has for each bug; returns how many are not caught."""
-    seeds = known_seeds()
-    missed = [
-        mutant.name for mutant in MUTANTS if mutant.name not in seeds or run(mutant, str(seeds[mutant.name])) is None
-    ]
-    print(*missed, f"{len(missed)} of {len(MUTANTS)} bugs are not caught", sep="\n")
-    return len(missed)
+def find(mutant: Mutant) -> bool:
+    """Return whether a bug is found: by the seed that the README has for it, or by any."""
+    known = known_seeds().get(mutant.name)
+    return (known is not None and run(mutant, str(known)) is not None) or run(mutant, f"0..{SEEDS - 1}") is not None
 
 
 if __name__ == "__main__":
-    sys.exit(check_all() if "--check" in sys.argv else find_all())
+    sys.exit(find_all())

@@ -59,6 +59,8 @@ class End:
         self.latency_s = 0.0
         self.bytes_per_s = 0.0
         self.stalled = False
+        # Whether nothing ever arrives here any more, though the lane seems to live.
+        self.deaf = False
         self.closed = False
         # What is on the way to this end: when it arrives, frames (None: the end of the lane) and their size.
         self.inbox: deque[tuple[float, list[Frame] | None, int]] = deque()
@@ -232,6 +234,8 @@ class Network:
     def pump(self, end: End) -> None:
         """Deliver what has arrived."""
         host = end.host
+        if end.deaf:
+            end.inbox.clear()
         while end.inbox and not end.stalled and host.alive and end.inbox[0][0] <= self._agenda.now:
             if self._wait_for(host, functools.partial(self.pump, end)):
                 return

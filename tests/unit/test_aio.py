@@ -189,11 +189,11 @@ def test_cancelling_a_coroutine_cancels_its_transfer() -> None:
 def test_the_methods_of_a_future_that_do_not_wait() -> None:
     async def check(world: World) -> None:
         settled: asyncio.Queue[tuple[aio.StreamFuture, int]] = asyncio.Queue()
-        tried = asyncio.Event()
+        refused = asyncio.Event()
 
         async def refuse(_future: aio.StreamFuture, _stream: aio.ReceivedStream, _resume: bool) -> None:
-            await tried.wait()
-            raise ValueError("refused")
+            await refused.wait()
+            raise ValueError("not wanted")
 
         world.receiving.register_stream_cb("channel", "topic", refuse)
         future = await world.send_stream(endless())
@@ -203,7 +203,7 @@ def test_the_methods_of_a_future_that_do_not_wait() -> None:
         with pytest.raises(asyncio.InvalidStateError):
             future.exception()
         future.add_done_callback(lambda future, number: settled.put_nowait((future, number)), 5)
-        tried.set()
+        refused.set()
         assert await settled.get() == (future, 5)
         assert isinstance(future.exception(), StreamRejected)
         assert not future.cancel()

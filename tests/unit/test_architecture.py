@@ -82,7 +82,7 @@ TABLE = (
     room("runtime", "runtime", below="values protocol security transport", third_party="crc32c"),
     room(
         "public",
-        "streamcell core_cell stream_cell stream future aio testing",
+        "streamcell core_cell stream_cell sending stream future aio testing",
         below="values protocol security transport runtime",
     ),
     room(

@@ -898,3 +898,30 @@ def test_an_idle_lane_that_the_other_side_dialled_is_its_to_close() -> None:
     lane = table.lanes.open(LaneState.GREETING, LaneRole.BULK, 2, 0.0)
     table.on_lane_idle(lane, 100.0)
     assert lane.state is LaneState.GREETING
+
+
+def test_a_listener_that_suspects_a_bulk_lane_has_a_fresh_one_opened() -> None:
+    """The dialler awaits nothing on it, and so would not notice that nothing comes."""
+    net = Net()
+    server, client = net.pair()
+    server.send("client", LARGE)
+    net.run()
+    net.hold.add(("client", client.lane(LaneRole.BULK)))
+    stream_id = server.send("client", LARGE)
+    # Ping and suspicion at the listener, the same at the dialler, and the trust that is left beside a fresh lane.
+    net.advance(8.0 + 8.0 + 3.0)
+    assert client.got(server.key(stream_id)) == LARGE
+    assert server.finished(stream_id)
+
+
+def test_a_listener_asks_again_when_the_lane_that_it_asked_on_is_replaced() -> None:
+    net = Net()
+    server, client = net.pair()
+    server.send("client", LARGE)
+    net.run()
+    net.hold |= {("client", client.lane(LaneRole.BULK)), ("client", client.lane())}
+    stream_id = server.send("client", LARGE)
+    # The dialler misses nothing on its control lane before 15 s are over.
+    net.advance(15.0 + 3.0 + 3.0 + 3.0 + 1.0)
+    assert client.got(server.key(stream_id)) == LARGE
+    assert server.finished(stream_id)

@@ -1,0 +1,66 @@
+"""A server that ends connections when they have reached an age, as load balancers make them do: nothing is lost."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from streamcell import CellConfig, CoreCell, IterStream, Message, ReceivedStream, StreamCell, StreamFuture
+from streamcell.transport.options import Options, server_options
+from tests.cells import PATIENCE_S, Box, Gate, eventually, pattern, running
+
+# gRPC adds a tenth in either direction. At the end of the grace the calls of the connection are ended.
+AGE_MS = 300
+GRACE_MS = 100
+CONFIG = CellConfig(chunk_bytes=64 * 1024, backoff_min_s=0.01, backoff_max_s=0.05, dial_timeout_s=5.0)
+RECONNECTS = 4
+
+
+def short_lived() -> Options:
+    return (
+        *server_options(),
+        ("grpc.max_connection_age_ms", AGE_MS),
+        ("grpc.max_connection_age_grace_ms", GRACE_MS),
+    )
+
+
+@pytest.mark.parametrize("upwards", [True, False])
+def test_connections_that_are_told_to_go_away(monkeypatch: pytest.MonkeyPatch, upwards: bool) -> None:
+    monkeypatch.setattr("streamcell.transport.grpc_server.server_options", short_lived)
+    data = pattern(3_000_000)
+    digests: Box[str] = Box()
+    with Gate() as gate:
+        server = CoreCell("server", listen="grpc://127.0.0.1:0", config=CONFIG)
+        with running(server):
+            site = CoreCell("site", connect=server.listen_urls, config=CONFIG)
+            origin, target = (site, server) if upwards else (server, site)
+
+            def read(future: StreamFuture, stream: ReceivedStream, resume: bool) -> None:
+                digest = hashlib.sha256()
+                for piece in stream.pieces():
+                    digest.update(piece)
+                digests.put(digest.hexdigest())
+
+            def source() -> Iterator[bytes]:
+                """Give something now and then until there were enough connections."""
+                pause = threading.Event()
+                for at in range(0, len(data), 30_000):
+                    yield data[at : at + 30_000]
+                    if at < len(data) // 2:
+                        pause.wait(0.02)
+                    else:
+                        gate.pass_through()
+
+            StreamCell(target).register_stream_cb("c", "t", read)
+            with running(site):
+                site.wait_connected(PATIENCE_S)
+                message = Message({}, IterStream(source()))
+                future = StreamCell(origin).send_stream("c", "t", target.fqcn, message)
+                eventually(lambda: site.stats().protocol.reconnects >= RECONNECTS)
+                gate.open()
+                assert future.result(PATIENCE_S) == len(data)
+    assert digests.get() == hashlib.sha256(data).hexdigest()
+    assert digests.is_empty()
