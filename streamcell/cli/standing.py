@@ -97,13 +97,12 @@ def recv(
 ) -> int:
     """Receive files into a folder, or one to standard output, until Ctrl-C or SIGTERM."""
     from streamcell.cli.cells import log_to_stderr
+    from streamcell.daemon.inbox import InboxSettings
+    from streamcell.daemon.settings import ServeSettings
 
     log_to_stderr(verbose)
     if (connect is None) == (not listen):
         raise UsageError("name one way to the others: --connect URL of the parent, or --listen URL for them to dial")
-    from streamcell.daemon.inbox import InboxSettings
-    from streamcell.daemon.settings import ServeSettings
-
     to_output = into == _STANDARD_OUTPUT
     settings = ServeSettings(
         fqcn=own_name,
@@ -144,15 +143,18 @@ def _receive_files(settings: ServeSettings, count: int, wait_s: float, *, as_jso
     from streamcell.daemon.signals import EndSignals
     from streamcell.daemon.standalone import StandaloneCell
 
-    with EndSignals() as signals, make_view(as_json=as_json) as view:
+    signals = EndSignals()
+    with make_view(as_json=as_json) as view:
         watcher = ViewWatcher(view, count, signals.end)
+        # Until there is a link, a signal ends the program as it does any other.
         with StandaloneCell(settings, watcher) as standalone:
             standalone.start()
             standalone.wait_connected(wait_s)
-            _say_where(standalone, view)
-            while not signals.end.wait(_REFRESH_S):
-                view.refresh()
-            standalone.drain(signals.hurry)
+            with signals:
+                _say_where(standalone, view)
+                while not signals.end.wait(_REFRESH_S):
+                    view.refresh()
+                standalone.drain(signals.hurry)
     return ExitCode.DONE
 
 
@@ -163,14 +165,16 @@ def _receive_to_output(settings: ServeSettings, wait_s: float) -> int:
     from streamcell.daemon.signals import EndSignals
     from streamcell.daemon.standalone import StandaloneCell
 
-    with EndSignals() as signals, StandaloneCell(settings, LogWatcher()) as standalone:
-        receiver = OutputReceiver(signals.end)
+    signals = EndSignals()
+    receiver = OutputReceiver(signals.end)
+    with StandaloneCell(settings, LogWatcher()) as standalone:
         receiver.register(standalone.cell)
         standalone.start()
         standalone.wait_connected(wait_s)
-        _say_where(standalone, PlainView())
-        signals.end.wait()
-        standalone.drain(signals.hurry)
+        with signals:
+            _say_where(standalone, PlainView())
+            signals.end.wait()
+            standalone.drain(signals.hurry)
     if receiver.error:
         complain(receiver.error)
     return ExitCode.DONE if receiver.complete else ExitCode.FAILED

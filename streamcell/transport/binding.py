@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 # What the kernel takes as a socket's path: 104 bytes with a zero at the end on macOS, 108 on Linux.
 _SOCKET_PATH_BYTES = 103
 _SOCKET_MODE = 0o600
+_ADVICE = "choose another address, or end what uses it"
 # A name may stand for addresses of families that this machine does not have.
 _NO_SUCH_ADDRESS = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 
@@ -76,7 +77,7 @@ async def _bind_tcp(server: Server, address: Address) -> Address:
             if (missing and address.host != host) or (bound and address.port == 0):
                 continue
             said = "it is busy or not allowed" if reason is None else reason.strerror
-            raise LinkError(f"cannot listen at {host} port {port}: {said}") from error
+            raise LinkError(f"cannot listen at {host} port {port}: {said}; {_ADVICE}") from error
     if not bound:
         raise LinkError(f"cannot listen at {address}: this machine has no such address")
     return dataclasses.replace(address, port=port)
@@ -146,7 +147,7 @@ def _remove_stale_socket(path: Path) -> None:
             return
         except BlockingIOError:
             pass  # so many wait to be accepted that it must be alive
-    raise LinkError(f"cannot listen at unix socket {path}: {os.strerror(errno.EADDRINUSE)}")
+    raise LinkError(f"cannot listen at unix socket {path}: {os.strerror(errno.EADDRINUSE)}; {_ADVICE}")
 
 
 def _inode(path: Path) -> tuple[int, int] | None:

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import random
+import signal
 import socket
 import subprocess
 import sys
@@ -134,6 +135,15 @@ def test_receiver_ends_after_a_count(tmp_path: Path) -> None:
 def test_receiver_dials_its_parent(tmp_path: Path) -> None:
     with hub(tmp_path) as (_, url), Command("recv", "--as", "far", "-c", url, "--into", "in", cwd=tmp_path) as receiver:
         receiver.errors.wait_for(r"far is linked; waiting for files")
+
+
+def test_interrupted_before_there_is_a_link(tmp_path: Path) -> None:
+    receive = ("recv", "--as", "far", "-c", "grpc://127.0.0.1:1", "--into", "in", "--wait", "1000", "-v")
+    with Command(*receive, cwd=tmp_path) as receiver:
+        receiver.errors.wait_for("no lane to grpc://127.0.0.1:1")
+        receiver.signal(signal.SIGINT)
+        assert receiver.wait() == ExitCode.INTERRUPTED
+    assert not any("Traceback" in line for line in receiver.errors.all)
 
 
 def test_ping_and_bench_for_people(tmp_path: Path) -> None:
