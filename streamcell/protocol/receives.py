@@ -104,6 +104,7 @@ class ReceiveTable:
         receiver.assemble = assemble
         if assemble:
             # Its memory is that of blobs, so its window is not part of the windows' budget.
+            receiver.window.close()
             receiver.window = Window(WindowBudget(self._max_window), self._max_window)
             if self._refuse_size(receiver, receiver.size or 0, now):
                 return
