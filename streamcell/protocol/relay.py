@@ -201,9 +201,10 @@ class RelayStream:
 
     def _extend_grant(self) -> None:
         window = self.window
-        if window is None or not self.bulk:
+        if window is None:
             return
-        window.grow(self.forwarded - self.begin_offset, self.arrived - self.begin_offset)
+        if self.bulk:
+            window.grow(self.forwarded - self.begin_offset, self.arrived - self.begin_offset)
         if self.given is None:
             return
         limit = min(self.forwarded + window.size, self.given)

@@ -66,6 +66,8 @@ class RelayTable:
         elif isinstance(frame, Ack) and not frame.complete:
             self._pass_ack(way, frame, now)
         else:
+            if isinstance(frame, ResumeQuery) and self._has_lost(link, frame):
+                self._say_lost(link, frame, LostReason.LANE_LOST)
             self._pass_word(link, way, frame, now)
 
     def handle_credit(self, link: Link, frame: Credit, now: float) -> None:
@@ -111,6 +113,13 @@ class RelayTable:
             return
         if self._enter(link, way, frame, now) is None or not self._links.answer(way, frame):
             self._say_lost(link, frame, LostReason.LANE_LOST)
+
+    def _has_lost(self, link: Link, probe: ResumeQuery) -> bool:
+        """Return whether the origin takes an attempt for living that could not go on here."""
+        stream = self._streams.get(probe.key)
+        if stream is None or stream.attempt < probe.attempt:
+            return True
+        return stream.attempt == probe.attempt and (stream.state is RelayState.LOST or stream.up is not link)
 
     def _pass_ack(self, way: Link, frame: Ack, now: float) -> None:
         stream = self._streams.get(frame.key)

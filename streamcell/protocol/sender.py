@@ -203,6 +203,7 @@ class StreamSender:
         """Go on at ``offset`` in the present attempt.
 
         Its initial credit goes no further than what this life of the target gave before: see ``StreamReceiver``.
+        It is 0 where nobody can give any: while there is no way, or before the target has chosen an offset.
         """
         self.sequence = 0
         self.next_offset = offset
@@ -210,7 +211,10 @@ class StreamSender:
         if self.ceiling is not None and self.placed:
             initial = min(initial, max(self.ceiling, offset))
         self.credit = max(initial, self.granted)
-        self.ceiling = max(self.ceiling or 0, self.credit) if self.placed else self.credit
+        if not self.placed:
+            self.ceiling = None
+        if initial_credit > 0:
+            self.ceiling = max(self.ceiling or 0, self.credit)
         self.opened = self.last_sent = self.answered = False
         self.lane_id = None
         self.query_due = False
