@@ -387,6 +387,7 @@ class ReceiveTable:
             self.give_up(receiver, error, now)
             raise
         self._deliver(receiver, now)
+        self._finish_if_done(receiver, now)
         self.speak(receiver)
         self._delay_ack(receiver, now)
 
@@ -470,7 +471,7 @@ class ReceiveTable:
     # Ending.
 
     def _finish_if_done(self, receiver: StreamReceiver, now: float) -> None:
-        if not (receiver.released and receiver.all_consumed):
+        if not (receiver.released and receiver.all_consumed) or receiver.awaits_last:
             return
         if receiver.step(ReceiverInput.FINISHED) is not ReceiverAction.CONFIRM:
             return

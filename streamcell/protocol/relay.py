@@ -102,8 +102,8 @@ class RelayStream:
 
     @property
     def unconfirmed(self) -> bool:
-        """Whether anything that was forwarded in this attempt, an end included, is not confirmed."""
-        return self.ack is None or self.in_flight > 0 or self.last_forwarded
+        """Whether anything that was forwarded in this attempt, its beginning and end included, is not confirmed."""
+        return self.ack is None or self.given is None or self.in_flight > 0 or self.last_forwarded
 
     def can_send(self) -> bool:
         """Return whether the next chunk may go: its first byte lies within the credit, or it has none."""

@@ -164,8 +164,12 @@ class StreamSender:
 
     @property
     def unconfirmed(self) -> bool:
-        """Whether anything that was sent in this attempt, an end included, is not confirmed."""
-        return self.opened and (self.in_flight > 0 or self.last_sent or not self.answered)
+        """Whether anything that was sent in this attempt, an end included, is not confirmed.
+
+        Without a Credit that it waits for it cannot know: the Ack may be one that answered the query.
+        """
+        waits = not self.credited and self.next_offset >= self.credit
+        return self.opened and (self.in_flight > 0 or self.last_sent or not self.answered or waits)
 
     def handle_timer(self, now: float) -> None:
         """Pass the deadline on to the table that the stream is in."""
