@@ -83,10 +83,13 @@ class Window:
             return
         if consumed < self._grow_at or self.size >= self._max_bytes:
             return
-        keeps_up = received - consumed <= self.size // 2
-        self._grow_at = consumed + self.size
-        if keeps_up:
-            self.size += self._budget.take(min(self.size, self._max_bytes - self.size))
+        if received - consumed > self.size // 2:
+            # What is unread may be a burst that has just come: a reader that keeps up is seen to in a moment.
+            return
+        taken = self._budget.take(min(self.size, self._max_bytes - self.size))
+        if taken > 0:
+            self._grow_at = consumed + self.size
+            self.size += taken
 
     def start_at(self, offset: int) -> None:
         """Count consumption from ``offset``, where the stream begins here."""

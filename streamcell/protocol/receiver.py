@@ -87,6 +87,8 @@ class StreamReceiver:
         self.consumed = 0
         self.size = opening.size
         self.ended = False
+        # Whether the new life of the origin, whose stream this has become, is to send its own last chunk yet.
+        self.awaits_last = False
         self.digest = opening.digest
         self.corrupt_chunks = 0
         # The application's side.
@@ -206,6 +208,7 @@ class StreamReceiver:
         self.digest = opening.digest
         self.size = opening.size if self.size is None else self.size
         self.corrupt_chunks = 0
+        self.awaits_last = True
         self.agreement.move(self.received)
         self.enter_attempt(chunk.attempt, self.received)
         return old_key
@@ -224,6 +227,7 @@ class StreamReceiver:
         end = chunk.offset + len(payload)
         if chunk.last:
             self._set_end(end)
+            self.awaits_last = False
             self.digest = chunk.digest or self.digest
         if self.size is not None and end > self.size:
             raise StreamIntegrityError(

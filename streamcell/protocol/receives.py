@@ -104,6 +104,7 @@ class ReceiveTable:
         receiver.assemble = assemble
         if assemble:
             # Its memory is that of blobs, so its window is not part of the windows' budget.
+            receiver.window.close()
             receiver.window = Window(WindowBudget(self._max_window), self._max_window)
             if self._refuse_size(receiver, receiver.size or 0, now):
                 return
@@ -386,6 +387,7 @@ class ReceiveTable:
             self.give_up(receiver, error, now)
             raise
         self._deliver(receiver, now)
+        self._finish_if_done(receiver, now)
         self.speak(receiver)
         self._delay_ack(receiver, now)
 
@@ -469,7 +471,7 @@ class ReceiveTable:
     # Ending.
 
     def _finish_if_done(self, receiver: StreamReceiver, now: float) -> None:
-        if not (receiver.released and receiver.all_consumed):
+        if not (receiver.released and receiver.all_consumed) or receiver.awaits_last:
             return
         if receiver.step(ReceiverInput.FINISHED) is not ReceiverAction.CONFIRM:
             return

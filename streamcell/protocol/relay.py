@@ -24,8 +24,10 @@ _CREDIT_WINDOW_PART = 4
 class RelayStream:
     """One stream, as the relay sees it.
 
-    Offsets, from low to high: ``forwarded`` (every byte below was put on a lane), ``credit`` (how far the next hop
-    lets it go), ``granted`` (how far it lets the previous hop go).
+    Offsets: ``forwarded`` (every byte below was put on a lane), ``given`` (how far the Credits of the next hop let it
+    go, None before the first), ``credit`` (the same, or the initial credit), ``told`` (how far its own Credits let the
+    previous hop go, None before the first), ``granted`` (the same, or the initial credit). It lets the previous hop go
+    no further than the next one lets it go itself, so that an origin never takes the memory of a relay for the target's.
     """
 
     def __init__(
@@ -54,8 +56,9 @@ class RelayStream:
         self.begin_offset = 0
         self.forwarded = 0
         self.credit = 0
-        self.credited = False
+        self.given: int | None = None
         self.granted = 0
+        self.told: int | None = None
         self.arrived = 0
         self.held_bytes = 0
         self.last_forwarded = False
@@ -99,8 +102,8 @@ class RelayStream:
 
     @property
     def unconfirmed(self) -> bool:
-        """Whether anything that was forwarded in this attempt, an end included, is not confirmed."""
-        return self.ack is None or self.in_flight > 0 or self.last_forwarded
+        """Whether anything that was forwarded in this attempt, its beginning and end included, is not confirmed."""
+        return self.ack is None or self.given is None or self.in_flight > 0 or self.last_forwarded
 
     def can_send(self) -> bool:
         """Return whether the next chunk may go: its first byte lies within the credit, or it has none."""
@@ -120,7 +123,8 @@ class RelayStream:
         self.lanes_used.clear()
         self.lane_id = None
         self.held_bytes = self.credit = 0
-        self.credited = self.credit_due = self.ack_due = False
+        self.given = self.told = None
+        self.credit_due = self.ack_due = False
         self.ack = None
         if self.window is not None:
             self.window.close()
@@ -137,6 +141,7 @@ class RelayStream:
         self.granted = chunk.offset + INITIAL_CREDIT_BYTES
         self.last_forwarded = False
         self.window = window
+        self._extend_grant()
 
     def push(self, chunk: Chunk) -> None:
         """Take in a chunk.
@@ -157,8 +162,9 @@ class RelayStream:
     def extend_credit(self, offset: int) -> None:
         """Take in a Credit for the present attempt, which is from now on free to go by any lane of the link."""
         self.lane_id = None
-        self.credited = True
+        self.given = offset if self.given is None else max(self.given, offset)
         self.credit = max(self.credit, offset)
+        self._extend_grant()
 
     def take_chunk(self, link: Link, lane: Lane, room: int | None, now: float, *, control: bool) -> Chunk:
         """Return the next chunk; only when ``can_send``."""
@@ -166,7 +172,7 @@ class RelayStream:
         size = len(chunk.payload)
         self.held_bytes -= size
         self.lanes_used.add(lane.lane_id)
-        self.lane_id = None if self.credited else lane.lane_id
+        self.lane_id = lane.lane_id if self.given is None else None
         self.last_forwarded = self.last_forwarded or chunk.last
         self._note_forwarded(chunk.offset, chunk.offset + size)
         self._extend_grant()
@@ -176,9 +182,9 @@ class RelayStream:
     def take_control_frames(self) -> list[Credit | Ack]:
         """Return the Credit and the Ack that are due, as they stand now."""
         frames: list[Credit | Ack] = []
-        if self.credit_due:
-            self.credit_due = False
-            frames.append(Credit(self.key, self.target, self.attempt, self.granted))
+        if self.credit_due and self.told is not None:
+            frames.append(Credit(self.key, self.target, self.attempt, self.told))
+        self.credit_due = False
         if self.ack_due and self.ack is not None:
             self.ack_due = False
             frames.append(self.ack)
@@ -195,11 +201,14 @@ class RelayStream:
 
     def _extend_grant(self) -> None:
         window = self.window
-        if window is None or not self.bulk:
+        if window is None:
             return
-        window.grow(self.forwarded - self.begin_offset, self.arrived - self.begin_offset)
-        limit = self.forwarded + window.size
-        first = self.granted == self.begin_offset + INITIAL_CREDIT_BYTES
-        if limit > self.granted and (first or limit - self.granted >= window.size // _CREDIT_WINDOW_PART):
-            self.granted = limit
+        if self.bulk:
+            window.grow(self.forwarded - self.begin_offset, self.arrived - self.begin_offset)
+        if self.given is None:
+            return
+        limit = min(self.forwarded + window.size, self.given)
+        if self.told is None or limit - self.told >= window.size // _CREDIT_WINDOW_PART or self.told < limit == self.given:
+            self.told = limit
+            self.granted = max(self.granted, limit)
             self.credit_due = True

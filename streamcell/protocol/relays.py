@@ -66,6 +66,8 @@ class RelayTable:
         elif isinstance(frame, Ack) and not frame.complete:
             self._pass_ack(way, frame, now)
         else:
+            if isinstance(frame, ResumeQuery) and self._has_lost(link, frame):
+                self._say_lost(link, frame, LostReason.LANE_LOST)
             self._pass_word(link, way, frame, now)
 
     def handle_credit(self, link: Link, frame: Credit, now: float) -> None:
@@ -73,6 +75,7 @@ class RelayTable:
         stream = self._streams.get(frame.key)
         if stream is not None and stream.down is link and stream.attempt == frame.attempt:
             stream.extend_credit(frame.offset)
+            self._speak(stream)
             self._pump(stream, now)
 
     def _take_chunk(self, link: Link, way: Link, chunk: Chunk, now: float) -> None:
@@ -87,6 +90,7 @@ class RelayTable:
         if chunk.open is not None and stream.step(RelayInput.OPENED) is RelayAction.BEGIN:
             stream.idle_timeout_s = chunk.open.idle_timeout_s
             stream.begin(chunk, Window(self._budget, self._context.config.max_window_bytes))
+            self._speak(stream)
         if stream.state is RelayState.WAITING and stream.up is link:
             # Its first chunk went to an earlier life of this cell, or was lost on the way here.
             self._lose(stream, LostReason.LANE_LOST)
@@ -109,6 +113,13 @@ class RelayTable:
             return
         if self._enter(link, way, frame, now) is None or not self._links.answer(way, frame):
             self._say_lost(link, frame, LostReason.LANE_LOST)
+
+    def _has_lost(self, link: Link, probe: ResumeQuery) -> bool:
+        """Return whether the origin takes an attempt for living that could not go on here."""
+        stream = self._streams.get(probe.key)
+        if stream is None or stream.attempt < probe.attempt:
+            return True
+        return stream.attempt == probe.attempt and (stream.state is RelayState.LOST or stream.up is not link)
 
     def _pass_ack(self, way: Link, frame: Ack, now: float) -> None:
         stream = self._streams.get(frame.key)
@@ -185,6 +196,10 @@ class RelayTable:
 
     def _on_turn(self, stream: RelayStream, size: int) -> None:
         self._context.counters.bytes_relayed += size
+        self._speak(stream)
+
+    def _speak(self, stream: RelayStream) -> None:
+        """Let the previous hop know how far it may go."""
         if stream.credit_due:
             stream.up.outbox.note(stream)
             self._links.wake_control(stream.up)
@@ -205,7 +220,7 @@ class RelayTable:
                 if stream.unconfirmed:
                     self._lose(stream, LostReason.LANE_LOST)
         for stream in list(self._by_up.get(link, {}).values()):
-            stream.credit_due = stream.window is not None
+            stream.credit_due = stream.told is not None
             stream.ack_due = stream.ack is not None
             link.outbox.note(stream)
 

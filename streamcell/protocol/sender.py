@@ -164,8 +164,12 @@ class StreamSender:
 
     @property
     def unconfirmed(self) -> bool:
-        """Whether anything that was sent in this attempt, an end included, is not confirmed."""
-        return self.opened and (self.in_flight > 0 or self.last_sent or not self.answered)
+        """Whether anything that was sent in this attempt, an end included, is not confirmed.
+
+        Without a Credit that it waits for it cannot know: the Ack may be one that answered the query.
+        """
+        waits = not self.credited and self.next_offset >= self.credit
+        return self.opened and (self.in_flight > 0 or self.last_sent or not self.answered or waits)
 
     def handle_timer(self, now: float) -> None:
         """Pass the deadline on to the table that the stream is in."""
@@ -203,6 +207,7 @@ class StreamSender:
         """Go on at ``offset`` in the present attempt.
 
         Its initial credit goes no further than what this life of the target gave before: see ``StreamReceiver``.
+        It is 0 where nobody can give any: while there is no way, or before the target has chosen an offset.
         """
         self.sequence = 0
         self.next_offset = offset
@@ -210,7 +215,10 @@ class StreamSender:
         if self.ceiling is not None and self.placed:
             initial = min(initial, max(self.ceiling, offset))
         self.credit = max(initial, self.granted)
-        self.ceiling = max(self.ceiling or 0, self.credit) if self.placed else self.credit
+        if not self.placed:
+            self.ceiling = None
+        if initial_credit > 0:
+            self.ceiling = max(self.ceiling or 0, self.credit)
         self.opened = self.last_sent = self.answered = False
         self.lane_id = None
         self.query_due = False

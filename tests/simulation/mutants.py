@@ -38,7 +38,7 @@ MUTANTS = (
     Mutant(
         "an ack too early: a stream counts as complete when all has arrived, read or not",
         "receives",
-        "if not (receiver.released and receiver.all_consumed):",
+        "if not (receiver.released and receiver.all_consumed) or receiver.awaits_last:",
         "if not receiver.all_received:",
     ),
     Mutant(
@@ -104,7 +104,7 @@ MUTANTS = (
     Mutant(
         "a lane that breaks takes the last chunk with it, and nobody asks",
         "sender",
-        "return self.opened and (self.in_flight > 0 or self.last_sent or not self.answered)",
+        "return self.opened and (self.in_flight > 0 or self.last_sent or not self.answered or waits)",
         "return self.opened and (self.in_flight > 0 and not self.last_sent)",
     ),
     Mutant(

@@ -247,15 +247,22 @@ class Simulation(Checks):
             request = self.plans.data(1000)
             fresh.append(Transfer(host, target, StreamKind.REQUEST, request, 1000, Source(1000), Reading.EAGER))
             self.send(fresh[-1], PATIENT_S)
+        self._work_off(fresh)
+        for origin, target in self.pairs:
+            # Among others it may find no memory to grow; alone it does.
+            host = self.network.hosts[origin]
+            data = self.plans.data(900 * KIB)
+            transfer = Transfer(host, target, StreamKind.STREAM, data, len(data), Source(64 * KIB), Reading.EAGER)
+            self.send(transfer, PATIENT_S)
+            self._work_off([transfer])
+            window = self.receipts[transfer.key][-1].largest_window
+            demand(window > INITIAL_CREDIT_BYTES, f"{transfer}: the window does not grow any more")
+
+    def _work_off(self, transfers: list[Transfer]) -> None:
         self.agenda.run_until(self.agenda.now + WORK_S, self._has_settled)
         self.on_rest(list(self.network.hosts.values()))
-        for transfer in fresh:
+        for transfer in transfers:
             demand(transfer.outcome == "", f"{transfer} does not work any more: {transfer.outcome!r}")
-            window = self.receipts[transfer.key][-1].largest_window
-            demand(
-                transfer.kind is not StreamKind.STREAM or window > INITIAL_CREDIT_BYTES,
-                f"{transfer}: the window does not grow any more",
-            )
 
     def _be_silent(self) -> None:
         """Cells that have nothing to do say nothing."""
