@@ -8,6 +8,7 @@ from streamcell.errors import ErrorCode, Fault
 from streamcell.limits import HOPS
 from streamcell.protocol.frames import (
     Ack,
+    Chunk,
     Lost,
     LostReason,
     Reset,
@@ -21,22 +22,37 @@ from streamcell.protocol.settled import SettledIds
 
 @dataclasses.dataclass(slots=True)
 class OriginLife:
-    """The streams of one incarnation of an origin: open, ended with a last word, or settled (DESIGN: Once)."""
+    """The streams of one incarnation of an origin: open, ended with a last word, or settled (DESIGN: Once).
+
+    :ivar asked: the attempts that were asked for of streams that were not known then. What an earlier attempt has left
+        on a lane that broke may still come, and is not to be taken in: the origin was told that nothing had come.
+    """
 
     incarnation: int
     receivers: dict[int, StreamReceiver] = dataclasses.field(default_factory=dict)
     ended: dict[int, Ack | Reset] = dataclasses.field(default_factory=dict)
     settled: SettledIds = dataclasses.field(default_factory=SettledIds)
+    asked: dict[int, int] = dataclasses.field(default_factory=dict)
 
     def known_ids(self, first: int, last: int) -> list[int]:
         """Return the ids from ``first`` to ``last`` that may be remembered here, at the cost of the fewer of both."""
-        if last - first < len(self.ended) + len(self.receivers):
+        if last - first < len(self.ended) + len(self.receivers) + len(self.asked):
             return list(range(first, last + 1))
-        return [stream_id for stream_id in (*self.ended, *self.receivers) if first <= stream_id <= last]
+        known = (*self.ended, *self.receivers, *self.asked)
+        return [stream_id for stream_id in known if first <= stream_id <= last]
 
     def knows(self, stream_id: int) -> bool:
         """Return whether the stream was open here before and is not any more."""
         return stream_id in self.ended or stream_id in self.settled
+
+    def note_asked(self, query: ResumeQuery) -> None:
+        """Take note of a query about a stream that is not open here."""
+        if not query.probe:
+            self.asked[query.key.stream_id] = query.attempt
+
+    def is_late(self, chunk: Chunk) -> bool:
+        """Return whether a chunk of a stream that is not open here belongs to an attempt that is over."""
+        return chunk.attempt < self.asked.get(chunk.key.stream_id, 0)
 
 
 class Registrar:

@@ -205,6 +205,7 @@ class ReceiveTable:
             return
         receiver = life.receivers.get(frame.key.stream_id)
         if receiver is None:
+            life.note_asked(frame)
             link.outbox.post(self._registrar.answer(life, frame.key, frame.attempt, frame))
         elif frame.attempt >= receiver.attempt:
             receiver.link = link
@@ -317,6 +318,8 @@ class ReceiveTable:
     def _open(self, life: OriginLife, link: Link, chunk: Chunk, now: float) -> StreamReceiver | None:
         """Make a receiver for a stream that is new, or answer for one that is not."""
         opening = chunk.open
+        if life.is_late(chunk):
+            return None
         if life.knows(chunk.key.stream_id) or opening is None or chunk.offset > 0:
             link.outbox.post(self._registrar.answer(life, chunk.key, chunk.attempt, None))
             self._links.wake_control(link)
@@ -538,6 +541,7 @@ class ReceiveTable:
 
     def _forget_settled(self, life: OriginLife, stream_id: int, now: float) -> None:
         life.ended.pop(stream_id, None)
+        life.asked.pop(stream_id, None)
         receiver = life.receivers.get(stream_id)
         # The memory that the end of one gives back may have ended another.
         if receiver is None or receiver.step(ReceiverInput.RESET) is not ReceiverAction.FAIL:

@@ -265,7 +265,8 @@ class StreamSender:
         if consumed > self.consumed:
             self.consumed = consumed
             if not self.keeps_all:
-                self.buffer.drop_below(consumed)
+                # Never what this attempt is to send, though the target may have it from an earlier one.
+                self.buffer.drop_below(min(consumed, self.next_offset))
 
     def source_room(self) -> int:
         """Return how many more bytes the source may supply now: whole chunks, where there is room for one."""

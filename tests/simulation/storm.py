@@ -182,7 +182,7 @@ class Storm:
         for transfer in self._transfers.values():
             if host.name in (transfer.target, transfer.origin.name):
                 transfer.excuse(ErrorCode.STOPPING)
-                excuse_silence(transfer)
+                excuse_restart(transfer)
         host.core.stop(host.now)
         host.settle()
         self._end_life(host, "stopped", Break.DELIVERED)

@@ -207,6 +207,30 @@ def test_a_query_for_a_stream_that_is_not_known_says_so() -> None:
     assert (reply.unknown, reply.attempt, reply.target_incarnation) == (True, 2, server.incarnation)
 
 
+def test_what_an_earlier_attempt_left_behind_is_not_taken_in() -> None:
+    """The lane broke for the origin first, and the query that follows overtook what was on its way."""
+    net = Net()
+    server, client = net.pair()
+    key = client.key(1)
+    answers(net, server, client, ResumeQuery(key, "server", 2, False, 16))
+    late = chunk(key, b"abc", opening=Open(StreamKind.STREAM))
+    assert answers(net, server, client, late) == []
+    assert server.opened == {}
+    # A probe begins no attempt.
+    other = client.key(2)
+    answers(net, server, client, ResumeQuery(other, "server", 2, True, 16))
+    answers(net, server, client, chunk(other, b"abc", opening=Open(StreamKind.STREAM)))
+    assert list(server.opened) == [other]
+    # When both are settled nothing is remembered of them, and they are stale.
+    (reset,) = answers(net, server, client, chunk(client.key(3), b"", opening=Open(StreamKind.BLOB, settled_below=3)))[
+        :1
+    ]
+    assert not isinstance(reset, Lost)
+    (stale,) = answers(net, server, client, late)
+    assert isinstance(stale, Reset)
+    assert stale.code is ErrorCode.STALE
+
+
 def test_frames_of_an_earlier_attempt_change_nothing() -> None:
     net = Net()
     server, client = net.pair()

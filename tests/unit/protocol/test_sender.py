@@ -130,6 +130,7 @@ def test_a_new_attempt_says_everything_again() -> None:
 def test_a_stream_keeps_what_is_not_consumed_and_a_blob_everything() -> None:
     stream = started(b"abc")
     stream.buffer.append(b"def")
+    cut_all(stream)
     stream.confirm(6, 3)
     assert stream.buffer.start == 3
     blob = StreamSender(make_context(), make_spec(kind=StreamKind.BLOB), 1)
@@ -235,3 +236,14 @@ def test_without_a_table_it_cuts_its_chunks_all_the_same() -> None:
     sender.buffer.append(b"data")
     link, lane = Link("server", 1, b""), Lane(1, LaneState.READY, LaneRole.CONTROL, 1)
     assert sender.take_chunk(link, lane, None, 0.0, control=True).payload == b"data"
+
+
+def test_what_an_attempt_has_yet_to_send_is_kept_though_the_target_has_it() -> None:
+    sender = started(pattern(6 * KIB), chunk_bytes=2 * KIB)
+    cut_all(sender)
+    sender.step(SenderInput.PATH_LOST)
+    sender.raise_attempt()
+    sender.step(SenderInput.GO_ON)
+    sender.begin(0, INITIAL_CREDIT_BYTES)
+    sender.confirm(6 * KIB, 6 * KIB)
+    assert b"".join(bytes(chunk.payload) for chunk in cut_all(sender)) == pattern(6 * KIB)
