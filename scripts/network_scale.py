@@ -20,7 +20,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from streamcell import CoreCell, Message, StreamCell, StreamFuture
+from streamcell import CoreCell, Message, ReceivedStream, StreamCell, StreamFuture
 
 PATIENCE_S = 300.0
 REST_S = 5.0
@@ -40,9 +40,8 @@ def run_cells(url: str, first: int, count: int, cells: int, orders: multiprocess
     """Run some cells in this process, and do what the hub's process says."""
     received: Digests = {}
 
-    def read(future: StreamFuture, stream: object, resume: bool) -> None:
-        data = stream.read(-1)  # type: ignore[attr-defined]
-        received[future.origin, future.get_headers()["number"]] = hashlib.sha256(data).hexdigest()  # type: ignore[index]
+    def read(future: StreamFuture, stream: ReceivedStream, resume: bool) -> None:
+        received[future.origin, int(future.get_headers()["number"])] = hashlib.sha256(stream.read(-1)).hexdigest()
 
     made = []
     for number in range(first, first + count):

@@ -489,8 +489,19 @@ class CellCore:
             frames.append(frame)
             if isinstance(frame, ResumeQuery) and self._is_mine(frame.key):
                 self._sends.note_spoken(frame.key.stream_id, lane.lane_id, now)
-            elif _is_said_once(frame):
+            elif self._is_said_once(frame, link):
                 lane.carried.append(frame)
+
+    def _is_said_once(self, frame: Frame, link: Link) -> bool:
+        """Return whether there is no state behind a frame that would have it said again, should its lane break."""
+        if isinstance(frame, Ack | Reset) and frame.target == self._context.fqcn and frame.key.origin == link.fqcn:
+            # The last words about streams of a neighbour are remembered until it says that they are settled.
+            return isinstance(frame, Reset) and not frame.from_target
+        if isinstance(frame, Ack):
+            return frame.complete
+        if isinstance(frame, ResumeQuery | ResumeReply):
+            return not frame.probe
+        return isinstance(frame, Lost | Reset)
 
     def _take_chunks(self, link: Link, lane: Lane, frames: list[Frame], now: float, *, control: bool) -> None:
         size = sum(map(_frame_bytes, frames))
@@ -517,15 +528,6 @@ class CellCore:
             self._requests.acknowledge(sender.key.stream_id, sender.target_incarnation or 0)
         else:
             self._requests.end(sender.key.stream_id, error)
-
-
-def _is_said_once(frame: Frame) -> bool:
-    """Return whether there is no state behind a frame that would have it said again, should its lane break."""
-    if isinstance(frame, Lost | Reset):
-        return True
-    if isinstance(frame, Ack):
-        return frame.complete
-    return isinstance(frame, ResumeQuery | ResumeReply) and not frame.probe
 
 
 def _frame_bytes(frame: Frame) -> int:

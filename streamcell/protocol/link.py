@@ -19,7 +19,7 @@ from streamcell.protocol.states import LANE_TABLE, LaneAction, LaneInput, LaneSt
 
 # Frames without a state behind them that a lane may have carried in vain: they are repeated when it breaks. More at
 # once are left to the streams' own timers and to the settled ids.
-_CARRIED_FRAMES = 4096
+_CARRIED_FRAMES = 1024
 # One turn of a small and of a bulk stream.
 _SMALL_QUANTUM = 64 * 1024
 _BULK_QUANTUM = 1024 * 1024

@@ -23,8 +23,6 @@ from streamcell.limits import INITIAL_CREDIT_BYTES, MIB
 from tests.adversity.programs import Program
 from tests.adversity.proxy import Proxy, Way, proxy_to
 
-WINDOW_BYTES = 32 * MIB
-SYNC_BYTES = 4 * MIB
 # What gRPC and the protocol add to the payload, of which the proxy cannot tell what is sent again.
 _OVERHEAD = 0.01
 
@@ -84,6 +82,8 @@ class Plan:
     receiver_kills: int
     sender_kills: int
     seed: int
+    window_bytes: int = 32 * MIB
+    sync_bytes: int = 4 * MIB
     time_limit_s: float = 1200.0
 
 
@@ -111,7 +111,7 @@ class Story:
             passed = proxy.passed[Way.UP]
         happened = plan.cuts + plan.receiver_kills + plan.sender_kills
         resent = max(0, passed - plan.size)
-        most = happened * (WINDOW_BYTES + INITIAL_CREDIT_BYTES + SYNC_BYTES) + int(plan.size * _OVERHEAD)
+        most = happened * (plan.window_bytes + INITIAL_CREDIT_BYTES + plan.sync_bytes) + int(plan.size * _OVERHEAD)
         return {
             **dataclasses.asdict(plan),
             "intact": done and file_digest(self._target) == digest,
@@ -132,12 +132,13 @@ class Story:
         return digest.hexdigest()
 
     def _start_receiver(self, url: str) -> str:
-        script = RECEIVER.format(url=url, target=str(self._target), window=WINDOW_BYTES, sync=SYNC_BYTES)
+        plan = self._plan
+        script = RECEIVER.format(url=url, target=str(self._target), window=plan.window_bytes, sync=plan.sync_bytes)
         receiver = self._programs["receiver"] = Program(script)
         return receiver.hear()
 
     def _start_sender(self, proxy: Proxy) -> None:
-        script = SENDER.format(url=proxy.url, source=str(self._source), window=WINDOW_BYTES)
+        script = SENDER.format(url=proxy.url, source=str(self._source), window=self._plan.window_bytes)
         self._programs["sender"] = Program(script)
 
     def _end_programs(self) -> None:

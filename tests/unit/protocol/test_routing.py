@@ -452,3 +452,46 @@ def test_many_cells_are_announced_in_several_batches() -> None:
     net.restart("root")
     net.advance(6.0)
     assert set(names) < set(routes(net.nodes["root"]))
+
+
+def test_names_that_wait_for_a_parent_that_goes_are_accepted_without_it() -> None:
+    net = Net()
+    nodes = tree(net, {"root": "", "relay": "root"})
+    net.hold.update(end for end in net.peers if end[0] == "root")
+    leaf = net.node("leaf")
+    leaf.connect("relay")
+    net.run()
+    assert not leaf.core.is_cell_connected("relay")
+    receive(net, nodes["relay"], "root", Goodbye(ErrorCode.STOPPING, ""))
+    assert leaf.core.is_cell_connected("relay")
+
+
+def test_of_equal_epochs_the_path_decides() -> None:
+    net = Net()
+    nodes = tree(net, {"root": "", "a": "root", "b": "root", "middle": "a", "leaf": "middle"})
+    leaf = nodes["leaf"]
+    receive(net, nodes["root"], "b", Announce("leaf", leaf.incarnation, 1, ("leaf", "middle", "b")))
+    assert routes(nodes["root"])["leaf"] == "a"
+
+
+def test_a_claim_is_decided_when_the_holder_is_withdrawn_or_the_newcomer_is() -> None:
+    net = Net()
+    nodes = branches(net)
+    net.mute.add("left-leaf")
+    root, first = nodes["root"], nodes["left-leaf"]
+    minimal(net, nodes["right"], "left-leaf", 11 << 30)
+    receive(net, root, "left", Withdraw("left", 1, 99))
+    receive(net, root, "right", Withdraw("left-leaf", 11 << 30, 0))
+    receive(net, root, "right", Announce("left-leaf", 11 << 30, 0, ("left-leaf", "right")))
+    receive(net, root, "left", Withdraw("left-leaf", first.incarnation, 1))
+    assert routes(root)["left-leaf"] == "right"
+
+
+def test_claims_over_a_link_that_goes_are_dropped() -> None:
+    net = Net()
+    nodes = branches(net)
+    net.mute.add("left-leaf")
+    minimal(net, nodes["right"], "left-leaf", 11 << 30)
+    nodes["right"].core.stop(net.now)
+    net.advance(4.0)
+    assert routes(nodes["root"])["left-leaf"] == "left"

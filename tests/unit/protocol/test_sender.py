@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamcell.limits import INITIAL_CREDIT_BYTES, KIB, MIB
-from streamcell.protocol.frames import Chunk, StreamKind
-from streamcell.protocol.link import Link
+from streamcell.protocol.frames import Chunk, LaneRole, StreamKind
+from streamcell.protocol.link import Lane, Link
 from streamcell.protocol.sender import StreamSender, checksum_fields
-from streamcell.protocol.states import SenderInput
+from streamcell.protocol.states import LaneState, SenderInput
 from tests.unit.protocol.harness import checksum, make_context, make_spec, pattern
 
 
@@ -226,3 +226,12 @@ def test_a_new_attempt_goes_no_further_than_the_credit_that_there_was() -> None:
     sender.raise_attempt()
     sender.begin(9 * KIB, 4 * KIB)
     assert sender.credit == 9 * KIB
+
+
+def test_without_a_table_it_cuts_its_chunks_all_the_same() -> None:
+    sender = StreamSender(make_context(), make_spec(), 1)
+    sender.step(SenderInput.ADMITTED)
+    sender.begin(0, 1000)
+    sender.buffer.append(b"data")
+    link, lane = Link("server", 1, b""), Lane(1, LaneState.READY, LaneRole.CONTROL, 1)
+    assert sender.take_chunk(link, lane, None, 0.0, control=True).payload == b"data"
