@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import threading
 import time
 from collections.abc import Iterator
 
@@ -76,16 +77,22 @@ def measure_throughput(cell: CoreCell, target: str, seconds: float, wait_s: floa
         CellError: the stream failed.
     """
     piece = bytes(_PIECE_BYTES)
-    end = time.perf_counter() + _WARM_UP_S + seconds
+    measured = threading.Event()
 
     def zeros() -> Iterator[bytes]:
-        while time.perf_counter() < end:
+        while not measured.is_set():
             yield piece
 
     future = StreamCell(cell).send_stream(
         MEASURE_CHANNEL, SINK_TOPIC, target, Message(None, zeros()), unreachable_timeout=wait_s
     )
-    concurrent.futures.wait([future], _WARM_UP_S)
-    began, before = time.perf_counter(), future.get_progress()
-    total: int = future.result()
-    return (total - before) / (time.perf_counter() - began)
+    try:
+        # Both end early only if the stream fails.
+        concurrent.futures.wait([future], _WARM_UP_S)
+        began, before = time.perf_counter(), future.get_progress()
+        concurrent.futures.wait([future], seconds)
+        ended, after = time.perf_counter(), future.get_progress()
+    finally:
+        measured.set()
+    future.result()
+    return (after - before) / (ended - began)

@@ -145,10 +145,10 @@ class StandaloneCell:
             self._inbox.begin_drain()
         arriving = self._arriving()
         if arriving:
-            _logger.info("draining: waiting for %d streams that are on their way here", arriving)
+            _logger.info("draining; streams on their way here: %d", arriving)
         while arriving:
             if time.monotonic() >= deadline or hurry.wait(_LOOK_S):
-                _logger.warning("%d streams were still on their way; their senders can go on later", arriving)
+                _logger.warning("streams that had not arrived: %d; their senders can go on later", arriving)
                 return False
             arriving = self._arriving()
         return True

@@ -47,7 +47,7 @@ def test_results_as_json(tmp_path: Path) -> None:
         variables = {"STREAMCELL_CONNECT": url}
         sent = run("send", "some.bin", "--to", "hub", "--json", cwd=tmp_path, variables=variables)
         pinged = run("ping", "hub", "--json", "--count", "2", "--interval", "0", cwd=tmp_path, variables=variables)
-        measured = run("bench", "hub", "--json", "--seconds", "0.2", cwd=tmp_path, variables=variables)
+        measured = run("bench", "hub", "--json", "--seconds", "1", cwd=tmp_path, variables=variables)
     result = json.loads(sent.stdout)
     assert (result["name"], result["size_bytes"], result["peer"]) == ("some.bin", 7, "hub")
     assert len(json.loads(pinged.stdout)["round_trips_s"]) == 2

@@ -150,7 +150,7 @@ def test_draining_ends_with_its_grace_or_a_second_signal(tmp_path: Path, how: st
             command.signal(signal.SIGINT)
         assert command.wait() == ExitCode.DONE
         assert sender.wait() == ExitCode.FAILED
-        assert any("1 streams were still on their way" in line for line in command.errors.all)
+        assert any("streams that had not arrived: 1;" in line for line in command.errors.all)
     assert not any(path.is_file() for path in (tmp_path / "inbox").rglob("*"))
 
 

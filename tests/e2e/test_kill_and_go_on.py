@@ -5,6 +5,7 @@ How large: STREAMCELL_TEST_FILE_BYTES, 1 GiB for the full proof; by default what
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import random
@@ -80,6 +81,35 @@ def test_file_goes_on_through_kills_of_both_sides(tmp_path: Path, big: Path) -> 
     assert [path.name for path in arrived] == ["big.bin"]
     assert digest(arrived[0]) == digest(big)
     assert list(folder.rglob("*.part")) == []
+
+
+@pytest.mark.timeout(300)
+def test_file_goes_on_through_kills_of_hub_and_receiver_and_sender(tmp_path: Path, big: Path) -> None:
+    partial = Partial(tmp_path / "received")
+    with contextlib.ExitStack() as ends:
+        hub_command, url = ends.enter_context(hub(tmp_path))
+        receive = ("recv", "--as", "office", "--connect", url, "--into", "received")
+        send = ("send", "big.bin", "--to", "office", "--connect", url, "--as", "lab")
+        receiver = ends.enter_context(Command(*receive, cwd=tmp_path))
+        receiver.errors.wait_for("office is linked")
+        sender = ends.enter_context(Command(*send, cwd=tmp_path))
+        partial.wait_for(0.1)
+        hub_command.kill()
+        stood = partial.size
+        ends.enter_context(hub(tmp_path, listen=url))
+        partial.wait_for(0.3)
+        receiver.kill()
+        stood = max(stood, partial.size)
+        receiver = ends.enter_context(Command(*receive, cwd=tmp_path))
+        partial.wait_for(0.5)
+        sender.kill()
+        assert partial.size >= stood
+        sender = ends.enter_context(Command(*send, cwd=tmp_path))
+        assert sender.wait() == ExitCode.DONE, sender.errors.all
+        receiver.output.wait_for(r"received/lab/big\.bin: [\d,]+ bytes")
+    arrived = [path.name for path in (tmp_path / "received/lab").iterdir() if path.is_file()]
+    assert arrived == ["big.bin"]
+    assert digest(tmp_path / "received/lab/big.bin") == digest(big)
 
 
 def test_file_that_has_arrived_is_not_sent_again(tmp_path: Path) -> None:
