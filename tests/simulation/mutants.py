@@ -78,12 +78,6 @@ MUTANTS = (
         "return stream_id in self.ended",
     ),
     Mutant(
-        "credit of an earlier attempt counts for the present one",
-        "sends",
-        "if sender is None or frame.attempt != sender.attempt:\n            return\n        sender.extend_credit",
-        "if sender is None:\n            return\n        sender.extend_credit",
-    ),
-    Mutant(
         "the checksum is not compared",
         "receiver",
         "!= chunk.checksum:",
