@@ -208,7 +208,11 @@ class RelayStream:
         if self.given is None:
             return
         limit = min(self.forwarded + window.size, self.given)
-        if self.told is None or limit - self.told >= window.size // _CREDIT_WINDOW_PART or self.told < limit == self.given:
+        if (
+            self.told is None
+            or limit - self.told >= window.size // _CREDIT_WINDOW_PART
+            or self.told < limit == self.given
+        ):
             self.told = limit
             self.granted = max(self.granted, limit)
             self.credit_due = True

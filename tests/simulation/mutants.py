@@ -79,8 +79,8 @@ MUTANTS = (
     Mutant(
         "credit of an earlier attempt counts for the present one",
         "sends",
-        "if sender is None or frame.attempt != sender.attempt:\n            return\n        sender.extend_credit",
-        "if sender is None:\n            return\n        sender.extend_credit",
+        "if sender is None or sender.link is not link or frame.attempt != sender.attempt:\n            return\n        sender.extend",
+        "if sender is None or sender.link is not link:\n            return\n        sender.extend",
     ),
     Mutant(
         "the checksum is not compared",
