@@ -79,8 +79,8 @@ MUTANTS = (
     Mutant(
         "credit of an earlier attempt counts for the present one",
         "sends",
-        "if sender is None or sender.link is not link or frame.attempt != sender.attempt:\n            return\n        sender.extend",
-        "if sender is None or sender.link is not link:\n            return\n        sender.extend",
+        "if sender is None or sender.link is not link or frame.attempt != sender.attempt:",
+        "if sender is None or sender.link is not link:",
     ),
     Mutant(
         "the checksum is not compared",

@@ -984,3 +984,18 @@ def test_what_is_assembled_has_no_share_of_the_windows(monkeypatch: pytest.Monke
     net.run()
     assert len(server.ends()) == 3
     assert [budget.windows for budget in budgets] == [0, 0]
+
+
+def test_a_late_chunk_of_an_earlier_life_is_not_delivered_again_once_the_next_life_is_there() -> None:
+    net = Net()
+    server, client = net.pair()
+    stream_id = client.send("server", SMALL)
+    key = client.key(stream_id)
+    net.run()
+    (late,) = net.sent("client", Chunk)
+    assert len(server.ends()) == 1
+    net.restart("client")
+    net.advance(1.0)
+    server.core.receive(server.lane(), [late], net.now)
+    net.run()
+    assert [event.key for event in server.of(StreamOpened)] == [key]

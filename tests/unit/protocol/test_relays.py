@@ -396,7 +396,7 @@ def test_credit_goes_on_as_far_as_the_next_hop_gives_it(size: int | None) -> Non
 
 def test_a_beginning_that_was_forwarded_is_lost_with_its_lane_until_the_next_hop_gave_credit() -> None:
     net = Net()
-    root, relay, leaf = line(net)
+    root, _relay, leaf = line(net)
     net.tamper = lambda name, frame: None if name == "leaf" and isinstance(frame, Credit) else frame
     stream_id = root.stream("leaf", None)
     net.advance(1.0)
