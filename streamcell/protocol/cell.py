@@ -348,7 +348,7 @@ class CellCore:
     # What the links report.
 
     def on_link_begun(self, link: Link, now: float) -> None:
-        """The neighbour is to be told who is here, and tells who is there; it knows nothing of what went before."""
+        """The neighbour is to be told who is here, and tells who is there; of earlier streams it knows nothing."""
         self._relays.on_link_down(link)
         self._sends.on_link_begun(link, now)
         self._announcements.on_link_begun(link, now)

@@ -238,10 +238,11 @@ class ReceiveTable:
     # Links.
 
     def on_life_confirmed(self, origin: str, incarnation: int, now: float) -> None:
-        """A cell is there in this life: forget an earlier one."""
+        """A cell is there in this life: forget an earlier one, but not that its frames, which may come late, are."""
         life = self._lives.get(origin)
         if life is not None and life.incarnation < incarnation:
             self._forget_life(origin, now)
+            self._lives[origin] = OriginLife(incarnation)
 
     def on_lane_up(self, link: Link) -> None:
         """Say what was waiting for a lane."""

@@ -27,7 +27,7 @@ class RelayStream:
     Offsets: ``forwarded`` (every byte below was put on a lane), ``given`` (how far the Credits of the next hop let it
     go, None before the first), ``credit`` (the same, or the initial credit), ``told`` (how far its own Credits let the
     previous hop go, None before the first), ``granted`` (the same, or the initial credit). It lets the previous hop go
-    no further than the next one lets it go, so that an origin never takes the memory of a relay for the target's.
+    no further than the next one lets it go itself: an origin is not to take the memory of a relay for the target's.
     """
 
     def __init__(

@@ -253,7 +253,7 @@ class SendTable:
     # Links.
 
     def on_link_begun(self, link: Link, now: float) -> None:
-        """The neighbour knows no stream that went by the link before: it was restarted, or held the link for dead."""
+        """The neighbour remembers no stream that went by the link: it was restarted, or held the link for dead."""
         for sender in list(self._senders.values()):
             if sender.link is link and sender.opened:
                 self._lose_path(sender, now)

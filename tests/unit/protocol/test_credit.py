@@ -218,3 +218,22 @@ def test_a_window_above_its_fair_share_gives_back_what_others_want() -> None:
     for window in (first, second, first):
         window.close()
     assert budget.free_bytes == 1000 * KIB
+
+
+def test_a_burst_that_has_just_come_does_not_keep_a_window_small() -> None:
+    window = Window(WindowBudget(64 * MIB), MIB)
+    window.grow(window.size, 2 * window.size)
+    assert window.size == INITIAL_CREDIT_BYTES
+    window.grow(window.size + window.size // 2, 2 * window.size)
+    assert window.size == 2 * INITIAL_CREDIT_BYTES
+
+
+def test_a_window_that_found_no_memory_asks_again_soon() -> None:
+    budget = WindowBudget(INITIAL_CREDIT_BYTES)
+    window, other = Window(budget, MIB), Window(budget, MIB)
+    other.grow(other.size, other.size)
+    window.grow(window.size, window.size)
+    assert window.size == INITIAL_CREDIT_BYTES
+    other.close()
+    window.grow(window.size + 1, window.size + 1)
+    assert window.size == 2 * INITIAL_CREDIT_BYTES

@@ -411,3 +411,19 @@ def test_blobs_of_unknown_size_leave_the_budget_of_streams_alone() -> None:
     net.run()
     windows = [each.window_bytes for each in server.core.stats().receives if each.stream_id == stream_id]
     assert windows == [1024 * KIB]
+
+
+def test_one_that_is_read_to_its_end_is_confirmed_when_its_heir_has_ended_too() -> None:
+    net = Net()
+    server, client = net.pair(CONFIG)
+    stream_id = client.stream("server", b"all of it", resume_id="name", source_stamp=STAMP)
+    server.slow.add(client.key(stream_id))
+    net.run()
+    client = net.restart("client")
+    net.advance(1.0)
+    stream_id = client.stream("server", b"all of it", resume_id="name", source_stamp=STAMP)
+    net.run_until(lambda: bool(server.of(StreamAdopted)))
+    server.read(client.key(stream_id))
+    net.advance(5.0)
+    assert client.finished(stream_id)
+    assert server.core.stats().receives == ()

@@ -21,6 +21,7 @@ from streamcell.errors import (
     StreamRejected,
 )
 from streamcell.limits import INITIAL_CREDIT_BYTES, KIB, MIB, SETTLED_UNTOLD
+from streamcell.protocol.credit import WindowBudget
 from streamcell.protocol.events import DataEnded, DataReceived, ReceiveFailed, StreamAdmitted, StreamOpened
 from streamcell.protocol.frames import (
     Ack,
@@ -980,3 +981,45 @@ def test_a_small_blob_whose_callback_does_not_start_is_acked_soon_all_the_same(d
     assert client.finished(stream_id)
     assert [ack.complete for ack in net.sent("server", Ack)] == [False, True]
     assert net.sent("server", Credit) == []
+
+
+def test_what_is_assembled_has_no_share_of_the_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    budgets: list[CountingBudget] = []
+
+    class CountingBudget(WindowBudget):
+        def __init__(self, capacity_bytes: int) -> None:
+            super().__init__(capacity_bytes)
+            self.windows = 0
+            budgets.append(self)
+
+        def enter(self) -> None:
+            super().enter()
+            self.windows += 1
+
+        def leave(self) -> None:
+            super().leave()
+            self.windows -= 1
+
+    monkeypatch.setattr("streamcell.protocol.cell.WindowBudget", CountingBudget)
+    net = Net()
+    server, client = net.pair()
+    for _ in range(3):
+        client.send("server", LARGE)
+    net.run()
+    assert len(server.ends()) == 3
+    assert [budget.windows for budget in budgets] == [0, 0]
+
+
+def test_a_late_chunk_of_an_earlier_life_is_not_delivered_again_once_the_next_life_is_there() -> None:
+    net = Net()
+    server, client = net.pair()
+    stream_id = client.send("server", SMALL)
+    key = client.key(stream_id)
+    net.run()
+    (late,) = net.sent("client", Chunk)
+    assert len(server.ends()) == 1
+    net.restart("client")
+    net.advance(1.0)
+    server.core.receive(server.lane(), [late], net.now)
+    net.run()
+    assert [event.key for event in server.of(StreamOpened)] == [key]

@@ -12,6 +12,7 @@ from streamcell.protocol.events import FrameRefused
 from streamcell.protocol.frames import (
     Ack,
     Chunk,
+    Credit,
     Frame,
     LaneRole,
     Lost,
@@ -343,3 +344,67 @@ def test_a_stream_says_what_it_is() -> None:
         nodes["root"].key(1), "leaf", 1, Link("a", 1, b""), Link("b", 1, b""), lambda *_: None, lambda *_: None
     )
     assert "root to leaf WAITING" in repr(stream)
+
+
+def test_a_relay_that_is_restarted_while_the_reader_rests_is_told_of_the_stream_again() -> None:
+    """Every byte was confirmed, but the Credit that the origin waits for was the old life's to give."""
+    net = Net()
+    root, _relay, leaf = line(net)
+    leaf.auto_read = False
+    data = pattern(INITIAL_CREDIT_BYTES * 3)
+    stream_id = root.stream("leaf", data, piece=len(data))
+    net.advance(1.0)
+    net.restart("relay")
+    net.advance(5.0)
+    for _ in range(10):
+        leaf.read(root.key(stream_id))
+        net.advance(1.0)
+    assert leaf.got(root.key(stream_id)) == data
+    assert root.finished(stream_id)
+
+
+def test_a_probe_of_an_attempt_that_cannot_go_on_here_is_answered() -> None:
+    net = Net()
+    root, relay, _leaf = line(net)
+    receive(net, relay, "root", ResumeQuery(root.key(99), "leaf", 1, True, 16))
+    net.run()
+    assert losses(net) == [(99, 1)]
+    receive(net, relay, "root", chunk(root, "leaf", attempt=2))
+    receive(net, relay, "root", ResumeQuery(root.key(99), "leaf", 1, True, 16))
+    receive(net, relay, "root", ResumeQuery(root.key(99), "leaf", 2, True, 16))
+    net.run()
+    assert losses(net) == [(99, 1)]
+    receive(net, relay, "root", ResumeQuery(root.key(99), "leaf", 3, True, 16))
+    net.run()
+    assert losses(net) == [(99, 1), (99, 3)]
+
+
+@pytest.mark.parametrize("size", [1000, None])
+def test_credit_goes_on_as_far_as_the_next_hop_gives_it(size: int | None) -> None:
+    """Also to a stream that began without a byte, because it had no credit left; and not before."""
+    net = Net()
+    root, relay, _leaf = line(net)
+    net.tamper = lambda name, frame: None if name == "leaf" else frame
+    receive(net, relay, "root", chunk(root, "leaf", payload=b"", open=Open(StreamKind.STREAM, size=size)))
+    net.run()
+    assert net.sent("relay", Credit) == []
+    for offset in (70_000, 70_001, 100_000):
+        receive(net, relay, "leaf", Credit(root.key(99), "leaf", 1, offset))
+        net.run()
+    assert [credit.offset for credit in net.sent("relay", Credit)] == [70_000, 70_001, 100_000]
+
+
+def test_a_beginning_that_was_forwarded_is_lost_with_its_lane_until_the_next_hop_gave_credit() -> None:
+    net = Net()
+    root, _relay, leaf = line(net)
+    net.tamper = lambda name, frame: None if name == "leaf" and isinstance(frame, Credit) else frame
+    stream_id = root.stream("leaf", None)
+    net.advance(1.0)
+    for lane_id in net.lanes("leaf"):
+        net.cut("leaf", lane_id)
+    net.tamper = None
+    net.advance(1.0)
+    assert (stream_id, 1) in losses(net)
+    root.supply(stream_id, LARGE, end=True)
+    net.advance(5.0)
+    assert leaf.got(root.key(stream_id)) == LARGE

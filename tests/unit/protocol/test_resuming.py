@@ -515,3 +515,17 @@ def test_restarts_at_every_frame_of_going_on(kill: int) -> None:
     if not transfer.client.finished(transfer.stream_id):
         transfer.restart(HALF + 1)
     transfer.arrives()
+
+
+def test_a_life_that_was_only_offered_a_stream_has_not_seen_it() -> None:
+    """What it has under the name may be of another source, and is to be compared."""
+    net = Net()
+    server, client = net.pair()
+    server.choose = lambda opened: None
+    client.stream("server", DATA, resume_id="name")
+    net.advance(1.0)
+    server = net.restart("server")
+    net.advance(1.0)
+    (opened,) = server.of(StreamOpened)
+    assert opened.awaits_offset
+    assert not opened.resume

@@ -247,3 +247,26 @@ def test_what_an_attempt_has_yet_to_send_is_kept_though_the_target_has_it() -> N
     sender.begin(0, INITIAL_CREDIT_BYTES)
     sender.confirm(6 * KIB, 6 * KIB)
     assert b"".join(bytes(chunk.payload) for chunk in cut_all(sender)) == pattern(6 * KIB)
+
+
+def test_an_attempt_that_began_without_a_way_gets_its_initial_credit_with_the_way() -> None:
+    sender = StreamSender(make_context(), make_spec(), 1)
+    sender.begin(0, 0)
+    assert sender.credit == 0
+    sender.begin(0, INITIAL_CREDIT_BYTES)
+    assert sender.credit == INITIAL_CREDIT_BYTES
+
+
+def test_an_attempt_that_waits_for_its_first_credit_is_not_confirmed_by_an_ack() -> None:
+    sender = StreamSender(make_context(), make_spec(), 1)
+    sender.buffer.append(bytes(INITIAL_CREDIT_BYTES + 1))
+    sender.begin(0, INITIAL_CREDIT_BYTES)
+    sender.ask()
+    sender.begin(INITIAL_CREDIT_BYTES, INITIAL_CREDIT_BYTES)
+    chunk = sender.cut_chunk(0, ())
+    assert (chunk.offset, len(chunk.payload)) == (INITIAL_CREDIT_BYTES, 0)
+    sender.confirm(INITIAL_CREDIT_BYTES, 0)
+    sender.answered = True
+    assert sender.unconfirmed
+    sender.extend_credit(2 * INITIAL_CREDIT_BYTES)
+    assert not sender.unconfirmed
