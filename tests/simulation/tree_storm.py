@@ -145,6 +145,7 @@ class TreeStorm:
                 rest = transfer.data[event.offset :]
                 transfer.left = deque(rest[at : at + 10 * KIB] for at in range(0, len(rest), 10 * KIB))
                 node.core.move_source(event.stream_id, event.offset, self.net.now)
+                self._give(transfer, len(transfer.left))
                 if not rest:
                     node.core.end_source(event.stream_id, "", self.net.now)
 
