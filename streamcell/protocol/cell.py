@@ -93,7 +93,7 @@ class CellCore:
         self._sends = SendTable(self._context, self._links, self._routes, self._writing, self._on_send_settled)
         self._requests = RequestTable(self._context, self._is_acknowledged, self._give_up_send)
         self._receives = ReceiveTable(
-            self._context, self._links, self._routes, budget, self._requests.awaits, self._requests.end
+            self._context, self._links, self._routes, budget, self._requests.awaits, self._requests.end_reply
         )
         # Frames between neighbours, about their lane or their link; frames that were routed to this cell.
         self._lane_handlers: dict[type, Callable[[Lane, Any, float], None]] = {

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from streamcell.errors import CellError, RequestTimeout, StreamOutcomeUnknown, StreamTargetUnreachable
+from streamcell.errors import CellError, ErrorCode, RequestTimeout, StreamOutcomeUnknown, StreamTargetUnreachable
 from streamcell.protocol.context import Context
 from streamcell.protocol.events import RequestEnded
 
@@ -76,13 +76,14 @@ class RequestTable:
         """No life of that cell up to ``incarnation`` replies any more: stop waiting for those that had a request."""
         for request in list(self._requests.values()):
             if request.target == fqcn and request.holder is not None and request.holder <= incarnation:
-                self.end(
-                    request.stream_id,
-                    StreamOutcomeUnknown(
-                        f"{fqcn} has ended after it got the request {request.name} and before it replied: what came "
-                        "of the request cannot be known"
-                    ),
-                )
+                self.end(request.stream_id, _outcome_unknown(request))
+
+    def end_reply(self, stream_id: int, error: CellError | None) -> None:
+        """The reply is whole (None), or failed: if its sender was restarted, nobody knows what came of the request."""
+        request = self._requests.get(stream_id)
+        if request is not None and error is not None and error.code is ErrorCode.RESUME:
+            error = _outcome_unknown(request)
+        self.end(stream_id, error)
 
     def end(self, stream_id: int, error: CellError | None) -> None:
         """Stop waiting: the reply is whole (None), or there will be none."""
@@ -110,3 +111,10 @@ class RequestTable:
             )
         self.end(request.stream_id, error)
         self._give_up(request.stream_id, error, now)
+
+
+def _outcome_unknown(request: Request) -> StreamOutcomeUnknown:
+    return StreamOutcomeUnknown(
+        f"{request.target} has ended after it got the request {request.name} and before its reply was whole: what came "
+        "of the request cannot be known"
+    )

@@ -11,13 +11,15 @@ from streamcell.errors import (
     RequestFailed,
     RequestTimeout,
     StreamCancelled,
+    StreamError,
+    StreamOutcomeUnknown,
     StreamTargetUnreachable,
 )
 from streamcell.limits import MIB
 from streamcell.protocol.events import RequestEnded, StreamOpened
 from streamcell.protocol.frames import Ack, Reset, StreamKind
-from streamcell.protocol.requests import Request
-from tests.unit.protocol.harness import LARGE, SMALL, Net, Node, pattern, refusing
+from streamcell.protocol.requests import Request, RequestTable
+from tests.unit.protocol.harness import LARGE, SMALL, Net, Node, make_context, pattern, refusing
 
 
 def ended(node: Node) -> list[int]:
@@ -258,3 +260,15 @@ def test_a_reply_to_an_earlier_life_is_not_taken_for_one_to_this() -> None:
     net.run()
     assert newer.replies(asked_again) == [b"answer to the second life"]
     assert ended(newer) == []
+
+
+def test_a_reply_whose_sender_was_restarted_leaves_the_outcome_unknown() -> None:
+    context = make_context()
+    requests = RequestTable(context, lambda stream_id: True, lambda stream_id, error, now: None)
+    requests.add(1, "server", "c/t", None)
+    requests.end_reply(2, StreamError("of a request that nobody waits for", ErrorCode.RESUME))
+    requests.end_reply(1, StreamError("server was restarted in the middle of stream 9", ErrorCode.RESUME))
+    (event,) = context.events
+    assert isinstance(event, RequestEnded)
+    assert isinstance(event.error, StreamOutcomeUnknown)
+    assert len(requests) == 0
