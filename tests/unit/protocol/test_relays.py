@@ -11,6 +11,7 @@ from streamcell.limits import INITIAL_CREDIT_BYTES, KIB
 from streamcell.protocol.events import FrameRefused
 from streamcell.protocol.frames import (
     Ack,
+    Announce,
     Chunk,
     Credit,
     Frame,
@@ -21,6 +22,7 @@ from streamcell.protocol.frames import (
     Reset,
     ResumeQuery,
     StreamKind,
+    Withdraw,
 )
 from streamcell.protocol.link import Link
 from streamcell.protocol.relay import RelayStream
@@ -408,3 +410,50 @@ def test_a_beginning_that_was_forwarded_is_lost_with_its_lane_until_the_next_hop
     root.supply(stream_id, LARGE, end=True)
     net.advance(5.0)
     assert leaf.got(root.key(stream_id)) == LARGE
+
+
+def lane_to(net: Net, name: str, peer: str, role: LaneRole = LaneRole.CONTROL) -> int:
+    return next(
+        lane_id
+        for (here, lane_id), (there, _) in net.peers.items()
+        if (here, there) == (name, peer) and net.roles[here, lane_id] is role
+    )
+
+
+def forget_leaf(net: Net, node: Node) -> None:
+    """Have ``node`` hear that the leaf is not below it any more."""
+    (announced,) = [frame for frame in net.sent("mid", Announce) if frame.fqcn == "leaf"][-1:]
+    withdraw = Withdraw("leaf", announced.incarnation, announced.epoch)
+    node.core.receive(lane_to(net, node.fqcn, "mid"), [withdraw], net.now)
+
+
+def begin_slow_stream(net: Net, nodes: dict[str, Node]) -> int:
+    nodes["other"].auto_read = False
+    stream_id = nodes["leaf"].stream("other", pattern(4000 * KIB), piece=500 * KIB)
+    net.run()
+    return stream_id
+
+
+def test_a_chunk_of_an_attempt_that_came_another_way_is_lost() -> None:
+    net = Net()
+    nodes = tree(net, {"root": "", "relay": "root", "mid": "relay", "leaf": "mid", "other": "relay"})
+    key = nodes["leaf"].key(begin_slow_stream(net, nodes))
+    relay = nodes["relay"]
+    (passing,) = relay.core.stats().relays
+    forget_leaf(net, relay)
+    stray = Chunk(key, "other", passing.attempt, "c", "t", 99, passing.forwarded, False, 16, 0, b"x")
+    relay.core.receive(lane_to(net, "relay", "root"), [stray], net.now)
+    net.run()
+    (lost,) = net.sent("relay", Lost)
+    assert (lost.key, lost.attempt, lost.reason) == (key, passing.attempt, LostReason.LANE_LOST)
+
+
+def test_a_loss_is_told_to_nobody_where_the_origin_cannot_be_reached() -> None:
+    net = Net()
+    nodes = tree(net, {"root": "", "mid": "root", "leaf": "mid", "other": "root"})
+    begin_slow_stream(net, nodes)
+    forget_leaf(net, nodes["root"])
+    for role in (LaneRole.BULK, LaneRole.CONTROL):
+        net.cut("root", lane_to(net, "root", "other", role))
+    net.advance(1.0)
+    assert net.sent("root", Lost) == []
