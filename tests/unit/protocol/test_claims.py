@@ -48,6 +48,7 @@ def test_an_answer_ends_the_claim_that_was_asked_about_alone() -> None:
     reply = QueryReply(queries["b"].query_id, "me", "b", (CellInfo("b", 1),), 16)
     asked.table.handle_reply(reply, 1.0)
     assert asked.decided == [("b", "address of b")]
+    asked.table.hurry("c", 2.0)
     asked.table.hurry("a", 2.0)
     assert asked.decided == [("b", "address of b"), ("a", "")]
 

@@ -451,9 +451,12 @@ def test_a_chunk_of_an_attempt_that_came_another_way_is_lost() -> None:
 def test_a_loss_is_told_to_nobody_where_the_origin_cannot_be_reached() -> None:
     net = Net()
     nodes = tree(net, {"root": "", "mid": "root", "leaf": "mid", "other": "root"})
-    begin_slow_stream(net, nodes)
+    net.hold.add(("other", lane_to(net, "other", "root")))
+    nodes["leaf"].stream("other", SMALL)
+    net.run()
+    assert [stream.forwarded for stream in nodes["root"].core.stats().relays] == [len(SMALL)]
     forget_leaf(net, nodes["root"])
-    for role in (LaneRole.BULK, LaneRole.CONTROL):
-        net.cut("root", lane_to(net, "root", "other", role))
-    net.advance(1.0)
+    net.cut("root", lane_to(net, "root", "other"))
+    assert [stream.state for stream in nodes["root"].core.stats().relays] == ["lost"]
+    net.run()
     assert net.sent("root", Lost) == []
