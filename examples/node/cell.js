@@ -108,12 +108,13 @@ export class Cell {
   /** Takes a frame of a stream that comes in; docs/wire.md has this as a table. */
   receive(kind, frame) {
     const { stream, open } = frame;
-    if (stream.target !== this.fqcn) return this.post('lost', { stream, reason: 'LOST_REASON_NO_ROUTE' });
+    const isReset = kind === 'reset'; // which has no answer
+    if (!isReset && stream.target !== this.fqcn) return this.post('lost', { stream, reason: 'LOST_REASON_NO_ROUTE' });
     if (open) this.forget(stream, open.settled_below);
     const receiver = this.receivers.get(keyOf(stream)) ?? new Receiver(this, stream);
-    if (receiver.lastWord) return receiver.lastWord(stream);
+    if (!isReset && receiver.lastWord) return receiver.lastWord(stream);
     const isStale = BigInt(stream.stream_id) < (this.settled.get(lifeOf(stream)) ?? 0n);
-    if (isStale) return receiver.giveUp('STALE', `stream ${stream.stream_id} was settled`);
+    if (!isReset && isStale) return receiver.giveUp('STALE', `stream ${stream.stream_id} was settled`);
     receiver[`on_${kind}`](frame);
     if (receiver.callback || receiver.lastWord) this.receivers.set(keyOf(stream), receiver);
   }

@@ -5,7 +5,6 @@ import { INITIAL_CREDIT, KIB, MIB, chunkChecksum, fromHeaders } from './wire.js'
 
 const CHUNK_BYTES = 64 * KIB;
 const WINDOW_BYTES = 1 * MIB;
-const OVERSHOOT_BYTES = 4 * MIB;
 
 /** A stream that goes out. `read(offset, most)` returns bytes of it, and none at its end. */
 export class Sender {
@@ -87,7 +86,7 @@ export class Receiver {
     const isCorrupt = chunkChecksum(chunk) !== chunk.checksum;
     if (isCorrupt && ++this.corrupt < 3) return this.cell.post('lost', { stream, reason: 'LOST_REASON_CORRUPT' });
     if (isCorrupt) return this.giveUp('INTEGRITY', 'three chunks came with a wrong checksum');
-    if (offset >= this.credit + OVERSHOOT_BYTES) return this.giveUp('PROTOCOL', 'the credit was ignored');
+    if (offset >= this.credit + 4 * MIB) return this.giveUp('PROTOCOL', 'the credit was ignored');
     if (end > this.size || (last && end < this.size)) return this.giveUp('INTEGRITY', 'the declared size is wrong');
     // On one lane a gap is what a corrupt chunk has left; the next attempt will fill it.
     if (offset > this.received || this.isWhole) return;
@@ -108,7 +107,7 @@ export class Receiver {
   /** May come before the first chunk, which must then not be delivered. */
   on_reset(reset) {
     this.pieces = [];
-    this.lastWord = (stream) => this.cell.post('reset', { ...reset, stream, from_target: true });
+    this.lastWord ??= (stream) => this.cell.post('reset', { ...reset, stream, from_target: true });
   }
 
   /** Hands over a piece, or at its end a blob, and says so when it was taken: a slow callback slows the origin down. */

@@ -172,6 +172,25 @@ def test_a_corrupt_chunk_is_not_taken_in_and_may_come_again(linked: tuple[Any, A
     assert (ack.received, ack.consumed, ack.stream.attempt) == (5, 5, 2)
 
 
+def test_an_offset_that_is_awaited_is_told(linked: tuple[Any, Any, Any]) -> None:
+    listener, hello, _ = linked
+    listener.say(**incoming(hello, payload=b"", opening={"awaits_offset": True}))
+    reply = listener.hear("resume_reply")
+    assert (reply.offset, reply.unknown, reply.stream.attempt) == (0, False, 1)
+    listener.say(**incoming(hello, stream={"attempt": 2}))
+    while not (ack := listener.hear("ack")).complete:
+        pass
+    assert (ack.consumed, ack.stream.attempt) == (5, 2)
+
+
+def test_a_reset_is_not_answered(linked: tuple[Any, Any, Any]) -> None:
+    listener, hello, _ = linked
+    for target in (hello.fqcn, "somebody"):
+        stream = incoming(hello, stream={"target": target})["chunk"]["stream"]
+        listener.say(reset={"stream": stream, "code": cell_pb2.ERROR_CODE_CANCELLED})
+    assert {frame.WhichOneof("kind") for frame in listener.hear_all()} <= {"chunk"}
+
+
 def test_the_third_corrupt_chunk_ends_the_stream(linked: tuple[Any, Any, Any]) -> None:
     listener, hello, _ = linked
     for attempt in (1, 2, 3):
