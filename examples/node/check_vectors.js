@@ -1,12 +1,11 @@
 // Checks wire.js against golden vectors, and prints which do not hold: node check_vectors.js [FOLDER]
-'use strict';
+import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { chunkChecksum, crc32c, decodeBatch, encodeBatch } from './wire.js';
 
-const assert = require('node:assert/strict');
-const fs = require('node:fs');
-const path = require('node:path');
-const { chunkChecksum, crc32c, decodeBatch, encodeBatch } = require('./wire');
-
-const FOLDER = process.argv[2] ?? path.join(__dirname, '../../protos/vectors');
+const FOLDER = process.argv[2] ?? fileURLToPath(new URL('../../protos/vectors', import.meta.url));
 const load = (name) => JSON.parse(fs.readFileSync(path.join(FOLDER, `${name}.json`), 'utf8'));
 const bytesOf = (parts) => Buffer.concat(parts.flatMap(({ hex, times }) => Array(times).fill(Buffer.from(hex, 'hex'))));
 const isIntact = ({ chunk }) => !chunk || chunkChecksum(chunk) === chunk.checksum;

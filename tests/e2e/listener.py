@@ -72,14 +72,17 @@ class Listener:
             pass
         return getattr(frame, kind)
 
-    def hear_chunks(self) -> list[cell_pb2.Chunk]:
-        """Return the chunks that were sent until the dialler answers a Ping: all that it sends of its own accord."""
+    def hear_all(self) -> list[cell_pb2.Frame]:
+        """Return the frames that were sent until the dialler answers a Ping: all that it sends of its own accord."""
         self.say(ping={"nonce": 1})
-        chunks = []
+        frames = []
         while (frame := self._heard.get(timeout=LIMIT_S)).WhichOneof("kind") != "pong":
-            if frame.HasField("chunk"):
-                chunks.append(frame.chunk)
-        return chunks
+            frames.append(frame)
+        return frames
+
+    def hear_chunks(self) -> list[cell_pb2.Chunk]:
+        """Return the chunks among these frames."""
+        return [frame.chunk for frame in self.hear_all() if frame.HasField("chunk")]
 
     def _exchange(self, requests: Iterator[Any], context: Any) -> Iterator[bytes]:
         # The call has a thread of its own to read: this one waits for what is to be said.
