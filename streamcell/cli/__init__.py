@@ -19,5 +19,7 @@ def main() -> int:
         )
         return _CANNOT_RUN
     from streamcell.cli.app import run
+    from streamcell.cli.interrupts import noticed_signals
 
-    return run(sys.argv[1:])
+    with noticed_signals():
+        return run(sys.argv[1:])
