@@ -158,11 +158,16 @@ class CellCore:
     def frames_to_send(self, lane_id: int, now: float) -> list[Frame]:
         """Return the next batch for a lane; empty: nothing now."""
         lane = self._links.lanes.get(lane_id)
-        if lane is None:
+        if lane is None or self._has_nothing_for(lane):
             return []
-        frames: list[Frame] = [frame for frame in lane.own_frames if not isinstance(frame, Ping)]
-        pings = [frame for frame in lane.own_frames if isinstance(frame, Ping)]
-        lane.own_frames.clear()
+        frames: list[Frame] = []
+        pings: list[Ping] = []
+        while lane.own_frames:
+            frame = lane.own_frames.popleft()
+            if isinstance(frame, Ping):
+                pings.append(frame)
+            else:
+                frames.append(frame)
         link = lane.link
         # A lane that ends by itself takes nothing more with it: the link's other lanes, or later ones, do. The last
         # lane of a link of a cell that stops takes all that is left.
@@ -181,8 +186,10 @@ class CellCore:
         if lane.goodbye is not None and not lane.said_goodbye and not (flushes and link is not None and link.outbox):
             lane.said_goodbye = True
             frames.append(lane.goodbye)
-        if any(isinstance(frame, _ANSWERED_FRAMES) for frame in frames):
-            self._links.lanes.note_spoke(lane, now)
+        for frame in frames:
+            if isinstance(frame, _ANSWERED_FRAMES):
+                self._links.lanes.note_spoke(lane, now)
+                break
         return frames
 
     def take_ready_lanes(self) -> list[int]:
@@ -486,6 +493,13 @@ class CellCore:
 
     # Frames out.
 
+    def _has_nothing_for(self, lane: Lane) -> bool:
+        """Return whether there is surely nothing to say on a lane: writers ask more often than there is."""
+        if lane.own_frames or lane.goodbye is not None:
+            return False
+        link = lane.link
+        return link is None or (link.idle and not self._sends.owes_settled(link))
+
     def _take_control_frames(self, link: Link, lane: Lane, frames: list[Frame], now: float) -> None:
         for frame in link.outbox.take(WRITTEN_FRAMES // 2):
             frames.append(frame)
@@ -535,8 +549,10 @@ class CellCore:
 def _frame_bytes(frame: Frame) -> int:
     """Return about what a frame takes of a batch, so that a batch stays well below what a peer takes."""
     if isinstance(frame, Chunk):
-        headers = frame.open.headers if frame.open is not None else ()
-        return _CONTROL_FRAME_BYTES + len(frame.payload) + sum(len(key) + _value_bytes(value) for key, value in headers)
+        size = _CONTROL_FRAME_BYTES + len(frame.payload)
+        if frame.open is not None:
+            size += sum(len(key) + _value_bytes(value) for key, value in frame.open.headers)
+        return size
     if isinstance(frame, Reset | AnnounceReply):
         return _CONTROL_FRAME_BYTES + len(frame.sentence)
     if isinstance(frame, Announce):

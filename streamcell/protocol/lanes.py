@@ -73,7 +73,8 @@ class LaneTable:
 
     def take_ready(self) -> list[int]:
         """Return the lanes whose writers are to be woken."""
-        ready, self._ready = list(self._ready), {}
+        ready = list(self._ready)
+        self._ready.clear()
         return ready
 
     # Heartbeats.

@@ -23,6 +23,8 @@ _CARRIED_FRAMES = 1024
 # One turn of a small and of a bulk stream.
 _SMALL_QUANTUM = 64 * 1024
 _BULK_QUANTUM = 1024 * 1024
+# What a lane that frames may go on is.
+_USABLE = (LaneState.READY, LaneState.SUSPECT)
 
 
 class Speaker(Protocol):
@@ -98,7 +100,7 @@ class Lane:
     @property
     def usable(self) -> bool:
         """Whether frames of the link may go on it."""
-        return self.goodbye is None and self.state in (LaneState.READY, LaneState.SUSPECT)
+        return self.goodbye is None and self.state in _USABLE
 
     @property
     def precedence(self) -> tuple[bool, LaneRole, int]:
@@ -236,17 +238,26 @@ class Link:
     def _carries(self, source: ChunkSource) -> bool:
         return source.goes_by(self)
 
+    @property
+    def idle(self) -> bool:
+        """Whether nothing waits for a lane."""
+        return not (len(self.small) or len(self.bulk) or self.outbox)
+
     def control_lane(self) -> Lane | None:
         """Return the lane that control frames go on: the newest trusted control lane, or any while there is none."""
         best = None
         for lane in self.lanes.values():
-            if lane.usable and (best is None or lane.precedence < best.precedence):
+            if lane.goodbye is None and lane.state in _USABLE and (best is None or lane.precedence < best.precedence):
                 best = lane
         return best
 
     def count_bulk_lanes(self) -> int:
         """Return how many lanes for bulk are up."""
-        return sum(lane.usable and lane.role is LaneRole.BULK for lane in self.lanes.values())
+        count = 0
+        for lane in self.lanes.values():
+            if lane.role is LaneRole.BULK and lane.goodbye is None and lane.state in _USABLE:
+                count += 1
+        return count
 
     def has_bulk_lane(self) -> bool:
         """Return whether a lane for bulk is up."""

@@ -68,17 +68,18 @@ class SendBuffer:
         piece = self._piece(index)
         within = offset - self._offsets[index]
         length = len(piece) - within
-        if length >= min(limit, COALESCE_BYTES) or offset + length == self.end:
+        most = min(limit, COALESCE_BYTES)
+        if length >= most or offset + length == self.end:
             if within == 0 and length <= limit:
                 return piece
             return memoryview(piece)[within : within + min(length, limit)]
-        joined = [memoryview(piece)[within:]]
+        joined: list[Payload] = [memoryview(piece)[within:]]
         total = length
-        while total < min(limit, COALESCE_BYTES) and index + 1 < len(self._pieces):
+        while total < most and index + 1 < len(self._pieces):
             index += 1
-            view = memoryview(self._piece(index))[: min(limit, COALESCE_BYTES) - total]
-            joined.append(view)
-            total += len(view)
+            piece = self._piece(index)
+            joined.append(piece if total + len(piece) <= most else memoryview(piece)[: most - total])
+            total += len(joined[-1])
         return b"".join(joined)
 
     def _piece(self, index: int) -> Payload:

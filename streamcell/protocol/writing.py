@@ -10,6 +10,7 @@ from streamcell.limits import SHARED_LANE_IN_FLIGHT_BYTES
 from streamcell.protocol.frames import Chunk
 from streamcell.protocol.link import ChunkSource, Lane, Link
 from streamcell.protocol.links import LinkTable
+from streamcell.protocol.schedule import RoundRobin
 
 # A chunk costs this much of a stream's turn beside its payload, so that empty and tiny chunks are not free.
 _CHUNK_OVERHEAD_BYTES = 128
@@ -46,20 +47,27 @@ class Writing:
 
     def next_chunk(self, link: Link, lane: Lane, now: float, *, control: bool) -> Chunk | None:
         """Return the next chunk for a lane: small streams first where it is the control lane, then bulk if it may."""
-        shared = control and not link.has_bulk_lane() and not self._links.allows_bulk_lanes(link)
-        queues = [link.small] if control else []
-        if shared or not control:
-            queues.append(link.bulk)
-        for queue in queues:
-            room = _shared_lane_room(link) if queue is link.bulk and shared else None
-            if room == 0:
-                continue
-            source = queue.next(lambda candidate: candidate.lane_id in (None, lane.lane_id))
-            if source is not None:
-                chunk = source.take_chunk(link, lane, room, now, control=control)
-                queue.charge(source, len(chunk.payload) + _CHUNK_OVERHEAD_BYTES)
-                return chunk
+        if not control:
+            return _take_turn(link.bulk, link, lane, None, now, control=False)
+        chunk = _take_turn(link.small, link, lane, None, now, control=True)
+        if chunk is not None or len(link.bulk) == 0 or link.has_bulk_lane() or self._links.allows_bulk_lanes(link):
+            return chunk
+        room = _shared_lane_room(link)
+        return _take_turn(link.bulk, link, lane, room, now, control=True) if room > 0 else None
+
+
+def _take_turn(
+    queue: RoundRobin[ChunkSource], link: Link, lane: Lane, room: int | None, now: float, *, control: bool
+) -> Chunk | None:
+    """Return the chunk of the stream whose turn it is, if any can go on the lane."""
+    if len(queue) == 0:
         return None
+    source = queue.next(lambda candidate: candidate.lane_id in (None, lane.lane_id))
+    if source is None:
+        return None
+    chunk = source.take_chunk(link, lane, room, now, control=control)
+    queue.charge(source, len(chunk.payload) + _CHUNK_OVERHEAD_BYTES)
+    return chunk
 
 
 def _shared_lane_room(link: Link) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+from collections import deque
 from collections.abc import Callable
 
 # Far from 0, so that a time that was forgotten to be set stands out.
@@ -22,20 +23,30 @@ class Agenda:
         self.now = START_S
         self._heap: list[tuple[float, int, Callable[[], None]]] = []
         self._added = 0
+        # What is to happen now, behind that of the heap: it was added when its time had come.
+        self._at_once: deque[Callable[[], None]] = deque()
 
     def add(self, at: float, action: Callable[[], None]) -> None:
         """Let ``action`` happen at ``at``, or now if that is over."""
+        if at <= self.now:
+            self._at_once.append(action)
+            return
         self._added += 1
-        heapq.heappush(self._heap, (max(at, self.now), self._added, action))
+        heapq.heappush(self._heap, (at, self._added, action))
 
     def run_until(self, end: float, done: Callable[[], bool] | None = None) -> None:
         """Let everything happen up to and including ``end``, or until ``done`` holds."""
+        heap, at_once = self._heap, self._at_once
         for _ in range(_MOST_ACTIONS_PER_RUN):
-            if not self._heap or self._heap[0][0] > end:
+            if heap and heap[0][0] <= self.now:
+                action = heapq.heappop(heap)[2]
+            elif at_once:
+                action = at_once.popleft()
+            elif heap and heap[0][0] <= end:
+                self.now, _, action = heapq.heappop(heap)
+            else:
                 self.now = max(self.now, end)
                 return
-            at, _, action = heapq.heappop(self._heap)
-            self.now = at
             action()
             if done is not None and done():
                 return

@@ -13,14 +13,14 @@ from streamcell.errors import CellError, ErrorCode
 from streamcell.limits import INITIAL_CREDIT_BYTES
 from streamcell.protocol.events import ReceiveFailed, StreamOpened
 from streamcell.protocol.frames import Chunk, Credit, Frame, Payload, StreamKey, StreamKind
-from tests.simulation.transfers import Receipt, Saved, Transfer
+from tests.simulation.transfers import Data, Receipt, Saved, Transfer
 
 if TYPE_CHECKING:
     from tests.simulation.host import Host
     from tests.simulation.network import End
 
 
-_NOTHING = memoryview(b"")
+_NOTHING = Data(b"", 0, 0)
 
 
 class Violation(AssertionError):
@@ -28,7 +28,7 @@ class Violation(AssertionError):
 
 
 def demand(condition: bool, sentence: str) -> None:
-    """Raise a Violation unless ``condition`` holds."""
+    """Raise a Violation unless ``condition`` holds. Where it is asked for each frame, no sentence is made in vain."""
     if not condition:
         raise Violation(sentence)
 
@@ -81,7 +81,8 @@ class Checks:
         consumed = max((receipt.consumed for receipt in self.receipts[transfer.key]), default=0)
         held = transfer.source.given + size - consumed
         most = config.max_window_bytes + config.read_ahead_bytes + INITIAL_CREDIT_BYTES + config.chunk_bytes
-        demand(held <= most, f"{transfer}: the origin holds {held} bytes, {most} are allowed")
+        if held > most:
+            raise Violation(f"{transfer}: the origin holds {held} bytes, {most} are allowed")
 
     def on_settled(self, transfer: Transfer) -> None:
         """A success is one; a failure has a reason."""
@@ -115,8 +116,10 @@ class Checks:
             sent = attempt.end if attempt is not None else 0
             # A relay forgets a stream whose last word has passed; then a late copy of an early chunk is new to it.
             later = attempt is None or chunk.attempt > attempt.number
-            demand(later or sender != chunk.key.origin, f"{transfer}: attempt {chunk.attempt} came again")
-            demand(chunk.open is not None, f"{transfer}: attempt {chunk.attempt} begins without an Open part")
+            if not later and sender == chunk.key.origin:
+                raise Violation(f"{transfer}: attempt {chunk.attempt} came again")
+            if chunk.open is None:
+                raise Violation(f"{transfer}: attempt {chunk.attempt} begins without an Open part")
             if sender == chunk.key.origin:
                 self._note_resent(transfer, sent - chunk.offset)
             attempt = self._attempts[hop] = Attempt(chunk.attempt, chunk.offset, chunk.offset)
@@ -124,18 +127,14 @@ class Checks:
         if number == chunk.attempt:
             attempt.granted = granted
         # A relay sends them on in the order in which they come, by several lanes perhaps.
-        demand(
-            sender != chunk.key.origin or (chunk.offset == attempt.end and chunk.sequence == attempt.sequence),
-            f"{transfer}: chunk {chunk.sequence} at {chunk.offset} follows {attempt.sequence} at {attempt.end}",
-        )
-        demand(
-            not chunk.payload or chunk.offset < attempt.credit,
-            f"{transfer}: sent at {chunk.offset} with a credit of {attempt.credit}",
-        )
-        demand(
-            attempt.granted > 0 or end <= attempt.start + INITIAL_CREDIT_BYTES,
-            f"{transfer}: sent up to {end} before the first Credit",
-        )
+        if sender == chunk.key.origin and (chunk.offset != attempt.end or chunk.sequence != attempt.sequence):
+            raise Violation(
+                f"{transfer}: chunk {chunk.sequence} at {chunk.offset} follows {attempt.sequence} at {attempt.end}"
+            )
+        if end > chunk.offset >= attempt.credit:
+            raise Violation(f"{transfer}: sent at {chunk.offset} with a credit of {attempt.credit}")
+        if attempt.granted == 0 and end > attempt.start + INITIAL_CREDIT_BYTES:
+            raise Violation(f"{transfer}: sent up to {end} before the first Credit")
         attempt.end = max(attempt.end, end)
         attempt.sequence += 1
 
@@ -186,7 +185,7 @@ class Checks:
         """A stream goes on in a new life of its origin only if the source is the same."""
         old, new = receipt.transfer, self.transfers[key]
         demand(old.origin is not new.origin and old.name == new.name != "", f"{new} took the place of {old}")
-        demand(old.data == new.data, f"{new} took the place of {old}, which had another source")
+        demand(old.data[:] == new.data[:], f"{new} took the place of {old}, which had another source")
         # It is the same call of the same callback that reads on.
         self.resumed["in the same call"] += 1
         new.reading = old.reading
@@ -206,7 +205,8 @@ class Checks:
         forwarded = self._attempts.get((frame.key, host.name))
         if forwarded is not None and forwarded.number == frame.attempt:
             held = frame.offset - forwarded.end
-            demand(held <= host.config.max_window_bytes, f"{host.name}: a credit of {held} ahead of what it forwarded")
+            if held > host.config.max_window_bytes:
+                raise Violation(f"{host.name}: a credit of {held} ahead of what it forwarded")
         receipt = host.receipts.get(frame.key)
         if receipt is None or receipt.transfer.kind is not StreamKind.STREAM:
             return
@@ -214,13 +214,15 @@ class Checks:
         receipt.credit = max(receipt.credit, frame.offset)
         receipt.largest_window = max(receipt.largest_window, window)
         config = host.config
-        demand(window <= config.max_window_bytes, f"{receipt.transfer}: a credit of {window} ahead of the reader")
+        if window > config.max_window_bytes:
+            raise Violation(f"{receipt.transfer}: a credit of {window} ahead of the reader")
         ahead = sum(
             max(0, each.credit - each.consumed - INITIAL_CREDIT_BYTES)
             for each in host.receipts.values()
             if each.admitted and not (each.finished or each.failed)
         )
-        demand(ahead <= config.receive_budget_bytes, f"{host.name} has given credit for {ahead} bytes in all")
+        if ahead > config.receive_budget_bytes:
+            raise Violation(f"{host.name} has given credit for {ahead} bytes in all")
 
     def check_memory(self, host: Host) -> None:
         """What is assembled fits into the budgets, unless it is alone."""
@@ -234,20 +236,25 @@ class Checks:
                 for receipt in host.receipts.values()
                 if receipt.transfer.kind in kinds and receipt.admitted and not (receipt.finished or receipt.failed)
             ]
-            demand(sum(sizes) <= budget or len(sizes) == 1, f"{host.name} assembles {sizes} with a budget of {budget}")
+            if sum(sizes) > budget and len(sizes) != 1:
+                raise Violation(f"{host.name} assembles {sizes} with a budget of {budget}")
 
     def on_data(self, host: Host, receipt: Receipt, payload: Payload) -> None:
         """Every byte, in order, once, and no more of them than the window allows."""
         transfer = receipt.transfer
         start, end = receipt.delivered, receipt.delivered + len(payload)
-        demand(not (receipt.ended or receipt.failed), f"{transfer}: data after the end")
-        demand(receipt.admitted, f"{transfer}: data before it was admitted")
-        demand(payload == transfer.data[start:end], f"{transfer}: wrong bytes at {start} to {end}")
+        if receipt.ended or receipt.failed:
+            raise Violation(f"{transfer}: data after the end")
+        if not receipt.admitted:
+            raise Violation(f"{transfer}: data before it was admitted")
+        if not transfer.data.has_at(start, payload):
+            raise Violation(f"{transfer}: wrong bytes at {start} to {end}")
         self.bytes_delivered += len(payload)
         if transfer.kind is StreamKind.STREAM:
             unread = end - receipt.consumed
             most = host.config.max_window_bytes + transfer.origin.config.chunk_bytes
-            demand(unread <= most, f"{transfer}: {unread} bytes wait for the reader, {most} are allowed")
+            if unread > most:
+                raise Violation(f"{transfer}: {unread} bytes wait for the reader, {most} are allowed")
 
     def on_data_ended(self, receipt: Receipt, size: int) -> None:
         """The end is the end, and what is delivered whole is delivered once."""
@@ -301,16 +308,19 @@ class Checks:
         for transfer in self.transfers.values():
             if not transfer.origin.alive:
                 continue
-            demand(transfer.outcome is not None, f"{transfer} has not settled")
+            if transfer.outcome is None:
+                raise Violation(f"{transfer} has not settled")
             if transfer.kind is StreamKind.REQUEST:
                 ends = transfer.replies + (transfer.request_error is not None)
-                demand(ends == 1, f"{transfer} has {transfer.replies} replies and error {transfer.request_error!r}")
-            if not transfer.excuses:
-                demand(transfer.outcome == "", f"{transfer} failed: {transfer.outcome!r}")
+                if ends != 1:
+                    raise Violation(f"{transfer} has {transfer.replies} replies and error {transfer.request_error!r}")
+            if not transfer.excuses and transfer.outcome != "":
+                raise Violation(f"{transfer} failed: {transfer.outcome!r}")
         for host in hosts:
             stats = host.core.stats()
             demand(stats.sends == (), f"{host.name} still sends {stats.sends}")
             demand(stats.receives == (), f"{host.name} still receives {stats.receives}")
             demand(host.core.open_sends() == 0, f"{host.name} still waits for {host.core.open_sends()} requests")
             for receipt in host.receipts.values():
-                demand(receipt.finished or receipt.failed, f"{receipt.transfer} has no end at its target")
+                if not (receipt.finished or receipt.failed):
+                    raise Violation(f"{receipt.transfer} has no end at its target")

@@ -155,11 +155,11 @@ class Host:
 
     def settle(self) -> None:
         """Do what a shell does after each call into the core."""
-        core = self.core
+        core, handlers = self.core, self._handlers
         while (event := core.next_event()) is not None:
-            handler = self._handlers.get(type(event))
-            if handler is not None:
-                handler(event)
+            kind = type(event)
+            if kind in handlers:
+                handlers[kind](event)
         if self._admitted:
             self._admitted = False
             self.observer.check_memory(self)
@@ -168,7 +168,7 @@ class Host:
             if end is not None:
                 self._network.wake(end)
         deadline = core.next_deadline()
-        if deadline is not None:
+        if deadline is not None and (self._timer_at is None or deadline - self.ahead_s < self._timer_at):
             at = max(self._agenda.now, deadline - self.ahead_s)
             if self._timer_at is None or at < self._timer_at:
                 self._timer_at = at
@@ -253,14 +253,16 @@ class Host:
         source = transfer.source
         stream_id = transfer.stream_id
         end = len(transfer.data)
+        pieces = []
         while source.wanted > 0 and source.given < end:
             size = min(source.piece, source.wanted, end - source.given)
-            piece = transfer.data[source.given : source.given + size]
+            pieces.append(transfer.data[source.given : source.given + size])
             source.given += size
             source.wanted -= size
-            self.core.supply(stream_id, [piece], self.now)
             if source.pause_s > 0:
                 break
+        if pieces:
+            self.core.supply(stream_id, pieces, self.now)
         if source.given < end:
             if source.wanted > 0:
                 self._take_turn(transfer)

@@ -51,7 +51,7 @@ class Weather(Protocol):
 class End:
     """One end of a lane: a cell in one of its lives, and its number for the lane. ``peer`` None: nobody is there."""
 
-    def __init__(self, host: Host, lane_id: int, role: LaneRole) -> None:
+    def __init__(self, network: Network, host: Host, lane_id: int, role: LaneRole) -> None:
         self.host = host
         self.lane_id = lane_id
         self.role = role
@@ -68,6 +68,9 @@ class End:
         # What this end has written and the other has not taken; whether its writer has a turn to come.
         self.in_flight = 0
         self.awake = False
+        # Turns of its writer and of its reader.
+        self.write = functools.partial(network.write, self)
+        self.pump = functools.partial(network.pump, self)
 
     def __str__(self) -> str:
         return f"{self.host.name}/{self.lane_id}"
@@ -110,8 +113,9 @@ class Network:
             host.core.lane_closed(wanted.lane_id, "refused", None, host.now)
             host.settle()
             return
-        here = End(host, wanted.lane_id, wanted.role)
-        there = End(listener, listener.core.lane_accepted(f"from-{host.name}", "", listener.now), wanted.role)
+        here = End(self, host, wanted.lane_id, wanted.role)
+        there_id = listener.core.lane_accepted(f"from-{host.name}", "", listener.now)
+        there = End(self, listener, there_id, wanted.role)
         here.peer, there.peer = there, here
         here.latency_s = there.latency_s = latency_s
         here.bytes_per_s = there.bytes_per_s = self._random.choice(_BANDWIDTHS)
@@ -179,11 +183,12 @@ class Network:
         """Let the lane's writer ask for frames."""
         if not end.awake and not end.closed:
             end.awake = True
-            self._agenda.add(self._agenda.now, functools.partial(self._write, end))
+            self._agenda.add(self._agenda.now, end.write)
 
-    def _write(self, end: End) -> None:
+    def write(self, end: End) -> None:
+        """Let a lane's writer have its turn."""
         host = end.host
-        if end.closed or not host.alive or self._wait_for(host, functools.partial(self._write, end)):
+        if end.closed or not host.alive or self._wait_for(host, end.write):
             return
         end.awake = False
         if end.in_flight > _IN_FLIGHT_BYTES:
@@ -194,18 +199,21 @@ class Network:
             if not end.closed:
                 end.awake = True
                 at = self._agenda.now + size / end.bytes_per_s
-                self._agenda.add(at, functools.partial(self._write, end))
-        host.settle()
+                self._agenda.add(at, end.write)
+            host.settle()
 
     def _carry(self, end: End, frames: list[Frame]) -> int:
         """Put a batch on its way, and return its size."""
         arriving: list[Frame] = []
         broken: Break | None = None
         size = 0
+        on_frame_sent = end.host.observer.on_frame_sent
+        self.frames += len(frames)
         for frame in frames:
-            self.frames += 1
-            size += _FRAME_BYTES + (len(frame.payload) if isinstance(frame, Chunk) else 0)
-            end.host.observer.on_frame_sent(end, frame)
+            size += _FRAME_BYTES
+            if isinstance(frame, Chunk):
+                size += len(frame.payload)
+            on_frame_sent(end, frame)
             if broken is not None:
                 continue
             before = len(arriving)
@@ -227,7 +235,7 @@ class Network:
         arrival = max(peer.last_arrival, self._agenda.now + end.latency_s * (0.5 + self._random.random()))
         peer.last_arrival = arrival
         peer.inbox.append((arrival, frames, size))
-        self._agenda.add(arrival, functools.partial(self.pump, peer))
+        self._agenda.add(arrival, peer.pump)
 
     # Reading.
 
@@ -237,7 +245,7 @@ class Network:
         if end.deaf:
             end.inbox.clear()
         while end.inbox and not end.stalled and host.alive and end.inbox[0][0] <= self._agenda.now:
-            if self._wait_for(host, functools.partial(self.pump, end)):
+            if self._wait_for(host, end.pump):
                 return
             _, frames, size = end.inbox.popleft()
             if frames is None:

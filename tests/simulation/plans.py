@@ -8,7 +8,7 @@ from streamcell.errors import ErrorCode
 from streamcell.limits import KIB
 from streamcell.protocol.frames import StreamKind
 from tests.simulation.host import Host, digest_of
-from tests.simulation.transfers import Reading, Source, Transfer
+from tests.simulation.transfers import Data, Reading, Source, Transfer
 
 # Longer than a history in virtual time, so that no timeout is an excuse; and short enough that it often is one.
 PATIENT_S = 2000.0
@@ -77,10 +77,10 @@ class Plans:
         reply.retry_unknown = True
         return reply
 
-    def data(self, size: int) -> memoryview:
+    def data(self, size: int) -> Data:
         """Draw some bytes."""
         start = self.random.randrange(len(_DATA) - size)
-        return memoryview(_DATA)[start : start + size]
+        return Data(_DATA, start, size)
 
     def source(self, size: int, kind: StreamKind) -> Source:
         """Draw how the bytes are given."""
@@ -128,7 +128,7 @@ class Plans:
 
 
 def _show_source(transfer: Transfer, *, stamp: bool, digest: bool) -> None:
-    found = digest_of(transfer.data)
+    found = digest_of(transfer.data[:])
     transfer.stamp = found.encode() if stamp else b""
     transfer.digest = found if digest else ""
 

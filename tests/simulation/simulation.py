@@ -101,6 +101,8 @@ class Simulation(Checks):
         # How often each cell was ended.
         self.restarted: Counter[str] = Counter()
         self._lives = 0
+        # The cell that had something to send when this was last asked: it is asked first.
+        self._busy: Host | None = None
         self._begin_s = self.agenda.now
         self._storm = Storm(self)
         self.history.note(f"seed {seed}, {options}: {name}")
@@ -233,7 +235,10 @@ class Simulation(Checks):
         self.on_rest(list(self.network.hosts.values()))
 
     def _has_settled(self) -> bool:
-        return not any(host.core.open_sends() for host in self.network.hosts.values())
+        if self._busy is not None and self._busy.core.open_sends() > 0:
+            return False
+        self._busy = next((host for host in self.network.hosts.values() if host.core.open_sends() > 0), None)
+        return self._busy is None
 
     def _work(self) -> None:
         """No memory, no credit and no slot was lost for good."""

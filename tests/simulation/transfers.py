@@ -7,7 +7,7 @@ import enum
 from typing import TYPE_CHECKING
 
 from streamcell.errors import CellError, ErrorCode
-from streamcell.protocol.frames import StreamKey, StreamKind
+from streamcell.protocol.frames import Payload, StreamKey, StreamKind
 
 if TYPE_CHECKING:
     from tests.simulation.host import Host
@@ -21,6 +21,26 @@ class Reading(enum.Enum):
     LATE = "reads nothing before all heals"
     CLOSES = "closes the stream in the middle"
     REFUSES = "does not want it"
+
+
+class Data:
+    """The bytes of a transfer: a part of a block, so that none have to be made; compared at the speed of memory."""
+
+    def __init__(self, block: bytes, start: int, size: int) -> None:
+        self._block = block
+        self._start = start
+        self._view = memoryview(block)[start : start + size]
+
+    def __len__(self) -> int:
+        return len(self._view)
+
+    def __getitem__(self, part: slice) -> memoryview:
+        return self._view[part]
+
+    def has_at(self, offset: int, payload: Payload) -> bool:
+        """Return whether ``payload`` is what lies at ``offset``. Views would be compared byte by byte."""
+        within = offset + len(payload) <= len(self._view)
+        return within and self._block.startswith(payload, self._start + offset)
 
 
 @dataclasses.dataclass(slots=True)
@@ -50,7 +70,7 @@ class Transfer:
     origin: Host
     target: str
     kind: StreamKind
-    data: memoryview
+    data: Data
     declared: int | None
     source: Source
     reading: Reading
@@ -90,7 +110,7 @@ class Transfer:
 class Saved:
     """What a target's application has on its disk of a stream: that much of these bytes."""
 
-    data: memoryview
+    data: Data
     size: int = 0
 
 
