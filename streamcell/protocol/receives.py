@@ -251,7 +251,7 @@ class ReceiveTable:
                 self.speak(receiver)
 
     def on_ways_changed(self, origins: Iterable[str] | None) -> None:
-        """What is to be said to these cells, or to any, may have another way."""
+        """What is said to these cells, or to any, may have another way; what was said before may not have found any."""
         for origin in list(self._lives) if origins is None else origins:
             life = self._lives.get(origin)
             way = self._routes.next_hop(origin) if life is not None and life.receivers else None
@@ -262,8 +262,8 @@ class ReceiveTable:
                     if receiver.link is not None:
                         receiver.link.outbox.forget(receiver)
                     receiver.link = way
-                    receiver.ack_due = True
-                    self.speak(receiver)
+                receiver.ack_due = True
+                self.speak(receiver)
 
     def on_lane_lost(self, link: Link) -> None:
         """Repeat what the lane may have lost: the state, or the last word, of every stream that came by the link."""
@@ -528,6 +528,9 @@ class ReceiveTable:
         self._drop(receiver, now)
 
     def _drop(self, receiver: StreamReceiver, now: float) -> None:
+        if receiver.link is not None:
+            # Its last word says it all.
+            receiver.link.outbox.forget(receiver)
         self._context.deadlines.cancel(receiver)
         receiver.forget_payload()
         self._free(receiver, now)

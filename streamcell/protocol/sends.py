@@ -211,6 +211,8 @@ class SendTable:
         """The target says what it has."""
         sender = self._senders.get(frame.key.stream_id)
         if sender is None:
+            if not frame.complete:
+                self._answer_settled(frame)
             return
         sender.heard_at = now
         if frame.complete:
@@ -243,12 +245,24 @@ class SendTable:
     def handle_resume_reply(self, frame: ResumeReply, now: float) -> None:
         """The target says where to go on."""
         sender = self._senders.get(frame.key.stream_id)
+        if sender is None and not frame.unknown:
+            self._answer_settled(frame)
         if sender is None or frame.attempt != sender.attempt:
             return
         if not frame.probe:
             self._resuming.handle_reply(sender, frame, now)
         elif frame.unknown and sender.acknowledged:
             self._lose_path(sender, now)
+
+    def _answer_settled(self, frame: Ack | ResumeReply) -> None:
+        """The target holds a stream that is settled here: what ended it got lost, and is made up for."""
+        link = self._routes.next_hop(frame.target)
+        if link is not None and frame.key.stream_id in self.settled:
+            sentence = f"{self._context.fqcn} gave up stream {frame.key.stream_id}"
+            cancelled, origin = ErrorCode.CANCELLED, Fault.ORIGIN
+            self._links.answer(
+                link, Reset(frame.key, frame.target, frame.attempt, False, cancelled, origin, sentence, HOPS)
+            )
 
     # Links.
 
