@@ -64,6 +64,8 @@ export class Receiver {
   }
 
   begin({ stream, open, channel, topic, offset }) {
+    const wrongLife = open && !['0', this.cell.incarnation].includes(open.target_incarnation);
+    if (wrongLife) return this.cell.post('lost', { stream, reason: 'LOST_REASON_OTHER_LIFE' });
     if (!open || offset !== '0') return this.cell.post('lost', { stream, reason: 'LOST_REASON_UNKNOWN_HERE' });
     this.callback = this.cell.callbacks.get(`${open.kind} ${channel}/${topic}`);
     if (!this.callback) this.giveUp('NO_CALLBACK', `${this.cell.fqcn} has no callback for ${channel}/${topic}`);

@@ -206,7 +206,7 @@ class ReceiveTable:
         receiver = life.receivers.get(frame.key.stream_id)
         if receiver is None:
             life.note_asked(frame)
-            link.outbox.post(self._registrar.answer(life, frame.key, frame.attempt, frame))
+            link.outbox.post(self._registrar.answer_query(life, frame))
         elif frame.attempt >= receiver.attempt:
             receiver.link = link
             receiver.heard_at = now
@@ -318,12 +318,13 @@ class ReceiveTable:
 
     def _open(self, life: OriginLife, link: Link, chunk: Chunk, now: float) -> StreamReceiver | None:
         """Make a receiver for a stream that is new, or answer for one that is not."""
-        opening = chunk.open
         if life.is_late(chunk):
             return None
-        if life.knows(chunk.key.stream_id) or opening is None or chunk.offset > 0:
-            link.outbox.post(self._registrar.answer(life, chunk.key, chunk.attempt, None))
+        opening, refusal = chunk.open, self._registrar.refuse(life, chunk)
+        if refusal is not None:
+            link.outbox.post(refusal)
             self._links.wake_control(link)
+        if opening is None or refusal is not None:
             return None
         orphan = self._orphans.claim(chunk, opening)
         fault = None if orphan is None else fault_in_adopting(orphan, opening)

@@ -225,6 +225,8 @@ class SendTable:
         sender = self._senders.get(frame.key.stream_id)
         if sender is None or frame.attempt != sender.attempt:
             return
+        if frame.reason is LostReason.OTHER_LIFE:
+            sender.note_refused()
         if frame.reason is LostReason.NO_ROUTE and sender.spec.optional:
             self.give_up(sender, self._unreachable(sender, f"{frame.reporter} knows no way to it now"), now)
         else:
@@ -344,6 +346,8 @@ class SendTable:
     def _take_turn(
         self, sender: StreamSender, link: Link, lane: Lane, room: int | None, now: float, control: bool
     ) -> Chunk:
+        if not sender.opened:
+            sender.aim(self._routes.life_of(sender.spec.target))
         chunk = sender.cut_chunk(*self._settled_to_tell(link, control=control), room)
         self._sent_chunk(sender, lane, chunk, now)
         return chunk
@@ -352,9 +356,6 @@ class SendTable:
         sender.lanes_used.add(lane.lane_id)
         sender.spoke_at = now
         sender.lane_id = None if sender.credited else lane.lane_id
-        link = lane.link
-        if sender.target_incarnation is None and link is not None and link.fqcn == sender.spec.target:
-            sender.target_incarnation = link.incarnation
         if chunk.open is not None:
             self._schedule(sender)
         if chunk.last:
