@@ -91,9 +91,9 @@ export class Receiver {
     if (end > this.size || (last && end < this.size)) return this.giveUp('INTEGRITY', 'the declared size is wrong');
     // On one lane a gap is what a corrupt chunk has left; the next attempt will fill it.
     if (offset > this.received || this.isWhole) return;
-    const fresh = payload.subarray(this.received - offset);
-    Object.assign(this, { received: this.received + fresh.length, isWhole: last });
-    this.work = this.work.then(() => this.consume(fresh, last)).catch(({ message }) => this.giveUp('REJECTED', message));
+    const rest = payload.subarray(this.received - offset);
+    Object.assign(this, { received: this.received + rest.length, isWhole: last });
+    this.work = this.work.then(() => this.consume(rest, last)).catch(({ message }) => this.giveUp('REJECTED', message));
     this.speak();
   }
 
