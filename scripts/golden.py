@@ -114,6 +114,7 @@ def examples() -> list[Example]:
         (("final", True), ("loss", 0.25), ("round", 7), ("site", "one"), ("token", b"\x01\x02")),
         300.0,
         settled_below=1,
+        target_incarnation=SERVER,
     )
     stream = frames.Open(frames.StreamKind.STREAM, None, (), 300.0, settled_below=1, settled=((3, 4), (6, 6)))
     offer = dataclasses.replace(stream, seen_before=True, awaits_offset=True)

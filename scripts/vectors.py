@@ -134,6 +134,7 @@ def edge_cases() -> list[Json]:
         "digest": "sha256:" + "ab" * 32,
         "digest_follows": True,
         "sealing_envelope": b"\x04",
+        "target_incarnation": golden.SERVER,
     }
     failed: Json = {"kind": cell_pb2.STREAM_KIND_REPLY, "reply_to": 3, "reply_code": cell_pb2.ERROR_CODE_REQUEST_FAILED}
     failed |= {"reply_sentence": "it failed", "reply_to_incarnation": golden.SERVER}

@@ -3,8 +3,7 @@
 
 import { INITIAL_CREDIT, KIB, MIB, chunkChecksum, fromHeaders } from './wire.js';
 
-const CHUNK_BYTES = 64 * KIB;
-const WINDOW_BYTES = 1 * MIB;
+const [CHUNK_BYTES, WINDOW_BYTES] = [64 * KIB, 1 * MIB];
 
 /** A stream that goes out. `read(offset, most)` returns bytes of it, and none at its end. */
 export class Sender {
@@ -64,6 +63,8 @@ export class Receiver {
   }
 
   begin({ stream, open, channel, topic, offset }) {
+    const isForAnother = open && !['0', this.cell.incarnation].includes(open.target_incarnation);
+    if (isForAnother) return this.cell.post('lost', { stream, reason: 'LOST_REASON_OTHER_LIFE' });
     if (!open || offset !== '0') return this.cell.post('lost', { stream, reason: 'LOST_REASON_UNKNOWN_HERE' });
     this.callback = this.cell.callbacks.get(`${open.kind} ${channel}/${topic}`);
     if (!this.callback) this.giveUp('NO_CALLBACK', `${this.cell.fqcn} has no callback for ${channel}/${topic}`);
@@ -90,10 +91,9 @@ export class Receiver {
     if (end > this.size || (last && end < this.size)) return this.giveUp('INTEGRITY', 'the declared size is wrong');
     // On one lane a gap is what a corrupt chunk has left; the next attempt will fill it.
     if (offset > this.received || this.isWhole) return;
-    const fresh = payload.subarray(this.received - offset);
-    Object.assign(this, { received: this.received + fresh.length, isWhole: last });
-    this.work = this.work.then(() => this.consume(fresh, last));
-    this.work = this.work.catch((error) => this.giveUp('REJECTED', error.message));
+    const rest = payload.subarray(this.received - offset);
+    Object.assign(this, { received: this.received + rest.length, isWhole: last });
+    this.work = this.work.then(() => this.consume(rest, last)).catch(({ message }) => this.giveUp('REJECTED', message));
     this.speak();
   }
 

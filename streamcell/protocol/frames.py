@@ -50,6 +50,7 @@ class LostReason(enum.IntEnum):
     NO_ROUTE = 2
     UNKNOWN_HERE = 3
     CORRUPT = 4
+    OTHER_LIFE = 5
 
 
 class StreamKey(NamedTuple):
@@ -142,6 +143,7 @@ class Open:
     sealing_envelope: bytes = b""
     reply_to_incarnation: int = 0
     awaits_offset: bool = False
+    target_incarnation: int = 0
 
 
 @dataclasses.dataclass(slots=True)

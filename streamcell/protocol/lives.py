@@ -41,10 +41,6 @@ class OriginLife:
         known = (*self.ended, *self.receivers, *self.asked)
         return [stream_id for stream_id in known if first <= stream_id <= last]
 
-    def knows(self, stream_id: int) -> bool:
-        """Return whether the stream was open here before and is not any more."""
-        return stream_id in self.ended or stream_id in self.settled
-
     def note_asked(self, query: ResumeQuery) -> None:
         """Take note of a query about a stream that is not open here."""
         if not query.probe:
@@ -66,19 +62,33 @@ class Registrar:
         self._fqcn = fqcn
         self._incarnation = incarnation
 
-    def answer(
-        self, life: OriginLife, key: StreamKey, attempt: int, query: ResumeQuery | None
-    ) -> Ack | Reset | ResumeReply | Lost:
-        """Return the stream's last word, or that it is stale, or that it is not known (to ``query``, or to a chunk)."""
+    def answer_query(self, life: OriginLife, query: ResumeQuery) -> Ack | Reset | ResumeReply:
+        """Return the stream's last word, or that it is stale, or that it is not known."""
+        return self._last_word(life, query.key, query.attempt) or self.reply(query, 0, unknown=True)
+
+    def refuse(self, life: OriginLife, chunk: Chunk) -> Ack | Reset | Lost | None:
+        """Return the answer to a chunk that does not begin a stream here, or None to one that does."""
+        reason = self._fault_in_beginning(chunk)
+        last_word = self._last_word(life, chunk.key, chunk.attempt)
+        if last_word is not None or reason is None:
+            return last_word
+        return Lost(chunk.key, self._fqcn, chunk.attempt, reason, self._fqcn, HOPS)
+
+    def _last_word(self, life: OriginLife, key: StreamKey, attempt: int) -> Ack | Reset | None:
         last_word = life.ended.get(key.stream_id)
         if last_word is not None:
             return dataclasses.replace(last_word, attempt=attempt)
-        if key.stream_id in life.settled:
-            sentence = f"stream {key.stream_id} from {key.origin} was settled before"
-            return Reset(key, self._fqcn, attempt, True, ErrorCode.STALE, Fault.ORIGIN, sentence, HOPS)
-        if query is not None:
-            return self.reply(query, 0, unknown=True)
-        return Lost(key, self._fqcn, attempt, LostReason.UNKNOWN_HERE, self._fqcn, HOPS)
+        if key.stream_id not in life.settled:
+            return None
+        sentence = f"stream {key.stream_id} from {key.origin} was settled before"
+        return Reset(key, self._fqcn, attempt, True, ErrorCode.STALE, Fault.ORIGIN, sentence, HOPS)
+
+    def _fault_in_beginning(self, chunk: Chunk) -> LostReason | None:
+        opening = chunk.open
+        if opening is not None and opening.target_incarnation not in (0, self._incarnation):
+            # It may have been on the way for long: another life may have got all of it, by another way.
+            return LostReason.OTHER_LIFE
+        return LostReason.UNKNOWN_HERE if opening is None or chunk.offset > 0 else None
 
     def reply(self, query: ResumeQuery, offset: int, *, unknown: bool) -> ResumeReply:
         """Return the answer to a query."""

@@ -206,7 +206,7 @@ class ReceiveTable:
         receiver = life.receivers.get(frame.key.stream_id)
         if receiver is None:
             life.note_asked(frame)
-            link.outbox.post(self._registrar.answer(life, frame.key, frame.attempt, frame))
+            link.outbox.post(self._registrar.answer_query(life, frame))
         elif frame.attempt >= receiver.attempt:
             receiver.link = link
             receiver.heard_at = now
@@ -251,7 +251,7 @@ class ReceiveTable:
                 self.speak(receiver)
 
     def on_ways_changed(self, origins: Iterable[str] | None) -> None:
-        """What is to be said to these cells, or to any, may have another way."""
+        """What is said to these cells, or to any, may have another way; what was said before may not have found any."""
         for origin in list(self._lives) if origins is None else origins:
             life = self._lives.get(origin)
             way = self._routes.next_hop(origin) if life is not None and life.receivers else None
@@ -262,8 +262,8 @@ class ReceiveTable:
                     if receiver.link is not None:
                         receiver.link.outbox.forget(receiver)
                     receiver.link = way
-                    receiver.ack_due = True
-                    self.speak(receiver)
+                receiver.ack_due = True
+                self.speak(receiver)
 
     def on_lane_lost(self, link: Link) -> None:
         """Repeat what the lane may have lost: the state, or the last word, of every stream that came by the link."""
@@ -318,12 +318,13 @@ class ReceiveTable:
 
     def _open(self, life: OriginLife, link: Link, chunk: Chunk, now: float) -> StreamReceiver | None:
         """Make a receiver for a stream that is new, or answer for one that is not."""
-        opening = chunk.open
         if life.is_late(chunk):
             return None
-        if life.knows(chunk.key.stream_id) or opening is None or chunk.offset > 0:
-            link.outbox.post(self._registrar.answer(life, chunk.key, chunk.attempt, None))
+        opening, refusal = chunk.open, self._registrar.refuse(life, chunk)
+        if refusal is not None:
+            link.outbox.post(refusal)
             self._links.wake_control(link)
+        if opening is None or refusal is not None:
             return None
         orphan = self._orphans.claim(chunk, opening)
         fault = None if orphan is None else fault_in_adopting(orphan, opening)
@@ -528,6 +529,9 @@ class ReceiveTable:
         self._drop(receiver, now)
 
     def _drop(self, receiver: StreamReceiver, now: float) -> None:
+        if receiver.link is not None:
+            # Its last word says it all.
+            receiver.link.outbox.forget(receiver)
         self._context.deadlines.cancel(receiver)
         receiver.forget_payload()
         self._free(receiver, now)

@@ -106,6 +106,9 @@ class StreamSender:
         # Whether the target and this sender mean the same by an offset: not while the target is to choose one.
         self.placed = True
         self.last_ever_sent = False
+        # The same, of the attempts before this one.
+        self.last_sent_before = False
+        # The life of the target that the stream is for, None if any may have it.
         self.target_incarnation: int | None = None
         self.lost_in_a_row = 0
         # The source.
@@ -231,10 +234,27 @@ class StreamSender:
     def raise_attempt(self) -> None:
         """Begin a new attempt, whose offset is to be set by ``begin``."""
         self.attempt += 1
+        self.last_sent_before = self.last_ever_sent
         self.granted = 0
         self.opened = self.last_sent = self.answered = False
         self.lane_id = None
         self.lanes_used.clear()
+
+    def aim(self, life: int | None) -> None:
+        """Let the attempt that begins be for ``life`` of the target, the one that is there as far as is known.
+
+        Unless an earlier one has acknowledged the stream, or may have got all of it: then that one is asked for, and
+        only its end, or its answer, leads to another.
+        """
+        if life is not None and not self.acknowledged and not self.last_ever_sent:
+            self.target_incarnation = max(life, self.target_incarnation or 0)
+
+    def note_refused(self) -> None:
+        """Take note that this attempt was for another life of the target than the one that it came to.
+
+        Its first chunk comes before all others, so no life has got its end.
+        """
+        self.last_ever_sent = self.last_sent_before
 
     def place(self, offset: int) -> None:
         """Take ``offset`` as where the target stands; less or more than was confirmed if it is not the same life."""
@@ -248,6 +268,9 @@ class StreamSender:
         self.received = self.consumed = 0
         self.acknowledged = False
         self.ceiling = None
+        if self.whole and not self.spec.retry_unknown:
+            # It would not be sent again if any life could have it.
+            self.last_ever_sent = self.last_sent_before = False
 
     def extend_credit(self, offset: int) -> None:
         """Take in a Credit for the present attempt, which is from now on free to go by any lane.
@@ -359,4 +382,5 @@ class StreamSender:
             spec.no_reply,
             reply_to_incarnation=spec.reply_to_incarnation,
             awaits_offset=self.state is SenderState.AWAITING_OFFSET,
+            target_incarnation=self.target_incarnation or 0,
         )

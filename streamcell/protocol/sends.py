@@ -211,6 +211,8 @@ class SendTable:
         """The target says what it has."""
         sender = self._senders.get(frame.key.stream_id)
         if sender is None:
+            if not frame.complete:
+                self._answer_settled(frame)
             return
         sender.heard_at = now
         if frame.complete:
@@ -223,6 +225,8 @@ class SendTable:
         sender = self._senders.get(frame.key.stream_id)
         if sender is None or frame.attempt != sender.attempt:
             return
+        if frame.reason is LostReason.OTHER_LIFE:
+            sender.note_refused()
         if frame.reason is LostReason.NO_ROUTE and sender.spec.optional:
             self.give_up(sender, self._unreachable(sender, f"{frame.reporter} knows no way to it now"), now)
         else:
@@ -243,12 +247,24 @@ class SendTable:
     def handle_resume_reply(self, frame: ResumeReply, now: float) -> None:
         """The target says where to go on."""
         sender = self._senders.get(frame.key.stream_id)
+        if sender is None and not frame.unknown:
+            self._answer_settled(frame)
         if sender is None or frame.attempt != sender.attempt:
             return
         if not frame.probe:
             self._resuming.handle_reply(sender, frame, now)
         elif frame.unknown and sender.acknowledged:
             self._lose_path(sender, now)
+
+    def _answer_settled(self, frame: Ack | ResumeReply) -> None:
+        """The target holds a stream that is settled here: what ended it got lost, and is made up for."""
+        link = self._routes.next_hop(frame.target)
+        if link is not None and frame.key.stream_id in self.settled:
+            sentence = f"{self._context.fqcn} gave up stream {frame.key.stream_id}"
+            cancelled, origin = ErrorCode.CANCELLED, Fault.ORIGIN
+            self._links.answer(
+                link, Reset(frame.key, frame.target, frame.attempt, False, cancelled, origin, sentence, HOPS)
+            )
 
     # Links.
 
@@ -330,6 +346,8 @@ class SendTable:
     def _take_turn(
         self, sender: StreamSender, link: Link, lane: Lane, room: int | None, now: float, control: bool
     ) -> Chunk:
+        if not sender.opened:
+            sender.aim(self._routes.life_of(sender.spec.target))
         chunk = sender.cut_chunk(*self._settled_to_tell(link, control=control), room)
         self._sent_chunk(sender, lane, chunk, now)
         return chunk
@@ -338,9 +356,6 @@ class SendTable:
         sender.lanes_used.add(lane.lane_id)
         sender.spoke_at = now
         sender.lane_id = None if sender.credited else lane.lane_id
-        link = lane.link
-        if sender.target_incarnation is None and link is not None and link.fqcn == sender.spec.target:
-            sender.target_incarnation = link.incarnation
         if chunk.open is not None:
             self._schedule(sender)
         if chunk.last:

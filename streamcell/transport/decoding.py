@@ -198,6 +198,7 @@ def _open(message: cell_pb2.Open) -> frames.Open:
         message.sealing_envelope,
         message.reply_to_incarnation,
         message.awaits_offset,
+        message.target_incarnation,
     )
 
 

@@ -146,6 +146,7 @@ def _fill_open(message: cell_pb2.Open, opening: frames.Open) -> None:
     message.sealing_envelope = opening.sealing_envelope
     message.reply_to_incarnation = opening.reply_to_incarnation
     message.awaits_offset = opening.awaits_offset
+    message.target_incarnation = opening.target_incarnation
 
 
 def _fill_chunk(message: cell_pb2.Frame, frame: frames.Chunk) -> None:

@@ -28,6 +28,7 @@ class LostReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     LOST_REASON_NO_ROUTE: _ClassVar[LostReason]
     LOST_REASON_UNKNOWN_HERE: _ClassVar[LostReason]
     LOST_REASON_CORRUPT: _ClassVar[LostReason]
+    LOST_REASON_OTHER_LIFE: _ClassVar[LostReason]
 
 class ErrorCode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -72,6 +73,7 @@ LOST_REASON_LANE_LOST: LostReason
 LOST_REASON_NO_ROUTE: LostReason
 LOST_REASON_UNKNOWN_HERE: LostReason
 LOST_REASON_CORRUPT: LostReason
+LOST_REASON_OTHER_LIFE: LostReason
 ERROR_CODE_UNSPECIFIED: ErrorCode
 ERROR_CODE_INTERNAL: ErrorCode
 ERROR_CODE_PROTOCOL: ErrorCode
@@ -279,7 +281,7 @@ class IdRun(_message.Message):
     def __init__(self, first: _Optional[int] = ..., last: _Optional[int] = ...) -> None: ...
 
 class Open(_message.Message):
-    __slots__ = ("kind", "size", "headers", "idle_timeout_s", "settled_below", "settled", "seen_before", "resume_id", "source_stamp", "digest", "digest_follows", "reply_to", "reply_code", "reply_sentence", "no_reply", "sealing_envelope", "reply_to_incarnation", "awaits_offset")
+    __slots__ = ("kind", "size", "headers", "idle_timeout_s", "settled_below", "settled", "seen_before", "resume_id", "source_stamp", "digest", "digest_follows", "reply_to", "reply_code", "reply_sentence", "no_reply", "sealing_envelope", "reply_to_incarnation", "awaits_offset", "target_incarnation")
     KIND_FIELD_NUMBER: _ClassVar[int]
     SIZE_FIELD_NUMBER: _ClassVar[int]
     HEADERS_FIELD_NUMBER: _ClassVar[int]
@@ -298,6 +300,7 @@ class Open(_message.Message):
     SEALING_ENVELOPE_FIELD_NUMBER: _ClassVar[int]
     REPLY_TO_INCARNATION_FIELD_NUMBER: _ClassVar[int]
     AWAITS_OFFSET_FIELD_NUMBER: _ClassVar[int]
+    TARGET_INCARNATION_FIELD_NUMBER: _ClassVar[int]
     kind: StreamKind
     size: int
     headers: _containers.RepeatedCompositeFieldContainer[Header]
@@ -316,7 +319,8 @@ class Open(_message.Message):
     sealing_envelope: bytes
     reply_to_incarnation: int
     awaits_offset: bool
-    def __init__(self, kind: _Optional[_Union[StreamKind, str]] = ..., size: _Optional[int] = ..., headers: _Optional[_Iterable[_Union[Header, _Mapping]]] = ..., idle_timeout_s: _Optional[float] = ..., settled_below: _Optional[int] = ..., settled: _Optional[_Iterable[_Union[IdRun, _Mapping]]] = ..., seen_before: bool = ..., resume_id: _Optional[str] = ..., source_stamp: _Optional[bytes] = ..., digest: _Optional[str] = ..., digest_follows: bool = ..., reply_to: _Optional[int] = ..., reply_code: _Optional[_Union[ErrorCode, str]] = ..., reply_sentence: _Optional[str] = ..., no_reply: bool = ..., sealing_envelope: _Optional[bytes] = ..., reply_to_incarnation: _Optional[int] = ..., awaits_offset: bool = ...) -> None: ...
+    target_incarnation: int
+    def __init__(self, kind: _Optional[_Union[StreamKind, str]] = ..., size: _Optional[int] = ..., headers: _Optional[_Iterable[_Union[Header, _Mapping]]] = ..., idle_timeout_s: _Optional[float] = ..., settled_below: _Optional[int] = ..., settled: _Optional[_Iterable[_Union[IdRun, _Mapping]]] = ..., seen_before: bool = ..., resume_id: _Optional[str] = ..., source_stamp: _Optional[bytes] = ..., digest: _Optional[str] = ..., digest_follows: bool = ..., reply_to: _Optional[int] = ..., reply_code: _Optional[_Union[ErrorCode, str]] = ..., reply_sentence: _Optional[str] = ..., no_reply: bool = ..., sealing_envelope: _Optional[bytes] = ..., reply_to_incarnation: _Optional[int] = ..., awaits_offset: bool = ..., target_incarnation: _Optional[int] = ...) -> None: ...
 
 class Chunk(_message.Message):
     __slots__ = ("stream", "channel", "topic", "sequence", "offset", "last", "hops_left", "checksum", "open", "digest", "payload")

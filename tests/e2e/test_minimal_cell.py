@@ -276,6 +276,9 @@ class MinimalCell:
         if self._answer_ended(stream):
             return
         is_new = (stream.origin, stream.stream_id) not in self._incoming
+        if is_new and chunk.open.target_incarnation not in (0, self.incarnation):
+            self._post_lost(stream, cell_pb2.LOST_REASON_OTHER_LIFE)
+            return
         if is_new and (chunk.offset > 0 or not chunk.HasField("open")):
             self._post_lost(stream, cell_pb2.LOST_REASON_UNKNOWN_HERE)
             return

@@ -226,6 +226,8 @@ def test_what_it_cannot_take_is_answered(linked: tuple[Any, Any, Any]) -> None:
     assert listener.hear("reset").code == cell_pb2.ERROR_CODE_NO_CALLBACK
     listener.say(**incoming(hello, stream={"stream_id": 2}, offset=5))
     assert listener.hear("lost").reason == cell_pb2.LOST_REASON_UNKNOWN_HERE
+    listener.say(**incoming(hello, stream={"stream_id": 6}, opening={"target_incarnation": hello.incarnation - 1}))
+    assert listener.hear("lost").reason == cell_pb2.LOST_REASON_OTHER_LIFE
     listener.say(**incoming(hello, stream={"stream_id": 3, "target": "somebody"}))
     assert listener.hear("lost").reason == cell_pb2.LOST_REASON_NO_ROUTE
     listener.say(resume_query={"stream": incoming(hello, stream={"stream_id": 4})["chunk"]["stream"]})

@@ -74,8 +74,8 @@ MUTANTS = (
     Mutant(
         "memory of the past left out: an id that is settled can be opened again",
         "lives",
-        "return stream_id in self.ended or stream_id in self.settled",
-        "return stream_id in self.ended",
+        "if key.stream_id not in life.settled:",
+        "if last_word is None:",
     ),
     Mutant(
         "the checksum is not compared",

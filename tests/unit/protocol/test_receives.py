@@ -450,6 +450,21 @@ def test_a_stream_that_its_origin_settled_and_whose_reset_was_lost_is_given_up()
     assert server.core.stats().receives == ()
 
 
+def test_the_last_word_about_a_stream_is_the_last() -> None:
+    net = Net()
+    server, client = net.pair()
+    server.auto_read = False
+    stream_id = client.stream("server", LARGE)
+    net.run()
+    key = client.key(stream_id)
+    server.read(key, 100 * KIB)
+    server.core.close_receive(key, net.now)
+    net.advance(10.0)
+    said = [frame for name, _, frame in net.carried if name == "server" and isinstance(frame, Ack | Credit | Reset)]
+    assert isinstance(said[-1], Reset)
+    assert not client.finished(stream_id)
+
+
 def test_a_cancel_is_repeated_when_its_lane_breaks() -> None:
     net = Net()
     server, client = net.pair()

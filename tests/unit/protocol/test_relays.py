@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from streamcell.errors import ErrorCode
+from streamcell.errors import ErrorCode, StreamCancelled
 from streamcell.limits import INITIAL_CREDIT_BYTES, KIB
 from streamcell.protocol.events import FrameRefused
 from streamcell.protocol.frames import (
@@ -21,6 +21,7 @@ from streamcell.protocol.frames import (
     Open,
     Reset,
     ResumeQuery,
+    ResumeReply,
     StreamKind,
     Withdraw,
 )
@@ -460,3 +461,50 @@ def test_a_loss_is_told_to_nobody_where_the_origin_cannot_be_reached() -> None:
     assert [stream.state for stream in nodes["root"].core.stats().relays] == ["lost"]
     net.run()
     assert net.sent("root", Lost) == []
+
+
+@pytest.mark.parametrize("name", ["origin", "relay"])
+def test_a_target_that_missed_the_end_of_its_stream_is_told_when_it_is_heard(name: str) -> None:
+    """The one that gives a stream up, or a relay, knows no way to the target then; nothing would repeat the Reset."""
+    net = Net()
+    nodes = tree(net, LINE if name == "origin" else {"hub": "", "root": "hub", "leaf": "hub"})
+    origin, target = nodes["root"], nodes["leaf"]
+    parent = target.dials[0]
+    stream_id = origin.stream("leaf", LARGE, idle_timeout_s=0.0)
+    target.auto_read = False
+    net.advance(1.0)
+    target.dials[0] = "nowhere"
+    net.restart(parent)
+    net.advance(1.0)
+    assert origin.core.is_cell_reachable("leaf") is (name == "relay")
+    origin.core.cancel_send(stream_id, "not wanted any more", net.now)
+    net.advance(1.0)
+    assert len(net.sent("root", Reset)) == (name == "relay")
+    target.dials[0] = parent
+    net.advance(10.0)
+    error = target.receive_error(origin.key(stream_id))
+    assert isinstance(error, StreamCancelled)
+    assert str(error) == f"root gave up stream {stream_id}"
+    assert target.core.stats().receives == ()
+    assert net.nodes[parent].core.stats().relays == ()
+
+
+def test_what_was_never_sent_or_is_complete_is_not_given_up_anew() -> None:
+    net = Net()
+    root, _, leaf = line(net)
+    stream_id = root.stream("leaf", LARGE)
+    net.run()
+    assert root.finished(stream_id)
+    key = root.key(stream_id)
+    frames: list[Frame] = [
+        Ack(key, "leaf", 1, leaf.incarnation, len(LARGE), len(LARGE), True, 16),
+        ResumeReply(key, "leaf", 1, leaf.incarnation, True, 0, 16),
+        Ack(key._replace(stream_id=stream_id + 1), "leaf", 1, leaf.incarnation, 0, 0, False, 16),
+    ]
+    root.core.receive(root.lane(), frames, net.now)
+    net.run()
+    assert net.sent("root", Reset) == []
+    root.core.receive(root.lane(), [ResumeReply(key, "leaf", 1, leaf.incarnation, False, 0, 16)], net.now)
+    net.run()
+    assert [frame.key for frame in net.sent("root", Reset)] == [key]
+    assert leaf.got(key) == LARGE

@@ -73,6 +73,8 @@ opens = st.builds(
     no_reply=st.booleans(),
     sealing_envelope=st.binary(max_size=40),
     reply_to_incarnation=uint64,
+    awaits_offset=st.booleans(),
+    target_incarnation=uint64,
 )
 
 
