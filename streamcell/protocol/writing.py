@@ -10,6 +10,7 @@ from streamcell.limits import SHARED_LANE_IN_FLIGHT_BYTES
 from streamcell.protocol.frames import Chunk
 from streamcell.protocol.link import ChunkSource, Lane, Link
 from streamcell.protocol.links import LinkTable
+from streamcell.protocol.schedule import RoundRobin
 
 # A chunk costs this much of a stream's turn beside its payload, so that empty and tiny chunks are not free.
 _CHUNK_OVERHEAD_BYTES = 128
@@ -46,20 +47,26 @@ class Writing:
 
     def next_chunk(self, link: Link, lane: Lane, now: float, *, control: bool) -> Chunk | None:
         """Return the next chunk for a lane: small streams first where it is the control lane, then bulk if it may."""
-        shared = control and not link.has_bulk_lane() and not self._links.allows_bulk_lanes(link)
-        queues = [link.small] if control else []
-        if shared or not control:
-            queues.append(link.bulk)
-        for queue in queues:
-            room = _shared_lane_room(link) if queue is link.bulk and shared else None
-            if room == 0:
-                continue
-            source = queue.next(lambda candidate: candidate.lane_id in (None, lane.lane_id))
-            if source is not None:
-                chunk = source.take_chunk(link, lane, room, now, control=control)
-                queue.charge(source, len(chunk.payload) + _CHUNK_OVERHEAD_BYTES)
-                return chunk
+        chunk = _chunk_of(link.small, link, lane, None, now, control=True) if control else None
+        if chunk is not None or len(link.bulk) == 0:
+            return chunk
+        if not control:
+            return _chunk_of(link.bulk, link, lane, None, now, control=False)
+        if link.has_bulk_lane() or self._links.allows_bulk_lanes(link):
+            return None
+        room = _shared_lane_room(link)
+        return _chunk_of(link.bulk, link, lane, room, now, control=True) if room > 0 else None
+
+
+def _chunk_of(
+    queue: RoundRobin[ChunkSource], link: Link, lane: Lane, room: int | None, now: float, *, control: bool
+) -> Chunk | None:
+    source = queue.next(lambda candidate: candidate.lane_id in (None, lane.lane_id))
+    if source is None:
         return None
+    chunk = source.take_chunk(link, lane, room, now, control=control)
+    queue.charge(source, len(chunk.payload) + _CHUNK_OVERHEAD_BYTES)
+    return chunk
 
 
 def _shared_lane_room(link: Link) -> int:
