@@ -12,6 +12,13 @@ class Agreement:
     :ivar prefix_digest: digest of what the application has below that, if it wants it compared.
     """
 
+    __slots__ = (
+        "due",
+        "offset",
+        "prefix_digest",
+        "state",
+    )
+
     def __init__(self, *, awaited: bool) -> None:
         self.state = AgreementState.OPEN if awaited else AgreementState.PLACED
         self.offset = 0

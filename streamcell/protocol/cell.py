@@ -15,7 +15,7 @@ from streamcell.config import CellConfig
 from streamcell.errors import CellError, ErrorCode, ProtocolError, StreamCancelled, StreamError
 from streamcell.limits import BATCH_BYTES, HOPS, WRITTEN_FRAMES
 from streamcell.message import HeaderValue
-from streamcell.protocol.addressing import ROUTED, RoutedFrame, destination_of, source_of
+from streamcell.protocol.addressing import ROUTED, RoutedFrame, ends_of, source_of
 from streamcell.protocol.announcements import AnnouncementTable
 from streamcell.protocol.context import Context
 from streamcell.protocol.credit import WindowBudget
@@ -418,17 +418,21 @@ class CellCore:
 
     def _receive_link_frame(self, link: Link, frame: Any, now: float) -> None:
         kind = type(frame)
-        if kind in ROUTED and not self._may_come(link, frame):
-            self._refuse_frame(link, frame)
-        elif kind in self._link_handlers:
+        destination = ""
+        if kind in ROUTED:
+            source, destination = ends_of(frame)
+            if not self._may_come(link, frame, source, destination):
+                self._refuse_frame(link, frame)
+                return
+        if kind in self._link_handlers:
             self._link_handlers[kind](link, frame, now)
         elif kind in ROUTED:
-            self._receive_routed_frame(link, frame, now)
+            self._receive_routed_frame(link, frame, destination, now)
 
-    def _receive_routed_frame(self, link: Link, frame: Any, now: float) -> None:
+    def _receive_routed_frame(self, link: Link, frame: Any, destination: str, now: float) -> None:
         """Take in a frame of a stream, or pass it on."""
         kind = type(frame)
-        if destination_of(frame) != self._context.fqcn:
+        if destination != self._context.fqcn:
             self._relays.forward(link, frame, now)
         elif kind in self._target_handlers:
             self._routes.note_life(frame.key.origin, frame.key.origin_incarnation)
@@ -436,17 +440,16 @@ class CellCore:
         elif isinstance(frame, Reset) and not frame.from_target:
             self._receives.handle_reset(frame, now)
         elif self._is_mine(frame.key):
-            if isinstance(frame, Ack | ResumeReply):
+            if isinstance(frame, (Ack, ResumeReply)):
                 self._routes.note_life(frame.target, frame.target_incarnation)
             self._origin_handlers[kind](frame, now)
 
-    def _may_come(self, link: Link, frame: RoutedFrame) -> bool:
+    def _may_come(self, link: Link, frame: RoutedFrame, source: str, destination: str) -> bool:
         """Return whether a frame may come over a link.
 
         A neighbour may say that it has lost something before its name is accepted: that costs the origin a question.
         """
-        source = source_of(frame)
-        if link.peer and destination_of(frame) not in ("", self._context.fqcn):
+        if link.peer and destination not in ("", self._context.fqcn):
             return False
         return self._routes.admits(link, source) or (isinstance(frame, Lost) and source == link.fqcn)
 
@@ -510,14 +513,14 @@ class CellCore:
 
     def _is_said_once(self, frame: Frame, link: Link) -> bool:
         """Return whether there is no state behind a frame that would have it said again, should its lane break."""
-        if isinstance(frame, Ack | Reset) and frame.target == self._context.fqcn and frame.key.origin == link.fqcn:
+        if isinstance(frame, (Ack, Reset)) and frame.target == self._context.fqcn and frame.key.origin == link.fqcn:
             # The last words about streams of a neighbour are remembered until it says that they are settled.
             return isinstance(frame, Reset) and not frame.from_target
         if isinstance(frame, Ack):
             return frame.complete
-        if isinstance(frame, ResumeQuery | ResumeReply):
+        if isinstance(frame, (ResumeQuery, ResumeReply)):
             return not frame.probe
-        return isinstance(frame, Lost | Reset)
+        return isinstance(frame, (Lost, Reset))
 
     def _take_chunks(self, link: Link, lane: Lane, frames: list[Frame], now: float, *, control: bool) -> None:
         size = sum(map(_frame_bytes, frames))
@@ -553,7 +556,9 @@ def _frame_bytes(frame: Frame) -> int:
         if frame.open is not None:
             size += sum(len(key) + _value_bytes(value) for key, value in frame.open.headers)
         return size
-    if isinstance(frame, Reset | AnnounceReply):
+    if isinstance(frame, Ack):
+        return _CONTROL_FRAME_BYTES
+    if isinstance(frame, (Reset, AnnounceReply)):
         return _CONTROL_FRAME_BYTES + len(frame.sentence)
     if isinstance(frame, Announce):
         return _CONTROL_FRAME_BYTES + sum(map(len, frame.path))

@@ -261,7 +261,7 @@ class Link:
 
     def has_bulk_lane(self) -> bool:
         """Return whether a lane for bulk is up."""
-        return self.count_bulk_lanes() > 0
+        return any(lane.role is LaneRole.BULK and lane.usable for lane in self.lanes.values())
 
     def highest_number(self) -> int:
         """Return the highest number of a lane that said Hello."""

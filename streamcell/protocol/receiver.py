@@ -66,6 +66,47 @@ class StreamReceiver:
     ``received`` (arrived without a gap), ``credit`` (where the sender may go).
     """
 
+    __slots__ = (
+        "_acked_consumed",
+        "_acked_received",
+        "_context",
+        "_out_of_order",
+        "_pending",
+        "ack_at",
+        "ack_due",
+        "agreement",
+        "assemble",
+        "attempt",
+        "awaits_last",
+        "callback_started",
+        "channel",
+        "consumed",
+        "corrupt_chunks",
+        "credit",
+        "credit_due",
+        "credited",
+        "delivered",
+        "digest",
+        "ended",
+        "heard_at",
+        "initial_limit",
+        "key",
+        "limit",
+        "link",
+        "on_timer",
+        "opening",
+        "received",
+        "released",
+        "reserves",
+        "size",
+        "spoke_at",
+        "state",
+        "timer_at",
+        "topic",
+        "unclaimed_until",
+        "window",
+    )
+
     def __init__(self, context: Context, chunk: Chunk, opening: Open, window: Window) -> None:
         self.key = chunk.key
         self.channel = chunk.channel

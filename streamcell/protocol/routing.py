@@ -130,7 +130,8 @@ class RouteTable:
 
     def note_life(self, fqcn: str, incarnation: int) -> None:
         """Remember which life of a cell has answered: the latest that did."""
-        self._lives[fqcn] = max(incarnation, self._lives.get(fqcn, 0))
+        if self._lives.get(fqcn, 0) < incarnation:
+            self._lives[fqcn] = incarnation
         self._lives.move_to_end(fqcn)
         if len(self._lives) > ROUTES:
             self._lives.popitem(last=False)

@@ -17,6 +17,15 @@ class SendBuffer:
     The bound is given by the owner: it asks its source for more only while there is room.
     """
 
+    __slots__ = (
+        "_cursor",
+        "_first",
+        "_offsets",
+        "_pieces",
+        "end",
+        "start",
+    )
+
     def __init__(self) -> None:
         self.start = 0
         self.end = 0

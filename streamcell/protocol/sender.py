@@ -76,6 +76,50 @@ class StreamSender:
     ``next_offset`` (put on a lane in this attempt), ``buffer.end`` (supplied by the source).
     """
 
+    __slots__ = (
+        "_chunk_bytes",
+        "_context",
+        "acknowledged",
+        "answered",
+        "attempt",
+        "backoff_until",
+        "buffer",
+        "ceiling",
+        "consumed",
+        "credit",
+        "deficit",
+        "digest",
+        "granted",
+        "heard_at",
+        "key",
+        "lane_id",
+        "lanes_used",
+        "last_ever_sent",
+        "last_sent",
+        "link",
+        "lost_in_a_row",
+        "next_offset",
+        "on_timer",
+        "on_turn",
+        "opened",
+        "placed",
+        "probe_due",
+        "query_due",
+        "received",
+        "seen_before",
+        "sent_end",
+        "sequence",
+        "source_ended",
+        "source_error",
+        "spec",
+        "spoke_at",
+        "state",
+        "target_incarnation",
+        "timer_at",
+        "total",
+        "wanted",
+    )
+
     def __init__(self, context: Context, spec: SendSpec, stream_id: int) -> None:
         self.spec = spec
         self.key = StreamKey(context.fqcn, context.incarnation, stream_id)

@@ -32,6 +32,9 @@ class SettledIds:
         """Add the ids from ``first`` to ``last``, both inclusive, and return the runs of those that are new."""
         if last < self.below or last < first:
             return []
+        if first == self.below and not self._firsts:
+            self.below = last + 1
+            return [(first, last)]
         first = max(first, self.below)
         # The runs that touch or overlap the new one become one with it.
         start = bisect.bisect_left(self._lasts, first - 1)

@@ -42,14 +42,16 @@ class Deadlines:
         owner.timer_at = at
         self._count += 1
         heapq.heappush(self._heap, (at, self._count, owner))
-        self._sweep()
+        if len(self._heap) > 2 * self._owners + _STALE_ENTRIES:
+            self._sweep()
 
     def cancel(self, owner: Timed) -> None:
         """Forget the deadline of ``owner``."""
         if owner.timer_at is not None:
             owner.timer_at = None
             self._owners -= 1
-            self._sweep()
+            if len(self._heap) > 2 * self._owners + _STALE_ENTRIES:
+                self._sweep()
 
     def next_deadline(self) -> float | None:
         """Return when ``expire`` is to be called next, or None."""
@@ -71,6 +73,5 @@ class Deadlines:
             owner.handle_timer(now)
 
     def _sweep(self) -> None:
-        if len(self._heap) > 2 * self._owners + _STALE_ENTRIES:
-            self._heap = [entry for entry in self._heap if entry[2].timer_at == entry[0]]
-            heapq.heapify(self._heap)
+        self._heap = [entry for entry in self._heap if entry[2].timer_at == entry[0]]
+        heapq.heapify(self._heap)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Protocol
 
 from streamcell.errors import CellError, ProtocolError
+from streamcell.limits import BATCH_BYTES, WRITTEN_FRAMES
 from streamcell.protocol.events import LaneDropped, LaneWanted
 from streamcell.protocol.frames import Frame
 from streamcell.runtime.context import CellContext
@@ -20,6 +21,9 @@ from streamcell.transport.codec import decode_batch, encode_batch
 
 # How long the last words on a lane may take: the other side reads at once if it reads at all.
 FLUSH_S = 0.5
+# A batch of no more than this was all that there was: what ends a batch before its time is many times as much.
+FEW_FRAMES = WRITTEN_FRAMES // 4
+SHORT_BATCH_BYTES = BATCH_BYTES // 4
 
 
 class LaneHost(Protocol):
@@ -126,11 +130,13 @@ class OpenLane:
             self._wake.clear()
             frames: list[Frame] = self._host.step(self._context.core.frames_to_send, self._lane_id)
             if frames:
-                await self._lane.send(encode_batch(frames))
+                batch = encode_batch(frames)
+                await self._lane.send(batch)
+                if len(frames) > FEW_FRAMES or len(batch) > SHORT_BATCH_BYTES or self._draining:
+                    continue
             elif self._draining:
                 return
-            else:
-                await self._wake.wait()
+            await self._wake.wait()
 
     async def _read(self) -> None:
         while True:

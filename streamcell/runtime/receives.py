@@ -54,7 +54,7 @@ class Receiver:
 Opener: TypeAlias = Callable[[StreamOpened], Receiver | None]
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(slots=True)
 class _Open:
     """A stream that has not ended."""
 

@@ -99,7 +99,8 @@ def _text_bytes(text: str) -> int:
 
 
 def _text(text: str, limit_bytes: int, what: str) -> str:
-    if _text_bytes(text) > limit_bytes:
+    # No character takes more than four bytes, and most names are far too short to need a closer look.
+    if len(text) > limit_bytes // 4 and _text_bytes(text) > limit_bytes:
         raise ProtocolError(f"{what} {text!r:.100}... is longer than {limit_bytes} bytes")
     return text
 

@@ -30,8 +30,10 @@ def fill_chunk_head(message: cell_pb2.Chunk, frame: frames.Chunk) -> None:
     _fill_stream(message.stream, frame)
     message.channel = frame.channel
     message.topic = frame.topic
-    message.sequence = frame.sequence
-    message.offset = frame.offset
+    if frame.sequence:
+        message.sequence = frame.sequence
+    if frame.offset:
+        message.offset = frame.offset
     message.last = frame.last
     message.hops_left = frame.hops_left
     message.checksum = frame.checksum
@@ -134,19 +136,38 @@ def _fill_open(message: cell_pb2.Open, opening: frames.Open) -> None:
     message.settled_below = opening.settled_below
     if opening.settled:
         _fill_settled(message, opening.settled)
-    message.seen_before = opening.seen_before
-    message.resume_id = opening.resume_id
-    message.source_stamp = opening.source_stamp
-    message.digest = opening.digest
-    message.digest_follows = opening.digest_follows
+    # What most streams do not have. A field that is not set is the same on the wire as one set to its default.
+    if opening.reply_to or opening.reply_to_incarnation or opening.reply_code or opening.reply_sentence:
+        _fill_reply(message, opening)
+    if opening.no_reply:
+        message.no_reply = True
+    if opening.sealing_envelope:
+        message.sealing_envelope = opening.sealing_envelope
+    _fill_resuming(message, opening)
+
+
+def _fill_resuming(message: cell_pb2.Open, opening: frames.Open) -> None:
+    if opening.seen_before:
+        message.seen_before = True
+    if opening.awaits_offset:
+        message.awaits_offset = True
+    if opening.target_incarnation:
+        message.target_incarnation = opening.target_incarnation
+    if opening.resume_id:
+        message.resume_id = opening.resume_id
+    if opening.source_stamp:
+        message.source_stamp = opening.source_stamp
+    if opening.digest:
+        message.digest = opening.digest
+    if opening.digest_follows:
+        message.digest_follows = True
+
+
+def _fill_reply(message: cell_pb2.Open, opening: frames.Open) -> None:
     message.reply_to = opening.reply_to
     message.reply_code = _number(opening.reply_code)
     message.reply_sentence = opening.reply_sentence
-    message.no_reply = opening.no_reply
-    message.sealing_envelope = opening.sealing_envelope
     message.reply_to_incarnation = opening.reply_to_incarnation
-    message.awaits_offset = opening.awaits_offset
-    message.target_incarnation = opening.target_incarnation
 
 
 def _fill_chunk(message: cell_pb2.Frame, frame: frames.Chunk) -> None:

@@ -84,6 +84,25 @@ def test_an_owner_that_was_cancelled_is_not_kept_for_long() -> None:
     assert sum(reference() is not None for reference in kept) < 200
 
 
+class Moment(float):
+    """A deadline of which it can be told whether it is still kept."""
+
+
+def test_a_deadline_that_comes_ever_closer_is_not_kept_at_every_place() -> None:
+    deadlines = Deadlines()
+    owner = Owner(deadlines)
+
+    def move_to(at: float) -> weakref.ref[Moment]:
+        moment = Moment(at)
+        deadlines.schedule(owner, moment)
+        return weakref.ref(moment)
+
+    kept = [move_to(2000.0 - step) for step in range(1000)]
+    gc.collect()
+    assert sum(reference() is not None for reference in kept) < 200
+    assert deadlines.next_deadline() == 1001.0
+
+
 class Moving(Owner):
     """Something that asks for a deadline in the past once, as one that was late does."""
 
