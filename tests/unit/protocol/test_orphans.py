@@ -454,3 +454,18 @@ def test_restarts_of_the_origin_do_not_fill_the_memory_of_a_reader_that_stands_s
     net.advance(2.0)
     assert server.got(client.key(stream_id)) == DATA
     assert client.finished(stream_id)
+
+
+def test_a_source_that_has_more_than_it_had_fails_and_does_not_wait() -> None:
+    """All of it has arrived, so no credit is left to give; but the new life of the origin would wait for one."""
+    net = Net()
+    server, client = net.pair(CONFIG)
+    fields: dict[str, Any] = {"resume_id": "name", "source_stamp": STAMP, "size": None}
+    server.slow.add(client.key(client.stream("server", DATA[: 100 * KIB], **fields)))
+    net.advance(2.0)
+    client = net.restart("client")
+    net.advance(2.0)
+    stream_id = client.stream("server", DATA[: 200 * KIB], **fields)
+    net.advance(2.0)
+    assert isinstance(client.error(stream_id), StreamIntegrityError)
+    assert isinstance(server.receive_error(client.key(stream_id)), StreamIntegrityError)
