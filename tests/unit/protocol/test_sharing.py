@@ -48,12 +48,12 @@ def test_a_chunk_that_cannot_be_cut_may_overdraw_the_room() -> None:
 
 
 def test_a_ping_follows_each_quarter_of_the_room() -> None:
+    quarter = SHARED_LANE_IN_FLIGHT_BYTES // 4
     room = SharedRoom()
-    room.take(SHARED_LANE_IN_FLIGHT_BYTES // 4 - 1)
-    assert not room.wants_mark
-    room.take(1)
-    assert room.wants_mark
-    room.mark(1)
-    assert not room.wants_mark
-    room.take(SHARED_LANE_IN_FLIGHT_BYTES // 4)
-    assert room.wants_mark
+    pings = []
+    for nonce, size in enumerate((quarter - 1, 1, quarter - 1, 1, quarter + 1, 1)):
+        room.take(size)
+        if room.wants_mark:
+            room.mark(nonce)
+            pings.append(nonce)
+    assert pings == [1, 3, 4]
