@@ -34,6 +34,7 @@ from streamcell.protocol.frames import (
     LostReason,
     Payload,
     Ping,
+    Pong,
     Query,
     QueryReply,
     Reset,
@@ -99,6 +100,7 @@ class CellCore:
         self._lane_handlers: dict[type, Callable[[Lane, Any, float], None]] = {
             Hello: self._links.handle_hello,
             Ping: self._handle_ping,
+            Pong: self._handle_pong,
             Goodbye: self._handle_goodbye,
         }
         self._link_handlers: dict[type, Callable[[Link, Any, float], None]] = {
@@ -183,6 +185,8 @@ class CellCore:
             frames += pings
             if lane.usable:
                 self._take_chunks(link, lane, frames, now, control=control)
+                if lane.shared_room.wants_mark:
+                    frames.append(self._mark(lane))
         if lane.goodbye is not None and not lane.said_goodbye and not (flushes and link is not None and link.outbox):
             lane.said_goodbye = True
             frames.append(lane.goodbye)
@@ -488,6 +492,10 @@ class CellCore:
             link = lane.link
             self._receives.note_settled(link.fqcn, link.incarnation, frame.settled_below, frame.settled, now)
 
+    def _handle_pong(self, lane: Lane, frame: Pong, now: float) -> None:
+        if lane.shared_room.note_pong(frame.nonce):
+            self._links.lanes.wake(lane)
+
     def _handle_goodbye(self, lane: Lane, frame: Goodbye, now: float) -> None:
         link = lane.link
         self._links.handle_goodbye(lane, frame, now)
@@ -530,6 +538,12 @@ class CellCore:
                 return
             frames.append(chunk)
             size += _frame_bytes(chunk)
+
+    def _mark(self, lane: Lane) -> Ping:
+        """Return a Ping to follow bulk that shares the lane with control."""
+        nonce = self._context.random_bits(64)
+        lane.shared_room.mark(nonce)
+        return Ping(nonce)
 
     # Between the tables.
 

@@ -15,6 +15,7 @@ from streamcell.errors import CellError
 from streamcell.limits import ANSWERS, INITIAL_CREDIT_BYTES, MESSAGE_BYTES
 from streamcell.protocol.frames import Chunk, Frame, Goodbye, LaneRole, StreamKey
 from streamcell.protocol.schedule import RoundRobin
+from streamcell.protocol.sharing import SharedRoom
 from streamcell.protocol.states import LANE_TABLE, LaneAction, LaneInput, LaneState, step
 
 # Frames without a state behind them that a lane may have carried in vain: they are repeated when it breaks. More at
@@ -50,11 +51,6 @@ class ChunkSource(StreamSpeaker, Protocol):
     deficit: int
     lane_id: int | None
 
-    @property
-    def in_flight(self) -> int:
-        """Bytes of the present attempt that were sent and not confirmed."""
-        ...
-
     def can_send(self) -> bool:
         """Return whether it has a chunk that may go now."""
         ...
@@ -82,6 +78,7 @@ class Lane:
         self.link: Link | None = None
         self.uplink: Uplink | None = None
         self.own_frames: deque[Frame] = deque()
+        self.shared_room = SharedRoom()
         self.goodbye: Goodbye | None = None
         self.said_goodbye = False
         self.on_timer: Callable[[Lane, float], None] | None = None
@@ -199,7 +196,6 @@ class Link:
         self.outbox = Outbox()
         self.small: RoundRobin[ChunkSource] = RoundRobin(_SMALL_QUANTUM, self._carries)
         self.bulk: RoundRobin[ChunkSource] = RoundRobin(_BULK_QUANTUM, self._carries)
-        self.bulk_sources: dict[StreamKey, ChunkSource] = {}
         # What the peer's Hello said.
         self.initial_credit = INITIAL_CREDIT_BYTES
         self.message_bytes = MESSAGE_BYTES

@@ -304,10 +304,10 @@ class StreamReceiver:
     def extend_credit(self, limit: int) -> None:
         """Let the sender go up to ``limit``; says so when it is worth a frame, and once in each attempt.
 
-        Never after the last byte: there is nothing left to let go.
+        Never after the last byte: there is nothing left to let go, unless a new life of the origin is to show that.
         """
         self.limit = max(self.limit, limit)
-        if self.all_received or not self.agreement.placed:
+        if (self.all_received and not self.awaits_last) or not self.agreement.placed:
             return
         worth = self.limit - self.credit >= self.window.size // _CREDIT_WINDOW_PART
         if worth or not self.credited:

@@ -130,8 +130,6 @@ class RelayTable:
         stream.ack, stream.ack_due = frame, True
         way.outbox.note(stream)
         self._links.wake_control(way)
-        if stream.bulk:
-            self._writing.wake_bulk(stream.down)
 
     def _pass_word(self, link: Link, way: Link, frame: StreamFrame, now: float) -> None:
         stream = self._streams.get(frame.key)

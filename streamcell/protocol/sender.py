@@ -96,6 +96,7 @@ class StreamSender:
         "lanes_used",
         "last_ever_sent",
         "last_sent",
+        "last_sent_before",
         "link",
         "lost_in_a_row",
         "next_offset",
@@ -254,16 +255,17 @@ class StreamSender:
         """Go on at ``offset`` in the present attempt.
 
         Its initial credit goes no further than what this life of the target gave before: see ``StreamReceiver``.
+        Behind an offset that the target has chosen it is for the target to say how much of what it has is read.
         It is 0 where nobody can give any: while there is no way, or before the target has chosen an offset.
         """
         self.sequence = 0
         self.next_offset = offset
+        if not self.placed:
+            self.ceiling = offset or None
         initial = offset + initial_credit
-        if self.ceiling is not None and self.placed:
+        if self.ceiling is not None:
             initial = min(initial, max(self.ceiling, offset))
         self.credit = max(initial, self.granted)
-        if not self.placed:
-            self.ceiling = None
         if initial_credit > 0:
             self.ceiling = max(self.ceiling or 0, self.credit)
         self.opened = self.last_sent = self.answered = False

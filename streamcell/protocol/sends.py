@@ -442,7 +442,6 @@ class SendTable:
         sender.confirm(frame.received, frame.consumed)
         if sender.received != before:
             self._context.events.append(SendProgressed(sender.key.stream_id, sender.received))
-            self._writing.wake_bulk(sender.link)
         self._end_failed_source(sender, now)
         self.pump(sender, now)
 

@@ -6,7 +6,6 @@ lane, then bulk on lanes of its own, or, with a peer that has one lane only, a b
 
 from __future__ import annotations
 
-from streamcell.limits import SHARED_LANE_IN_FLIGHT_BYTES
 from streamcell.protocol.frames import Chunk
 from streamcell.protocol.link import ChunkSource, Lane, Link
 from streamcell.protocol.links import LinkTable
@@ -29,7 +28,6 @@ class Writing:
             self._links.wake_control(link)
             return
         link.bulk.add(source)
-        link.bulk_sources[source.key] = source
         self._links.want_bulk_lanes(link, now)
         self._links.wake_all(link)
 
@@ -37,13 +35,6 @@ class Writing:
         """A stream does not go by the link any more."""
         if link is not None:
             link.outbox.forget(source)
-            link.bulk_sources.pop(source.key, None)
-            self.wake_bulk(link)
-
-    def wake_bulk(self, link: Link | None) -> None:
-        """One stream made room in flight on a shared lane, which another may have waited for."""
-        if link is not None and len(link.bulk) > 0:
-            self._links.wake_control(link)
 
     def next_chunk(self, link: Link, lane: Lane, now: float, *, control: bool) -> Chunk | None:
         """Return the next chunk for a lane: small streams first where it is the control lane, then bulk if it may."""
@@ -52,8 +43,11 @@ class Writing:
         chunk = _take_turn(link.small, link, lane, None, now, control=True)
         if chunk is not None or len(link.bulk) == 0 or link.has_bulk_lane() or self._links.allows_bulk_lanes(link):
             return chunk
-        room = _shared_lane_room(link)
-        return _take_turn(link.bulk, link, lane, room, now, control=True) if room > 0 else None
+        room = lane.shared_room.free_bytes
+        chunk = _take_turn(link.bulk, link, lane, room, now, control=True) if room > 0 else None
+        if chunk is not None:
+            lane.shared_room.take(len(chunk.payload))
+        return chunk
 
 
 def _take_turn(
@@ -68,8 +62,3 @@ def _take_turn(
     chunk = source.take_chunk(link, lane, room, now, control=control)
     queue.charge(source, len(chunk.payload) + _CHUNK_OVERHEAD_BYTES)
     return chunk
-
-
-def _shared_lane_room(link: Link) -> int:
-    in_flight = sum(source.in_flight for source in link.bulk_sources.values())
-    return max(0, SHARED_LANE_IN_FLIGHT_BYTES - in_flight)

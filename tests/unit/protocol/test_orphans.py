@@ -15,10 +15,11 @@ from streamcell.errors import (
     StreamResumeError,
     StreamTimeout,
 )
-from streamcell.limits import KIB
+from streamcell.limits import INITIAL_CREDIT_BYTES, KIB
 from streamcell.protocol.events import ReceiveFailed, StreamAdopted, StreamOpened, StreamPlaced
 from streamcell.protocol.frames import Goodbye, ResumeReply, StreamKey, StreamKind
 from tests.unit.protocol.harness import Net, Node, make_spec, pattern
+from tests.unit.protocol.trees import tree
 
 DATA = pattern(900 * KIB)
 CONFIG = CellConfig(chunk_bytes=32 * KIB, max_window_bytes=256 * KIB)
@@ -427,3 +428,44 @@ def test_one_that_is_read_to_its_end_is_confirmed_when_its_heir_has_ended_too() 
     net.advance(5.0)
     assert client.finished(stream_id)
     assert server.core.stats().receives == ()
+
+
+@pytest.mark.parametrize("through", ["", "relay"])
+def test_restarts_of_the_origin_do_not_fill_the_memory_of_a_reader_that_stands_still(through: str) -> None:
+    """Each new life could put another initial credit before it, for it does not know what the last one has sent."""
+    net = Net()
+    nodes = tree(net, {"server": "", "relay": "server", "client": through or "server"}, chunk_bytes=32 * KIB)
+    server = nodes["server"]
+    for _ in range(4):
+        client = net.nodes["client"]
+        stream_id = client.stream("server", DATA, resume_id="name", source_stamp=STAMP)
+        key = client.key(stream_id)
+        server.slow.add(key)
+        net.advance(2.0)
+        (receiver,) = server.core.stats().receives
+        assert (receiver.received, receiver.consumed) == (INITIAL_CREDIT_BYTES, 0)
+        net.restart("client")
+        net.advance(2.0)
+    client = net.nodes["client"]
+    stream_id = client.stream("server", DATA, resume_id="name", source_stamp=STAMP)
+    net.advance(2.0)
+    server.slow.clear()
+    server.read(client.key(stream_id))
+    net.advance(2.0)
+    assert server.got(client.key(stream_id)) == DATA
+    assert client.finished(stream_id)
+
+
+def test_a_source_that_has_more_than_it_had_fails_and_does_not_wait() -> None:
+    """All of it has arrived, so no credit is left to give; but the new life of the origin would wait for one."""
+    net = Net()
+    server, client = net.pair(CONFIG)
+    fields: dict[str, Any] = {"resume_id": "name", "source_stamp": STAMP, "size": None}
+    server.slow.add(client.key(client.stream("server", DATA[: 100 * KIB], **fields)))
+    net.advance(2.0)
+    client = net.restart("client")
+    net.advance(2.0)
+    stream_id = client.stream("server", DATA[: 200 * KIB], **fields)
+    net.advance(2.0)
+    assert isinstance(client.error(stream_id), StreamIntegrityError)
+    assert isinstance(server.receive_error(client.key(stream_id)), StreamIntegrityError)

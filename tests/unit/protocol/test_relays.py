@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from streamcell.errors import ErrorCode, StreamCancelled
-from streamcell.limits import INITIAL_CREDIT_BYTES, KIB
+from streamcell.limits import INITIAL_CREDIT_BYTES, KIB, SHARED_LANE_IN_FLIGHT_BYTES
 from streamcell.protocol.events import FrameRefused
 from streamcell.protocol.frames import (
     Ack,
@@ -508,3 +508,30 @@ def test_what_was_never_sent_or_is_complete_is_not_given_up_anew() -> None:
     net.run()
     assert [frame.key for frame in net.sent("root", Reset)] == [key]
     assert leaf.got(key) == LARGE
+
+
+def test_an_attempt_that_its_target_has_left_behind_does_not_hold_up_a_shared_lane() -> None:
+    """The origin goes another way meanwhile, and so do the answers: the relay hears nothing of it any more."""
+    net = Net()
+    root, relay, leaf = line(net, bulk_lanes=0)
+    receive(net, leaf, "relay", ResumeQuery(root.key(99), "leaf", 2, False, 16))
+    net.run()
+    receive(net, relay, "root", chunk(root, "leaf", payload=pattern(INITIAL_CREDIT_BYTES)))
+    net.run()
+    assert [stream.forwarded for stream in relay.core.stats().relays] == [INITIAL_CREDIT_BYTES]
+    own = relay.send("leaf", LARGE)
+    net.run()
+    assert relay.finished(own)
+    assert leaf.got(relay.key(own)) == LARGE
+
+
+def test_a_stream_goes_on_at_an_agreed_offset_on_a_shared_lane() -> None:
+    """Before the agreement its target has acknowledged 0 bytes, which says nothing about what it has."""
+    net = Net()
+    root, relay, leaf = line(net, bulk_lanes=0)
+    receive(net, relay, "root", ResumeQuery(root.key(99), "leaf", 2, False, 16))
+    receive(net, relay, "leaf", Ack(root.key(99), "leaf", 2, leaf.core.stats().incarnation, 0, 0, False, 16))
+    offset = 2 * SHARED_LANE_IN_FLIGHT_BYTES
+    receive(net, relay, "root", chunk(root, "leaf", attempt=2, offset=offset))
+    net.run()
+    assert [carried.offset for carried in net.sent("relay", Chunk)] == [offset]
