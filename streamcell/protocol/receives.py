@@ -376,6 +376,7 @@ class ReceiveTable:
     # Taking in.
 
     def _place(self, receiver: StreamReceiver, link: Link, chunk: Chunk, now: float) -> None:
+        link.remembered_window.heard(now)
         try:
             receiver.place(chunk, on_shared_lane=not link.has_bulk_lane())
         except CorruptChunk:
@@ -425,7 +426,7 @@ class ReceiveTable:
         receiver.step(ReceiverInput.ADMITTED)
         self._context.events.append(StreamAdmitted(receiver.key))
         if not receiver.assemble:
-            receiver.extend_credit(receiver.consumed + receiver.window.size)
+            receiver.open_window()
         elif receiver.size is not None:
             receiver.extend_credit(receiver.size)
         self._deliver(receiver, now)

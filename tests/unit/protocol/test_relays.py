@@ -93,7 +93,7 @@ def test_a_slow_reader_costs_the_relay_a_window_and_holds_up_nobody() -> None:
     net.run()
     (held,) = relay.core.stats().relays
     assert held.held_bytes <= held.window_bytes + 1024 * KIB
-    assert held.window_bytes <= 2 * INITIAL_CREDIT_BYTES
+    assert held.window_bytes <= 4 * INITIAL_CREDIT_BYTES
     fast = root.send("leaf", LARGE)
     net.run()
     assert root.finished(fast)
