@@ -131,11 +131,11 @@ class Window:
         return max(_STEP_BYTES, self.size // _STEP_PART)
 
     def begin_as(self, remembered: RememberedWindow, remaining: int | None) -> None:
-        """Begin with what others could use lately, but no more than the ``remaining`` bytes of the stream, if known."""
+        """Begin with what others could use lately, and never take more than the ``remaining`` bytes, if known."""
         self._remembered = remembered
-        wanted = min(remembered.size, self._max_bytes)
         if remaining is not None:
-            wanted = min(wanted, remaining)
+            self._max_bytes = max(self.size, min(self._max_bytes, remaining))
+        wanted = min(remembered.size, self._max_bytes)
         if wanted > self.size:
             self._ahead = self._budget.take_ahead(wanted - self.size)
             self.size += self._ahead

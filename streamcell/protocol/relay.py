@@ -207,11 +207,7 @@ class RelayStream:
         if self.given is None:
             return
         limit = min(self.forwarded + window.size, self.given)
-        if (
-            self.told is None
-            or limit - self.told >= window.step_bytes
-            or self.told < limit == self.given
-        ):
+        if self.told is None or limit - self.told >= window.step_bytes or self.told < limit == self.given:
             self.told = limit
             self.granted = max(self.granted, limit)
             self.credit_due = True

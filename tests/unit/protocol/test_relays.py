@@ -460,3 +460,27 @@ def test_a_loss_is_told_to_nobody_where_the_origin_cannot_be_reached() -> None:
     assert [stream.state for stream in nodes["root"].core.stats().relays] == ["lost"]
     net.run()
     assert net.sent("root", Lost) == []
+
+
+def test_a_relayed_stream_begins_with_the_window_that_another_one_from_its_link_has_used() -> None:
+    net = Net()
+    root, relay, leaf = line(net, chunk_bytes=64 * KIB)
+    leaf.auto_read = False
+    before = root.stream("leaf", pattern(1000 * KIB), size=None)
+    net.run()
+    assert [stream.window_bytes for stream in relay.core.stats().relays] == [4 * INITIAL_CREDIT_BYTES]
+    leaf.auto_read = True
+    leaf.read(root.key(before))
+    through = root.stream("leaf", pattern(16_000 * KIB), size=None)
+    net.run()
+    assert root.finished(before)
+    assert root.finished(through)
+    leaf.auto_read = False
+    for _ in range(2):
+        root.stream("leaf", pattern(16_000 * KIB), size=None)
+    root.stream("leaf", pattern(1000 * KIB))
+    net.run()
+    windows = [stream.window_bytes for stream in relay.core.stats().relays]
+    assert min(windows[:2]) > 4 * INITIAL_CREDIT_BYTES
+    # No more than there is to come.
+    assert windows[2] == 1000 * KIB
