@@ -6,8 +6,8 @@ whole is admitted by :class:`Admission` before it gets a window at all. Initial 
 are what it costs to be reachable.
 
 A stream may begin with the window that others from the same neighbour could use lately (:class:`RememberedWindow`).
-What it gets so is given ahead of any proof that its reader keeps up, and credit cannot be taken back: so it comes out of
-a part of the budget of its own, and a window whose reader turns out slow gives it back as far as it is read.
+What it gets so is given ahead of any proof that its reader keeps up, and credit cannot be taken back: so it is at most
+half of the budget for all of them, and a window whose reader turns out slow gives it back as far as it is read.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from collections import OrderedDict
 from streamcell.limits import INITIAL_CREDIT_BYTES, KIB
 from streamcell.protocol.frames import StreamKey
 
-# A Credit is worth a frame when it moves by this part of the window, which the sender may not use meanwhile, or by this.
+# A Credit is worth a frame when it moves by this part of the window, of which the sender has no use until then, but by
+# so many bytes at the least.
 _STEP_PART = 8
 _STEP_BYTES = 64 * KIB
 # A window that limits its stream grows by this factor.
