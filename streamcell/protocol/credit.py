@@ -23,6 +23,8 @@ _STEP_PART = 8
 _STEP_BYTES = 64 * KIB
 # A window that limits its stream grows by this factor.
 _GROWTH = 4
+# That of a blob whose size is not known grows by less: it reserves memory that others wait for.
+BLOB_GROWTH = 2
 # What may be given ahead of proof is at most this part of the budget, and what one stream gets this part of the rest.
 _AHEAD_PART = 2
 # After such a silence of a neighbour the path may be another one.
@@ -113,8 +115,9 @@ class Window:
     reader keeps its window full, but consumes less than a window between two growths.
     """
 
-    def __init__(self, budget: WindowBudget, max_bytes: int) -> None:
+    def __init__(self, budget: WindowBudget, max_bytes: int, growth: int = _GROWTH) -> None:
         self.size = INITIAL_CREDIT_BYTES
+        self._growth = growth
         self._budget = budget
         self._max_bytes = max_bytes
         self._remembered: RememberedWindow | None = None
@@ -163,7 +166,7 @@ class Window:
         self._prove(consumed)
         if self.size >= self._max_bytes:
             return
-        taken = self._budget.take(min((_GROWTH - 1) * self.size, self._max_bytes - self.size))
+        taken = self._budget.take(min((self._growth - 1) * self.size, self._max_bytes - self.size))
         if taken > 0:
             self._grown_at = consumed
             self._grow_at = consumed + self.size
