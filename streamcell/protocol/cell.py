@@ -162,14 +162,7 @@ class CellCore:
         lane = self._links.lanes.get(lane_id)
         if lane is None or self._has_nothing_for(lane):
             return []
-        frames: list[Frame] = []
-        pings: list[Ping] = []
-        while lane.own_frames:
-            frame = lane.own_frames.popleft()
-            if isinstance(frame, Ping):
-                pings.append(frame)
-            else:
-                frames.append(frame)
+        frames, pings = _take_own_frames(lane)
         link = lane.link
         # A lane that ends by itself takes nothing more with it: the link's other lanes, or later ones, do. The last
         # lane of a link of a cell that stops takes all that is left.
@@ -561,6 +554,19 @@ class CellCore:
             self._requests.acknowledge(sender.key.stream_id, sender.target_incarnation or 0)
         else:
             self._requests.end(sender.key.stream_id, error)
+
+
+def _take_own_frames(lane: Lane) -> tuple[list[Frame], list[Ping]]:
+    """Take what the lane itself has to say: Pings apart, for what they tell goes behind other frames."""
+    frames: list[Frame] = []
+    pings: list[Ping] = []
+    while lane.own_frames:
+        frame = lane.own_frames.popleft()
+        if isinstance(frame, Ping):
+            pings.append(frame)
+        else:
+            frames.append(frame)
+    return frames, pings
 
 
 def _frame_bytes(frame: Frame) -> int:

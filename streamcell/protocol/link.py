@@ -13,6 +13,7 @@ from typing import Protocol
 
 from streamcell.errors import CellError
 from streamcell.limits import ANSWERS, INITIAL_CREDIT_BYTES, MESSAGE_BYTES
+from streamcell.protocol.credit import RememberedWindow
 from streamcell.protocol.frames import Chunk, Frame, Goodbye, LaneRole, StreamKey
 from streamcell.protocol.schedule import RoundRobin
 from streamcell.protocol.sharing import SharedRoom
@@ -196,6 +197,8 @@ class Link:
         self.outbox = Outbox()
         self.small: RoundRobin[ChunkSource] = RoundRobin(_SMALL_QUANTUM, self._carries)
         self.bulk: RoundRobin[ChunkSource] = RoundRobin(_BULK_QUANTUM, self._carries)
+        # What streams that come over it begin with.
+        self.remembered_window = RememberedWindow()
         # What the peer's Hello said.
         self.initial_credit = INITIAL_CREDIT_BYTES
         self.message_bytes = MESSAGE_BYTES

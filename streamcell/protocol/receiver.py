@@ -44,8 +44,8 @@ _ACK_WINDOW_PART = 8
 ACK_DELAY_S = 0.1
 # Of this part of the window the application tells at once that it was consumed.
 _REPORT_WINDOW_PART = 8
-# A Credit is worth a frame when the window has moved by this part.
-_CREDIT_WINDOW_PART = 4
+# On a lane that is shared with control an Ack is worth a frame for this part of what may be in flight there.
+_ACK_IN_FLIGHT_PART = 4
 
 
 class CorruptChunk(Exception):
@@ -301,6 +301,13 @@ class StreamReceiver:
             self.extend_credit(self.consumed + self.window.size)
         self._weigh_ack(on_shared_lane=False)
 
+    def open_window(self) -> None:
+        """Give the first credit: what others from the same neighbour could use lately, if more is to come."""
+        if self.link is not None and not self.all_received:
+            remaining = None if self.size is None else self.size - self.consumed
+            self.window.begin_as(self.link.remembered_window, remaining)
+        self.extend_credit(self.consumed + self.window.size)
+
     def extend_credit(self, limit: int) -> None:
         """Let the sender go up to ``limit``; says so when it is worth a frame, and once in each attempt.
 
@@ -309,7 +316,7 @@ class StreamReceiver:
         self.limit = max(self.limit, limit)
         if (self.all_received and not self.awaits_last) or not self.agreement.placed:
             return
-        worth = self.limit - self.credit >= self.window.size // _CREDIT_WINDOW_PART
+        worth = self.limit - self.credit >= self.window.step_bytes
         if worth or not self.credited:
             self.credit = max(self.credit, self.limit)
             self.credited = self.credit_due = True
@@ -435,6 +442,6 @@ class StreamReceiver:
     def _weigh_ack(self, *, on_shared_lane: bool) -> None:
         step_bytes = max(_ACK_BYTES, self.window.size // _ACK_WINDOW_PART)
         if on_shared_lane:
-            step_bytes = min(step_bytes, SHARED_LANE_IN_FLIGHT_BYTES // _CREDIT_WINDOW_PART)
+            step_bytes = min(step_bytes, SHARED_LANE_IN_FLIGHT_BYTES // _ACK_IN_FLIGHT_PART)
         if self.received - self._acked_received >= step_bytes or self.consumed - self._acked_consumed >= step_bytes:
             self.ack_due = True

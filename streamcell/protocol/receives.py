@@ -22,7 +22,7 @@ from streamcell.errors import (
 from streamcell.limits import CORRUPT_CHUNKS, HOPS
 from streamcell.protocol import receive_errors
 from streamcell.protocol.context import Context
-from streamcell.protocol.credit import Admission, Window, WindowBudget
+from streamcell.protocol.credit import BLOB_GROWTH, Admission, Window, WindowBudget
 from streamcell.protocol.events import (
     DataEnded,
     DataReceived,
@@ -105,7 +105,7 @@ class ReceiveTable:
         if assemble:
             # Its memory is that of blobs, so its window is not part of the windows' budget.
             receiver.window.close()
-            receiver.window = Window(WindowBudget(self._max_window), self._max_window)
+            receiver.window = Window(WindowBudget(self._max_window), self._max_window, BLOB_GROWTH)
             if self._refuse_size(receiver, receiver.size or 0, now):
                 return
             self.placing.choose(key, 0, "")
@@ -377,6 +377,7 @@ class ReceiveTable:
     # Taking in.
 
     def _place(self, receiver: StreamReceiver, link: Link, chunk: Chunk, now: float) -> None:
+        link.remembered_window.heard(now)
         try:
             receiver.place(chunk, on_shared_lane=not link.has_bulk_lane())
         except CorruptChunk:
@@ -426,7 +427,7 @@ class ReceiveTable:
         receiver.step(ReceiverInput.ADMITTED)
         self._context.events.append(StreamAdmitted(receiver.key))
         if not receiver.assemble:
-            receiver.extend_credit(receiver.consumed + receiver.window.size)
+            receiver.open_window()
         elif receiver.size is not None:
             receiver.extend_credit(receiver.size)
         self._deliver(receiver, now)

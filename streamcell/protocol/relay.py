@@ -17,9 +17,6 @@ from streamcell.protocol.frames import Ack, Chunk, Credit, StreamKey
 from streamcell.protocol.link import Lane, Link
 from streamcell.protocol.states import RELAY_TABLE, RelayAction, RelayInput, RelayState, step
 
-# A Credit is worth a frame when the window has moved by this part.
-_CREDIT_WINDOW_PART = 4
-
 
 class RelayStream:
     """One stream, as the relay sees it.
@@ -141,6 +138,8 @@ class RelayStream:
         self.granted = chunk.offset + INITIAL_CREDIT_BYTES
         self.last_forwarded = False
         self.window = window
+        if self.bulk and not chunk.last:
+            window.begin_as(self.up.remembered_window, None if size is None else size - chunk.offset)
         self._extend_grant()
 
     def push(self, chunk: Chunk) -> None:
@@ -208,11 +207,7 @@ class RelayStream:
         if self.given is None:
             return
         limit = min(self.forwarded + window.size, self.given)
-        if (
-            self.told is None
-            or limit - self.told >= window.size // _CREDIT_WINDOW_PART
-            or self.told < limit == self.given
-        ):
+        if self.told is None or limit - self.told >= window.step_bytes or self.told < limit == self.given:
             self.told = limit
             self.granted = max(self.granted, limit)
             self.credit_due = True

@@ -82,6 +82,7 @@ class RelayTable:
         stream = self._streams.get(chunk.key)
         if stream is not None and chunk.attempt < stream.attempt:
             return
+        link.remembered_window.heard(now)
         if chunk.open is not None:
             stream = self._enter(link, way, chunk, now)
         if stream is None or chunk.attempt != stream.attempt:

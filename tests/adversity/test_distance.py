@@ -71,6 +71,23 @@ def test_window_grows_to_its_limit_while_the_reader_keeps_up(done: threading.Eve
         assert future.result(PATIENCE_S) == future.get_progress()
 
 
+def test_a_stream_begins_with_the_window_that_the_one_before_could_use() -> None:
+    with apart(FAR) as pair:
+        windows: Box[int] = Box()
+
+        def note_and_discard(future: StreamFuture, stream: ReceivedStream, resume: bool) -> None:
+            windows.put(receives(pair)[0].window_bytes)
+            discard(future, stream, resume)
+
+        pair.at_server.register_stream_cb("c", "t", note_and_discard)
+        for _ in range(2):
+            pair.at_site.send_stream("c", "t", "server", Message({}, itertools.repeat(PIECE, 48))).result(PATIENCE_S)
+        first, second = windows.get_all(2)
+        assert first == INITIAL
+        # By the time that 5 1/2 of 12 MiB were read a window of 4 MiB was used up.
+        assert second >= 4 * MIB
+
+
 def test_window_stays_small_where_the_reader_is_the_slow_one(done: threading.Event) -> None:
     step, steps = 64 * KIB, 12
     with apart(FAR) as pair, Gate() as gate:

@@ -1038,3 +1038,49 @@ def test_a_late_chunk_of_an_earlier_life_is_not_delivered_again_once_the_next_li
     server.core.receive(server.lane(), [late], net.now)
     net.run()
     assert [event.key for event in server.of(StreamOpened)] == [key]
+
+
+def first_credit(net: Net, client: Node, stream_id: int) -> int:
+    key = client.key(stream_id)
+    return next(credit.offset for credit in net.sent("server", Credit) if credit.key == key)
+
+
+def test_a_stream_begins_with_the_window_that_another_one_over_its_link_has_used() -> None:
+    net = Net()
+    _server, client = net.pair(CellConfig(chunk_bytes=64 * KIB))
+
+    def first_credit_of(size: int, declared: int | None) -> int:
+        stream_id = client.stream("server", pattern(size), size=declared)
+        net.run()
+        assert client.finished(stream_id)
+        return first_credit(net, client, stream_id)
+
+    # What is read at once of the first 256 KiB counts, and lets the window grow once.
+    at_first = range(INITIAL_CREDIT_BYTES, 5 * INITIAL_CREDIT_BYTES + 1)
+    assert first_credit_of(16 * MIB, None) in at_first
+    assert first_credit_of(16 * MIB, None) >= 4 * MIB
+    # No more than there is to come, and nothing for what has come whole.
+    assert first_credit_of(2 * MIB, 2 * MIB) in range(2 * MIB, 2 * MIB + INITIAL_CREDIT_BYTES + 1)
+    whole = client.stream("server", SMALL)
+    net.run()
+    assert client.finished(whole)
+    assert [credit for credit in net.sent("server", Credit) if credit.key == client.key(whole)] == []
+    net.advance(61.0)
+    assert first_credit_of(16 * MIB, None) in at_first
+
+
+def test_a_reader_that_stands_still_is_sent_no_more_than_the_window_that_it_began_with() -> None:
+    net = Net()
+    server, client = net.pair(CellConfig(chunk_bytes=64 * KIB, receive_budget_bytes=8 * MIB, max_window_bytes=4 * MIB))
+    client.stream("server", pattern(16 * MIB))
+    net.run()
+    server.auto_read = False
+    ids = [client.stream("server", pattern(4 * MIB)) for _ in range(8)]
+    net.run()
+    received = [receive.received for receive in server.core.stats().receives]
+    windows = [receive.window_bytes for receive in server.core.stats().receives]
+    assert len(ids) == len(received)
+    # Half of the budget is left to those that read.
+    assert sum(windows) - 8 * INITIAL_CREDIT_BYTES <= 4 * MIB
+    assert max(windows) > MIB
+    assert all(have <= window + 64 * KIB for have, window in zip(received, windows, strict=True))

@@ -94,7 +94,7 @@ def test_a_slow_reader_costs_the_relay_a_window_and_holds_up_nobody() -> None:
     net.run()
     (held,) = relay.core.stats().relays
     assert held.held_bytes <= held.window_bytes + 1024 * KIB
-    assert held.window_bytes <= 2 * INITIAL_CREDIT_BYTES
+    assert held.window_bytes <= 4 * INITIAL_CREDIT_BYTES
     fast = root.send("leaf", LARGE)
     net.run()
     assert root.finished(fast)
@@ -535,3 +535,27 @@ def test_a_stream_goes_on_at_an_agreed_offset_on_a_shared_lane() -> None:
     receive(net, relay, "root", chunk(root, "leaf", attempt=2, offset=offset))
     net.run()
     assert [carried.offset for carried in net.sent("relay", Chunk)] == [offset]
+
+
+def test_a_relayed_stream_begins_with_the_window_that_another_one_from_its_link_has_used() -> None:
+    net = Net()
+    root, relay, leaf = line(net, chunk_bytes=64 * KIB)
+    leaf.auto_read = False
+    before = root.stream("leaf", pattern(1000 * KIB), size=None)
+    net.run()
+    assert [stream.window_bytes for stream in relay.core.stats().relays] == [4 * INITIAL_CREDIT_BYTES]
+    leaf.auto_read = True
+    leaf.read(root.key(before))
+    through = root.stream("leaf", pattern(16_000 * KIB), size=None)
+    net.run()
+    assert root.finished(before)
+    assert root.finished(through)
+    leaf.auto_read = False
+    for _ in range(2):
+        root.stream("leaf", pattern(16_000 * KIB), size=None)
+    root.stream("leaf", pattern(1000 * KIB))
+    net.run()
+    windows = [stream.window_bytes for stream in relay.core.stats().relays]
+    assert min(windows[:2]) > 4 * INITIAL_CREDIT_BYTES
+    # No more than there is to come.
+    assert windows[2] == 1000 * KIB
