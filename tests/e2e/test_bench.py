@@ -92,7 +92,7 @@ def test_peer_that_cannot_be_run_is_named_with_its_reason() -> None:
 @pytest.mark.skipif(importlib.util.find_spec("nvflare") is not None, reason="NVFlare is installed here")
 def test_nvflare_that_is_not_installed_is_named() -> None:
     with pytest.raises(MeasurementError, match="No module named 'nvflare'"):
-        processes.Worker(NVFLARE_GRPC)
+        processes.Worker(NVFLARE_GRPC, "receiver")
 
 
 @pytest.mark.parametrize("system", HERE, ids=lambda system: system.label)
@@ -157,10 +157,10 @@ def test_checksums_can_be_switched_off_here_and_nowhere_else() -> None:
     assert without in settings.systems(quick=True)
     # It is what it says: a receiver that checks does not take what such a sender sends.
     with contextlib.ExitStack() as stack:
-        checking, trusting = (processes.Worker(system) for system in (STREAMCELL, without))
+        checking, trusting = (processes.Worker(system, "receiver") for system in (STREAMCELL, without))
         for receiver in (checking, trusting):
             stack.callback(receiver.end)
-            sender = processes.Worker(without, receiver.greeting["address"])
+            sender = processes.Worker(without, "sender", receiver.greeting["address"])
             stack.callback(sender.end)
             if receiver is trusting:
                 assert sender.ask("stream", size=2 * MIB)["seconds"] > 0
@@ -215,7 +215,7 @@ def test_peers_get_a_second_table_with_the_same_allocator_settings(workload: Any
 
 def test_worker_that_dies_is_reported() -> None:
     with pytest.raises(RuntimeError, match="has ended with status 1"):
-        processes.Worker(STREAMCELL, "not an address")
+        processes.Worker(STREAMCELL, "sender", "not an address")
 
 
 def test_document_gets_the_table_between_its_markers(tmp_path: Path) -> None:
