@@ -30,7 +30,11 @@ class Writing:
         link.bulk.add(source)
         link.bulk_sources[source.key] = source
         self._links.want_bulk_lanes(link, now)
-        self._links.wake_all(link)
+        # While bulk has a lane of its own the writer of control frames is spared a turn for each chunk.
+        control = link.control_lane() if link.has_bulk_lane() else None
+        for lane in link.lanes.values():
+            if lane is not control:
+                self._links.lanes.wake(lane)
 
     def withdraw(self, link: Link | None, source: ChunkSource) -> None:
         """A stream does not go by the link any more."""
@@ -41,7 +45,7 @@ class Writing:
 
     def wake_bulk(self, link: Link | None) -> None:
         """One stream made room in flight on a shared lane, which another may have waited for."""
-        if link is not None and len(link.bulk) > 0:
+        if link is not None and len(link.bulk) > 0 and not link.has_bulk_lane():
             self._links.wake_control(link)
 
     def next_chunk(self, link: Link, lane: Lane, now: float, *, control: bool) -> Chunk | None:

@@ -460,3 +460,20 @@ def test_a_loss_is_told_to_nobody_where_the_origin_cannot_be_reached() -> None:
     assert [stream.state for stream in nodes["root"].core.stats().relays] == ["lost"]
     net.run()
     assert net.sent("root", Lost) == []
+
+
+def test_bulk_wakes_no_writer_but_those_that_take_it() -> None:
+    net = Net()
+    _, relay, leaf = line(net)
+    stream_id = leaf.stream("root", None)
+    leaf.supply(stream_id, LARGE)
+    net.run()
+    leaf.supply(stream_id, LARGE)
+    by = leaf.lane(LaneRole.BULK)
+    assert leaf.core.take_ready_lanes() == [by]
+    chunks = leaf.core.frames_to_send(by, net.now)
+    _, arrival = net.peers["leaf", by]
+    relay.core.receive(arrival, chunks, net.now)
+    (on,) = relay.core.take_ready_lanes()
+    assert net.peers["relay", on][0] == "root"
+    assert net.roles["relay", on] is LaneRole.BULK
