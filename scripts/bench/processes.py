@@ -85,10 +85,10 @@ class Process:
 
 
 class Worker(Process):
-    """One end of a measurement. See `worker`."""
+    """One end of a measurement, or what is between. See `worker`."""
 
-    def __init__(self, system: System, address: str | None = None) -> None:
-        super().__init__("worker", system.text(), *([address] if address else []))
+    def __init__(self, system: System, role: str, address: str = "") -> None:
+        super().__init__("worker", system.text(), role, address)
 
 
 @contextlib.contextmanager
@@ -101,7 +101,7 @@ def pair(system: System | None = None, path: NetworkPath | None = None) -> Itera
     """
     system = system or cells()
     with contextlib.ExitStack() as stack:
-        receiver = Worker(system)
+        receiver = Worker(system, "receiver")
         stack.callback(receiver.end)
         address: str = receiver.greeting["address"]
         if path is not None:
@@ -109,6 +109,19 @@ def pair(system: System | None = None, path: NetworkPath | None = None) -> Itera
             proxy = Process("proxy", port, str(path.bits_per_s), str(path.round_trip_s))
             stack.callback(proxy.end)
             address = re.sub(r"\d+$", str(proxy.greeting["port"]), address)
-        sender = Worker(system, address)
+        sender = Worker(system, "sender", address)
         stack.callback(sender.end)
         yield receiver, sender
+
+
+@contextlib.contextmanager
+def chain(system: System) -> Iterator[tuple[Worker, Worker, Worker]]:
+    """Start a receiver, a relay that is connected to it, and a sender that is connected to the relay."""
+    with contextlib.ExitStack() as stack:
+        receiver = Worker(system, "receiver")
+        stack.callback(receiver.end)
+        relay = Worker(system, "relay", receiver.greeting["address"])
+        stack.callback(relay.end)
+        sender = Worker(system, "sender", relay.greeting["address"])
+        stack.callback(sender.end)
+        yield receiver, relay, sender

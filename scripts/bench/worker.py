@@ -1,7 +1,8 @@
 """One end of a measurement: a process that does what it is told, line by line.
 
-`python -m scripts.bench.worker SYSTEM [ADDRESS]`: without an address it serves and tells its own. Commands and answers
-are lines of JSON. The end of the input is the end of the process, at once: nothing is closed.
+`python -m scripts.bench.worker SYSTEM ROLE [ADDRESS]`: a receiver serves and tells its address, a sender connects to
+that, or to the one that a relay tells, which is between the two. Commands and answers are lines of JSON. The end of the
+input is the end of the process, at once: nothing is closed.
 """
 
 from __future__ import annotations
@@ -15,14 +16,16 @@ import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 from scripts.bench import threads
 from scripts.bench.peers import make_peer
-from scripts.bench.peers.base import MIB, Client, Pieces, Tally
+from scripts.bench.peers.base import MIB, Client, Peer, Pieces, RelayPeer, SlowClient, SlowPeer, Tally
 from scripts.bench.systems import System
 
 STATUS = Path("/proc/self/status")
+# How fast the slow receiver reads.
+SLOW_BYTES_PER_S = MIB
 
 
 def usage() -> dict[str, Any]:
@@ -36,17 +39,21 @@ def usage() -> dict[str, Any]:
     return {"memory": memory, "peak": peak, "processor_s": processor_s}
 
 
-class Receiver:
-    """The commands of the receiving end."""
-
-    def __init__(self) -> None:
-        self.tally = Tally()
+class Role:
+    """The commands of every role."""
 
     def usage(self) -> dict[str, Any]:
         return usage()
 
     def threads(self) -> dict[str, Any]:
         return threads.usage()
+
+
+class Receiver(Role):
+    """The commands of a receiving end."""
+
+    def __init__(self) -> None:
+        self.tally = Tally()
 
     def received(self) -> dict[str, Any]:
         return {"transfers": self.tally.transfers, "bytes": self.tally.bytes}
@@ -57,21 +64,26 @@ class Receiver:
         return {}
 
 
-class Sender:
+class Sender(Role):
     """The commands of the sending end."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
         self._blobs: dict[int, bytearray] = {}
-
-    def usage(self) -> dict[str, Any]:
-        return usage()
-
-    def threads(self) -> dict[str, Any]:
-        return threads.usage()
+        self._cancel_slow: Callable[[], object] | None = None
 
     def stream(self, size: int) -> dict[str, Any]:
         return timed(lambda: self._client.send_stream(Pieces(size)))
+
+    def begin_slow(self, size: int) -> dict[str, Any]:
+        """Begin a stream to the slow receiver, which goes on beside everything else."""
+        self._cancel_slow = cast("SlowClient", self._client).begin_slow_stream(Pieces(size))
+        return {}
+
+    def end_slow(self) -> dict[str, Any]:
+        if self._cancel_slow is not None:
+            self._cancel_slow()
+        return {}
 
     def blob(self, size: int) -> dict[str, Any]:
         if size not in self._blobs:
@@ -133,7 +145,7 @@ class Output:
         print(json.dumps(facts), file=self._file, flush=True)
 
 
-def obey(end: Receiver | Sender, output: Output) -> None:
+def obey(end: Role, output: Output) -> None:
     """Carry out commands until there are no more."""
     for line in sys.stdin:
         command = json.loads(line)
@@ -147,15 +159,24 @@ def main() -> None:
         from streamcell.runtime.allocator import tune_allocator
 
         tune_allocator()
+    # Kept to the end: a server ends with it.
     peer = make_peer(system.peer, system.options)
-    if len(sys.argv) > 2:
-        sender = Sender(peer.connect(sys.argv[2]))
-        output.tell({})
-        obey(sender, output)
-    else:
-        receiver = Receiver()
-        output.tell({"address": peer.serve(receiver.tally)})
-        obey(receiver, output)
+    greeting, role = take_role(peer, *sys.argv[2:])
+    output.tell(greeting)
+    obey(role, output)
+
+
+def take_role(peer: Peer, name: str, address: str = "") -> tuple[dict[str, Any], Role]:
+    """Return what is told once the process is ready, and the role that it has."""
+    if name == "sender":
+        return {}, Sender(peer.connect(address))
+    if name == "relay":
+        return {"address": cast("RelayPeer", peer).relay(address)}, Role()
+    receiver = Receiver()
+    if name == "slow":
+        cast("SlowPeer", peer).receive_slowly(address, receiver.tally, SLOW_BYTES_PER_S)
+        return {}, receiver
+    return {"address": peer.serve(receiver.tally)}, receiver
 
 
 if __name__ == "__main__":

@@ -502,6 +502,9 @@ class SendTable:
         self._settled_count += 1
         self._context.deadlines.cancel(sender)
         self._writing.withdraw(sender.link, sender)
+        if sender.link is not None and self.owes_settled(sender.link):
+            # The writer of control frames says it, and on a link that carries bulk only nothing else wakes that.
+            self._links.wake_control(sender.link)
         size = sender.total or 0
         sender.buffer.clear()
         if error is None:

@@ -29,7 +29,11 @@ class Writing:
             return
         link.bulk.add(source)
         self._links.want_bulk_lanes(link, now)
-        self._links.wake_all(link)
+        # While bulk has a lane of its own the writer of control frames is spared a turn for each chunk.
+        control = link.control_lane() if link.has_bulk_lane() else None
+        for lane in link.lanes.values():
+            if lane is not control:
+                self._links.lanes.wake(lane)
 
     def withdraw(self, link: Link | None, source: ChunkSource) -> None:
         """A stream does not go by the link any more."""

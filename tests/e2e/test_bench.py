@@ -26,7 +26,9 @@ from scripts.bench.workloads import (
     echo,
     many,
     memory,
+    relay,
     settings,
+    slow,
     throughput,
 )
 from scripts.bench.workloads import threads as thread_times
@@ -92,7 +94,7 @@ def test_peer_that_cannot_be_run_is_named_with_its_reason() -> None:
 @pytest.mark.skipif(importlib.util.find_spec("nvflare") is not None, reason="NVFlare is installed here")
 def test_nvflare_that_is_not_installed_is_named() -> None:
     with pytest.raises(MeasurementError, match="No module named 'nvflare'"):
-        processes.Worker(NVFLARE_GRPC)
+        processes.Worker(NVFLARE_GRPC, "receiver")
 
 
 @pytest.mark.parametrize("system", HERE, ids=lambda system: system.label)
@@ -114,6 +116,41 @@ def test_memory_of_a_short_stream() -> None:
     assert growth.keys() == {"sender", "receiver"}
     values = {size * MIB: {end: [each / MIB] for end, each in growth.items()} for size in (8, 16)}
     assert all(row.met for row in memory.rows(values))
+
+
+@pytest.mark.parametrize("system", [STREAMCELL, relay.BARE, bare_grpc(2)], ids=lambda system: system.label)
+def test_short_stream_through_a_relay(system: System, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(relay, "WARM_UP_BYTES", MIB)
+    figures = relay.measure(system, 8 * MIB)
+    assert figures["gib_per_s"] > 0
+    assert figures["relay_processor_s_per_gib"] >= 0
+
+
+def test_relay_has_its_row_and_its_table_whatever_is_missing() -> None:
+    measured = {"gib_per_s": 1.5, **{f"{name}_processor_s_per_gib": 1.0 for name in relay.PROCESSES}}
+    for bare, figure in ((None, "not measured"), ({**measured, "gib_per_s": 2.0}, "0.75 (0.75 to 0.75)")):
+        rounds = Rounds(relay.SYSTEMS)
+        rounds.add(STREAMCELL.label, measured)
+        rounds.add(relay.BARE.label, bare)
+        assert [row.figure for row in relay.rows(rounds)] == [figure]
+        assert [len(line) for line in relay.section(MIB, rounds).lines] == [5, 5]
+
+
+def test_relay_beside_a_slow_receiver(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slow, "BYTES", MIB)
+    figures = slow.measure(STREAMCELL, 0.6)
+    assert 0 <= figures["slow_mib"] <= figures["both_mib"]
+    assert figures["read_mib"] > 0
+    rounds = Rounds((STREAMCELL,))
+    rounds.add(STREAMCELL.label, figures)
+    assert [row.verdict for row in slow.rows(rounds)[:2]] == ["met", "met"]
+    assert [len(line) for line in slow.section(0.6, rounds).lines] == [3, 3, 3]
+
+
+def test_slow_receiver_has_its_rows_when_nothing_was_measured() -> None:
+    rounds = Rounds((STREAMCELL,))
+    rounds.add(STREAMCELL.label, None)
+    assert [row.verdict for row in slow.rows(rounds)] == ["not measured"] * 3
 
 
 @pytest.mark.parametrize("into", [False, True])
@@ -157,10 +194,10 @@ def test_checksums_can_be_switched_off_here_and_nowhere_else() -> None:
     assert without in settings.systems(quick=True)
     # It is what it says: a receiver that checks does not take what such a sender sends.
     with contextlib.ExitStack() as stack:
-        checking, trusting = (processes.Worker(system) for system in (STREAMCELL, without))
+        checking, trusting = (processes.Worker(system, "receiver") for system in (STREAMCELL, without))
         for receiver in (checking, trusting):
             stack.callback(receiver.end)
-            sender = processes.Worker(without, receiver.greeting["address"])
+            sender = processes.Worker(without, "sender", receiver.greeting["address"])
             stack.callback(sender.end)
             if receiver is trusting:
                 assert sender.ask("stream", size=2 * MIB)["seconds"] > 0
@@ -215,7 +252,7 @@ def test_peers_get_a_second_table_with_the_same_allocator_settings(workload: Any
 
 def test_worker_that_dies_is_reported() -> None:
     with pytest.raises(RuntimeError, match="has ended with status 1"):
-        processes.Worker(STREAMCELL, "not an address")
+        processes.Worker(STREAMCELL, "sender", "not an address")
 
 
 def test_document_gets_the_table_between_its_markers(tmp_path: Path) -> None:

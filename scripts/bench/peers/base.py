@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 MIB = 2**20
@@ -13,6 +13,8 @@ WAIT_S = 600.0
 
 # The names of the two ends, where ends have names. NVFlare asks for these.
 RECEIVER, SENDER = "server", "site-1"
+# The names of what is between them, and of a second receiver that takes its time.
+RELAY, SLOW = "relay", "slow"
 
 
 class Pieces:
@@ -113,5 +115,29 @@ class Peer(Protocol):
         ...
 
     def connect(self, address: str) -> Client:
-        """Connect to the process that serves there."""
+        """Connect to the process that serves there, or to the relay before it."""
+        ...
+
+
+class RelayPeer(Peer, Protocol):
+    """One that can also pass bytes on."""
+
+    def relay(self, address: str) -> str:
+        """Begin to pass on to the process that serves there what comes for it; return the address for senders."""
+        ...
+
+
+class SlowClient(Client, Protocol):
+    """One that can also send to the slow receiver."""
+
+    def begin_slow_stream(self, pieces: Pieces) -> Callable[[], object]:
+        """Begin to send the pieces to the slow receiver, and return what cancels it."""
+        ...
+
+
+class SlowPeer(RelayPeer, Protocol):
+    """One that can also have a second, slow receiver behind the relay."""
+
+    def receive_slowly(self, address: str, tally: Tally, bytes_per_s: float) -> None:
+        """Begin to receive, by the relay that listens there, and read no faster than that."""
         ...

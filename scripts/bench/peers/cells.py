@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from typing import Any
 from unittest import mock
 
-from scripts.bench.peers.base import RECEIVER, SENDER, WAIT_S, Client, EchoClock, Pieces, Tally
+from scripts.bench.peers.base import RECEIVER, RELAY, SENDER, SLOW, WAIT_S, EchoClock, Pieces, SlowClient, Tally
 from streamcell import CellConfig, CoreCell, Message, ReceivedStream, Stream, StreamCell, StreamFuture
 from streamcell.protocol.frames import Payload
 from streamcell.runtime import cell_life
@@ -35,7 +36,10 @@ class CellClient:
         self._streams.register_blob_cb(CHANNEL, "pong", self._on_pong)
 
     def send_stream(self, pieces: Pieces) -> None:
-        self._start_stream(pieces).result(WAIT_S)
+        self._start_stream(pieces, RECEIVER).result(WAIT_S)
+
+    def begin_slow_stream(self, pieces: Pieces) -> Callable[[], object]:
+        return self._start_stream(pieces, SLOW).cancel
 
     def send_blob(self, blob: bytearray) -> None:
         self._streams.send_blob(CHANNEL, self._blob_topic, RECEIVER, Message(None, blob)).result(WAIT_S)
@@ -50,13 +54,13 @@ class CellClient:
         return self._clock.took
 
     def send_many(self, size_bytes: int, count: int) -> None:
-        futures = [self._start_stream(Pieces(size_bytes)) for _ in range(count)]
+        futures = [self._start_stream(Pieces(size_bytes), RECEIVER) for _ in range(count)]
         for future in futures:
             if future.result(WAIT_S) != size_bytes:
                 raise RuntimeError("a stream was confirmed with another size than was sent")
 
-    def _start_stream(self, pieces: Pieces) -> StreamFuture:
-        return self._streams.send_stream(CHANNEL, "stream", RECEIVER, Message(None, PieceStream(pieces)))
+    def _start_stream(self, pieces: Pieces, target: str) -> StreamFuture:
+        return self._streams.send_stream(CHANNEL, "stream", target, Message(None, PieceStream(pieces)))
 
     def _on_pong(self, future: StreamFuture) -> None:
         self._clock.came_back(int(future.get_headers()["number"]))
@@ -68,7 +72,7 @@ def no_checksum(data: Payload, value: int = 0) -> int:
 
 
 class CellPeer:
-    """Two cells, one of which dials the other.
+    """Two cells, one of which dials the other, or a relay that dials the other.
 
     Args:
         into: receive blobs into one and the same buffer of the application.
@@ -112,7 +116,24 @@ class CellPeer:
         cell.start()
         return cell.listen_urls[0]
 
-    def connect(self, address: str) -> Client:
+    def relay(self, address: str) -> str:
+        cell = CoreCell(RELAY, listen="grpc://127.0.0.1:0", connect=address, config=self._config)
+        cell.start()
+        cell.wait_connected(WAIT_S)
+        return cell.listen_urls[0]
+
+    def receive_slowly(self, address: str, tally: Tally, bytes_per_s: float) -> None:
+        def read(future: StreamFuture, stream: ReceivedStream, resume: bool) -> None:
+            for piece in stream.pieces():
+                tally.add(len(piece))
+                time.sleep(len(piece) / bytes_per_s)
+
+        cell = CoreCell(SLOW, connect=address, config=self._config)
+        StreamCell(cell).register_stream_cb(CHANNEL, "stream", read)
+        cell.start()
+        cell.wait_connected(WAIT_S)
+
+    def connect(self, address: str) -> SlowClient:
         cell = CoreCell(SENDER, connect=address, config=self._config)
         client = CellClient(cell, self._blob_topic)
         cell.start()

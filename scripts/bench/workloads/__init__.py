@@ -11,7 +11,9 @@ from scripts.bench.workloads import (
     echo,
     many,
     memory,
+    relay,
     settings,
+    slow,
     threads,
     throughput,
 )
@@ -26,6 +28,8 @@ WORKLOADS: dict[str, Workload] = {
     "many": many.run,
     "memory": memory.run,
     "distance": distance.run,
+    "relay": relay.run,
+    "slow": slow.run,
     "settings": settings.run,
     "threads": threads.run,
     "costs": costs.run,

@@ -559,3 +559,20 @@ def test_a_relayed_stream_begins_with_the_window_that_another_one_from_its_link_
     assert min(windows[:2]) > 4 * INITIAL_CREDIT_BYTES
     # No more than there is to come.
     assert windows[2] == 1000 * KIB
+
+
+def test_bulk_wakes_no_writer_but_those_that_take_it() -> None:
+    net = Net()
+    _, relay, leaf = line(net)
+    stream_id = leaf.stream("root", None)
+    leaf.supply(stream_id, LARGE)
+    net.run()
+    leaf.supply(stream_id, LARGE)
+    by = leaf.lane(LaneRole.BULK)
+    assert leaf.core.take_ready_lanes() == [by]
+    chunks = leaf.core.frames_to_send(by, net.now)
+    _, arrival = net.peers["leaf", by]
+    relay.core.receive(arrival, chunks, net.now)
+    (on,) = relay.core.take_ready_lanes()
+    assert net.peers["relay", on][0] == "root"
+    assert net.roles["relay", on] is LaneRole.BULK
