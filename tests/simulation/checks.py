@@ -179,6 +179,8 @@ class Checks:
         same = receipt.saved.data[:chosen] == transfer.data[:chosen]
         demand(same or offset == 0, f"{transfer} goes on at {offset} behind bytes of another source")
         demand(not same or offset == chosen, f"{transfer} begins again, instead of going on at {chosen}")
+        # It counts from now on: the next life of the origin may be told the same again, before any byte has come.
+        receipt.chosen = offset
         self.resumed["at the reader's offset" if offset else "at 0"] += 1
 
     def on_adopted(self, host: Host, receipt: Receipt, key: StreamKey) -> None:
