@@ -34,6 +34,7 @@ from streamcell.protocol.frames import (
     LostReason,
     Payload,
     Ping,
+    Pong,
     Query,
     QueryReply,
     Reset,
@@ -99,6 +100,7 @@ class CellCore:
         self._lane_handlers: dict[type, Callable[[Lane, Any, float], None]] = {
             Hello: self._links.handle_hello,
             Ping: self._handle_ping,
+            Pong: self._links.handover.handle_pong,
             Goodbye: self._handle_goodbye,
         }
         self._link_handlers: dict[type, Callable[[Link, Any, float], None]] = {
@@ -143,6 +145,10 @@ class CellCore:
         """A lane arrived; returns its id."""
         return self._links.lane_accepted(address, identity, now)
 
+    def lane_leaving(self, lane_id: int, now: float) -> None:
+        """A lane that was dialled is about to end, its carrier says."""
+        self._links.handover.leave(lane_id, now)
+
     def lane_closed(self, lane_id: int, reason: str, refusal: CellError | None, now: float) -> None:
         """A lane has ended, or could not be dialled. ``refusal``: for good."""
         self._links.lane_closed(lane_id, reason, refusal, now)
@@ -178,6 +184,8 @@ class CellCore:
             frames += pings
             if lane.usable:
                 self._take_chunks(link, lane, frames, now, control=control)
+        elif lane.goodbye is None:
+            frames += pings
         if lane.goodbye is not None and not lane.said_goodbye and not (flushes and link is not None and link.outbox):
             lane.said_goodbye = True
             frames.append(lane.goodbye)
@@ -370,6 +378,11 @@ class CellCore:
         if link.peer:
             # Without a lane the way leads over the tree.
             self.on_ways_changed((link.fqcn,), now)
+
+    def on_lane_emptied(self, link: Link, lane_id: int, now: float) -> None:
+        """What was on the lane has arrived; streams that were bound to it go on by another."""
+        self._sends.on_lane_emptied(lane_id, now)
+        self._relays.on_lane_emptied(link, lane_id, now)
 
     def on_link_down(self, link: Link, now: float) -> None:
         """The way by this link is gone."""

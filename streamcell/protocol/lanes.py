@@ -131,9 +131,17 @@ class LaneTable:
             self._send_ping(lane)
             self.watch(lane, now)
 
-    def _send_ping(self, lane: Lane) -> None:
-        lane.own_frames.append(Ping(self._context.random_bits(64)))
+    def _send_ping(self, lane: Lane) -> Ping:
+        ping = Ping(self._context.random_bits(64))
+        lane.own_frames.append(ping)
         self.wake(lane)
+        return ping
+
+    def drain(self, lane: Lane, now: float) -> None:
+        """Ask the other side to say when everything that was put on a lane has arrived."""
+        lane.pinged_at = now
+        lane.last_ping = self._send_ping(lane)
+        self.watch(lane, now)
 
     def _is_idle(self, lane: Lane, now: float) -> bool:
         """Return whether a bulk lane that this side has dialled is idle, which ends it instead of a Ping."""
@@ -191,6 +199,8 @@ class LaneTable:
 
     def lose(self, lane: Lane, now: float) -> None:
         """Do what the end of a lane means, however it came."""
-        if lane.step(LaneInput.CLOSED) is LaneAction.FORGET:
+        action = lane.step(LaneInput.CLOSED)
+        lane.emptied = action is LaneAction.PART
+        if action is not LaneAction.IGNORE:
             self._context.deadlines.cancel(lane)
             self._keeper.on_lane_ended(lane, now)

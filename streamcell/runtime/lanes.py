@@ -7,6 +7,7 @@ direction ends the lane, and the core decides what follows.
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Protocol
 
@@ -238,6 +239,7 @@ class Lanes:
             await lane.close()
             return
         uplink.open_lanes += 1
+        lane.watch(functools.partial(self._host.step, self._context.core.lane_leaving, event.lane_id))
         try:
             await self._carry(event.lane_id, opened)
         finally:

@@ -92,6 +92,9 @@ class _MemoryLane:
     async def receive(self) -> bytes:
         return await self._inbound.get()
 
+    def watch(self, on_leaving: Callable[[], None]) -> None:
+        """A lane in memory ends without notice."""
+
     async def close(self) -> None:
         self._outbound.end_by_sender(_CLOSED_HERE)
         self._inbound.end_by_receiver(_CLOSED_HERE)
