@@ -45,6 +45,7 @@ from streamcell.protocol.frames import (
 )
 from streamcell.protocol.link import Lane, Link
 from streamcell.protocol.links import LinkTable
+from streamcell.protocol.loop import make_loop
 from streamcell.protocol.queries import QueryTable
 from streamcell.protocol.receives import ReceiveTable
 from streamcell.protocol.relays import RelayTable
@@ -85,7 +86,7 @@ class CellCore:
     ) -> None:
         self._context = Context(fqcn, incarnation, config, checksum, random_bits, software)
         self._links = LinkTable(self._context, self)
-        self._routes = RouteTable(self._context, self._links.links)
+        self._routes = RouteTable(self._context, self._links.links, make_loop(self._context, self._links.lanes))
         self._announcements = AnnouncementTable(self._context, self._links, self._routes, self)
         self._queries = QueryTable(self._context, self._links, self._routes)
         self._writing = Writing(self._links)
@@ -320,7 +321,7 @@ class CellCore:
 
     def is_cell_reachable(self, fqcn: str) -> bool:
         """Return whether there is a way to that cell, as far as is known here."""
-        return fqcn == self._context.fqcn or self._routes.next_hop(fqcn) is not None
+        return self._routes.next_hop(fqcn) is not None
 
     # The whole cell.
 

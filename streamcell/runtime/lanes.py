@@ -14,10 +14,12 @@ from typing import Any, Protocol
 from streamcell.errors import CellError, ProtocolError
 from streamcell.protocol.events import LaneDropped, LaneWanted
 from streamcell.protocol.frames import Frame
+from streamcell.protocol.lanes import LOOP_LANE
 from streamcell.runtime.context import CellContext
 from streamcell.runtime.trace import CellLog
 from streamcell.transport.base import Lane, LaneClosed, Network
 from streamcell.transport.codec import decode_batch, encode_batch
+from streamcell.transport.memory import LoopLane
 
 # How long the last words on a lane may take: the other side reads at once if it reads at all.
 FLUSH_S = 0.5
@@ -183,6 +185,8 @@ class Lanes:
             lane = self._open.get(lane_id)
             if lane is not None:
                 lane.wake()
+            elif lane_id == LOOP_LANE:
+                self._start(lane_id, self._carry(lane_id, self._note(lane_id, LoopLane())))
 
     def abort(self) -> None:
         """End all lanes now, without another word."""
@@ -194,6 +198,9 @@ class Lanes:
 
     async def close(self) -> None:
         """Wait until the lanes that are being dropped have ended; end all others."""
+        loop = self._open.get(LOOP_LANE)
+        if loop is not None:
+            loop.abort()
         tasks = list(self._tasks.values())
         if tasks:
             _, late = await asyncio.wait(tasks, timeout=2 * FLUSH_S)
