@@ -71,9 +71,7 @@ class RouteTable:
         return self.relay_hop(target)
 
     def relay_hop(self, target: str) -> Link | None:
-        """Return the link that the frames of others for ``target`` go by: never a peer link."""
-        if target == self._fqcn:
-            return None
+        """Return the link that the frames of others for ``target``, another cell, go by: never a peer link."""
         route = self._routes.get(target)
         if route is not None and route.confirmed:
             return route.link

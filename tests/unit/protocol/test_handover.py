@@ -54,6 +54,7 @@ def test_a_lane_that_is_about_to_end_is_replaced_before_it_does() -> None:
     server, client = net.pair()
     long_ago(net)
     left = announce_end(net, client)
+    client.core.lane_leaving(left, net.now)
     assert states(client) == ["leaving"]
     net.run()
     assert left not in net.lanes("client")
