@@ -429,7 +429,7 @@ class CellCore:
             self._refuse_frame(link, frame)
         elif kind in self._link_handlers:
             self._link_handlers[kind](link, frame, now)
-        elif kind in ROUTED:
+        else:
             self._receive_routed_frame(link, frame, now)
 
     def _receive_routed_frame(self, link: Link, frame: Any, now: float) -> None:
