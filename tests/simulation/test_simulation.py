@@ -49,7 +49,7 @@ def test_nothing_is_lost_wrong_or_forgotten(pool: ProcessPoolExecutor, first: in
 
 
 def test_lanes_that_announce_their_ends() -> None:
-    report = run_seeds(0, 40, Options(notices=True))
+    report = run_seeds(0, 20, Options(notices=True))
     check(report)
     assert report.outcome.faults["lane leaving"] > 0
 

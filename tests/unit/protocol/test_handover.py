@@ -167,6 +167,9 @@ def test_a_stream_that_passes_through_moves_over() -> None:
     net.tamper = hold_back_credit
     stream_id = nodes["leaf"].stream("server", None)
     nodes["leaf"].supply(stream_id, SMALL)
+    # One that is bound to another lane is not concerned.
+    small = nodes["leaf"].stream("server", None, size=2 * len(SMALL))
+    nodes["leaf"].supply(small, SMALL)
     net.run()
     relay = nodes["relay"]
     (up,) = [link for link in relay.links if link.fqcn == "server"]
