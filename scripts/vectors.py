@@ -141,7 +141,12 @@ def edge_cases() -> list[Json]:
     high: Json = {**STREAM, "origin_incarnation": LARGEST, "stream_id": LARGEST, "attempt": 2**32 - 1}
     bulk: Json = {"version_min": 1, "version_max": 2, "fqcn": "site-1.job-7", "incarnation": golden.SITE}
     bulk |= {"link_id": golden.LINK_ID, "lane_number": 300, "lane_role": cell_pb2.LANE_ROLE_BULK}
-    bulk |= {"lanes_held": [299, 300], "capabilities": ["one", "two"], "limits": {"message_bytes": 6 << 20, "lanes": 8}}
+    bulk |= {
+        "lanes_held": [299, 300],
+        "lanes_replaced": [299],
+        "capabilities": ["one", "two"],
+        "limits": {"message_bytes": 6 << 20, "lanes": 8},
+    }
     probe: Json = {"stream": STREAM, "probe": True, "hops_left": 16}
     target: Json = {"stream": STREAM, "target_incarnation": golden.SERVER, "hops_left": 16}
     reset: Json = {"stream": STREAM, "code": cell_pb2.ERROR_CODE_SOURCE, "fault": cell_pb2.FAULT_ORIGIN}
@@ -300,6 +305,12 @@ def refused() -> list[Json]:
         one("Many runs", "settled", "more than 16", batch({"ping": {"settled": [{"first": 1, "last": 1}] * 17}})),
         one("A short link id", "link_id", "it has 16 bytes, or none", batch({"hello": {**names, "link_id": b"\x01"}})),
         one("Many lanes", "lanes_held", "more than 64", batch({"hello": {**names, "lanes_held": range(65)}})),
+        one(
+            "Many lanes left",
+            "lanes_replaced",
+            "more than 64",
+            batch({"hello": {**names, "lanes_replaced": range(65)}}),
+        ),
         one("Many abilities", "capabilities", "more than 64", batch({"hello": {**names, "capabilities": ["x"] * 65}})),
         one("A bad reporter", "reporter", "a name, or empty", batch({"lost": {"stream": STREAM, "reporter": "/"}})),
         one("A bad subject", "subject", "a name, or empty", batch({"query": {"asker": "a", "subject": " "}})),

@@ -138,6 +138,11 @@ class FaultyNetwork:
         for lane in self.lanes:
             lane.cut()
 
+    def announce_ends(self) -> None:
+        """Tell the dialler of every lane that it is about to end; they go on until they are cut or given up."""
+        for lane in self.lanes:
+            lane.announce_end()
+
     def cut_after(
         self,
         *,
@@ -252,6 +257,7 @@ class FaultyLane:
         self._inner = inner
         self._loop = asyncio.get_running_loop()
         self._ended: asyncio.Future[str] = self._loop.create_future()
+        self._on_leaving: Callable[[], None] | None = None
 
     @property
     def peer(self) -> PeerInfo:
@@ -270,6 +276,16 @@ class FaultyLane:
     async def receive(self) -> bytes:
         """Receive as the network's faults allow."""
         return await self._unless_ended(self._receive())
+
+    def watch(self, on_leaving: Callable[[], None]) -> None:
+        """Have ``on_leaving`` called when a test announces the end."""
+        self._on_leaving = on_leaving
+        self._inner.watch(self._announce_end)
+
+    def announce_end(self) -> None:
+        """Tell the dialler that the lane is about to end, as a proxy does (GOAWAY). May be called from any thread."""
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._announce_end)
 
     async def close(self) -> None:
         """End the lane. While the network is stalled the other side does not hear of it."""
@@ -300,6 +316,11 @@ class FaultyLane:
     async def _close(self) -> None:
         await self._network.wait_released(Direction.TO_LISTENER)
         await self._inner.close()
+
+    def _announce_end(self) -> None:
+        on_leaving, self._on_leaving = self._on_leaving, None
+        if on_leaving is not None and not self._ended.done():
+            on_leaving()
 
     def _cut(self) -> None:
         if self._end("a test has cut the lane"):

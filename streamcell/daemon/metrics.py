@@ -131,6 +131,7 @@ def _links(protocol: CellStats) -> Iterator[Metric]:
     yield _gauge("peers", "Cells that this one is linked with now.", len(connected))
     yield _gauge("lanes", "Lanes of all links.", sum(len(link.lanes) for link in protocol.links))
     yield _counter("reconnects", "Times that a link came back.", protocol.reconnects)
+    yield _counter("handovers", "Lanes left for a fresh one before their connections ended.", protocol.handovers)
 
 
 def _relays(protocol: CellStats) -> Iterator[Metric]:

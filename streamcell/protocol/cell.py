@@ -45,6 +45,7 @@ from streamcell.protocol.frames import (
 )
 from streamcell.protocol.link import Lane, Link
 from streamcell.protocol.links import LinkTable
+from streamcell.protocol.loop import make_loop
 from streamcell.protocol.queries import QueryTable
 from streamcell.protocol.receives import ReceiveTable
 from streamcell.protocol.relays import RelayTable
@@ -85,7 +86,7 @@ class CellCore:
     ) -> None:
         self._context = Context(fqcn, incarnation, config, checksum, random_bits, software)
         self._links = LinkTable(self._context, self)
-        self._routes = RouteTable(self._context, self._links.links)
+        self._routes = RouteTable(self._context, self._links.links, make_loop(self._context, self._links.lanes))
         self._announcements = AnnouncementTable(self._context, self._links, self._routes, self)
         self._queries = QueryTable(self._context, self._links, self._routes)
         self._writing = Writing(self._links)
@@ -145,6 +146,10 @@ class CellCore:
         """A lane arrived; returns its id."""
         return self._links.lane_accepted(address, identity, now)
 
+    def lane_leaving(self, lane_id: int, now: float) -> None:
+        """A lane that was dialled is about to end, its carrier says."""
+        self._links.handover.leave(lane_id, now)
+
     def lane_closed(self, lane_id: int, reason: str, refusal: CellError | None, now: float) -> None:
         """A lane has ended, or could not be dialled. ``refusal``: for good."""
         self._links.lane_closed(lane_id, reason, refusal, now)
@@ -180,6 +185,8 @@ class CellCore:
                 self._take_chunks(link, lane, frames, now, control=control)
                 if lane.shared_room.wants_mark:
                     frames.append(self._mark(lane))
+        elif lane.goodbye is None:
+            frames += pings
         if lane.goodbye is not None and not lane.said_goodbye and not (flushes and link is not None and link.outbox):
             lane.said_goodbye = True
             frames.append(lane.goodbye)
@@ -316,7 +323,7 @@ class CellCore:
 
     def is_cell_reachable(self, fqcn: str) -> bool:
         """Return whether there is a way to that cell, as far as is known here."""
-        return fqcn == self._context.fqcn or self._routes.next_hop(fqcn) is not None
+        return self._routes.next_hop(fqcn) is not None
 
     # The whole cell.
 
@@ -375,6 +382,11 @@ class CellCore:
             # Without a lane the way leads over the tree.
             self.on_ways_changed((link.fqcn,), now)
 
+    def on_lane_emptied(self, link: Link, lane_id: int, now: float) -> None:
+        """What was on the lane has arrived; streams that were bound to it go on by another."""
+        self._sends.on_lane_emptied(lane_id, now)
+        self._relays.on_lane_emptied(link, lane_id, now)
+
     def on_link_down(self, link: Link, now: float) -> None:
         """The way by this link is gone."""
         self._relays.on_link_down(link)
@@ -423,7 +435,7 @@ class CellCore:
                 return
         if kind in self._link_handlers:
             self._link_handlers[kind](link, frame, now)
-        elif kind in ROUTED:
+        else:
             self._receive_routed_frame(link, frame, destination, now)
 
     def _receive_routed_frame(self, link: Link, frame: Any, destination: str, now: float) -> None:
@@ -488,6 +500,7 @@ class CellCore:
     def _handle_pong(self, lane: Lane, frame: Pong, now: float) -> None:
         if lane.shared_room.note_pong(frame.nonce):
             self._links.lanes.wake(lane)
+        self._links.handover.handle_pong(lane, frame, now)
 
     def _handle_goodbye(self, lane: Lane, frame: Goodbye, now: float) -> None:
         link = lane.link

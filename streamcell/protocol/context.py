@@ -31,6 +31,7 @@ class Counters:
     receives_failed: int = 0
     resumes: int = 0
     reconnects: int = 0
+    handovers: int = 0
     corrupt_chunks: int = 0
     bytes_relayed: int = 0
     frames_refused: int = 0

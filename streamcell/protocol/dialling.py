@@ -45,6 +45,15 @@ class Dialler:
         if not uplink.dials(lane.role):
             self._dial(uplink, lane.role, now)
 
+    def dial_next(self, uplink: Uplink, lane: Lane, now: float) -> None:
+        """Dial a lane in place of one that is about to end: at once, unless that one has only just come up."""
+        soonest = lane.opened_at + self._context.config.backoff_min_s
+        if lane.role is LaneRole.CONTROL:
+            uplink.retry_at = max(uplink.retry_at, soonest)
+        else:
+            uplink.bulk_retry_at = max(uplink.bulk_retry_at, soonest)
+        self.tend(uplink, now)
+
     def want_bulk_lanes(self, uplink: Uplink, count: int, now: float) -> None:
         """Keep ``count`` bulk lanes from now on."""
         uplink.bulk_wanted = count

@@ -79,6 +79,7 @@ class Hello:
     initial_credit: int = 0
     peer: bool = False
     software: str = ""
+    lanes_replaced: tuple[int, ...] = ()
 
 
 @dataclasses.dataclass(slots=True)

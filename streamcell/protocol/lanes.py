@@ -11,6 +11,9 @@ from streamcell.protocol.frames import Goodbye, LaneRole, Ping
 from streamcell.protocol.link import Lane
 from streamcell.protocol.states import LaneAction, LaneInput, LaneState
 
+# The number of the lane that leads from a cell to itself. The others are numbered from 1.
+LOOP_LANE = 0
+
 
 class LaneKeeper(Protocol):
     """Who is told what becomes of lanes."""
@@ -33,9 +36,13 @@ class LaneKeeper(Protocol):
 
 
 class LaneTable:
-    """Every lane from its dial or arrival until its carrier has ended."""
+    """Every lane from its dial or arrival until its carrier has ended.
+
+    :ivar loop: the lane that leads from the cell to itself, which is there as long as the cell.
+    """
 
     def __init__(self, context: Context, keeper: LaneKeeper) -> None:
+        self.loop = Lane(LOOP_LANE, LaneState.READY, LaneRole.CONTROL, 0)
         self._lanes: dict[int, Lane] = {}
         self._ready: dict[int, None] = {}
         self._context = context
@@ -44,10 +51,10 @@ class LaneTable:
 
     def get(self, lane_id: int) -> Lane | None:
         """Return a lane whose carrier has not ended, or None."""
-        return self._lanes.get(lane_id)
+        return self.loop if lane_id == LOOP_LANE else self._lanes.get(lane_id)
 
     def all(self) -> list[Lane]:
-        """Return every lane."""
+        """Return every lane that leads to another cell."""
         return list(self._lanes.values())
 
     def open(self, state: LaneState, role: LaneRole, number: int, now: float) -> Lane:
@@ -62,8 +69,9 @@ class LaneTable:
 
     def forget(self, lane: Lane, now: float) -> None:
         """The carrier of a lane has ended."""
-        self.lose(lane, now)
-        del self._lanes[lane.lane_id]
+        if lane is not self.loop:
+            self.lose(lane, now)
+            del self._lanes[lane.lane_id]
 
     # Writers.
 
@@ -132,9 +140,17 @@ class LaneTable:
             self._send_ping(lane)
             self.watch(lane, now)
 
-    def _send_ping(self, lane: Lane) -> None:
-        lane.own_frames.append(Ping(self._context.random_bits(64)))
+    def _send_ping(self, lane: Lane) -> Ping:
+        ping = Ping(self._context.random_bits(64))
+        lane.own_frames.append(ping)
         self.wake(lane)
+        return ping
+
+    def drain(self, lane: Lane, now: float) -> None:
+        """Ask the other side to say when everything that was put on a lane has arrived."""
+        lane.pinged_at = now
+        lane.last_ping = self._send_ping(lane)
+        self.watch(lane, now)
 
     def _is_idle(self, lane: Lane, now: float) -> bool:
         """Return whether a bulk lane that this side has dialled is idle, which ends it instead of a Ping."""
@@ -192,6 +208,8 @@ class LaneTable:
 
     def lose(self, lane: Lane, now: float) -> None:
         """Do what the end of a lane means, however it came."""
-        if lane.step(LaneInput.CLOSED) is LaneAction.FORGET:
+        action = lane.step(LaneInput.CLOSED)
+        lane.emptied = action is LaneAction.PART
+        if action is not LaneAction.IGNORE:
             self._context.deadlines.cancel(lane)
             self._keeper.on_lane_ended(lane, now)

@@ -14,7 +14,7 @@ from typing import Protocol
 from streamcell.errors import CellError
 from streamcell.limits import ANSWERS, INITIAL_CREDIT_BYTES, MESSAGE_BYTES
 from streamcell.protocol.credit import RememberedWindow
-from streamcell.protocol.frames import Chunk, Frame, Goodbye, LaneRole, StreamKey
+from streamcell.protocol.frames import Chunk, Frame, Goodbye, LaneRole, Ping, StreamKey
 from streamcell.protocol.schedule import RoundRobin
 from streamcell.protocol.sharing import SharedRoom
 from streamcell.protocol.states import LANE_TABLE, LaneAction, LaneInput, LaneState, step
@@ -26,7 +26,7 @@ _CARRIED_FRAMES = 1024
 _SMALL_QUANTUM = 64 * 1024
 _BULK_QUANTUM = 1024 * 1024
 # What a lane that frames may go on is.
-_USABLE = (LaneState.READY, LaneState.SUSPECT)
+_USABLE = (LaneState.READY, LaneState.SUSPECT, LaneState.LEAVING)
 
 
 class Speaker(Protocol):
@@ -91,6 +91,10 @@ class Lane:
         self.awaiting_since: float | None = None
         self.pinged_at: float | None = None
         self.suspect_until: float | None = None
+        # The lanes whose place it takes; the Ping behind which nothing more is on it; whether all of it arrived.
+        self.replaces: tuple[int, ...] = ()
+        self.last_ping: Ping | None = None
+        self.emptied = False
 
     def __repr__(self) -> str:
         return f"<Lane {self.lane_id} number {self.number} {self.role.name} {self.state.name} {self.address}>"
@@ -262,6 +266,10 @@ class Link:
         """Return whether a lane for bulk is up."""
         return any(lane.role is LaneRole.BULK and lane.usable for lane in self.lanes.values())
 
+    def drains(self) -> bool:
+        """Return whether a lane may still carry frames that later ones on other lanes overtake."""
+        return any(lane.state is LaneState.DRAINING for lane in self.lanes.values())
+
     def highest_number(self) -> int:
         """Return the highest number of a lane that said Hello."""
         return max(self.lanes, default=0)
@@ -320,3 +328,8 @@ class Uplink:
         if self.link is not None:
             held.update(self.link.lanes)
         return tuple(sorted(held))
+
+    def lanes_leaving(self, role: LaneRole) -> tuple[int, ...]:
+        """Return the numbers of the lanes of a role whose connections are about to end."""
+        lanes = self.link.lanes.values() if self.link is not None else ()
+        return tuple(lane.number for lane in lanes if lane.role is role and lane.state is LaneState.LEAVING)

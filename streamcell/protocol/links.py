@@ -37,6 +37,7 @@ from streamcell.protocol.frames import (
     Query,
     QueryReply,
 )
+from streamcell.protocol.handover import Handover, HandoverObserver
 from streamcell.protocol.lanes import LaneTable
 from streamcell.protocol.link import Lane, Link, Uplink
 from streamcell.protocol.states import LaneAction, LaneInput, LaneState
@@ -51,7 +52,7 @@ _LINK_ID_BITS = 128
 ROUTES_CAPABILITY = "routes"
 
 
-class LinkObserver(Protocol):
+class LinkObserver(HandoverObserver, Protocol):
     """Who is told what happens to links. Called in the middle of a step: must not call back into LinkTable's verbs."""
 
     def on_link_begun(self, link: Link, now: float) -> None:
@@ -88,6 +89,7 @@ class LinkTable:
         self.links: dict[str, Link] = {}
         self.lanes = LaneTable(context, self)
         self.dialler = Dialler(context, self.lanes)
+        self.handover = Handover(context, self.lanes, self.dialler, observer)
         self._claims: dict[tuple[str, int], _Claim] = {}
         self._context = context
         self._observer = observer
@@ -102,6 +104,7 @@ class LinkTable:
         lane.address, lane.identity, lane.opened_at = address, identity, now
         link = lane.uplink.link
         link_id = link.link_id if link is not None else b""
+        lane.replaces = lane.uplink.lanes_leaving(lane.role)
         lane.own_frames.append(self._hello(lane, link_id, lane.uplink.lanes_held()))
         self._context.deadlines.schedule(lane, now + self._context.config.dial_timeout_s)
         self.lanes.wake(lane)
@@ -313,7 +316,7 @@ class LinkTable:
         self.dialler.tend(uplink, now)
 
     def _handle_dialler_hello(self, lane: Lane, hello: Hello, now: float) -> None:
-        lane.number = hello.lane_number
+        lane.number, lane.replaces = hello.lane_number, hello.lanes_replaced
         lane.role = LaneRole.BULK if hello.lane_role is LaneRole.BULK else LaneRole.CONTROL
         known = self.links.get(hello.fqcn)
         if known is not None and known.peer and not hello.peer:
@@ -447,6 +450,7 @@ class LinkTable:
         self._context.deadlines.cancel(lane)
         lane.used_at = now
         self.lanes.watch(lane, now)
+        self.handover.joined(link, lane, now)
         self.wake_all(link)
         if link.fresh:
             link.fresh = False
@@ -472,6 +476,7 @@ class LinkTable:
             INITIAL_CREDIT_BYTES,
             lane.uplink is not None and lane.uplink.peer,
             self._context.software,
+            lane.replaces if lane.uplink is not None else (),
         )
 
     # What becomes of lanes.
@@ -521,17 +526,19 @@ class LinkTable:
     def _link_lost_lane(self, link: Link, lane: Lane, now: float) -> None:
         if self._context.stopped:
             return
-        for frame in lane.carried:
-            link.outbox.post(frame)
-        if link.uplink is not None:
-            self.dialler.broke(link.uplink, lane, now)
+        if not lane.emptied:
+            for frame in lane.carried:
+                link.outbox.post(frame)
+            if link.uplink is not None:
+                self.dialler.broke(link.uplink, lane, now)
         link.bulk_asked = False
         if not link.lanes:
             # A lane that was given up for its silence took that time already.
             link.lanes_lost_at = now if lane.pinged_at is None else lane.heard_at
             self._context.deadlines.schedule(link, link.lanes_lost_at + self._context.config.link_down_s)
             self._hurry_claims(link, now)
-        self._observer.on_lane_lost(link, lane.lane_id, now)
+        if not lane.emptied:
+            self._observer.on_lane_lost(link, lane.lane_id, now)
         self.wake_control(link)
 
     # Links.

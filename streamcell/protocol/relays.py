@@ -223,6 +223,14 @@ class RelayTable:
             stream.ack_due = stream.ack is not None
             link.outbox.note(stream)
 
+    def on_lane_emptied(self, link: Link, lane_id: int, now: float) -> None:
+        """What the lane carried has arrived, so its end concerns nobody, and nobody is bound to it."""
+        for stream in list(self._by_down.get(link, {}).values()):
+            stream.lanes_used.discard(lane_id)
+            if stream.lane_id == lane_id:
+                stream.lane_id = None
+                self._pump(stream, now)
+
     def on_link_down(self, link: Link) -> None:
         """Streams over this link are lost; those that came over it will come another way, or not at all."""
         for stream in list(self._by_down.get(link, {}).values()):

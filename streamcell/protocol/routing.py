@@ -45,7 +45,9 @@ class Route:
 class RouteTable:
     """The cells below this one, its parent, and its peers. Decides nothing about who may have which name."""
 
-    def __init__(self, context: Context, links: Mapping[str, Link]) -> None:
+    def __init__(self, context: Context, links: Mapping[str, Link], loop: Link) -> None:
+        #: The link of the cell to itself.
+        self.loop = loop
         #: The link to the parent, from when it has taken this cell's name until it is down.
         self.parent: Link | None = None
         self._fqcn = context.fqcn
@@ -61,15 +63,15 @@ class RouteTable:
 
     def next_hop(self, target: str) -> Link | None:
         """Return the link that this cell's own frames for ``target`` go by, or None while there is none."""
+        if target == self._fqcn:
+            return self.loop
         peer = self._links.get(target)
         if peer is not None and self._is_short_cut(peer):
             return peer
         return self.relay_hop(target)
 
     def relay_hop(self, target: str) -> Link | None:
-        """Return the link that the frames of others for ``target`` go by: never a peer link."""
-        if target == self._fqcn:
-            return None
+        """Return the link that the frames of others for ``target``, another cell, go by: never a peer link."""
         route = self._routes.get(target)
         if route is not None and route.confirmed:
             return route.link
@@ -77,6 +79,8 @@ class RouteTable:
 
     def admits(self, link: Link, source: str) -> bool:
         """Return whether a frame that ``source`` has made may come over ``link``."""
+        if link is self.loop:
+            return source == self._fqcn
         if link.peer:
             return source == link.fqcn and self._is_short_cut(link)
         route = self._routes.get(source)
@@ -139,6 +143,8 @@ class RouteTable:
     def life_of(self, fqcn: str) -> int | None:
         """Return the life of a cell that is there as far as this cell can know, or None."""
         link, route = self._links.get(fqcn), self._routes.get(fqcn)
+        if fqcn == self._fqcn:
+            link = self.loop
         if link is not None:
             return link.incarnation
         return route.incarnation if route is not None else self._lives.get(fqcn)

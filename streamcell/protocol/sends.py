@@ -319,6 +319,14 @@ class SendTable:
                 sender.probe_due = True
                 link.outbox.note(sender)
 
+    def on_lane_emptied(self, lane_id: int, now: float) -> None:
+        """What the lane carried has arrived, so its end concerns nobody, and nobody is bound to it."""
+        for sender in list(self._senders.values()):
+            sender.lanes_used.discard(lane_id)
+            if sender.lane_id == lane_id:
+                sender.lane_id = None
+                self.pump(sender, now)
+
     # Writers.
 
     def tell_settled(self, link: Link, ping: Ping) -> None:
@@ -327,14 +335,18 @@ class SendTable:
 
     def owes_settled(self, link: Link) -> bool:
         """Return whether so many streams were settled since the neighbour was told that a Ping is worth it."""
-        return self._settled_count - link.settled_told >= SETTLED_UNTOLD and not link.outbox
+        return self._settled_count - link.settled_told >= SETTLED_UNTOLD and self._may_tell_settled(link)
 
     def _settled_to_tell(self, link: Link, *, control: bool) -> tuple[int, IdRuns]:
-        """Return what is settled, where that cannot overtake the Reset of a stream that is: behind it on its lane."""
-        if not control or link.outbox:
+        """Return what is settled, if it may be told on this lane."""
+        if not control or not self._may_tell_settled(link):
             return 0, ()
         link.settled_told = self._settled_count
         return self.settled.below, self.settled.runs_to_send()
+
+    def _may_tell_settled(self, link: Link) -> bool:
+        """Return whether what is settled cannot overtake the Reset of a stream that is: behind it on its lane."""
+        return not link.outbox and not link.drains()
 
     def note_spoken(self, stream_id: int, lane_id: int, now: float) -> None:
         """A query or probe of the stream was put on a lane."""

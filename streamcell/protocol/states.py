@@ -61,9 +61,16 @@ receiver whose origin was restarted goes back to CHOSEN, at what it has received
                         claimed v
                             CLAIMING --granted--> READY
 
+    READY or SUSPECT --ending--> LEAVING --replaced--> DRAINING --emptied--> EMPTY
+
 A lane starts in DIALLING at the dialler and in GREETING at the listener. CLAIMING is the listener's wait for the
 holder of a name that a newcomer claims. Every state goes to CLOSED when the carrier ends, when either side says
 Goodbye, or when the lane is given up; a closed lane never comes back.
+
+A lane of which the dialler's carrier says that its connection is about to end is LEAVING: it is used as before until
+another one of its role, dialled at once, takes its place. From then on, at either end, nothing more is put on it but a
+Ping; when the Pong comes everything before it has arrived, so what a lane carried that closes in EMPTY is not lost.
+The listener learns of it from the Hello of the lane that takes the place, and goes to DRAINING directly.
 
 **Relay** (a stream that passes through a cell in the middle)::
 
@@ -215,6 +222,9 @@ class LaneState(_Symbol):
     CLAIMING = enum.auto()
     READY = enum.auto()
     SUSPECT = enum.auto()
+    LEAVING = enum.auto()
+    DRAINING = enum.auto()
+    EMPTY = enum.auto()
     CLOSED = enum.auto()
 
 
@@ -227,6 +237,9 @@ class LaneInput(_Symbol):
     GRANTED = enum.auto()
     SILENT = enum.auto()
     HEARD = enum.auto()
+    ENDING = enum.auto()
+    REPLACED = enum.auto()
+    EMPTIED = enum.auto()
     CLOSED = enum.auto()
 
 
@@ -239,6 +252,10 @@ class LaneAction(_Symbol):
     ASK_HOLDER = enum.auto()
     DIAL_BESIDE = enum.auto()
     TRUST_AGAIN = enum.auto()
+    DIAL_NEXT = enum.auto()
+    DRAIN = enum.auto()
+    RELEASE = enum.auto()
+    PART = enum.auto()
     FORGET = enum.auto()
 
 
@@ -356,9 +373,16 @@ _LANE_WRITTEN: dict[tuple[LaneState, LaneInput], tuple[LaneAction, LaneState]] =
     (_L.GREETING, _LI.CLAIMED): (_LA.ASK_HOLDER, _L.CLAIMING),
     (_L.CLAIMING, _LI.GRANTED): (_LA.JOIN, _L.READY),
     (_L.READY, _LI.SILENT): (_LA.DIAL_BESIDE, _L.SUSPECT),
+    (_L.READY, _LI.ENDING): (_LA.DIAL_NEXT, _L.LEAVING),
+    (_L.READY, _LI.REPLACED): (_LA.DRAIN, _L.DRAINING),
     (_L.SUSPECT, _LI.HEARD): (_LA.TRUST_AGAIN, _L.READY),
+    (_L.SUSPECT, _LI.ENDING): (_LA.DIAL_NEXT, _L.LEAVING),
+    (_L.SUSPECT, _LI.REPLACED): (_LA.DRAIN, _L.DRAINING),
+    (_L.LEAVING, _LI.REPLACED): (_LA.DRAIN, _L.DRAINING),
+    (_L.DRAINING, _LI.EMPTIED): (_LA.RELEASE, _L.EMPTY),
+    (_L.EMPTY, _LI.CLOSED): (_LA.PART, _L.CLOSED),
 }
-for _lane_state in (_L.DIALLING, _L.GREETING, _L.CLAIMING, _L.READY, _L.SUSPECT):
+for _lane_state in (_L.DIALLING, _L.GREETING, _L.CLAIMING, _L.READY, _L.SUSPECT, _L.LEAVING, _L.DRAINING):
     _LANE_WRITTEN[_lane_state, _LI.CLOSED] = (_LA.FORGET, _L.CLOSED)
 
 _Y, _YI, _YA = RelayState, RelayInput, RelayAction

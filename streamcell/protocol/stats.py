@@ -121,6 +121,7 @@ class CellStats:
     receives_failed: int
     resumes: int
     reconnects: int
+    handovers: int
     corrupt_chunks: int
     bytes_relayed: int
     frames_refused: int

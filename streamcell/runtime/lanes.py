@@ -7,6 +7,7 @@ direction ends the lane, and the core decides what follows.
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Protocol
 
@@ -14,10 +15,12 @@ from streamcell.errors import CellError, ProtocolError
 from streamcell.limits import BATCH_BYTES, WRITTEN_FRAMES
 from streamcell.protocol.events import LaneDropped, LaneWanted
 from streamcell.protocol.frames import Frame
+from streamcell.protocol.lanes import LOOP_LANE
 from streamcell.runtime.context import CellContext
 from streamcell.runtime.trace import CellLog
 from streamcell.transport.base import Lane, LaneClosed, Network
 from streamcell.transport.codec import decode_batch, encode_batch
+from streamcell.transport.memory import LoopLane
 
 # How long the last words on a lane may take: the other side reads at once if it reads at all.
 FLUSH_S = 0.5
@@ -188,6 +191,8 @@ class Lanes:
             lane = self._open.get(lane_id)
             if lane is not None:
                 lane.wake()
+            elif lane_id == LOOP_LANE:
+                self._start(lane_id, self._carry(lane_id, self._note(lane_id, LoopLane())))
 
     def abort(self) -> None:
         """End all lanes now, without another word."""
@@ -199,6 +204,9 @@ class Lanes:
 
     async def close(self) -> None:
         """Wait until the lanes that are being dropped have ended; end all others."""
+        loop = self._open.get(LOOP_LANE)
+        if loop is not None:
+            loop.abort()
         tasks = list(self._tasks.values())
         if tasks:
             _, late = await asyncio.wait(tasks, timeout=2 * FLUSH_S)
@@ -244,6 +252,7 @@ class Lanes:
             await lane.close()
             return
         uplink.open_lanes += 1
+        lane.watch(functools.partial(self._host.step, self._context.core.lane_leaving, event.lane_id))
         try:
             await self._carry(event.lane_id, opened)
         finally:

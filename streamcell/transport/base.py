@@ -70,6 +70,13 @@ class Lane(Protocol):
         """
         ...
 
+    def watch(self, on_leaving: Callable[[], None]) -> None:
+        """Have ``on_leaving`` called, on the loop and at most once, if the carrier says that the lane is about to end.
+
+        For the side that dialled, which alone can open the next one.
+        """
+        ...
+
     async def close(self) -> None:
         """End the lane and release what it holds. Batches given to ``send`` before are delivered if possible.
 

@@ -207,6 +207,7 @@ def _hello(message: cell_pb2.Hello) -> frames.Hello:
     if len(message.link_id) not in (0, _LINK_ID_BYTES):
         raise ProtocolError(f"link_id has {len(message.link_id)} bytes, not {_LINK_ID_BYTES}")
     _check_count(len(message.lanes_held), limits.LANES_HELD, "lanes_held")
+    _check_count(len(message.lanes_replaced), limits.LANES_HELD, "lanes_replaced")
     _check_count(len(message.capabilities), limits.CAPABILITIES, "capabilities")
     return frames.Hello(
         fqcn=_fqcn(message.fqcn, "fqcn"),
@@ -223,6 +224,7 @@ def _hello(message: cell_pb2.Hello) -> frames.Hello:
         initial_credit=message.initial_credit,
         peer=message.peer,
         software=_text(message.software, _LABEL_BYTES, "software"),
+        lanes_replaced=tuple(message.lanes_replaced),
     )
 
 

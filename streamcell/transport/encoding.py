@@ -70,6 +70,7 @@ def _fill_hello(message: cell_pb2.Frame, frame: frames.Hello) -> None:
     hello.initial_credit = frame.initial_credit
     hello.peer = frame.peer
     hello.software = frame.software
+    hello.lanes_replaced.extend(frame.lanes_replaced)
 
 
 def _fill_lanes_wanted(message: cell_pb2.Frame, frame: frames.LanesWanted) -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
@@ -40,6 +40,8 @@ EXCHANGE_METHOD = "/streamcell.v1.CellService/Exchange"
 FLUSH_S = 1.0
 # How long a failed write waits for the status that says why.
 _STATUS_S = 1.0
+# How long a call outlives its connection at most, if that breaks.
+_GOAWAY_S = 0.05
 # What grpc.aio calls a call after a failed write, until the status that says why arrives.
 _WRITE_FAILED = (grpc.StatusCode.INTERNAL, "Internal error from Core")
 _CLOSED_HERE = "the lane was closed here"
@@ -79,6 +81,7 @@ class GrpcClientLane:
         self._end: asyncio.Future[LaneClosed] = asyncio.get_running_loop().create_future()
         self._closing = asyncio.Event()
         self._closed = asyncio.Event()
+        self._watcher: asyncio.Task[None] | None = None
         call.add_done_callback(self._on_call_done)
         # Not read(): that stops at a failed write. What had arrived before would be lost, and the
         # call would never end, since it ends after its last message was read.
@@ -100,12 +103,19 @@ class GrpcClientLane:
         """Return the next batch."""
         return await self._reader.get()
 
+    def watch(self, on_leaving: Callable[[], None]) -> None:
+        """Have ``on_leaving`` called when the connection gets a GOAWAY."""
+        if not self._closing.is_set():
+            self._watcher = asyncio.create_task(self._watch(on_leaving))
+
     async def close(self) -> None:
         """Tell the other side that nothing follows, wait a moment for it to take all, and end."""
         if self._closing.is_set():
             await self._closed.wait()
             return
         self._closing.set()
+        if self._watcher is not None:
+            self._watcher.cancel()
         self._writer.finish(_CLOSED_HERE)
         self._reader.drop(_CLOSED_HERE)
         try:
@@ -139,6 +149,15 @@ class GrpcClientLane:
         finally:
             self._writer.cancel()
             self._reader.cancel()
+
+    async def _watch(self, on_leaving: Callable[[], None]) -> None:
+        # gRPC does not tell of a GOAWAY, but the channel is idle from then on, with the call still alive.
+        while (state := self._channel.get_state()) is not grpc.ChannelConnectivity.IDLE:
+            await self._channel.wait_for_state_change(state)
+        # So it is when the connection breaks, only that the call ends with it.
+        await asyncio.wait({self._end}, timeout=_GOAWAY_S)
+        if not self._end.done() and not self._closing.is_set():
+            on_leaving()
 
     async def _read(self) -> bytes:
         try:

@@ -69,6 +69,9 @@ class GrpcServerLane:
         """Return the next batch."""
         return await self._reader.get()
 
+    def watch(self, on_leaving: Callable[[], None]) -> None:
+        """A server decides itself when a connection ends, and does not tell the calls on it."""
+
     async def close(self) -> None:
         """End the call after what was sent, and wait a moment for the other side to take it."""
         self._writer.finish(_CLOSED_HERE)

@@ -92,9 +92,40 @@ class _MemoryLane:
     async def receive(self) -> bytes:
         return await self._inbound.get()
 
+    def watch(self, on_leaving: Callable[[], None]) -> None:
+        """A lane in memory ends without notice."""
+
     async def close(self) -> None:
         self._outbound.end_by_sender(_CLOSED_HERE)
         self._inbound.end_by_receiver(_CLOSED_HERE)
+
+
+class LoopLane:
+    """A lane that ends where it begins: what a cell sends on it, it receives."""
+
+    def __init__(self) -> None:
+        self._pipe = _Pipe()
+
+    @property
+    def peer(self) -> PeerInfo:
+        """The cell itself, which has no address for itself."""
+        return PeerInfo("here")
+
+    async def send(self, batch: bytes) -> None:
+        """Give a batch to the receiving end."""
+        check_batch_size(batch)
+        await self._pipe.put(batch)
+
+    async def receive(self) -> bytes:
+        """Return the next batch that was sent."""
+        return await self._pipe.get()
+
+    def watch(self, on_leaving: Callable[[], None]) -> None:
+        """Nobody ends the lane but its owner."""
+
+    async def close(self) -> None:
+        """End the lane."""
+        self._pipe.end_by_receiver(_CLOSED_HERE)
 
 
 class _MemoryListener:

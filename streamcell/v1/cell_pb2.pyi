@@ -151,7 +151,7 @@ class Frame(_message.Message):
     def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., lanes_wanted: _Optional[_Union[LanesWanted, _Mapping]] = ..., announce: _Optional[_Union[Announce, _Mapping]] = ..., announce_reply: _Optional[_Union[AnnounceReply, _Mapping]] = ..., withdraw: _Optional[_Union[Withdraw, _Mapping]] = ..., chunk: _Optional[_Union[Chunk, _Mapping]] = ..., credit: _Optional[_Union[Credit, _Mapping]] = ..., ack: _Optional[_Union[Ack, _Mapping]] = ..., lost: _Optional[_Union[Lost, _Mapping]] = ..., reset: _Optional[_Union[Reset, _Mapping]] = ..., resume_query: _Optional[_Union[ResumeQuery, _Mapping]] = ..., resume_reply: _Optional[_Union[ResumeReply, _Mapping]] = ..., query: _Optional[_Union[Query, _Mapping]] = ..., query_reply: _Optional[_Union[QueryReply, _Mapping]] = ..., ping: _Optional[_Union[Ping, _Mapping]] = ..., pong: _Optional[_Union[Pong, _Mapping]] = ..., goodbye: _Optional[_Union[Goodbye, _Mapping]] = ...) -> None: ...
 
 class Hello(_message.Message):
-    __slots__ = ("version_min", "version_max", "fqcn", "incarnation", "link_id", "lane_number", "lane_role", "lanes_held", "capabilities", "limits", "initial_credit", "peer", "software")
+    __slots__ = ("version_min", "version_max", "fqcn", "incarnation", "link_id", "lane_number", "lane_role", "lanes_held", "capabilities", "limits", "initial_credit", "peer", "software", "lanes_replaced")
     VERSION_MIN_FIELD_NUMBER: _ClassVar[int]
     VERSION_MAX_FIELD_NUMBER: _ClassVar[int]
     FQCN_FIELD_NUMBER: _ClassVar[int]
@@ -165,6 +165,7 @@ class Hello(_message.Message):
     INITIAL_CREDIT_FIELD_NUMBER: _ClassVar[int]
     PEER_FIELD_NUMBER: _ClassVar[int]
     SOFTWARE_FIELD_NUMBER: _ClassVar[int]
+    LANES_REPLACED_FIELD_NUMBER: _ClassVar[int]
     version_min: int
     version_max: int
     fqcn: str
@@ -178,7 +179,8 @@ class Hello(_message.Message):
     initial_credit: int
     peer: bool
     software: str
-    def __init__(self, version_min: _Optional[int] = ..., version_max: _Optional[int] = ..., fqcn: _Optional[str] = ..., incarnation: _Optional[int] = ..., link_id: _Optional[bytes] = ..., lane_number: _Optional[int] = ..., lane_role: _Optional[_Union[LaneRole, str]] = ..., lanes_held: _Optional[_Iterable[int]] = ..., capabilities: _Optional[_Iterable[str]] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., initial_credit: _Optional[int] = ..., peer: bool = ..., software: _Optional[str] = ...) -> None: ...
+    lanes_replaced: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, version_min: _Optional[int] = ..., version_max: _Optional[int] = ..., fqcn: _Optional[str] = ..., incarnation: _Optional[int] = ..., link_id: _Optional[bytes] = ..., lane_number: _Optional[int] = ..., lane_role: _Optional[_Union[LaneRole, str]] = ..., lanes_held: _Optional[_Iterable[int]] = ..., capabilities: _Optional[_Iterable[str]] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., initial_credit: _Optional[int] = ..., peer: bool = ..., software: _Optional[str] = ..., lanes_replaced: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class Limits(_message.Message):
     __slots__ = ("message_bytes", "lanes")

@@ -14,22 +14,25 @@ from tests.cells import PATIENCE_S, Box, Gate, eventually, pattern, running
 
 # gRPC adds a tenth in either direction. At the end of the grace the calls of the connection are ended.
 AGE_MS = 300
-GRACE_MS = 100
+# Too short to move over on a busy machine, and long enough.
+NO_GRACE_MS = 1
+GRACE_MS = 60_000
 CONFIG = CellConfig(chunk_bytes=64 * 1024, backoff_min_s=0.01, backoff_max_s=0.05, dial_timeout_s=5.0)
-RECONNECTS = 4
+CONNECTIONS = 4
 
 
-def short_lived() -> Options:
+def short_lived(grace_ms: int) -> Options:
     return (
         *server_options(),
         ("grpc.max_connection_age_ms", AGE_MS),
-        ("grpc.max_connection_age_grace_ms", GRACE_MS),
+        ("grpc.max_connection_age_grace_ms", grace_ms),
     )
 
 
 @pytest.mark.parametrize("upwards", [True, False])
-def test_connections_that_are_told_to_go_away(monkeypatch: pytest.MonkeyPatch, upwards: bool) -> None:
-    monkeypatch.setattr("streamcell.transport.grpc_server.server_options", short_lived)
+@pytest.mark.parametrize("grace_ms", [NO_GRACE_MS, GRACE_MS])
+def test_connections_that_are_told_to_go_away(monkeypatch: pytest.MonkeyPatch, upwards: bool, grace_ms: int) -> None:
+    monkeypatch.setattr("streamcell.transport.grpc_server.server_options", lambda: short_lived(grace_ms))
     data = pattern(3_000_000)
     digests: Box[str] = Box()
     with Gate() as gate:
@@ -54,13 +57,23 @@ def test_connections_that_are_told_to_go_away(monkeypatch: pytest.MonkeyPatch, u
                     else:
                         gate.pass_through()
 
+            def connections() -> int:
+                """Count those that the site left or lost."""
+                protocol = site.stats().protocol
+                return protocol.reconnects + protocol.handovers
+
             StreamCell(target).register_stream_cb("c", "t", read)
             with running(site):
                 site.wait_connected(PATIENCE_S)
                 message = Message({}, IterStream(source()))
                 future = StreamCell(origin).send_stream("c", "t", target.fqcn, message)
-                eventually(lambda: site.stats().protocol.reconnects >= RECONNECTS)
+                eventually(lambda: connections() >= CONNECTIONS)
                 gate.open()
                 assert future.result(PATIENCE_S) == len(data)
+                if grace_ms == GRACE_MS:
+                    # Everything moved over in time: the stream saw no break.
+                    sent = origin.stats().protocol
+                    assert (sent.bytes_retransmitted, sent.resumes) == (0, 0)
+                    assert site.stats().protocol.reconnects == 0
     assert digests.get() == hashlib.sha256(data).hexdigest()
     assert digests.is_empty()

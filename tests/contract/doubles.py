@@ -43,6 +43,9 @@ class _TamperedLane:
     async def receive(self) -> bytes:
         return await self._inner.receive()
 
+    def watch(self, on_leaving: Callable[[], None]) -> None:
+        self._inner.watch(on_leaving)
+
     async def close(self) -> None:
         await self._inner.close()
 

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from streamcell import CellConfig, ReceivedStream, StreamFuture
+from streamcell import CellConfig, IterStream, ReceivedStream, StreamFuture
 from streamcell.testing import Direction
+from streamcell.transport.base import Lane
 from tests.cells import pattern
 from tests.contract.world import KIB, MIB, QUICK, WAIT_S, Cells, Inbox, Peer, wait_for, wait_until
 from tests.timing import scaled
@@ -258,3 +259,28 @@ def test_requests_are_answered_while_all_lanes_are_full(lanes_pair: Pair, gate: 
     assert not any(future.done() for future in futures)
     for future in futures:
         assert future.cancel()
+
+
+@pytest.mark.parametrize("upwards", [True, False])
+def test_lanes_whose_ends_are_announced_are_left_without_a_break(cells: Cells, upwards: bool) -> None:
+    dialler, listener = cells.pair()
+    origin, target = (dialler, listener) if upwards else (listener, dialler)
+    data = pattern(20 * MIB)
+    arrivals = Arrivals(target)
+    left: set[Lane] = set()
+
+    def pieces() -> Iterator[bytes]:
+        """Have every lane's end announced now and then, and wait until it was left."""
+        for number, at in enumerate(range(0, len(data), MIB)):
+            if number % 6 == 3:
+                left.update(cells.network.lanes)
+                cells.network.announce_ends()
+                wait_until(lambda: left.isdisjoint(cells.network.lanes))
+            yield data[at : at + MIB]
+
+    future = origin.send_stream(target, IterStream(pieces()), headers={"name": "moving"})
+    arrivals.check([Sent(future, "moving", data)])
+    assert dialler.stats().handovers == len(left) == 6
+    for peer in (dialler, listener):
+        stats = peer.stats()
+        assert (stats.bytes_retransmitted, stats.resumes, stats.reconnects) == (0, 0, 0)

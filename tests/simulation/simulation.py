@@ -49,11 +49,15 @@ _TAIL_LINES = 60
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Options:
-    """What a history is made of, beside its seed. ``restarts``: cells are also killed and started anew."""
+    """What a history is made of, beside its seed.
+
+    ``restarts``: cells are also killed and started anew. ``notices``: lanes also announce their ends.
+    """
 
     steps: int = STEPS
     restarts: bool = True
     topology: str = ""
+    notices: bool = False
 
 
 @dataclasses.dataclass(slots=True)
@@ -131,6 +135,8 @@ class Simulation(Checks):
         words = ["scripts/simulate", f"--seed {self.seed}", f"--steps {options.steps}"]
         if not options.restarts:
             words.append("--no-restarts")
+        if options.notices:
+            words.append("--notices")
         if options.topology:
             words.append(f"--topology '{options.topology}'")
         return " ".join([*words, "--trace"])

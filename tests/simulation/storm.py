@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,7 @@ from streamcell.errors import ErrorCode
 from streamcell.protocol.frames import StreamKind
 from tests.simulation.faults import MOMENTS, Trap
 from tests.simulation.host import Host
-from tests.simulation.network import Break
+from tests.simulation.network import Break, End
 from tests.simulation.plans import HASTY_S, PATIENT_S, excuse_restart, excuse_silence
 from tests.simulation.transfers import Transfer
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 # Between two deeds: from amid a transfer to after every timer of a link.
 PAUSES_S = (0.0005, 0.002, 0.01, 0.04, 0.1, 0.3, 1.0, 3.5, 9.0)
+# Between the notice that a lane is about to end and its end.
+_GRACES_S = (0.001, 0.02, 0.1, 0.5, 5.0, 60.0)
 
 
 class Storm:
@@ -30,6 +33,7 @@ class Storm:
         self._faults = simulation.faults
         self._transfers = simulation.transfers
         self._deeds, self._weights = self._draw()
+        self._raging = True
 
     def rage(self, steps: int) -> None:
         """Do so many things, with pauses."""
@@ -37,6 +41,7 @@ class Storm:
         for deed in self._random.choices(self._deeds, self._weights, k=steps):
             agenda.run_until(agenda.now + self._random.choice(PAUSES_S) * self._random.random())
             deed()
+        self._raging = False
 
     def let_go(self) -> None:
         """Let what was held up arrive."""
@@ -60,6 +65,8 @@ class Storm:
             (self._freeze, 1),
             (self._jump, 1),
         ]
+        if self._simulation.options.notices:
+            always.append((self._announce_end, 4))
         if self._simulation.options.restarts:
             sometimes += [(self._restart, 3), (self._stop, 1)]
         chosen = always + [each for each in sometimes if self._random.random() < 0.6]
@@ -89,6 +96,24 @@ class Storm:
             end, how = self._random.choice(ends), self._random.choice(list(Break))
             self._note_fault("lane cut", f"cut {end}: {how.value}")
             self._network.break_lane(end, how)
+
+    def _announce_end(self) -> None:
+        """Let the carrier of a lane say that it is about to end, and end it: perhaps before there is another one."""
+        ends = [end for end in self._network.ends() if end.peer is not None]
+        if not ends:
+            return
+        end, agenda = self._random.choice(ends), self._simulation.agenda
+        for each in (end, end.peer):
+            if each is not None and each.host.frozen_until <= agenda.now:
+                each.host.core.lane_leaving(each.lane_id, each.host.now)
+                each.host.settle()
+        grace_s = self._random.choice(_GRACES_S)
+        self._note_fault("lane leaving", f"{end} is about to end, in {grace_s} s")
+        agenda.add(agenda.now + grace_s, functools.partial(self._end_leaving, end))
+
+    def _end_leaving(self, end: End) -> None:
+        if self._raging and not end.closed:
+            self._network.break_lane(end, Break.LOST)
 
     def _set_trap(self) -> None:
         moment = self._random.choice(sorted(MOMENTS))

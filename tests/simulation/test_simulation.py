@@ -48,6 +48,12 @@ def test_nothing_is_lost_wrong_or_forgotten(pool: ProcessPoolExecutor, first: in
         check(report)
 
 
+def test_lanes_that_announce_their_ends() -> None:
+    report = run_seeds(0, 20, Options(notices=True))
+    check(report)
+    assert report.outcome.faults["lane leaving"] > 0
+
+
 @pytest.mark.parametrize("topology", sorted(TOPOLOGIES))
 def test_without_restarts_nothing_fails_for_a_restart(topology: str) -> None:
     report = run_seeds(0, 10, Options(restarts=False, topology=topology))

@@ -105,6 +105,32 @@ def test_one_lane_can_be_cut_alone(network: FaultyNetwork, url: str) -> None:
     run(scenario())
 
 
+def test_the_end_of_lanes_can_be_announced(network: FaultyNetwork, url: str) -> None:
+    async def scenario() -> None:
+        async with await open_pair(network, url) as pair:
+            announced = asyncio.Event()
+            in_another_thread(network.announce_ends)
+            pair.dialled.watch(announced.set)
+            in_another_thread(network.announce_ends)
+            await announced.wait()
+            announced.clear()
+            in_another_thread(network.announce_ends)
+            await exchange(pair, b"still here")
+            assert not announced.is_set()
+            # Nobody is told of the end of a lane that has ended.
+            other = await network.dial(pair.listener.url, scaled(3))
+            other.watch(announced.set)
+            (lane,) = set(network.lanes) - {pair.dialled}
+            in_another_thread(lane.cut)
+            in_another_thread(lane.announce_end)
+            with pytest.raises(LaneClosed):
+                await other.receive()
+            assert not announced.is_set()
+            await other.close()
+
+    run(scenario())
+
+
 @pytest.mark.parametrize("direction", Direction)
 def test_the_nth_batch_can_cut_its_lane(network: FaultyNetwork, url: str, direction: Direction) -> None:
     async def scenario() -> None:

@@ -37,6 +37,7 @@ from streamcell.protocol.events import (
     UplinkRefused,
 )
 from streamcell.protocol.frames import Frame, LaneRole, Payload, StreamKey, StreamKind
+from streamcell.protocol.lanes import LOOP_LANE
 from streamcell.protocol.sender import SendSpec
 from streamcell.protocol.stats import LinkStats
 
@@ -497,7 +498,7 @@ class Net:
         busy = False
         for node in list(self.nodes.values()):
             busy |= node.settle_events()
-            self.awake.update((node.fqcn, lane_id) for lane_id in node.core.take_ready_lanes())
+            self._wake(node)
             lanes = self.lanes(node.fqcn)
             # The lanes' writers come first in turn.
             first = self._turns % len(lanes) if lanes else 0
@@ -558,6 +559,14 @@ class Net:
             if not self._carry(node.fqcn, lane_id, frame):
                 break
         return bool(frames)
+
+    def _wake(self, node: Node) -> None:
+        for lane_id in node.core.take_ready_lanes():
+            here = (node.fqcn, lane_id)
+            self.awake.add(here)
+            if lane_id == LOOP_LANE:
+                # It ends where it begins.
+                self.peers[here], self.roles[here] = here, LaneRole.CONTROL
 
     def _carry(self, fqcn: str, lane_id: int, frame: Frame) -> bool:
         self.carried.append((fqcn, lane_id, frame))

@@ -109,12 +109,18 @@ AGREEMENT: dict[str, dict[str, Row]] = {
     "PLACED": {"MOVED": ("TELL", "CHOSEN")},
 }
 _LOST: dict[str, Row] = {"CLOSED": ("FORGET", "CLOSED")}
+_GOING: dict[str, Row] = {"ENDING": ("DIAL_NEXT", "LEAVING"), "REPLACED": ("DRAIN", "DRAINING")}
 LANE: dict[str, dict[str, Row]] = {
     "DIALLING": {"CONNECTED": ("GREET", "GREETING"), **_LOST},
     "GREETING": {"HELLO": ("JOIN", "READY"), "CLAIMED": ("ASK_HOLDER", "CLAIMING"), **_LOST},
     "CLAIMING": {"GRANTED": ("JOIN", "READY"), **_LOST},
-    "READY": {"SILENT": ("DIAL_BESIDE", "SUSPECT"), **_LOST},
-    "SUSPECT": {"HEARD": ("TRUST_AGAIN", "READY"), **_LOST},
+    "READY": {"SILENT": ("DIAL_BESIDE", "SUSPECT"), **_GOING, **_LOST},
+    "SUSPECT": {"HEARD": ("TRUST_AGAIN", "READY"), **_GOING, **_LOST},
+    # Used as before, silent or not, until another takes its place.
+    "LEAVING": {"REPLACED": ("DRAIN", "DRAINING"), **_LOST},
+    "DRAINING": {"EMPTIED": ("RELEASE", "EMPTY"), **_LOST},
+    # Nothing is lost with it.
+    "EMPTY": {"CLOSED": ("PART", "CLOSED")},
     "CLOSED": {},
 }
 

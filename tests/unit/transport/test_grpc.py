@@ -17,6 +17,7 @@ from streamcell.limits import MESSAGE_BYTES, MIB
 from streamcell.transport.base import Lane, LaneClosed, Listener
 from streamcell.transport.environment import grpc
 from streamcell.transport.grpc_network import GrpcNetwork
+from streamcell.transport.options import Options, server_options
 from tests.timing import scaled
 from tests.unit.transport.running import Arrivals, open_pair, read_to_end, run
 
@@ -533,5 +534,48 @@ def test_closing_a_lane_to_a_peer_that_has_stopped_is_bounded() -> None:
             for task in waiting:
                 with pytest.raises(LaneClosed, match="closed here"):
                     await task
+
+    run(scenario())
+
+
+# --- connections that are told to go away --------------------------------------------------------
+
+
+def short_lived(age_ms: int, grace_ms: int) -> Options:
+    return (
+        *server_options(),
+        ("grpc.max_connection_age_ms", age_ms),
+        ("grpc.max_connection_age_grace_ms", grace_ms),
+    )
+
+
+def test_the_end_of_a_connection_is_told_while_the_lane_still_works(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streamcell.transport.grpc_server.server_options", lambda: short_lived(100, 60_000))
+
+    async def scenario() -> None:
+        async with await open_pair(NETWORK, LOOPBACK) as pair:
+            told: asyncio.Queue[None] = asyncio.Queue()
+            pair.dialled.watch(lambda: told.put_nowait(None))
+            pair.arrived.watch(lambda: told.put_nowait(None))
+            await told.get()
+            for sender, receiver in (pair.dialled, pair.arrived), (pair.arrived, pair.dialled):
+                await sender.send(b"still here")
+                assert await receiver.receive() == b"still here"
+            assert told.empty()
+
+    run(scenario())
+
+
+def test_a_connection_that_breaks_has_not_announced_it() -> None:
+    async def scenario() -> None:
+        pair = await open_pair(NETWORK, LOOPBACK)
+        told: list[None] = []
+        pair.dialled.watch(lambda: told.append(None))
+        await pair.listener.close()
+        with pytest.raises(LaneClosed):
+            await pair.dialled.receive()
+        await pair.dialled.close()
+        pair.dialled.watch(lambda: told.append(None))
+        assert told == []
 
     run(scenario())
