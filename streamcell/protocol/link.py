@@ -136,6 +136,10 @@ class Outbox:
         """Add a frame that is sent once."""
         self._frames.append(frame)
 
+    def take_back(self, kind: type[Frame]) -> None:
+        """Forget what was posted of one kind."""
+        self._frames = deque(frame for frame in self._frames if not isinstance(frame, kind))
+
     def answer(self, frame: Frame) -> bool:
         """Add the answer to a frame that has no stream here, unless the peer asks more than it listens."""
         if len(self._frames) >= ANSWERS:

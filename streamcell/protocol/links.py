@@ -27,6 +27,7 @@ from streamcell.protocol.context import Context
 from streamcell.protocol.dialling import Dialler
 from streamcell.protocol.events import CellConnected, CellDisconnected
 from streamcell.protocol.frames import (
+    AnnounceReply,
     Frame,
     Goodbye,
     Hello,
@@ -421,6 +422,8 @@ class LinkTable:
             link.fresh = True
             for other in list(link.lanes.values()):
                 self.lanes.drop(other, now)
+            # Announcements are made anew: an answer to earlier ones would be taken for theirs.
+            link.outbox.take_back(AnnounceReply)
         if link.incarnation != hello.incarnation:
             link.incarnation = hello.incarnation
             self._announce_down(link)

@@ -262,6 +262,8 @@ class ReceiveTable:
                     if receiver.link is not None:
                         receiver.link.outbox.forget(receiver)
                     receiver.link = way
+                    # Its Credit may have gone another way, where it is no use to anybody.
+                    receiver.repeat()
                 receiver.ack_due = True
                 self.speak(receiver)
 

@@ -22,6 +22,7 @@ from streamcell.limits import MESSAGE_BYTES
 from streamcell.protocol.events import CellConnected, CellDisconnected, LaneDropped, LaneWanted
 from streamcell.protocol.frames import (
     Announce,
+    AnnounceReply,
     Frame,
     Goodbye,
     Hello,
@@ -33,7 +34,7 @@ from streamcell.protocol.frames import (
     QueryReply,
 )
 from streamcell.protocol.link import Link
-from streamcell.protocol.links import LinkTable
+from streamcell.protocol.links import ROUTES_CAPABILITY, LinkTable
 from streamcell.protocol.states import LaneState
 from tests.unit.protocol.harness import LARGE, SMALL, Net, Node, make_context
 
@@ -926,3 +927,16 @@ def test_a_listener_asks_again_when_the_lane_that_it_asked_on_is_replaced() -> N
     net.advance(15.0 + 3.0 + 3.0 + 3.0 + 1.0)
     assert client.got(server.key(stream_id)) == LARGE
     assert server.finished(stream_id)
+
+
+def test_an_answer_to_an_announcement_is_not_said_on_a_link_that_begins_anew() -> None:
+    """The neighbour would take it for the answer to what it has not announced yet."""
+    net = Net()
+    server = net.node("server")
+    routing = hello(capabilities=(ROUTES_CAPABILITY,))
+    lane_id, _ = greet(net, server, routing, Announce("client", 1, 1, ("client",)))
+    server.core.receive(lane_id, [Announce("below", 1, 1, ("below", "client"))], net.now)
+    lane_id, said = greet(net, server, dataclasses.replace(routing, lane_number=2))
+    assert [type(frame) for frame in said] == [Hello]
+    server.core.receive(lane_id, [Announce("below", 1, 1, ("below", "client"))], net.now)
+    assert server.core.frames_to_send(lane_id, net.now) == [AnnounceReply("below", 1, 1)]

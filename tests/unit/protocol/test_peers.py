@@ -66,6 +66,24 @@ def test_the_tree_carries_on_when_the_peer_link_breaks_and_it_is_taken_again_whe
     assert carriers(net, since) == {"left-leaf"}
 
 
+def test_credit_that_went_through_the_tree_in_vain_is_given_again_over_the_peer_link() -> None:
+    """The target goes to the tree and back, while the origin does not notice that a lane has broken."""
+    net = Net()
+    nodes, _ = with_peers(net)
+    left, right = nodes["left-leaf"], nodes["right-leaf"]
+    right.auto_read = False
+    stream_id = left.stream("right-leaf", LARGE)
+    net.run()
+    for name, lane_id in [end for end in net.peers if end[0] == "right-leaf" and net.peers[end][0] == "left-leaf"]:
+        net.cut_half(name, lane_id)
+    net.run()
+    right.auto_read = True
+    right.read(left.key(stream_id))
+    net.advance(60.0)
+    assert left.finished(stream_id)
+    assert right.got(left.key(stream_id)) == LARGE
+
+
 def test_a_peer_link_can_be_ended() -> None:
     net = Net()
     nodes, number = with_peers(net)
