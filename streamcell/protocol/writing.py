@@ -6,7 +6,7 @@ lane, then bulk on lanes of its own, or, with a peer that has one lane only, a b
 
 from __future__ import annotations
 
-from streamcell.protocol.frames import Chunk
+from streamcell.protocol.frames import Chunk, LaneRole
 from streamcell.protocol.link import ChunkSource, Lane, Link
 from streamcell.protocol.links import LinkTable
 from streamcell.protocol.schedule import RoundRobin
@@ -30,9 +30,9 @@ class Writing:
         link.bulk.add(source)
         self._links.want_bulk_lanes(link, now)
         # While bulk has a lane of its own the writer of control frames is spared a turn for each chunk.
-        control = link.control_lane() if link.has_bulk_lane() else None
+        shared = not link.has_bulk_lane()
         for lane in link.lanes.values():
-            if lane is not control:
+            if shared or lane.role is LaneRole.BULK:
                 self._links.lanes.wake(lane)
 
     def withdraw(self, link: Link | None, source: ChunkSource) -> None:
@@ -41,12 +41,14 @@ class Writing:
             link.outbox.forget(source)
 
     def next_chunk(self, link: Link, lane: Lane, now: float, *, control: bool) -> Chunk | None:
-        """Return the next chunk for a lane: small streams first where it is the control lane, then bulk if it may."""
-        if not control:
-            return _take_turn(link.bulk, link, lane, None, now, control=False)
-        chunk = _take_turn(link.small, link, lane, None, now, control=True)
-        if chunk is not None or len(link.bulk) == 0 or link.has_bulk_lane() or self._links.allows_bulk_lanes(link):
+        """Return the next chunk for a lane: a small one where control frames go, else bulk, if the lane takes it."""
+        chunk = _take_turn(link.small, link, lane, None, now, control=True) if control else None
+        if chunk is not None or len(link.bulk) == 0:
             return chunk
+        if lane.role is LaneRole.BULK:
+            return _take_turn(link.bulk, link, lane, None, now, control=control)
+        if link.has_bulk_lane() or self._links.allows_bulk_lanes(link):
+            return None
         room = lane.shared_room.free_bytes
         chunk = _take_turn(link.bulk, link, lane, room, now, control=True) if room > 0 else None
         if chunk is not None:

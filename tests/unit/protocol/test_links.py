@@ -533,7 +533,8 @@ def test_the_first_retry_comes_within_200_ms_and_later_ones_within_5_s() -> None
     assert len(set(waits)) == len(waits)
 
 
-def test_control_goes_by_a_bulk_lane_while_the_control_lane_is_broken() -> None:
+@pytest.mark.parametrize("data", [SMALL, LARGE], ids=["small", "large"])
+def test_everything_goes_by_a_bulk_lane_while_the_control_lane_is_broken(data: bytes) -> None:
     net = Net()
     server, client = net.pair()
     client.send("server", LARGE)
@@ -543,7 +544,7 @@ def test_control_goes_by_a_bulk_lane_while_the_control_lane_is_broken() -> None:
     net.run()
     assert roles(client) == ["bulk"]
     for origin, target in ((client, "server"), (server, "client")):
-        stream_id = origin.send(target, SMALL)
+        stream_id = origin.send(target, data)
         net.run()
         assert origin.finished(stream_id)
 
