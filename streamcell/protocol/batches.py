@@ -28,6 +28,7 @@ from streamcell.protocol.frames import (
 from streamcell.protocol.link import Lane, Link
 from streamcell.protocol.links import LinkTable
 from streamcell.protocol.sends import SendTable
+from streamcell.protocol.settled_news import SettledNews
 from streamcell.protocol.writing import Writing
 
 # A frame counts this much of a batch; payload, headers and sentences come on top where there are any.
@@ -40,11 +41,14 @@ _ANSWERED_FRAMES = (Chunk, ResumeQuery, Query)
 class Batches:
     """Makes the batches of all lanes."""
 
-    def __init__(self, context: Context, links: LinkTable, sends: SendTable, writing: Writing) -> None:
+    def __init__(
+        self, context: Context, links: LinkTable, sends: SendTable, writing: Writing, settled: SettledNews
+    ) -> None:
         self._context = context
         self._links = links
         self._sends = sends
         self._writing = writing
+        self._settled = settled
 
     def take(self, lane: Lane, now: float) -> list[Frame]:
         """Return the next batch for a lane; empty: nothing now."""
@@ -59,10 +63,10 @@ class Batches:
             control = link.control_lane() is lane
             if control or flushes:
                 self._take_control_frames(link, lane, frames, now)
-            if control and not pings and self._sends.owes_settled(link):
+            if control and not pings and self._settled.is_owed(link):
                 pings.append(Ping(self._context.random_bits(64)))
             if control and pings:
-                self._sends.tell_settled(link, pings[-1])
+                self._settled.tell(link, pings[-1])
             frames += pings
             if lane.usable:
                 self._take_chunks(link, lane, frames, now, control=control)
@@ -84,7 +88,7 @@ class Batches:
         if lane.own_frames or lane.goodbye is not None:
             return False
         link = lane.link
-        return link is None or (link.idle and not self._sends.owes_settled(link))
+        return link is None or (link.idle and not self._settled.is_owed(link))
 
     def _take_control_frames(self, link: Link, lane: Lane, frames: list[Frame], now: float) -> None:
         for frame in link.outbox.take(WRITTEN_FRAMES // 2):

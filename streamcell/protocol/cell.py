@@ -52,6 +52,7 @@ from streamcell.protocol.requests import RequestTable
 from streamcell.protocol.routing import RouteTable
 from streamcell.protocol.sender import SendSpec, StreamSender
 from streamcell.protocol.sends import SendTable
+from streamcell.protocol.settled_news import SettledNews
 from streamcell.protocol.states import LaneState
 from streamcell.protocol.stats import CellStats, link_stats, receive_stats, relay_stats, route_stats, send_stats
 from streamcell.protocol.writing import Writing
@@ -86,8 +87,9 @@ class CellCore:
         self._writing = Writing(self._links)
         budget = WindowBudget(config.receive_budget_bytes)
         self._relays = RelayTable(self._context, self._links, self._routes, self._writing, budget)
-        self._sends = SendTable(self._context, self._links, self._routes, self._writing, self._on_send_settled)
-        self._batches = Batches(self._context, self._links, self._sends, self._writing)
+        settled = SettledNews()
+        self._sends = SendTable(self._context, self._links, self._routes, self._writing, settled, self._on_send_settled)
+        self._batches = Batches(self._context, self._links, self._sends, self._writing, settled)
         self._requests = RequestTable(self._context, self._is_acknowledged, self._give_up_send)
         self._receives = ReceiveTable(
             self._context, self._links, self._routes, budget, self._requests.awaits, self._requests.end_reply

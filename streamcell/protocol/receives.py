@@ -20,7 +20,7 @@ from streamcell.errors import (
     one_line,
 )
 from streamcell.limits import CORRUPT_CHUNKS, HOPS
-from streamcell.protocol import receive_errors
+from streamcell.protocol import patience, receive_errors
 from streamcell.protocol.context import Context
 from streamcell.protocol.credit import BLOB_GROWTH, Admission, Window, WindowBudget
 from streamcell.protocol.events import (
@@ -50,7 +50,6 @@ from streamcell.protocol.orphans import Orphans, fault_in_adopting, is_orphan
 from streamcell.protocol.placing import Placing
 from streamcell.protocol.receiver import ACK_DELAY_S, CorruptChunk, StreamReceiver, TooManyGaps
 from streamcell.protocol.routing import RouteTable
-from streamcell.protocol.sender import LIFE_SIGNS_PER_TIMEOUT
 from streamcell.protocol.states import ReceiverAction, ReceiverInput, ReceiverState
 
 
@@ -572,28 +571,22 @@ class ReceiveTable:
             self._context.deadlines.schedule(receiver, receiver.ack_at)
 
     def _schedule(self, receiver: StreamReceiver) -> None:
-        idle = receiver.opening.idle_timeout_s
-        times = [] if receiver.ack_at is None else [receiver.ack_at]
-        if receiver.unclaimed_until is not None:
-            times.append(receiver.unclaimed_until)
-        if idle > 0:
-            times += [receiver.heard_at + idle, receiver.spoke_at + idle / LIFE_SIGNS_PER_TIMEOUT]
-        if times:
-            self._context.deadlines.schedule(receiver, min(times))
+        due_at = patience.receiver_due_at(receiver)
+        if due_at is not None:
+            self._context.deadlines.schedule(receiver, due_at)
 
     def _handle_timer(self, receiver: StreamReceiver, now: float) -> None:
-        idle = receiver.opening.idle_timeout_s
         if receiver.ack_at is not None and now >= receiver.ack_at:
             receiver.ack_at = None
             receiver.ack_due = receiver.owes_ack
             self.speak(receiver)
-        if idle > 0 and now >= receiver.heard_at + idle:
+        if patience.origin_is_silent(receiver, now):
             self.give_up(receiver, receive_errors.silent(receiver), now)
             return
         if receiver.unclaimed_until is not None and now >= receiver.unclaimed_until:
             self.give_up(receiver, receive_errors.nobody_registered(receiver, self._context.fqcn), now)
             return
-        if idle > 0 and now >= receiver.spoke_at + idle / LIFE_SIGNS_PER_TIMEOUT:
+        if patience.receiver_owes_life_sign(receiver, now):
             receiver.spoke_at = now
             receiver.agreement.repeat()
             receiver.ack_due |= receiver.shows_life
