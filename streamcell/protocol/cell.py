@@ -13,13 +13,12 @@ from typing import Any
 
 from streamcell.config import CellConfig
 from streamcell.errors import CellError, ErrorCode, ProtocolError, StreamCancelled, StreamError
-from streamcell.limits import BATCH_BYTES, HOPS, WRITTEN_FRAMES
-from streamcell.message import HeaderValue
-from streamcell.protocol.addressing import ROUTED, RoutedFrame, ends_of, source_of
+from streamcell.protocol.addressing import ROUTED, ends_of
 from streamcell.protocol.announcements import AnnouncementTable
+from streamcell.protocol.batches import Batches
 from streamcell.protocol.context import Context
 from streamcell.protocol.credit import WindowBudget
-from streamcell.protocol.events import Event, FrameRefused
+from streamcell.protocol.events import Event
 from streamcell.protocol.frames import (
     Ack,
     Announce,
@@ -31,7 +30,6 @@ from streamcell.protocol.frames import (
     Hello,
     LanesWanted,
     Lost,
-    LostReason,
     Payload,
     Ping,
     Pong,
@@ -43,6 +41,7 @@ from streamcell.protocol.frames import (
     StreamKey,
     Withdraw,
 )
+from streamcell.protocol.gate import Gate
 from streamcell.protocol.link import Lane, Link
 from streamcell.protocol.links import LinkTable
 from streamcell.protocol.loop import make_loop
@@ -53,15 +52,10 @@ from streamcell.protocol.requests import RequestTable
 from streamcell.protocol.routing import RouteTable
 from streamcell.protocol.sender import SendSpec, StreamSender
 from streamcell.protocol.sends import SendTable
+from streamcell.protocol.settled_news import SettledNews
 from streamcell.protocol.states import LaneState
 from streamcell.protocol.stats import CellStats, link_stats, receive_stats, relay_stats, route_stats, send_stats
 from streamcell.protocol.writing import Writing
-
-# A frame counts this much of a batch; payload, headers and sentences come on top where there are any.
-_CONTROL_FRAME_BYTES = 64
-_NUMBER_BYTES = 8
-# What the other side answers on some lane of the link: silence after one of these is suspicious.
-_ANSWERED_FRAMES = (Chunk, ResumeQuery, Query)
 
 
 class CellCore:
@@ -89,10 +83,13 @@ class CellCore:
         self._routes = RouteTable(self._context, self._links.links, make_loop(self._context, self._links.lanes))
         self._announcements = AnnouncementTable(self._context, self._links, self._routes, self)
         self._queries = QueryTable(self._context, self._links, self._routes)
+        self._gate = Gate(self._context, self._links, self._routes)
         self._writing = Writing(self._links)
         budget = WindowBudget(config.receive_budget_bytes)
         self._relays = RelayTable(self._context, self._links, self._routes, self._writing, budget)
-        self._sends = SendTable(self._context, self._links, self._routes, self._writing, self._on_send_settled)
+        settled = SettledNews()
+        self._sends = SendTable(self._context, self._links, self._routes, self._writing, settled, self._on_send_settled)
+        self._batches = Batches(self._context, self._links, self._sends, self._writing, settled)
         self._requests = RequestTable(self._context, self._is_acknowledged, self._give_up_send)
         self._receives = ReceiveTable(
             self._context, self._links, self._routes, budget, self._requests.awaits, self._requests.end_reply
@@ -165,36 +162,7 @@ class CellCore:
     def frames_to_send(self, lane_id: int, now: float) -> list[Frame]:
         """Return the next batch for a lane; empty: nothing now."""
         lane = self._links.lanes.get(lane_id)
-        if lane is None or self._has_nothing_for(lane):
-            return []
-        frames, pings = _take_own_frames(lane)
-        link = lane.link
-        # A lane that ends by itself takes nothing more with it: the link's other lanes, or later ones, do. The last
-        # lane of a link of a cell that stops takes all that is left.
-        flushes = lane.goodbye is not None and lane.goodbye.code is ErrorCode.STOPPING
-        if link is not None and (lane.usable or flushes):
-            control = link.control_lane() is lane
-            if control or flushes:
-                self._take_control_frames(link, lane, frames, now)
-            if control and not pings and self._sends.owes_settled(link):
-                pings.append(Ping(self._context.random_bits(64)))
-            if control and pings:
-                self._sends.tell_settled(link, pings[-1])
-            frames += pings
-            if lane.usable:
-                self._take_chunks(link, lane, frames, now, control=control)
-                if lane.shared_room.wants_mark:
-                    frames.append(self._mark(lane))
-        elif lane.goodbye is None:
-            frames += pings
-        if lane.goodbye is not None and not lane.said_goodbye and not (flushes and link is not None and link.outbox):
-            lane.said_goodbye = True
-            frames.append(lane.goodbye)
-        for frame in frames:
-            if isinstance(frame, _ANSWERED_FRAMES):
-                self._links.lanes.note_spoke(lane, now)
-                break
-        return frames
+        return [] if lane is None else self._batches.take(lane, now)
 
     def take_ready_lanes(self) -> list[int]:
         """Return the lanes that may have got something to send since this was last asked."""
@@ -430,8 +398,8 @@ class CellCore:
         destination = ""
         if kind in ROUTED:
             source, destination = ends_of(frame)
-            if not self._may_come(link, frame, source, destination):
-                self._refuse_frame(link, frame)
+            if not self._gate.admits(link, frame, source, destination):
+                self._gate.refuse(link, frame)
                 return
         if kind in self._link_handlers:
             self._link_handlers[kind](link, frame, now)
@@ -448,46 +416,20 @@ class CellCore:
             self._target_handlers[kind](link, frame, now)
         elif isinstance(frame, Reset) and not frame.from_target:
             self._receives.handle_reset(frame, now)
-        elif self._is_mine(frame.key):
+        elif self._context.is_own(frame.key):
             if isinstance(frame, (Ack, ResumeReply)):
                 self._routes.note_life(frame.target, frame.target_incarnation)
             self._origin_handlers[kind](frame, now)
 
-    def _may_come(self, link: Link, frame: RoutedFrame, source: str, destination: str) -> bool:
-        """Return whether a frame may come over a link.
-
-        A neighbour may say that it has lost something before its name is accepted: that costs the origin a question.
-        """
-        if link.peer and destination not in ("", self._context.fqcn):
-            return False
-        return self._routes.admits(link, source) or (isinstance(frame, Lost) and source == link.fqcn)
-
-    def _refuse_frame(self, link: Link, frame: Any) -> None:
-        """Drop a frame in the name of a cell that is not behind the link: a lie, or one that overtook the news.
-
-        For the second case the origin is told, by the way that the frame came.
-        """
-        self._context.counters.frames_refused += 1
-        if not link.told_of_refusal:
-            link.told_of_refusal = True
-            self._context.events.append(FrameRefused(link.fqcn, source_of(frame)))
-        if isinstance(frame, Chunk | ResumeQuery):
-            me = self._context.fqcn
-            lost = Lost(frame.key, frame.target, frame.attempt, LostReason.LANE_LOST, me, HOPS)
-            self._links.answer(link, lost)
-
-    def _is_mine(self, key: StreamKey) -> bool:
-        return key.origin == self._context.fqcn and key.origin_incarnation == self._context.incarnation
-
     def _handle_credit(self, link: Link, frame: Credit, now: float) -> None:
-        if self._is_mine(frame.key):
+        if self._context.is_own(frame.key):
             self._sends.handle_credit(link, frame, now)
         else:
             self._relays.handle_credit(link, frame, now)
 
     def _handle_query_reply(self, link: Link, frame: QueryReply, now: float) -> None:
         if frame.asker == self._context.fqcn:
-            self._links.handle_query_reply(link, frame, now)
+            self._links.doubles.handle_reply(link, frame, now)
             self._announcements.claims.handle_reply(frame, now)
         self._queries.handle_reply(link, frame, now)
 
@@ -508,49 +450,6 @@ class CellCore:
         if link is not None and frame.code is ErrorCode.STOPPING:
             self._requests.note_life_ended(link.fqcn, link.incarnation)
 
-    # Frames out.
-
-    def _has_nothing_for(self, lane: Lane) -> bool:
-        """Return whether there is surely nothing to say on a lane: writers ask more often than there is."""
-        if lane.own_frames or lane.goodbye is not None:
-            return False
-        link = lane.link
-        return link is None or (link.idle and not self._sends.owes_settled(link))
-
-    def _take_control_frames(self, link: Link, lane: Lane, frames: list[Frame], now: float) -> None:
-        for frame in link.outbox.take(WRITTEN_FRAMES // 2):
-            frames.append(frame)
-            if isinstance(frame, ResumeQuery) and self._is_mine(frame.key):
-                self._sends.note_spoken(frame.key.stream_id, lane.lane_id, now)
-            elif self._is_said_once(frame, link):
-                lane.carried.append(frame)
-
-    def _is_said_once(self, frame: Frame, link: Link) -> bool:
-        """Return whether there is no state behind a frame that would have it said again, should its lane break."""
-        if isinstance(frame, (Ack, Reset)) and frame.target == self._context.fqcn and frame.key.origin == link.fqcn:
-            # The last words about streams of a neighbour are remembered until it says that they are settled.
-            return isinstance(frame, Reset) and not frame.from_target
-        if isinstance(frame, Ack):
-            return frame.complete
-        if isinstance(frame, (ResumeQuery, ResumeReply)):
-            return not frame.probe
-        return isinstance(frame, (Lost, Reset))
-
-    def _take_chunks(self, link: Link, lane: Lane, frames: list[Frame], now: float, *, control: bool) -> None:
-        size = sum(map(_frame_bytes, frames))
-        while size < BATCH_BYTES and len(frames) < WRITTEN_FRAMES:
-            chunk = self._writing.next_chunk(link, lane, now, control=control)
-            if chunk is None:
-                return
-            frames.append(chunk)
-            size += _frame_bytes(chunk)
-
-    def _mark(self, lane: Lane) -> Ping:
-        """Return a Ping to follow bulk that shares the lane with control."""
-        nonce = self._context.random_bits(64)
-        lane.shared_room.mark(nonce)
-        return Ping(nonce)
-
     # Between the tables.
 
     def _give_up_send(self, stream_id: int, error: CellError, now: float) -> None:
@@ -567,38 +466,3 @@ class CellCore:
             self._requests.acknowledge(sender.key.stream_id, sender.target_incarnation or 0)
         else:
             self._requests.end(sender.key.stream_id, error)
-
-
-def _take_own_frames(lane: Lane) -> tuple[list[Frame], list[Ping]]:
-    """Take what the lane itself has to say: Pings apart, for what they tell goes behind other frames."""
-    frames: list[Frame] = []
-    pings: list[Ping] = []
-    while lane.own_frames:
-        frame = lane.own_frames.popleft()
-        if isinstance(frame, Ping):
-            pings.append(frame)
-        else:
-            frames.append(frame)
-    return frames, pings
-
-
-def _frame_bytes(frame: Frame) -> int:
-    """Return about what a frame takes of a batch, so that a batch stays well below what a peer takes."""
-    if isinstance(frame, Chunk):
-        size = _CONTROL_FRAME_BYTES + len(frame.payload)
-        if frame.open is not None:
-            size += sum(len(key) + _value_bytes(value) for key, value in frame.open.headers)
-        return size
-    if isinstance(frame, Ack):
-        return _CONTROL_FRAME_BYTES
-    if isinstance(frame, (Reset, AnnounceReply)):
-        return _CONTROL_FRAME_BYTES + len(frame.sentence)
-    if isinstance(frame, Announce):
-        return _CONTROL_FRAME_BYTES + sum(map(len, frame.path))
-    if isinstance(frame, QueryReply):
-        return _CONTROL_FRAME_BYTES * (1 + len(frame.cells))
-    return _CONTROL_FRAME_BYTES
-
-
-def _value_bytes(value: HeaderValue) -> int:
-    return len(value) if isinstance(value, str | bytes) else _NUMBER_BYTES

@@ -2,7 +2,7 @@
 
 The holder is asked by a Query over its route. If it answers in time it keeps the name, whichever life is the later;
 if it does not, or its route goes, the newcomer takes the name over. (A newcomer that is a neighbour's double says so
-in its Hello already, and waits for the answer there: see ``links.py``.)
+in its Hello already, and waits for the answer there: see ``doubles.py``.)
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ from collections.abc import Callable
 
 from streamcell.limits import HOPS
 from streamcell.protocol.context import Context
+from streamcell.protocol.doubles import CLAIM_S
 from streamcell.protocol.frames import Announce, Query, QueryReply
 from streamcell.protocol.link import Link
-from streamcell.protocol.links import CLAIM_S, LinkTable
+from streamcell.protocol.links import LinkTable
 from streamcell.protocol.routing import Route
 
 

@@ -1,4 +1,4 @@
-"""What the parts of one core share. Imports L0 and ``events``, ``timers``.
+"""What the parts of one core share. Imports L0 and ``events``, ``frames``, ``timers``.
 
 The parts (links, sends, receives, requests) know each other only through this and through what they are handed when
 they are made; all of them run on the one thread that owns the core.
@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from streamcell.config import CellConfig
 from streamcell.protocol.events import Event
-from streamcell.protocol.frames import Payload
+from streamcell.protocol.frames import Payload, StreamKey
 from streamcell.protocol.timers import Deadlines
 
 
@@ -55,6 +55,10 @@ class Context:
     deadlines: Deadlines = dataclasses.field(default_factory=Deadlines)
     counters: Counters = dataclasses.field(default_factory=Counters)
     stopped: bool = False
+
+    def is_own(self, key: StreamKey) -> bool:
+        """Return whether a stream is one that this life of the cell sends."""
+        return key.origin == self.fqcn and key.origin_incarnation == self.incarnation
 
     def jitter(self) -> float:
         """Return a random factor from 0.5 to 1, by which waits differ between cells that fail together."""

@@ -5,7 +5,6 @@ What happens to streams when a link changes is not decided here: the :class:`Lin
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Protocol
 
 from streamcell.errors import (
@@ -17,7 +16,6 @@ from streamcell.errors import (
     ProtocolError,
 )
 from streamcell.limits import (
-    HOPS,
     INITIAL_CREDIT_BYTES,
     LINKS,
     MESSAGE_BYTES,
@@ -25,6 +23,7 @@ from streamcell.limits import (
 )
 from streamcell.protocol.context import Context
 from streamcell.protocol.dialling import Dialler
+from streamcell.protocol.doubles import Doubles
 from streamcell.protocol.events import CellConnected, CellDisconnected
 from streamcell.protocol.frames import (
     AnnounceReply,
@@ -35,19 +34,12 @@ from streamcell.protocol.frames import (
     LanesWanted,
     Ping,
     Pong,
-    Query,
-    QueryReply,
 )
 from streamcell.protocol.handover import Handover, HandoverObserver
 from streamcell.protocol.lanes import LaneTable
 from streamcell.protocol.link import Lane, Link, Uplink
 from streamcell.protocol.states import LaneAction, LaneInput, LaneState
 
-# How long the holder of a name has to answer when another cell claims it.
-CLAIM_S = 3.0
-# How long the question is remembered. A dialler waits no longer for a Hello than the holder may take to answer, so the
-# newcomer may have to come again to get the name.
-CLAIM_KEPT_S = 15.0
 _LINK_ID_BITS = 128
 # What a cell can do that not every cell has to: tell by itself which cells are there, and hear of it.
 ROUTES_CAPABILITY = "routes"
@@ -73,16 +65,6 @@ class LinkObserver(HandoverObserver, Protocol):
         ...
 
 
-@dataclasses.dataclass(slots=True)
-class _Claim:
-    """A newcomer that claims the name of a neighbour, while that one is asked. By lane: the Hellos that wait."""
-
-    query_id: int
-    holder: int
-    asked_at: float
-    waiting: dict[int, tuple[Lane, Hello]] = dataclasses.field(default_factory=dict)
-
-
 class LinkTable:
     """All lanes, links and uplinks of one cell."""
 
@@ -91,7 +73,7 @@ class LinkTable:
         self.lanes = LaneTable(context, self)
         self.dialler = Dialler(context, self.lanes)
         self.handover = Handover(context, self.lanes, self.dialler, observer)
-        self._claims: dict[tuple[str, int], _Claim] = {}
+        self.doubles = Doubles(context, self.lanes, self.links, self)
         self._context = context
         self._observer = observer
 
@@ -243,14 +225,6 @@ class LinkTable:
         lane.own_frames.append(Pong(frame.nonce))
         self.lanes.wake(lane)
 
-    def handle_query_reply(self, link: Link, frame: QueryReply, now: float) -> None:
-        """Refuse a newcomer whose claimed name turned out to be held."""
-        for name, claim in list(self._claims.items()):
-            if claim.query_id == frame.query_id and name[0] == link.fqcn:
-                del self._claims[name]
-                for waiting, _ in list(claim.waiting.values()):
-                    self._refuse_name(waiting, link, now)
-
     def handle_goodbye(self, lane: Lane, frame: Goodbye, now: float) -> None:
         """The other side ends the lane, or the link."""
         link, uplink = lane.link, lane.uplink
@@ -338,11 +312,11 @@ class LinkTable:
         elif known is not None and known.uplink is not None:
             self.lanes.refuse(lane, ErrorCode.NAME_IN_USE, f"{hello.fqcn} is the uplink of {self._context.fqcn}", now)
         elif known is not None and known.incarnation != hello.incarnation and known.control_lane() is not None:
-            self._ask_holder(lane, known, hello, now)
+            self.doubles.ask_holder(lane, known, hello, now)
         elif known is None and len(self.links) >= LINKS:
             self.lanes.refuse(lane, ErrorCode.LIMIT, f"{self._context.fqcn} has {LINKS} links already", now)
         else:
-            self._grant(lane, hello, now)
+            self.grant(lane, hello, now)
 
     def _join_known(self, lane: Lane, link: Link, hello: Hello, now: float) -> None:
         if lane.number in link.lanes:
@@ -354,43 +328,7 @@ class LinkTable:
                     self.lanes.drop(other, now)
         self._answer(lane, link, hello, now)
 
-    def _ask_holder(self, lane: Lane, holder: Link, hello: Hello, now: float) -> None:
-        for name, old in list(self._claims.items()):
-            if now >= old.asked_at + CLAIM_KEPT_S or (name[0] == holder.fqcn and old.holder != holder.incarnation):
-                self._end_claim(name, now)
-        name = (hello.fqcn, hello.incarnation)
-        claim = self._claims.get(name)
-        if claim is None:
-            claim = self._claims[name] = _Claim(self._context.random_bits(64), holder.incarnation, now)
-            holder.outbox.post(Query(claim.query_id, self._context.fqcn, holder.fqcn, False, HOPS))
-            self.wake_control(holder)
-        if now >= claim.asked_at + CLAIM_S:
-            self._end_claim(name, now)
-            self._grant(lane, hello, now)
-            return
-        lane.step(LaneInput.CLAIMED)
-        claim.waiting[lane.lane_id] = (lane, hello)
-        self._context.deadlines.cancel(lane)
-        self._context.deadlines.schedule(lane, claim.asked_at + CLAIM_S)
-
-    def _hurry_claims(self, holder: Link, now: float) -> None:
-        """Let those who claim the name have it at once: there is nobody left to answer."""
-        for name, claim in self._claims.items():
-            for waiting, _ in claim.waiting.values():
-                if name[0] == holder.fqcn:
-                    self._context.deadlines.schedule(waiting, now)
-
-    def _end_claim(self, name: tuple[str, int], now: float) -> None:
-        for waiting, _ in list(self._claims.pop(name).waiting.values()):
-            self.lanes.drop(waiting, now)
-
-    def _refuse_name(self, lane: Lane, holder: Link, now: float) -> None:
-        sentence = (
-            f"the name {holder.fqcn} is held by a living cell at {holder.address}: stop that one or use another name"
-        )
-        self.lanes.refuse(lane, ErrorCode.NAME_IN_USE, sentence, now)
-
-    def _grant(self, lane: Lane, hello: Hello, now: float) -> None:
+    def grant(self, lane: Lane, hello: Hello, now: float) -> None:
         """Give the name to this lane's cell, in place of whoever had it."""
         link = self.links.get(hello.fqcn)
         if link is None:
@@ -499,22 +437,12 @@ class LinkTable:
             self.lanes.refuse(lane, ErrorCode.UNSPECIFIED, "the lane was idle", now)
 
     def on_claim_expired(self, lane: Lane, now: float) -> None:
-        """The holder is silent: the newcomer takes over, unless another one was quicker."""
-        for name, claim in list(self._claims.items()):
-            if lane.lane_id not in claim.waiting:
-                continue
-            _, hello = claim.waiting.pop(lane.lane_id)
-            self._end_claim(name, now)
-            holder = self.links.get(hello.fqcn)
-            if holder is not None and holder.incarnation not in (claim.holder, hello.incarnation):
-                self._refuse_name(lane, holder, now)
-            else:
-                self._grant(lane, hello, now)
+        """A newcomer has waited long enough for the holder of its name."""
+        self.doubles.expire(lane, now)
 
     def on_lane_ended(self, lane: Lane, now: float) -> None:
         """Do what the end of a lane means for its link and its uplink."""
-        for claim in self._claims.values():
-            claim.waiting.pop(lane.lane_id, None)
+        self.doubles.forget(lane)
         link, uplink = lane.link, lane.uplink
         failed = uplink is not None and self.dialler.failed(uplink, lane, now)
         if link is not None and link.lanes.get(lane.number) is lane:
@@ -539,7 +467,7 @@ class LinkTable:
             # A lane that was given up for its silence took that time already.
             link.lanes_lost_at = now if lane.pinged_at is None else lane.heard_at
             self._context.deadlines.schedule(link, link.lanes_lost_at + self._context.config.link_down_s)
-            self._hurry_claims(link, now)
+            self.doubles.hurry(link, now)
         if not lane.emptied:
             self._observer.on_lane_lost(link, lane.lane_id, now)
         self.wake_control(link)

@@ -1,4 +1,4 @@
-"""What received streams fail with, in words. Imports ``errors``, ``limits`` and ``receiver``."""
+"""What received streams fail with, in words. Imports ``errors``, ``limits``, ``frames`` and ``receiver``."""
 
 from __future__ import annotations
 
@@ -7,16 +7,38 @@ from streamcell.errors import (
     CellError,
     ErrorCode,
     Fault,
+    ProtocolError,
     StreamCancelled,
     StreamError,
     StreamIntegrityError,
     StreamRejected,
     StreamResumeError,
     StreamTimeout,
+    error_from_wire,
 )
 from streamcell.limits import CORRUPT_CHUNKS
-from streamcell.protocol.frames import Chunk
+from streamcell.protocol.frames import Chunk, Reset
 from streamcell.protocol.receiver import StreamReceiver
+
+
+def rejected(code: ErrorCode, sentence: str) -> CellError:
+    """The application does not take the stream."""
+    return error_from_wire(code, sentence, Fault.TARGET)
+
+
+def unknown_kind() -> CellError:
+    """The stream is of a kind that a later version has."""
+    return ProtocolError("the kind of the stream is not known here", fault=Fault.ORIGIN)
+
+
+def not_awaited() -> CellError:
+    """The request has ended, or another life has asked."""
+    return StreamCancelled("nobody waits for this reply any more", fault=Fault.TARGET)
+
+
+def reset_by_origin(frame: Reset) -> CellError:
+    """The origin gave the stream up."""
+    return error_from_wire(frame.code, frame.sentence, frame.fault)
 
 
 def closed_early(receiver: StreamReceiver, fqcn: str) -> CellError:

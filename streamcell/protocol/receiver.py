@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from streamcell.errors import Fault, ProtocolError, StreamIntegrityError
+from streamcell.errors import CellError, Fault, ProtocolError, StreamIntegrityError, one_line
 from streamcell.limits import (
     CHUNK_PAYLOAD_BYTES,
     HOPS,
@@ -23,7 +23,7 @@ from streamcell.protocol.agreement import Agreement
 from streamcell.protocol.context import Context
 from streamcell.protocol.credit import Window
 from streamcell.protocol.events import StreamOpened
-from streamcell.protocol.frames import Ack, Chunk, Credit, Open, Payload, ResumeReply, StreamKey
+from streamcell.protocol.frames import Ack, Chunk, Credit, Open, Payload, Reset, ResumeReply, StreamKey
 from streamcell.protocol.sender import checksum_fields
 from streamcell.protocol.states import (
     RECEIVER_TABLE,
@@ -361,6 +361,11 @@ class StreamReceiver:
             complete,
             HOPS,
         )
+
+    def reset(self, error: CellError) -> Reset:
+        """Return the last word of a stream that this side has given up."""
+        fault, sentence = error.fault or Fault.TARGET, one_line(str(error))
+        return Reset(self.key, self._context.fqcn, self.attempt, True, error.code, fault, sentence, HOPS)
 
     def offset_reply(self) -> ResumeReply:
         """Return the frame that tells where the origin is to go on."""

@@ -1,7 +1,7 @@
 """All streams that a cell receives. Imports L0 and the smaller parts of ``protocol``.
 
-Decides what is a new stream and what is one that was seen before (DESIGN: Once), gives memory and credit, and tells
-the senders where their streams stand.
+Decides what is a new stream and what is one that was seen before (DESIGN: Once), when one is complete, and when its
+origin is told where it stands.
 """
 
 from __future__ import annotations
@@ -9,20 +9,11 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterable
 
-from streamcell.errors import (
-    CellError,
-    ErrorCode,
-    Fault,
-    ProtocolError,
-    StreamCancelled,
-    StreamIntegrityError,
-    error_from_wire,
-    one_line,
-)
+from streamcell.errors import CellError, ErrorCode, ProtocolError, StreamCancelled, StreamIntegrityError
 from streamcell.limits import CORRUPT_CHUNKS, HOPS
-from streamcell.protocol import receive_errors
+from streamcell.protocol import patience, receive_errors
 from streamcell.protocol.context import Context
-from streamcell.protocol.credit import BLOB_GROWTH, Admission, Window, WindowBudget
+from streamcell.protocol.credit import WindowBudget
 from streamcell.protocol.events import (
     DataEnded,
     DataReceived,
@@ -48,9 +39,9 @@ from streamcell.protocol.links import LinkTable
 from streamcell.protocol.lives import OriginLife, Registrar
 from streamcell.protocol.orphans import Orphans, fault_in_adopting, is_orphan
 from streamcell.protocol.placing import Placing
+from streamcell.protocol.receive_memory import ReceiveMemory
 from streamcell.protocol.receiver import ACK_DELAY_S, CorruptChunk, StreamReceiver, TooManyGaps
 from streamcell.protocol.routing import RouteTable
-from streamcell.protocol.sender import LIFE_SIGNS_PER_TIMEOUT
 from streamcell.protocol.states import ReceiverAction, ReceiverInput, ReceiverState
 
 
@@ -74,16 +65,12 @@ class ReceiveTable:
         self._orphans = Orphans()
         self._registrar = Registrar(context.fqcn, context.incarnation)
         self.placing = Placing(context, self, self._registrar)
+        self._memory = ReceiveMemory(context, budget, self)
         self._context = context
         self._links = links
         self._routes = routes
         self._awaits_reply = awaits_reply
         self._on_reply_ended = on_reply_ended
-        self._max_window = context.config.max_window_bytes
-        self._budget = budget
-        self._blobs = Admission(context.config.blob_budget_bytes)
-        self._requests = Admission(context.config.request_budget_bytes)
-        self._starved: dict[StreamKey, StreamReceiver] = {}
 
     def receivers(self) -> list[StreamReceiver]:
         """Return all receivers."""
@@ -103,25 +90,21 @@ class ReceiveTable:
         receiver.unclaimed_until = None
         receiver.assemble = assemble
         if assemble:
-            # Its memory is that of blobs, so its window is not part of the windows' budget.
-            receiver.window.close()
-            receiver.window = Window(WindowBudget(self._max_window), self._max_window, BLOB_GROWTH)
-            if self._refuse_size(receiver, receiver.size or 0, now):
+            self._memory.assemble(receiver)
+            if self._memory.refuse_size(receiver, receiver.size or 0, now):
                 return
             self.placing.choose(key, 0, "")
         receiver.reserves = assemble and reserve
         if receiver.reserves:
-            admission = self._admission(receiver)
-            admission.request(key, receiver.size)
-            self._admit_waiting(admission, now)
+            self._memory.reserve(receiver, now)
         else:
-            self._deliver_first(receiver, now)
+            self.begin(receiver, now)
 
     def reject(self, key: StreamKey, code: ErrorCode, sentence: str, now: float) -> None:
         """The application does not want the stream."""
         receiver = self.find(key)
         if receiver is not None:
-            self.give_up(receiver, error_from_wire(code, sentence, Fault.TARGET), now)
+            self.give_up(receiver, receive_errors.rejected(code, sentence), now)
 
     def await_callback(self, key: StreamKey, now: float) -> None:
         """Nobody takes the stream yet, but may soon: it is refused only after the idle timeout."""
@@ -224,7 +207,7 @@ class ReceiveTable:
         receiver = life.receivers.get(stream_id)
         if receiver is not None:
             receiver.step(ReceiverInput.RESET)
-            self._end(receiver, last_word, error_from_wire(frame.code, frame.sentence, frame.fault), now)
+            self._end(receiver, last_word, receive_errors.reset_by_origin(frame), now)
         elif stream_id not in life.settled:
             # It overtook the first chunk, which is to call no callback any more.
             life.ended.setdefault(stream_id, last_word)
@@ -334,21 +317,21 @@ class ReceiveTable:
             return self._adopt(orphan, life, chunk, opening, now)
         if orphan is not None and fault is not None:
             self._lose(orphan, fault, now)
-        receiver = StreamReceiver(self._context, chunk, opening, Window(self._budget, self._max_window))
+        receiver = StreamReceiver(self._context, chunk, opening, self._memory.window())
         receiver.link = link
         receiver.heard_at = receiver.spoke_at = now
         receiver.ack_at = now + ACK_DELAY_S
         receiver.on_timer = self._handle_timer
         life.receivers[chunk.key.stream_id] = receiver
         if opening.kind is StreamKind.UNSPECIFIED:
-            self.give_up(receiver, ProtocolError("the kind of the stream is not known here", fault=Fault.ORIGIN), now)
+            self.give_up(receiver, receive_errors.unknown_kind(), now)
             return None
         if isinstance(fault, StreamIntegrityError):
             receiver.agreement.choose(0, "")
-        if opening.kind.whole and self._refuse_size(receiver, opening.size or 0, now):
+        if opening.kind.whole and self._memory.refuse_size(receiver, opening.size or 0, now):
             return None
         if opening.kind is StreamKind.REPLY and not self._is_awaited(opening, chunk.key.origin):
-            self.give_up(receiver, StreamCancelled("nobody waits for this reply any more", fault=Fault.TARGET), now)
+            self.give_up(receiver, receive_errors.not_awaited(), now)
             return None
         self._context.counters.streams_accepted += 1
         self._schedule(receiver)
@@ -411,20 +394,20 @@ class ReceiveTable:
     def _deliver(self, receiver: StreamReceiver, now: float) -> None:
         if receiver.state is not ReceiverState.RECEIVING:
             return
-        if receiver.assemble and self._refuse_size(receiver, receiver.received, now):
+        if receiver.assemble and self._memory.refuse_size(receiver, receiver.received, now):
             return
         for payload in receiver.take_pending():
             self._context.events.append(DataReceived(receiver.key, payload, receiver.report_bytes))
         if receiver.assemble and receiver.size is None:
-            self._grow(receiver)
+            self._memory.grow(receiver)
         if receiver.all_received and receiver.step(ReceiverInput.ALL_RECEIVED) is ReceiverAction.END_DATA:
-            self._starved.pop(receiver.key, None)
+            self._memory.note_whole(receiver)
             self._context.events.append(DataEnded(receiver.key, receiver.received, receiver.digest))
             if receiver.opening.kind is StreamKind.REPLY:
                 self._on_reply_ended(receiver.opening.reply_to, None)
             self._finish_if_done(receiver, now)
 
-    def _deliver_first(self, receiver: StreamReceiver, now: float) -> None:
+    def begin(self, receiver: StreamReceiver, now: float) -> None:
         """Hand over what came before admission, and give the credit that admission means."""
         receiver.step(ReceiverInput.ADMITTED)
         self._context.events.append(StreamAdmitted(receiver.key))
@@ -434,47 +417,6 @@ class ReceiveTable:
             receiver.extend_credit(receiver.size)
         self._deliver(receiver, now)
         self.speak(receiver)
-
-    # Memory.
-
-    def _admission(self, receiver: StreamReceiver) -> Admission:
-        if receiver.opening.kind in (StreamKind.REQUEST, StreamKind.REPLY):
-            return self._requests
-        return self._blobs
-
-    def _admit_waiting(self, admission: Admission, now: float) -> None:
-        while (key := admission.next_admitted()) is not None:
-            receiver = self.find(key)
-            if receiver is not None:
-                self._deliver_first(receiver, now)
-
-    def _refuse_size(self, receiver: StreamReceiver, size: int, now: float) -> bool:
-        most = self._context.config.max_blob_bytes
-        if size <= most:
-            return False
-        self.give_up(receiver, receive_errors.too_large(self._context.fqcn, most, size), now)
-        return True
-
-    def _grow(self, receiver: StreamReceiver) -> None:
-        """Give a blob of unknown size the credit for one window more, when there is memory for it."""
-        receiver.window.grow(receiver.consumed, receiver.received)
-        wanted = receiver.consumed + receiver.window.size - receiver.limit
-        if wanted <= 0:
-            return
-        if not receiver.reserves or self._admission(receiver).grow(receiver.key, wanted):
-            self._starved.pop(receiver.key, None)
-            receiver.extend_credit(receiver.limit + wanted)
-        else:
-            self._starved[receiver.key] = receiver
-
-    def _free(self, receiver: StreamReceiver, now: float) -> None:
-        admission = self._admission(receiver)
-        admission.release(receiver.key)
-        self._starved.pop(receiver.key, None)
-        self._admit_waiting(admission, now)
-        for starved in list(self._starved.values()):
-            self._grow(starved)
-            self.speak(starved)
 
     # Ending.
 
@@ -493,16 +435,7 @@ class ReceiveTable:
         """End a stream from this side, and tell its origin."""
         if receiver.step(ReceiverInput.GIVE_UP) is not ReceiverAction.RESET_AND_FAIL:
             return
-        last_word = Reset(
-            receiver.key,
-            self._context.fqcn,
-            receiver.attempt,
-            True,
-            error.code,
-            error.fault or Fault.TARGET,
-            one_line(str(error)),
-            HOPS,
-        )
+        last_word = receiver.reset(error)
         self._end(receiver, last_word, error, now)
         self._post_last_word(receiver, last_word)
 
@@ -537,7 +470,7 @@ class ReceiveTable:
             receiver.link.outbox.forget(receiver)
         self._context.deadlines.cancel(receiver)
         receiver.forget_payload()
-        self._free(receiver, now)
+        self._memory.free(receiver, now)
 
     def _note_settled(self, life: OriginLife, below: int, runs: IdRuns, now: float) -> None:
         fresh = life.settled.add_below(below)
@@ -574,28 +507,22 @@ class ReceiveTable:
             self._context.deadlines.schedule(receiver, receiver.ack_at)
 
     def _schedule(self, receiver: StreamReceiver) -> None:
-        idle = receiver.opening.idle_timeout_s
-        times = [] if receiver.ack_at is None else [receiver.ack_at]
-        if receiver.unclaimed_until is not None:
-            times.append(receiver.unclaimed_until)
-        if idle > 0:
-            times += [receiver.heard_at + idle, receiver.spoke_at + idle / LIFE_SIGNS_PER_TIMEOUT]
-        if times:
-            self._context.deadlines.schedule(receiver, min(times))
+        due_at = patience.receiver_due_at(receiver)
+        if due_at is not None:
+            self._context.deadlines.schedule(receiver, due_at)
 
     def _handle_timer(self, receiver: StreamReceiver, now: float) -> None:
-        idle = receiver.opening.idle_timeout_s
         if receiver.ack_at is not None and now >= receiver.ack_at:
             receiver.ack_at = None
             receiver.ack_due = receiver.owes_ack
             self.speak(receiver)
-        if idle > 0 and now >= receiver.heard_at + idle:
+        if patience.origin_is_silent(receiver, now):
             self.give_up(receiver, receive_errors.silent(receiver), now)
             return
         if receiver.unclaimed_until is not None and now >= receiver.unclaimed_until:
             self.give_up(receiver, receive_errors.nobody_registered(receiver, self._context.fqcn), now)
             return
-        if idle > 0 and now >= receiver.spoke_at + idle / LIFE_SIGNS_PER_TIMEOUT:
+        if patience.receiver_owes_life_sign(receiver, now):
             receiver.spoke_at = now
             receiver.agreement.repeat()
             receiver.ack_due |= receiver.shows_life

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from streamcell.errors import CellError, Fault, StreamOutcomeUnknown, StreamResumeError
+from streamcell.errors import CellError
+from streamcell.protocol import send_errors
 from streamcell.protocol.context import Context
 from streamcell.protocol.events import SendProgressed, SourceSeekWanted
 from streamcell.protocol.frames import ResumeReply
@@ -91,15 +92,7 @@ class Resuming:
         if buffer.start <= offset <= buffer.end and (not prefix_digest or sender.whole):
             self._go_on(sender, offset, now)
         elif sender.whole:
-            self._owner.give_up(
-                sender,
-                StreamResumeError(
-                    f"{sender.spec.target} asked stream {sender.key.stream_id} to go on at {offset}, outside of what "
-                    f"is kept ({buffer.start} to {buffer.end})",
-                    fault=Fault.TARGET,
-                ),
-                now,
-            )
+            self._owner.give_up(sender, send_errors.not_kept(sender, offset), now)
         else:
             sender.step(SenderInput.SEEK)
             self._context.events.append(SourceSeekWanted(sender.key.stream_id, offset, prefix_digest))
@@ -130,8 +123,4 @@ def _fault_in_starting_over(sender: StreamSender, incarnation: int) -> CellError
         return None
     if not sender.acknowledged and incarnation == sender.target_incarnation:
         return None
-    return StreamOutcomeUnknown(
-        f"{sender.spec.target} was restarted after all of stream {sender.key.stream_id} had been sent and before it "
-        "confirmed: it may or may not have been delivered; send it again with retry_unknown=True if twice is better "
-        "than not at all"
-    )
+    return send_errors.outcome_unknown(sender)

@@ -12,11 +12,11 @@ import struct
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from streamcell.errors import CellError, ErrorCode
+from streamcell.errors import CellError, ErrorCode, Fault, one_line
 from streamcell.limits import HOPS, INITIAL_CREDIT_BYTES
 from streamcell.message import Headers
 from streamcell.protocol.context import Context
-from streamcell.protocol.frames import Chunk, IdRuns, Open, Payload, ResumeQuery, StreamKey, StreamKind
+from streamcell.protocol.frames import Chunk, IdRuns, Open, Payload, Reset, ResumeQuery, StreamKey, StreamKind
 from streamcell.protocol.send_buffer import SendBuffer
 from streamcell.protocol.states import (
     SENDER_TABLE,
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 
 # What the checksum covers after the payload: stream id, attempt, sequence, offset, last flag.
 _CHECKED_FIELDS = struct.Struct("<QIQQB")
-# A part of the idle timeout after which an end that has nothing to say shows that it is alive.
-LIFE_SIGNS_PER_TIMEOUT = 4
 
 
 @dataclasses.dataclass(slots=True, kw_only=True)
@@ -407,6 +405,11 @@ class StreamSender:
                 self.spec.digest,
             )
         ]
+
+    def reset(self, error: CellError) -> Reset:
+        """Return the frame that says that this side has given the stream up."""
+        fault, sentence = error.fault or Fault.ORIGIN, one_line(str(error))
+        return Reset(self.key, self.spec.target, self.attempt, False, error.code, fault, sentence, HOPS)
 
     def _open_part(self, settled_below: int, settled: IdRuns) -> Open:
         spec = self.spec

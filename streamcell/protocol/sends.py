@@ -8,41 +8,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from streamcell.errors import (
-    CellError,
-    ErrorCode,
-    Fault,
-    RequestFailed,
-    StreamCancelled,
-    StreamError,
-    StreamIntegrityError,
-    StreamTargetUnreachable,
-    StreamTimeout,
-    error_from_wire,
-    one_line,
-)
-from streamcell.limits import HOPS, SETTLED_UNTOLD, SMALL_STREAM_BYTES
+from streamcell.errors import CellError, ErrorCode, Fault, StreamCancelled
+from streamcell.limits import HOPS, SMALL_STREAM_BYTES
+from streamcell.protocol import patience, send_errors
 from streamcell.protocol.context import Context
 from streamcell.protocol.events import SendFailed, SendFinished, SendProgressed, SourceWanted
 from streamcell.protocol.frames import (
     Ack,
     Chunk,
     Credit,
-    IdRuns,
     Lost,
     LostReason,
     Payload,
-    Ping,
     Reset,
     ResumeReply,
-    StreamKind,
 )
 from streamcell.protocol.link import Lane, Link
 from streamcell.protocol.links import LinkTable
 from streamcell.protocol.resuming import Resuming
 from streamcell.protocol.routing import RouteTable
-from streamcell.protocol.sender import LIFE_SIGNS_PER_TIMEOUT, SendSpec, StreamSender
-from streamcell.protocol.settled import SettledIds
+from streamcell.protocol.sender import SendSpec, StreamSender
+from streamcell.protocol.settled_news import SettledNews
 from streamcell.protocol.slots import SlotTable
 from streamcell.protocol.states import SenderAction, SenderInput, SenderState
 from streamcell.protocol.writing import Writing
@@ -63,9 +49,9 @@ class SendTable:
         links: LinkTable,
         routes: RouteTable,
         writing: Writing,
+        settled: SettledNews,
         on_settled: Callable[[StreamSender, CellError | None], None],
     ) -> None:
-        self.settled = SettledIds()
         self._senders: dict[int, StreamSender] = {}
         self._by_target: dict[str, dict[int, StreamSender]] = {}
         self._slots = SlotTable(context.config)
@@ -74,9 +60,9 @@ class SendTable:
         self._links = links
         self._routes = routes
         self._writing = writing
+        self._settled = settled
         self._on_settled = on_settled
         self._last_id = 0
-        self._settled_count = 0
 
     def __len__(self) -> int:
         return len(self._senders)
@@ -106,9 +92,9 @@ class SendTable:
         self._by_target.setdefault(spec.target, {})[self._last_id] = sender
         self._context.counters.streams_opened += 1
         if self._context.stopped:
-            self.give_up(sender, StreamError(f"{self._context.fqcn} is stopped", ErrorCode.STOPPING), now)
+            self.give_up(sender, send_errors.stopped(self._context.fqcn), now)
         elif spec.optional and self._routes.next_hop(spec.target) is None:
-            self.give_up(sender, self._unreachable(sender, "there is no way to it now"), now)
+            self.give_up(sender, send_errors.unreachable(sender, "there is no way to it now"), now)
         elif self._slots.take(sender):
             self._start(sender, now)
         return sender
@@ -123,7 +109,7 @@ class SendTable:
             sender.wanted = max(0, sender.wanted - len(piece))
         declared = sender.spec.size
         if declared is not None and sender.buffer.end > declared:
-            self._give_up_for_size(sender, f"gave {sender.buffer.end} bytes, more than the {declared} declared", now)
+            self.give_up(sender, send_errors.longer_than_declared(sender, declared), now)
             return
         self.pump(sender, now)
 
@@ -134,9 +120,7 @@ class SendTable:
             return
         declared = sender.spec.size if sender.total is None else sender.total
         if declared is not None and sender.buffer.end != declared:
-            what = f"ended after {sender.buffer.end} bytes, but {declared} were "
-            what += "declared" if sender.total is None else "there before"
-            self._give_up_for_size(sender, what, now)
+            self.give_up(sender, send_errors.other_end(sender, declared), now)
             return
         sender.source_ended = True
         sender.total = sender.buffer.end
@@ -163,16 +147,18 @@ class SendTable:
         if sender is not None and sender.state is SenderState.SEEKING:
             self.give_up(sender, error, now)
 
+    def cancel(self, stream_id: int, sentence: str, now: float) -> None:
+        """End a stream because the application does not want it any more."""
+        sender = self._senders.get(stream_id)
+        if sender is not None:
+            self.give_up(sender, StreamCancelled(sentence, fault=Fault.ORIGIN), now)
+
     def _fed(self, stream_id: int) -> StreamSender | None:
         """Return the sender if what its source gives now counts."""
         sender = self._senders.get(stream_id)
         if sender is None or sender.source_ended or sender.source_error is not None:
             return None
         return None if sender.state is SenderState.SEEKING and not sender.keeps_all else sender
-
-    def _give_up_for_size(self, sender: StreamSender, what: str, now: float) -> None:
-        sentence = f"the source of the stream to {sender.spec.target} {what}"
-        self.give_up(sender, StreamIntegrityError(sentence, fault=Fault.ORIGIN), now)
 
     def _end_failed_source(self, sender: StreamSender, now: float) -> None:
         if sender.source_error is not None and sender.received == sender.buffer.end:
@@ -182,18 +168,7 @@ class SendTable:
         """End a stream from this side."""
         action = sender.step(SenderInput.GIVE_UP)
         if action is SenderAction.RESET_AND_FAIL and sender.link is not None:
-            sender.link.outbox.post(
-                Reset(
-                    sender.key,
-                    sender.spec.target,
-                    sender.attempt,
-                    False,
-                    error.code,
-                    error.fault or Fault.ORIGIN,
-                    one_line(str(error)),
-                    HOPS,
-                )
-            )
+            sender.link.outbox.post(sender.reset(error))
             self._links.wake_control(sender.link)
         self._settle(sender, error, now)
 
@@ -228,7 +203,8 @@ class SendTable:
         if frame.reason is LostReason.OTHER_LIFE:
             sender.note_refused()
         if frame.reason is LostReason.NO_ROUTE and sender.spec.optional:
-            self.give_up(sender, self._unreachable(sender, f"{frame.reporter} knows no way to it now"), now)
+            error = send_errors.unreachable(sender, f"{frame.reporter} knows no way to it now")
+            self.give_up(sender, error, now)
         else:
             self._lose_path(sender, now)
 
@@ -237,12 +213,7 @@ class SendTable:
         sender = self._senders.get(frame.key.stream_id)
         if sender is None or sender.step(SenderInput.RESET) is not SenderAction.FAIL:
             return
-        code = frame.code
-        if sender.spec.kind is StreamKind.REQUEST and code in (ErrorCode.NO_CALLBACK, ErrorCode.REJECTED):
-            error: CellError = RequestFailed(frame.sentence, code, frame.fault)
-        else:
-            error = error_from_wire(code, frame.sentence, frame.fault)
-        self._settle(sender, error, now)
+        self._settle(sender, send_errors.reset_by_target(sender, frame), now)
 
     def handle_resume_reply(self, frame: ResumeReply, now: float) -> None:
         """The target says where to go on."""
@@ -259,7 +230,7 @@ class SendTable:
     def _answer_settled(self, frame: Ack | ResumeReply) -> None:
         """The target holds a stream that is settled here: what ended it got lost, and is made up for."""
         link = self._routes.next_hop(frame.target)
-        if link is not None and frame.key.stream_id in self.settled:
+        if link is not None and frame.key.stream_id in self._settled:
             sentence = f"{self._context.fqcn} gave up stream {frame.key.stream_id}"
             cancelled, origin = ErrorCode.CANCELLED, Fault.ORIGIN
             self._links.answer(
@@ -301,7 +272,7 @@ class SendTable:
         self._writing.withdraw(sender.link, sender)
         sender.link = None
         if sender.spec.optional:
-            self.give_up(sender, self._unreachable(sender, "there is no way to it any more"), now)
+            self.give_up(sender, send_errors.unreachable(sender, "there is no way to it any more"), now)
 
     def on_lane_lost(self, link: Link, lane_id: int, now: float) -> None:
         """Resume what the lane carried."""
@@ -329,25 +300,6 @@ class SendTable:
 
     # Writers.
 
-    def tell_settled(self, link: Link, ping: Ping) -> None:
-        """Let a Ping on the control lane tell what is settled."""
-        ping.settled_below, ping.settled = self._settled_to_tell(link, control=True)
-
-    def owes_settled(self, link: Link) -> bool:
-        """Return whether so many streams were settled since the neighbour was told that a Ping is worth it."""
-        return self._settled_count - link.settled_told >= SETTLED_UNTOLD and self._may_tell_settled(link)
-
-    def _settled_to_tell(self, link: Link, *, control: bool) -> tuple[int, IdRuns]:
-        """Return what is settled, if it may be told on this lane."""
-        if not control or not self._may_tell_settled(link):
-            return 0, ()
-        link.settled_told = self._settled_count
-        return self.settled.below, self.settled.runs_to_send()
-
-    def _may_tell_settled(self, link: Link) -> bool:
-        """Return whether what is settled cannot overtake the Reset of a stream that is: behind it on its lane."""
-        return not link.outbox and not link.drains()
-
     def note_spoken(self, stream_id: int, lane_id: int, now: float) -> None:
         """A query or probe of the stream was put on a lane."""
         sender = self._senders[stream_id]
@@ -360,7 +312,8 @@ class SendTable:
     ) -> Chunk:
         if not sender.opened:
             sender.aim(self._routes.life_of(sender.spec.target))
-        chunk = sender.cut_chunk(*self._settled_to_tell(link, control=control), room)
+        settled_below, settled = self._settled.take(link) if control else (0, ())
+        chunk = sender.cut_chunk(settled_below, settled, room)
         self._sent_chunk(sender, lane, chunk, now)
         return chunk
 
@@ -439,16 +392,7 @@ class SendTable:
         if not sender.placed:
             return
         if frame.received > sender.buffer.end or frame.consumed > frame.received:
-            self.give_up(
-                sender,
-                StreamError(
-                    f"{sender.spec.target} confirmed {frame.received} bytes of stream {sender.key.stream_id}, more "
-                    "than were sent",
-                    ErrorCode.PROTOCOL,
-                    Fault.TARGET,
-                ),
-                now,
-            )
+            self.give_up(sender, send_errors.confirmed_too_much(sender, frame), now)
             return
         before = sender.received
         sender.confirm(frame.received, frame.consumed)
@@ -510,11 +454,10 @@ class SendTable:
         del same_target[stream_id]
         if not same_target:
             del self._by_target[sender.spec.target]
-        self.settled.add(stream_id, stream_id)
-        self._settled_count += 1
+        self._settled.add(stream_id)
         self._context.deadlines.cancel(sender)
         self._writing.withdraw(sender.link, sender)
-        if sender.link is not None and self.owes_settled(sender.link):
+        if sender.link is not None and self._settled.is_owed(sender.link):
             # The writer of control frames says it, and on a link that carries bulk only nothing else wakes that.
             self._links.wake_control(sender.link)
         size = sender.total or 0
@@ -532,46 +475,14 @@ class SendTable:
     # Time.
 
     def _schedule(self, sender: StreamSender) -> None:
-        due = self._due(sender)
-        if due is not None:
-            self._context.deadlines.schedule(sender, due)
-
-    def _due(self, sender: StreamSender) -> float | None:
-        idle = sender.spec.idle_timeout_s
-        times = []
-        if sender.state is SenderState.BACKING_OFF:
-            times.append(sender.backoff_until)
-        elif sender.state is SenderState.RESUMING and not sender.query_due:
-            times.append(sender.spoke_at + self._context.config.backoff_max_s)
-        if not sender.acknowledged:
-            if sender.spec.unreachable_timeout_s > 0:
-                times.append(sender.heard_at + sender.spec.unreachable_timeout_s)
-        elif idle > 0:
-            times.append(sender.heard_at + idle)
-        if idle > 0 and sender.speaks and not sender.probe_due:
-            times.append(sender.spoke_at + idle / LIFE_SIGNS_PER_TIMEOUT)
-        return min(times, default=None)
+        due_at = patience.sender_due_at(sender, self._context.config.backoff_max_s)
+        if due_at is not None:
+            self._context.deadlines.schedule(sender, due_at)
 
     def _handle_timer(self, sender: StreamSender, now: float) -> None:
-        spec = sender.spec
-        patience_s = spec.idle_timeout_s if sender.acknowledged else spec.unreachable_timeout_s
-        out_of_patience = patience_s > 0 and now >= sender.heard_at + patience_s
-        if out_of_patience and not sender.acknowledged:
-            self.give_up(
-                sender, self._unreachable(sender, f"nothing was heard of it for {spec.unreachable_timeout_s:g} s"), now
-            )
-            return
-        if out_of_patience:
-            self.give_up(
-                sender,
-                StreamTimeout(
-                    f"{spec.target} was silent about stream {sender.key.stream_id} ({spec.channel}/{spec.topic}) for "
-                    f"{spec.idle_timeout_s:g} s, at {sender.received} bytes: its reader does not read, or the way is "
-                    "cut",
-                    fault=Fault.TARGET,
-                ),
-                now,
-            )
+        if patience.has_waited_enough(sender, now):
+            error = send_errors.silent(sender) if sender.acknowledged else send_errors.never_heard(sender)
+            self.give_up(sender, error, now)
             return
         if sender.state is SenderState.BACKING_OFF and now >= sender.backoff_until:
             sender.step(SenderInput.BACKOFF_OVER)
@@ -580,24 +491,7 @@ class SendTable:
             # Question and answer pass through many hands. Asked twice it changes nothing.
             sender.query_due = True
             self._speak(sender)
-        elif self._owes_life_sign(sender, now):
+        elif patience.sender_owes_life_sign(sender, now):
             sender.probe_due = True
             self._speak(sender)
         self._schedule(sender)
-
-    def _owes_life_sign(self, sender: StreamSender, now: float) -> bool:
-        idle = sender.spec.idle_timeout_s
-        return sender.speaks and idle > 0 and now >= sender.spoke_at + idle / LIFE_SIGNS_PER_TIMEOUT
-
-    def _unreachable(self, sender: StreamSender, why: str) -> StreamTargetUnreachable:
-        return StreamTargetUnreachable(
-            f"{sender.spec.target} cannot be reached from {self._context.fqcn}: {why}; check its name, and that it "
-            "runs and is connected",
-            fault=Fault.NETWORK,
-        )
-
-    def cancel(self, stream_id: int, sentence: str, now: float) -> None:
-        """End a stream because the application does not want it any more."""
-        sender = self._senders.get(stream_id)
-        if sender is not None:
-            self.give_up(sender, StreamCancelled(sentence, fault=Fault.ORIGIN), now)

@@ -1,0 +1,160 @@
+"""What a lane's writer gets when it asks for the next batch. Imports L0 and the smaller parts of ``protocol``.
+
+The order within a batch: what the lane itself has to say, control frames of its link, Pings (what they tell of settled
+streams must not overtake a Reset), chunks, and a Goodbye last. Frames of the link go on its control lane only, chunks
+on any that is usable.
+"""
+
+from __future__ import annotations
+
+from streamcell.errors import ErrorCode
+from streamcell.limits import BATCH_BYTES, WRITTEN_FRAMES
+from streamcell.message import HeaderValue
+from streamcell.protocol.context import Context
+from streamcell.protocol.frames import (
+    Ack,
+    Announce,
+    AnnounceReply,
+    Chunk,
+    Frame,
+    Lost,
+    Ping,
+    Query,
+    QueryReply,
+    Reset,
+    ResumeQuery,
+    ResumeReply,
+)
+from streamcell.protocol.link import Lane, Link
+from streamcell.protocol.links import LinkTable
+from streamcell.protocol.sends import SendTable
+from streamcell.protocol.settled_news import SettledNews
+from streamcell.protocol.writing import Writing
+
+# A frame counts this much of a batch; payload, headers and sentences come on top where there are any.
+_CONTROL_FRAME_BYTES = 64
+_NUMBER_BYTES = 8
+# What the other side answers on some lane of the link: silence after one of these is suspicious.
+_ANSWERED_FRAMES = (Chunk, ResumeQuery, Query)
+
+
+class Batches:
+    """Makes the batches of all lanes."""
+
+    def __init__(
+        self, context: Context, links: LinkTable, sends: SendTable, writing: Writing, settled: SettledNews
+    ) -> None:
+        self._context = context
+        self._links = links
+        self._sends = sends
+        self._writing = writing
+        self._settled = settled
+
+    def take(self, lane: Lane, now: float) -> list[Frame]:
+        """Return the next batch for a lane; empty: nothing now."""
+        if self._has_nothing_for(lane):
+            return []
+        frames, pings = _take_own_frames(lane)
+        link = lane.link
+        # A lane that ends by itself takes nothing more with it: the link's other lanes, or later ones, do. The last
+        # lane of a link of a cell that stops takes all that is left.
+        flushes = lane.goodbye is not None and lane.goodbye.code is ErrorCode.STOPPING
+        if link is not None and (lane.usable or flushes):
+            control = link.control_lane() is lane
+            if control or flushes:
+                self._take_control_frames(link, lane, frames, now)
+            if control and not pings and self._settled.is_owed(link):
+                pings.append(Ping(self._context.random_bits(64)))
+            if control and pings:
+                self._settled.tell(link, pings[-1])
+            frames += pings
+            if lane.usable:
+                self._take_chunks(link, lane, frames, now, control=control)
+                if lane.shared_room.wants_mark:
+                    frames.append(self._mark(lane))
+        elif lane.goodbye is None:
+            frames += pings
+        if lane.goodbye is not None and not lane.said_goodbye and not (flushes and link is not None and link.outbox):
+            lane.said_goodbye = True
+            frames.append(lane.goodbye)
+        for frame in frames:
+            if isinstance(frame, _ANSWERED_FRAMES):
+                self._links.lanes.note_spoke(lane, now)
+                break
+        return frames
+
+    def _has_nothing_for(self, lane: Lane) -> bool:
+        """Return whether there is surely nothing to say on a lane: writers ask more often than there is."""
+        if lane.own_frames or lane.goodbye is not None:
+            return False
+        link = lane.link
+        return link is None or (link.idle and not self._settled.is_owed(link))
+
+    def _take_control_frames(self, link: Link, lane: Lane, frames: list[Frame], now: float) -> None:
+        for frame in link.outbox.take(WRITTEN_FRAMES // 2):
+            frames.append(frame)
+            if isinstance(frame, ResumeQuery) and self._context.is_own(frame.key):
+                self._sends.note_spoken(frame.key.stream_id, lane.lane_id, now)
+            elif self._is_said_once(frame, link):
+                lane.carried.append(frame)
+
+    def _is_said_once(self, frame: Frame, link: Link) -> bool:
+        """Return whether there is no state behind a frame that would have it said again, should its lane break."""
+        if isinstance(frame, (Ack, Reset)) and frame.target == self._context.fqcn and frame.key.origin == link.fqcn:
+            # The last words about streams of a neighbour are remembered until it says that they are settled.
+            return isinstance(frame, Reset) and not frame.from_target
+        if isinstance(frame, Ack):
+            return frame.complete
+        if isinstance(frame, (ResumeQuery, ResumeReply)):
+            return not frame.probe
+        return isinstance(frame, (Lost, Reset))
+
+    def _take_chunks(self, link: Link, lane: Lane, frames: list[Frame], now: float, *, control: bool) -> None:
+        size = sum(map(_frame_bytes, frames))
+        while size < BATCH_BYTES and len(frames) < WRITTEN_FRAMES:
+            chunk = self._writing.next_chunk(link, lane, now, control=control)
+            if chunk is None:
+                return
+            frames.append(chunk)
+            size += _frame_bytes(chunk)
+
+    def _mark(self, lane: Lane) -> Ping:
+        """Return a Ping to follow bulk that shares the lane with control."""
+        nonce = self._context.random_bits(64)
+        lane.shared_room.mark(nonce)
+        return Ping(nonce)
+
+
+def _take_own_frames(lane: Lane) -> tuple[list[Frame], list[Ping]]:
+    """Take what the lane itself has to say: Pings apart, for what they tell goes behind other frames."""
+    frames: list[Frame] = []
+    pings: list[Ping] = []
+    while lane.own_frames:
+        frame = lane.own_frames.popleft()
+        if isinstance(frame, Ping):
+            pings.append(frame)
+        else:
+            frames.append(frame)
+    return frames, pings
+
+
+def _frame_bytes(frame: Frame) -> int:
+    """Return about what a frame takes of a batch, so that a batch stays well below what a peer takes."""
+    if isinstance(frame, Chunk):
+        size = _CONTROL_FRAME_BYTES + len(frame.payload)
+        if frame.open is not None:
+            size += sum(len(key) + _value_bytes(value) for key, value in frame.open.headers)
+        return size
+    if isinstance(frame, Ack):
+        return _CONTROL_FRAME_BYTES
+    if isinstance(frame, (Reset, AnnounceReply)):
+        return _CONTROL_FRAME_BYTES + len(frame.sentence)
+    if isinstance(frame, Announce):
+        return _CONTROL_FRAME_BYTES + sum(map(len, frame.path))
+    if isinstance(frame, QueryReply):
+        return _CONTROL_FRAME_BYTES * (1 + len(frame.cells))
+    return _CONTROL_FRAME_BYTES
+
+
+def _value_bytes(value: HeaderValue) -> int:
+    return len(value) if isinstance(value, str | bytes) else _NUMBER_BYTES

@@ -1,0 +1,48 @@
+"""Which frames may come over a link, and what becomes of the others. Imports L0 and the smaller parts of ``protocol``.
+
+Who made a frame is for its link to vouch for: the cells that have been announced over it (``routing.py``). A peer link
+carries nothing but the frames of its two ends.
+"""
+
+from __future__ import annotations
+
+from streamcell.limits import HOPS
+from streamcell.protocol.addressing import RoutedFrame, source_of
+from streamcell.protocol.context import Context
+from streamcell.protocol.events import FrameRefused
+from streamcell.protocol.frames import Chunk, Lost, LostReason, ResumeQuery
+from streamcell.protocol.link import Link
+from streamcell.protocol.links import LinkTable
+from streamcell.protocol.routing import RouteTable
+
+
+class Gate:
+    """Where frames with a source and a destination come in."""
+
+    def __init__(self, context: Context, links: LinkTable, routes: RouteTable) -> None:
+        self._context = context
+        self._links = links
+        self._routes = routes
+
+    def admits(self, link: Link, frame: RoutedFrame, source: str, destination: str) -> bool:
+        """Return whether a frame may come over a link.
+
+        A neighbour may say that it has lost something before its name is accepted: that costs the origin a question.
+        """
+        if link.peer and destination not in ("", self._context.fqcn):
+            return False
+        return self._routes.admits(link, source) or (isinstance(frame, Lost) and source == link.fqcn)
+
+    def refuse(self, link: Link, frame: RoutedFrame) -> None:
+        """Drop a frame in the name of a cell that is not behind the link: a lie, or one that overtook the news.
+
+        For the second case the origin is told, by the way that the frame came.
+        """
+        self._context.counters.frames_refused += 1
+        if not link.told_of_refusal:
+            link.told_of_refusal = True
+            self._context.events.append(FrameRefused(link.fqcn, source_of(frame)))
+        if isinstance(frame, Chunk | ResumeQuery):
+            me = self._context.fqcn
+            lost = Lost(frame.key, frame.target, frame.attempt, LostReason.LANE_LOST, me, HOPS)
+            self._links.answer(link, lost)

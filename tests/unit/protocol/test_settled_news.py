@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+from streamcell.limits import SETTLED_UNTOLD
+from streamcell.protocol.frames import LaneRole, Ping, Pong
+from streamcell.protocol.link import Lane, Link
+from streamcell.protocol.settled_news import SettledNews
+from streamcell.protocol.states import LaneInput, LaneState
+
+
+def settled(count: int) -> SettledNews:
+    news = SettledNews()
+    for stream_id in range(1, count + 1):
+        news.add(stream_id)
+    return news
+
+
+def test_it_knows_what_is_settled() -> None:
+    news = SettledNews()
+    news.add(2)
+    assert [stream_id in news for stream_id in (1, 2, 3)] == [False, True, False]
+
+
+def test_a_neighbour_is_owed_a_word_after_many_and_again_after_many_more() -> None:
+    link = Link("server", 1, b"")
+    news = settled(SETTLED_UNTOLD - 1)
+    assert not news.is_owed(link)
+    news.add(SETTLED_UNTOLD)
+    assert news.is_owed(link)
+    news.tell(link, Ping(1))
+    assert not news.is_owed(link)
+    for more in range(SETTLED_UNTOLD):
+        assert not news.is_owed(link)
+        news.add(SETTLED_UNTOLD + 1 + more)
+    assert news.is_owed(link)
+
+
+def test_each_neighbour_is_told_by_itself() -> None:
+    first, second = Link("server", 1, b""), Link("other", 1, b"")
+    news = settled(SETTLED_UNTOLD)
+    news.tell(first, Ping(1))
+    assert (news.is_owed(first), news.is_owed(second)) == (False, True)
+
+
+def test_a_ping_says_the_floor_and_the_runs_above() -> None:
+    news = settled(3)
+    news.add(5)
+    ping = Ping(1)
+    news.tell(Link("server", 1, b""), ping)
+    assert (ping.settled_below, ping.settled) == (4, ((5, 5),))
+
+
+def test_nothing_is_said_while_a_frame_waits_that_may_be_a_reset() -> None:
+    link = Link("server", 1, b"")
+    link.outbox.post(Pong(1))
+    news = settled(SETTLED_UNTOLD)
+    assert not news.is_owed(link)
+    assert news.take(link) == (0, ())
+    link.outbox.clear()
+    assert news.is_owed(link)
+    assert news.take(link) == (SETTLED_UNTOLD + 1, ())
+
+
+def test_nothing_is_said_while_a_lane_that_is_being_left_may_carry_a_reset() -> None:
+    link = Link("server", 1, b"")
+    lane = link.lanes[1] = Lane(1, LaneState.READY, LaneRole.CONTROL, 1)
+    news = settled(SETTLED_UNTOLD)
+    assert news.is_owed(link)
+    lane.step(LaneInput.ENDING)
+    lane.step(LaneInput.REPLACED)
+    assert not news.is_owed(link)
+    assert news.take(link) == (0, ())
