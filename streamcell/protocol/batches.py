@@ -52,10 +52,15 @@ class Batches:
 
     def take(self, lane: Lane, now: float) -> list[Frame]:
         """Return the next batch for a lane; empty: nothing now."""
-        if self._has_nothing_for(lane):
-            return []
-        frames, pings = _take_own_frames(lane)
         link = lane.link
+        says_nothing = not lane.own_frames and lane.goodbye is None
+        if says_nothing and (link is None or (link.idle and not self._settled.is_owed(link))):
+            # Writers ask more often than there is anything to say.
+            return []
+        frames: list[Frame] = []
+        pings: list[Ping] = []
+        if lane.own_frames:
+            _take_own_frames(lane, frames, pings)
         # A lane that ends by itself takes nothing more with it: the link's other lanes, or later ones, do. The last
         # lane of a link of a cell that stops takes all that is left.
         flushes = lane.goodbye is not None and lane.goodbye.code is ErrorCode.STOPPING
@@ -77,18 +82,8 @@ class Batches:
         if lane.goodbye is not None and not lane.said_goodbye and not (flushes and link is not None and link.outbox):
             lane.said_goodbye = True
             frames.append(lane.goodbye)
-        for frame in frames:
-            if isinstance(frame, _ANSWERED_FRAMES):
-                self._links.lanes.note_spoke(lane, now)
-                break
+        self._await_answer(lane, frames, now)
         return frames
-
-    def _has_nothing_for(self, lane: Lane) -> bool:
-        """Return whether there is surely nothing to say on a lane: writers ask more often than there is."""
-        if lane.own_frames or lane.goodbye is not None:
-            return False
-        link = lane.link
-        return link is None or (link.idle and not self._settled.is_owed(link))
 
     def _take_control_frames(self, link: Link, lane: Lane, frames: list[Frame], now: float) -> None:
         for frame in link.outbox.take(WRITTEN_FRAMES // 2):
@@ -118,6 +113,12 @@ class Batches:
             frames.append(chunk)
             size += _frame_bytes(chunk)
 
+    def _await_answer(self, lane: Lane, frames: list[Frame], now: float) -> None:
+        for frame in frames:
+            if isinstance(frame, _ANSWERED_FRAMES):
+                self._links.lanes.note_spoke(lane, now)
+                return
+
     def _mark(self, lane: Lane) -> Ping:
         """Return a Ping to follow bulk that shares the lane with control."""
         nonce = self._context.random_bits(64)
@@ -125,17 +126,14 @@ class Batches:
         return Ping(nonce)
 
 
-def _take_own_frames(lane: Lane) -> tuple[list[Frame], list[Ping]]:
+def _take_own_frames(lane: Lane, frames: list[Frame], pings: list[Ping]) -> None:
     """Take what the lane itself has to say: Pings apart, for what they tell goes behind other frames."""
-    frames: list[Frame] = []
-    pings: list[Ping] = []
     while lane.own_frames:
         frame = lane.own_frames.popleft()
         if isinstance(frame, Ping):
             pings.append(frame)
         else:
             frames.append(frame)
-    return frames, pings
 
 
 def _frame_bytes(frame: Frame) -> int:
