@@ -34,7 +34,7 @@ const RULES = {
 };
 const LIMITS = {
   frames: 4096, payload: 4 * MIB, channel: 255, topic: 255, resume_id: 255, digest: 255, prefix_digest: 255,
-  source_stamp: 256, settled: 16, lanes_held: 64, capabilities: 64,
+  source_stamp: 256, settled: 16, lanes_held: 64, lanes_replaced: 64, capabilities: 64,
 };
 
 function check(message) {

@@ -312,7 +312,7 @@ class SendTable:
     ) -> Chunk:
         if not sender.opened:
             sender.aim(self._routes.life_of(sender.spec.target))
-        settled_below, settled = self._settled.take(link) if control else (0, ())
+        settled_below, settled = self._settled.take(link) if control and not sender.opened else (0, ())
         chunk = sender.cut_chunk(settled_below, settled, room)
         self._sent_chunk(sender, lane, chunk, now)
         return chunk
