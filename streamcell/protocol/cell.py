@@ -340,6 +340,12 @@ class CellCore:
         self._sends.on_lane_up(link, now)
         self._relays.on_lane_up(link, now)
 
+    def is_outdated(self, frame: Frame) -> bool:
+        """Return whether a frame that a lane may have carried in vain need not be said again."""
+        return (
+            isinstance(frame, ResumeReply) and frame.target == self._context.fqcn and self._receives.is_outdated(frame)
+        )
+
     def on_lane_lost(self, link: Link, lane_id: int, now: float) -> None:
         """Whatever was on the lane may be lost."""
         self._announcements.on_lane_lost(link)

@@ -56,6 +56,10 @@ class LinkObserver(HandoverObserver, Protocol):
         """A lane of the link can be written."""
         ...
 
+    def is_outdated(self, frame: Frame) -> bool:
+        """Return whether a frame that a lane may have carried in vain need not be said again."""
+        ...
+
     def on_lane_lost(self, link: Link, lane_id: int, now: float) -> None:
         """A lane broke; whatever was on it may be lost."""
         ...
@@ -459,7 +463,8 @@ class LinkTable:
             return
         if not lane.emptied:
             for frame in lane.carried:
-                link.outbox.post(frame)
+                if not self._observer.is_outdated(frame):
+                    link.outbox.post(frame)
             if link.uplink is not None:
                 self.dialler.broke(link.uplink, lane, now)
         link.bulk_asked = False

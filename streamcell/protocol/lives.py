@@ -46,6 +46,15 @@ class OriginLife:
         if not query.probe:
             self.asked[query.key.stream_id] = query.attempt
 
+    def is_outdated(self, reply: ResumeReply) -> bool:
+        """Return whether the origin has gone on since it was told this, so that it need not be told again."""
+        stream_id = reply.key.stream_id
+        receiver = self.receivers.get(stream_id)
+        if receiver is not None:
+            return reply.unknown or reply.attempt < receiver.attempt
+        later = reply.attempt < self.asked.get(stream_id, 0)
+        return later or stream_id in self.ended or stream_id in self.settled
+
     def is_late(self, chunk: Chunk) -> bool:
         """Return whether a chunk of a stream that is not open here belongs to an attempt that is over."""
         return chunk.attempt < self.asked.get(chunk.key.stream_id, 0)

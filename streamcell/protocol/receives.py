@@ -31,6 +31,7 @@ from streamcell.protocol.frames import (
     Open,
     Reset,
     ResumeQuery,
+    ResumeReply,
     StreamKey,
     StreamKind,
 )
@@ -249,6 +250,11 @@ class ReceiveTable:
                     receiver.repeat()
                 receiver.ack_due = True
                 self.speak(receiver)
+
+    def is_outdated(self, reply: ResumeReply) -> bool:
+        """Return whether an answer of this cell that a lane may have carried in vain need not be said again."""
+        life = self._lives.get(reply.key.origin)
+        return life is None or life.incarnation != reply.key.origin_incarnation or life.is_outdated(reply)
 
     def on_lane_lost(self, link: Link) -> None:
         """Repeat what the lane may have lost: the state, or the last word, of every stream that came by the link."""

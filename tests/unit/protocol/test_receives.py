@@ -1084,3 +1084,31 @@ def test_a_reader_that_stands_still_is_sent_no_more_than_the_window_that_it_bega
     assert sum(windows) - 8 * INITIAL_CREDIT_BYTES <= 4 * MIB
     assert max(windows) > MIB
     assert all(have <= window + 64 * KIB for have, window in zip(received, windows, strict=True))
+
+
+@pytest.mark.parametrize("ends", ["open", "finished", "restarted"])
+def test_answers_from_before_the_origin_went_on_are_not_repeated_when_lanes_break(ends: str) -> None:
+    net = Net()
+    server, client = net.pair()
+    server.auto_read = False
+    stream_id = client.stream("server", None)
+    for _ in range(3):
+        client.supply(stream_id, SMALL)
+        net.step()
+        net.cut_all()
+        net.advance(1.0)
+    assert client.core.stats().sends[0].attempt == 3
+    if ends == "finished":
+        server.auto_read = True
+        client.supply(stream_id, SMALL, end=True)
+        net.run()
+        assert client.finished(stream_id)
+    elif ends == "restarted":
+        net.restart("client")
+        net.advance(1.0)
+    since = len(net.carried)
+    for _ in range(5):
+        net.cut_all()
+        net.advance(1.0)
+    said = [frame for _, _, frame in net.carried[since:] if isinstance(frame, ResumeReply) and not frame.probe]
+    assert [frame.attempt for frame in said] == ([3] * 5 if ends == "open" else [])
