@@ -475,6 +475,9 @@ class LinkTable:
             self.doubles.hurry(link, now)
         if not lane.emptied:
             self._observer.on_lane_lost(link, lane.lane_id, now)
+        if link.bulk.waits():
+            # Streams that have had no turn on this lane do not hear of its end, and rely on another one.
+            self.want_bulk_lanes(link, now)
         self.wake_control(link)
 
     # Links.

@@ -45,6 +45,11 @@ class RoundRobin(Generic[T]):
             self._members.add(id(member))
             self._queue.append(member)
 
+    def waits(self) -> bool:
+        """Return whether a member has something to send here."""
+        belongs = self._belongs
+        return any(member.can_send() and (belongs is None or belongs(member)) for member in self._queue)
+
     def next(self, eligible: Callable[[T], bool]) -> T | None:
         """Return the member whose turn it is among those that are ``eligible`` now."""
         passed_over = 0

@@ -378,7 +378,7 @@ class Net:
 
     ``tamper`` sees each frame with the name of its sender and returns what arrives: the frame, another, or None.
     ``cut_at`` breaks the lane under the n-th frame that any cell sends, counted from 1, so that it and what follows
-    it on that lane is lost.
+    it on that lane is lost. The writers of the ends in ``stuck`` get no turn.
     """
 
     def __init__(self) -> None:
@@ -391,6 +391,7 @@ class Net:
         self.refuse_roles: set[LaneRole] = set()
         self.mute: set[str] = set()
         self.hold: set[End] = set()
+        self.stuck: set[End] = set()
         self.carried: list[tuple[str, int, Frame]] = []
         self.tamper: Callable[[str, Frame], Frame | None] | None = None
         self.cut_at: set[int] = set()
@@ -503,7 +504,8 @@ class Net:
             # The lanes' writers come first in turn.
             first = self._turns % len(lanes) if lanes else 0
             for lane_id in lanes[first:] + lanes[:first]:
-                if (node.fqcn, lane_id) in self.awake:
+                here = (node.fqcn, lane_id)
+                if here in self.awake and here not in self.stuck:
                     busy |= self._collect(node, lane_id)
         self._turns += 1
         for end in list(self.peers):

@@ -365,6 +365,35 @@ def test_a_bulk_lane_that_nothing_uses_is_closed_and_comes_back() -> None:
     assert roles(client) == ["control", "bulk"]
 
 
+@pytest.mark.parametrize("sender_name", ["client", "server"])
+def test_bulk_that_waits_for_a_lane_which_is_closed_goes_by_the_next_one(sender_name: str) -> None:
+    net = Net()
+    server, client = net.pair()
+    origin, target = (client, server) if sender_name == "client" else (server, client)
+    origin.send(target.fqcn, LARGE)
+    net.advance(client.config.idle_lane_s / 2)
+    net.stuck.add((origin.fqcn, origin.lane(LaneRole.BULK)))
+    stream_id = origin.send(target.fqcn, LARGE)
+    net.advance(client.config.idle_lane_s)
+    assert target.got(origin.key(stream_id)) == LARGE
+    assert origin.finished(stream_id)
+
+
+@pytest.mark.parametrize("sender_name", ["client", "server"])
+def test_bulk_that_was_given_up_meanwhile_asks_for_no_lane(sender_name: str) -> None:
+    net = Net()
+    server, client = net.pair()
+    origin, target = (client, server) if sender_name == "client" else (server, client)
+    origin.send(target.fqcn, LARGE)
+    net.advance(client.config.idle_lane_s / 2)
+    net.stuck.add((origin.fqcn, origin.lane(LaneRole.BULK)))
+    stream_id = origin.send(target.fqcn, LARGE)
+    origin.core.cancel_send(stream_id, "not wanted any more", net.now)
+    net.advance(client.config.idle_lane_s)
+    assert roles(client) == roles(server) == ["control"]
+    assert len([event for event in client.of(LaneWanted) if event.role is LaneRole.BULK]) == 1
+
+
 def test_a_bulk_lane_that_is_used_stays() -> None:
     net = Net()
     _server, client = net.pair()

@@ -103,3 +103,15 @@ def test_who_overdrew_waits_until_it_is_paid_back() -> None:
     greedy, modest = Member("greedy", chunk=3 * QUANTUM), Member("modest", chunk=QUANTUM)
     queue = queue_of(greedy, modest)
     assert [member.name for _ in range(8) if (member := take_turn(queue))].count("greedy") == 2
+
+
+def test_who_can_send_here_waits() -> None:
+    here, elsewhere = Member("here", left=0), Member("elsewhere")
+    queue: RoundRobin[Member] = RoundRobin(QUANTUM, lambda member: member is here)
+    assert not queue.waits()
+    queue.add(here)
+    queue.add(elsewhere)
+    assert not queue.waits()
+    here.left = 1
+    assert queue.waits()
+    assert queue_of(elsewhere).waits()
