@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from streamcell.protocol.events import LaneWanted
 from streamcell.protocol.frames import Chunk, Frame, LaneRole
+from streamcell.runtime.lanes import FEW_FRAMES, SHORT_BATCH_BYTES
 from tests.simulation.agenda import Agenda
 from tests.simulation.history import History
 
@@ -65,9 +66,10 @@ class End:
         # What is on the way to this end: when it arrives, frames (None: the end of the lane) and their size.
         self.inbox: deque[tuple[float, list[Frame] | None, int]] = deque()
         self.last_arrival = 0.0
-        # What this end has written and the other has not taken; whether its writer has a turn to come.
+        # What this end has written and the other has not taken; whether its writer has a turn to come, or no room.
         self.in_flight = 0
         self.awake = False
+        self.full = False
         # Turns of its writer and of its reader.
         self.write = functools.partial(network.write, self)
         self.pump = functools.partial(network.pump, self)
@@ -186,21 +188,26 @@ class Network:
             self._agenda.add(self._agenda.now, end.write)
 
     def write(self, end: End) -> None:
-        """Let a lane's writer have its turn."""
+        """Let a lane's writer have its turn. As the runtime's it comes back when it is woken, or after a long batch."""
         host = end.host
         if end.closed or not host.alive or self._wait_for(host, end.write):
             return
         end.awake = False
-        if end.in_flight > _IN_FLIGHT_BYTES:
+        end.full = end.in_flight > _IN_FLIGHT_BYTES
+        if end.full:
             return
         frames = host.core.frames_to_send(end.lane_id, host.now)
         if frames:
             size = self._carry(end, frames)
-            if not end.closed:
-                end.awake = True
-                at = self._agenda.now + size / end.bytes_per_s
-                self._agenda.add(at, end.write)
+            if len(frames) > FEW_FRAMES or size > SHORT_BATCH_BYTES:
+                self._come_back(end, size)
             host.settle()
+
+    def _come_back(self, end: End, size: int) -> None:
+        """Let a writer have another turn when its batch has left, unless the lane broke under it."""
+        if not end.closed:
+            end.awake = True
+            self._agenda.add(self._agenda.now + size / end.bytes_per_s, end.write)
 
     def _carry(self, end: End, frames: list[Frame]) -> int:
         """Put a batch on its way, and return its size."""
@@ -253,6 +260,7 @@ class Network:
                 return
             if end.peer is not None:
                 end.peer.in_flight -= size
-                self.wake(end.peer)
+                if end.peer.full:
+                    self.wake(end.peer)
             host.core.receive(end.lane_id, frames, host.now)
             host.settle()
