@@ -114,6 +114,9 @@ class Faults:
         if isinstance(frame, _MAY_COME_TWICE) and self._random.random() < self.doubles:
             self.injected["frame doubled"] += 1
             echoes.append(frame)
+            if isinstance(frame, Chunk) and self._transfers[frame.key].corrupted:
+                # Perhaps this one, on an earlier hop: each copy counts.
+                self._transfers[frame.key].excuse(ErrorCode.INTEGRITY)
 
     def _corrupt(self, chunk: Chunk) -> Chunk:
         self.injected["chunk corrupted"] += 1
