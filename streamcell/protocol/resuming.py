@@ -63,8 +63,8 @@ class Resuming:
         if error is not None:
             self._owner.give_up(sender, error, now)
             return
-        if sender.acknowledged and sender.placed and incarnation != sender.target_incarnation:
-            # One that was only offered to that life has left nothing there.
+        if sender.taken_up and incarnation != sender.target_incarnation:
+            # One that was only offered to that life, or that it did not hear to begin, has left nothing there.
             sender.seen_before = True
         before = sender.received
         sender.forget_target()

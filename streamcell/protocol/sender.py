@@ -113,6 +113,7 @@ class StreamSender:
         "spec",
         "spoke_at",
         "state",
+        "taken_up",
         "target_incarnation",
         "timer_at",
         "total",
@@ -145,6 +146,8 @@ class StreamSender:
         # The highest credit that the present life of the target has given, or None before the first attempt to it.
         self.ceiling: int | None = None
         self.acknowledged = False
+        # Whether this life of the target has acknowledged it where it was placed, and whether an earlier one has.
+        self.taken_up = False
         self.seen_before = False
         # Whether the target and this sender mean the same by an offset: not while the target is to choose one.
         self.placed = True
@@ -310,7 +313,7 @@ class StreamSender:
     def forget_target(self) -> None:
         """Begin anew with a life of the target that does not know the stream."""
         self.received = self.consumed = 0
-        self.acknowledged = False
+        self.acknowledged = self.taken_up = False
         self.ceiling = None
         if self.whole and not self.spec.retry_unknown:
             # It would not be sent again if any life could have it.

@@ -391,6 +391,7 @@ class SendTable:
         sender.lost_in_a_row = 0
         if not sender.placed:
             return
+        sender.taken_up = True
         if frame.received > sender.buffer.end or frame.consumed > frame.received:
             self.give_up(sender, send_errors.confirmed_too_much(sender, frame), now)
             return

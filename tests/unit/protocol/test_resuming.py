@@ -529,3 +529,21 @@ def test_a_life_that_was_only_offered_a_stream_has_not_seen_it() -> None:
     (opened,) = server.of(StreamOpened)
     assert opened.awaits_offset
     assert not opened.resume
+
+
+def test_nor_has_one_that_did_not_hear_where_it_begins() -> None:
+    """It has something else under the name, and was killed before it was told so."""
+    net = Net()
+    server, client = net.pair()
+    server.choose = lambda opened: None
+    stream_id = client.stream("server", DATA, resume_id="name")
+    net.advance(1.0)
+    net.tamper = lambda name, frame: None if isinstance(frame, Chunk) else frame
+    server.core.choose_offset(client.key(stream_id), HALF, digest_of(bytes(HALF)), net.now)
+    net.run()
+    assert client.core.stats().bytes_sent > 0
+    net.tamper = None
+    server = net.restart("server")
+    net.advance(1.0)
+    (opened,) = server.of(StreamOpened)
+    assert not opened.resume
