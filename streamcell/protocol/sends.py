@@ -231,7 +231,7 @@ class SendTable:
         """The target holds a stream that is settled here: what ended it got lost, and is made up for."""
         link = self._routes.next_hop(frame.target)
         if link is not None and frame.key.stream_id in self._settled:
-            sentence = f"{self._context.fqcn} gave up stream {frame.key.stream_id}"
+            sentence = f"{self._context.fqcn} has settled stream {frame.key.stream_id}"
             cancelled, origin = ErrorCode.CANCELLED, Fault.ORIGIN
             self._links.answer(
                 link, Reset(frame.key, frame.target, frame.attempt, False, cancelled, origin, sentence, HOPS)

@@ -484,7 +484,7 @@ def test_a_target_that_missed_the_end_of_its_stream_is_told_when_it_is_heard(nam
     net.advance(10.0)
     error = target.receive_error(origin.key(stream_id))
     assert isinstance(error, StreamCancelled)
-    assert str(error) == f"root gave up stream {stream_id}"
+    assert str(error) == f"root has settled stream {stream_id}"
     assert target.core.stats().receives == ()
     assert net.nodes[parent].core.stats().relays == ()
 

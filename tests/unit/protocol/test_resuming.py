@@ -483,6 +483,27 @@ def test_an_answer_of_an_earlier_life_does_not_count() -> None:
     assert transfer.sender == "awaiting_offset"
 
 
+def test_the_last_word_of_an_earlier_life_counts_when_the_next_has_been_offered_the_stream() -> None:
+    """A path has held it back. The next life has nothing left to get, and is told so when it has chosen."""
+    net = Net()
+    server, client = net.pair()
+    server.auto_release = False
+    stream_id = client.stream("server", DATA)
+    key, old = client.key(stream_id), server.incarnation
+    net.run()
+    server = net.restart("server")
+    server.choose = lambda opened: None
+    net.advance(1.0)
+    assert [sends.state for sends in client.core.stats().sends] == ["awaiting_offset"]
+    client.core.receive(client.lane(), [Ack(key, "server", 1, old, len(DATA), len(DATA), True, 16)], net.now)
+    net.run()
+    assert client.finished(stream_id)
+    server.core.choose_offset(key, len(DATA), "", net.now)
+    net.run()
+    assert server.receive_error(key).code is ErrorCode.CANCELLED
+    assert server.core.stats().receives == ()
+
+
 def test_an_origin_that_does_not_wait_is_taken_at_its_word() -> None:
     net = Net()
     server, client = net.pair()
