@@ -14,23 +14,20 @@ StreamFrame: TypeAlias = Chunk | ResumeQuery | Reset | Ack | ResumeReply | Lost
 RoutedFrame: TypeAlias = StreamFrame | Query | QueryReply
 
 ROUTED = frozenset((Chunk, ResumeQuery, Reset, Ack, ResumeReply, Lost, Query, QueryReply))
-# What only an origin sends, and what only a target does. Most frames are of one of these kinds.
-_FROM_ORIGIN = frozenset((Chunk, ResumeQuery))
-_FROM_TARGET = frozenset((Ack, ResumeReply))
 
 
 def goes_to_target(frame: StreamFrame) -> bool:
     """Return whether a frame of a stream goes from the origin to the target, or the other way."""
-    return type(frame) in _FROM_ORIGIN or (isinstance(frame, Reset) and not frame.from_target)
+    return isinstance(frame, (Chunk, ResumeQuery)) or (isinstance(frame, Reset) and not frame.from_target)
 
 
 def ends_of(frame: RoutedFrame) -> tuple[str, str]:
     """Return the names of the cell that made the frame and of the one that it is for."""
-    kind = type(frame)
-    if kind in _FROM_ORIGIN:
-        return frame.key.origin, frame.target  # type: ignore[union-attr]
-    if kind in _FROM_TARGET:
-        return frame.target, frame.key.origin  # type: ignore[union-attr]
+    # Most frames are of one of these kinds.
+    if isinstance(frame, (Chunk, ResumeQuery)):
+        return frame.key.origin, frame.target
+    if isinstance(frame, (Ack, ResumeReply)):
+        return frame.target, frame.key.origin
     return source_of(frame), destination_of(frame)
 
 

@@ -63,7 +63,10 @@ class Placing:
         """The origin asks where to go on, or shows that it is alive. A choice is told as a state, not once."""
         agreement = receiver.agreement
         agreement.repeat()
-        if not query.probe:
+        if not query.probe and query.attempt == receiver.attempt:
+            # It is asked twice: chunks of this attempt may have come in between.
+            receiver.repeat()
+        elif not query.probe:
             receiver.enter_attempt(query.attempt, receiver.received)
         if query.probe or agreement.placed:
             link.outbox.post(self._registrar.reply(query, receiver.received, unknown=False))

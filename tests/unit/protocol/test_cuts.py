@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from streamcell.config import CellConfig
 from streamcell.limits import KIB
 from streamcell.protocol.events import StreamOpened
-from streamcell.protocol.frames import Chunk, Frame
+from streamcell.protocol.frames import Chunk, Credit, Frame, LaneRole, ResumeQuery
 from tests.unit.protocol.harness import SMALL, Net, Node, pattern
 
 CONFIG = CellConfig(chunk_bytes=64 * KIB)
@@ -143,6 +144,46 @@ def test_a_lane_that_only_one_end_knows_to_be_broken(transfer: Transfer, side: s
         net.advance(120.0)
         check()
         at_rest(net)
+
+
+@pytest.mark.parametrize("transfer", TRANSFERS)
+def test_one_of_several_bulk_lanes_breaks_while_others_are_slow(transfer: Transfer) -> None:
+    config = CellConfig(chunk_bytes=16 * KIB, bulk_lanes=3)
+    for seed in range(40):
+        chance = random.Random(seed)
+        net = Net()
+        check = transfer(net, *net.pair(config))
+        for _ in range(300):
+            net.hold ^= {end for end in net.peers if chance.random() < 0.2}
+            if not net.step():
+                net.advance(0.1)
+            lanes = net.lanes("client")
+            if lanes and chance.random() < 0.1:
+                net.cut("client", chance.choice(lanes))
+        net.hold.clear()
+        net.advance(30.0)
+        check()
+        at_rest(net)
+
+
+@pytest.mark.parametrize("transfer", [a_stream, a_blob])
+def test_a_question_that_comes_twice_takes_nothing_back(transfer: Transfer) -> None:
+    """Its second copy overtakes chunks of the same attempt, of which later ones have come by another lane."""
+    net = Net()
+    server, client = net.pair(CellConfig(chunk_bytes=16 * KIB, bulk_lanes=3))
+    check = transfer(net, server, client)
+    net.run_until(lambda: len(net.sent("client", Chunk)) > 0)
+    net.cut("client", net.carried[-1][1])
+    net.run_until(lambda: any(credit.attempt == 2 for credit in net.sent("server", Credit)))
+    first_bulk_lane = net.lanes("client")[1]
+    net.hold.add(net.peers["client", first_bulk_lane])
+    net.run()
+    (query,) = net.sent("client", ResumeQuery)
+    server.core.receive(net.lane_with_role("server", LaneRole.CONTROL), [query], net.now)
+    net.run()
+    net.hold.clear()
+    net.advance(5.0)
+    check()
 
 
 @pytest.mark.parametrize("transfer", [a_stream, a_blob, a_request])
