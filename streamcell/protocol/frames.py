@@ -149,7 +149,11 @@ class Open:
 
 @dataclasses.dataclass(slots=True)
 class Chunk:
-    """A piece of a stream."""
+    """A piece of a stream.
+
+    ``encoded`` is the message that brought it here, if that holds nothing else and is large: whoever passes the chunk
+    on unchanged need not encode it again.
+    """
 
     key: StreamKey
     target: str
@@ -164,6 +168,7 @@ class Chunk:
     payload: Payload
     open: Open | None = None
     digest: str = ""
+    encoded: bytes | None = dataclasses.field(default=None, repr=False, compare=False)
 
 
 @dataclasses.dataclass(slots=True)

@@ -58,7 +58,7 @@ class RelayTable:
             self._say_no_route(link, frame)
             return
         # What a lane has brought belongs to this cell alone: it is passed on, not copied.
-        frame.hops_left -= 1
+        _count_hop(frame)
         if isinstance(frame, Chunk):
             self._take_chunk(link, way, frame, now)
         elif isinstance(frame, ResumeQuery) and not frame.probe:
@@ -288,6 +288,19 @@ class RelayTable:
             self._end(stream)
         else:
             self._schedule(stream)
+
+
+def _count_hop(frame: StreamFrame) -> None:
+    """Take one hop from those that a frame may still go.
+
+    A chunk that follows the first one of its attempt goes on as it came: it has only the way of that one, which was
+    counted, and which does not pass here twice.
+    """
+    if isinstance(frame, Chunk):
+        if frame.open is None:
+            return
+        frame.encoded = None
+    frame.hops_left -= 1
 
 
 def _take_out(index: dict[_KeyT, dict[StreamKey, RelayStream]], key: _KeyT, stream_key: StreamKey) -> None:

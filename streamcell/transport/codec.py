@@ -4,7 +4,8 @@ A batch is an ``ExchangeRequest`` or ``ExchangeResponse``, which are the same on
 does all of it except for the payload of a large chunk, which it would copy several times: that is
 joined to the encoded rest of the chunk by hand, once for the whole batch, and on receipt found by
 walking the fields and handed on as a view of the batch. The bytes are those that protobuf itself
-would write, and any order of fields that protobuf would read is read.
+would write, and any order of fields that protobuf would read is read. A large chunk that came as a
+batch of its own keeps that: where it goes on unchanged, it goes on as it came.
 
 What a peer can make this module do is bounded: no recursion of its own, no more than a few thousand
 fields walked, and no more than about a megabyte at a time given to protobuf, whose objects can take
@@ -50,7 +51,9 @@ _MessageT = TypeVar("_MessageT", bound=Message)
 
 
 def encode_batch(frames: Sequence[Frame]) -> bytes:
-    """Return the bytes of a batch. Payloads are copied once."""
+    """Return the bytes of a batch. Payloads are copied once, or not at all: see :attr:`Chunk.encoded`."""
+    if len(frames) == 1 and isinstance(frames[0], Chunk) and frames[0].encoded is not None:
+        return frames[0].encoded
     parts: list[Payload] = []
     run = cell_pb2.ExchangeRequest()
     for frame in frames:
@@ -83,15 +86,18 @@ def decode_batch(data: bytes) -> list[Frame]:
     count = run_start = 0
     for tag, start, body, end in _fields(data, 0, len(data)):
         large = tag == _FRAME_TAG and end - body >= LARGE_BYTES
-        if large or end - run_start > _RUN_BYTES:
+        if start > run_start and (large or end - run_start > _RUN_BYTES):
             frames += _read_run(data[run_start:start])
             run_start = start
         if large:
             frames += _read_large_frame(data, view, body, end)
             run_start = end
+            if start == 0 and end == len(data):
+                _keep_encoded(frames, data)
         count += tag == _FRAME_TAG
         _check_frames(count)
-    frames += _read_run(data[run_start:])
+    if run_start < len(data):
+        frames += _read_run(data[run_start:])
     return frames
 
 
@@ -148,6 +154,13 @@ def _read_large_chunk(data: bytes, view: memoryview, start: int, end: int) -> Ch
     encoded = b"".join(head)
     _check_frame_bytes(len(encoded))
     return read_chunk(_parse(cell_pb2.Chunk, encoded), payload)
+
+
+def _keep_encoded(frames: list[Frame], data: bytes) -> None:
+    """Have the only frame of a batch, if it is a chunk, keep the batch."""
+    for frame in frames:
+        if isinstance(frame, Chunk):
+            frame.encoded = data
 
 
 def _parse(kind: type[_MessageT], data: bytes) -> _MessageT:

@@ -221,6 +221,18 @@ def losses(net: Net) -> list[tuple[int, int]]:
     return [(lost.key.stream_id, lost.attempt) for lost in net.sent("relay", Lost)]
 
 
+def test_what_begins_an_attempt_is_counted_and_what_follows_goes_on_as_it_came() -> None:
+    net = Net()
+    root, relay, _leaf = line(net)
+    first, second = chunk(root, "leaf"), chunk(root, "leaf", sequence=1, offset=len(SMALL), open=None)
+    first.encoded = second.encoded = b"as it came"
+    receive(net, relay, "root", first, second, chunk(root, "leaf", stream_id=100, hops_left=0, open=None))
+    net.run()
+    passed_on = net.sent("relay", Chunk)
+    assert [(passed.hops_left, passed.encoded) for passed in passed_on] == [(15, None), (16, b"as it came")]
+    assert losses(net) == [(100, 1)]
+
+
 def test_chunks_of_an_earlier_attempt_are_dropped_and_those_without_a_beginning_are_lost() -> None:
     net = Net()
     root, relay, _leaf = line(net)

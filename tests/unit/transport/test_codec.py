@@ -18,6 +18,8 @@ from tests.unit.transport import wire
 
 KEY = StreamKey("site-1", 7, 3)
 REF = cell_pb2.StreamRef(origin="site-1", origin_incarnation=7, target="server", stream_id=3, attempt=1)
+# Field 127, which no message has.
+LATER_FIELD = b"\xf8\x07\x01"
 
 
 def chunk(payload: frames.Payload = b"", opening: frames.Open | None = None) -> Chunk:
@@ -111,6 +113,33 @@ def test_a_large_payload_is_a_view_of_the_batch_and_a_small_one_is_not() -> None
     assert large.payload.obj is encoded
     assert isinstance(small, Chunk)
     assert isinstance(small.payload, bytes)
+
+
+def test_a_large_chunk_that_came_alone_goes_on_as_it_came() -> None:
+    batch = encode_batch([chunk(bytes(LARGE_BYTES))])
+    # What a later version may add to the frame goes on with it.
+    frame = cell_pb2.ExchangeRequest.FromString(batch).frames[0].SerializeToString() + LATER_FIELD
+    later = cell_pb2.ExchangeRequest(frames=[cell_pb2.Frame.FromString(frame)]).SerializeToString()
+    assert len(later) > len(batch)
+    for data in (batch, later):
+        frames_read = decode_batch(data)
+        assert frames_read == [chunk(bytes(LARGE_BYTES))]
+        assert encode_batch(frames_read) is data
+
+
+def test_a_chunk_that_did_not_come_alone_goes_on_alone() -> None:
+    large = chunk(bytes(LARGE_BYTES))
+    ack = frames.Ack(KEY, "server", 1, 7, 0, 0, False, 16)
+    unknown = cell_pb2.ExchangeRequest(frames=[cell_pb2.Frame.FromString(LATER_FIELD)]).SerializeToString()
+    for data in (encode_batch([ack, large]), encode_batch([large, ack]), unknown + encode_batch([large])):
+        [read] = [frame for frame in decode_batch(data) if isinstance(frame, Chunk)]
+        assert encode_batch([read]) == encode_batch([large])
+
+
+def test_a_chunk_goes_on_beside_others() -> None:
+    [read] = decode_batch(encode_batch([chunk(bytes(LARGE_BYTES))]))
+    ack = frames.Ack(KEY, "server", 1, 7, 0, 0, False, 16)
+    assert decode_batch(encode_batch([ack, read])) == [ack, read]
 
 
 def test_an_empty_batch_has_no_frames() -> None:
