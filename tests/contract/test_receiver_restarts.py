@@ -38,7 +38,7 @@ from tests.contract.world import (
     WAIT_S,
     Cells,
     Inbox,
-    Peer,
+    Pair,
     failure_of,
     pattern,
     wait_for,
@@ -267,7 +267,7 @@ def test_stream_that_waits_for_its_callback_gives_up_after_idle_timeout(cells: C
     assert error.code.name == "NO_CALLBACK"
 
 
-def test_new_stream_without_callback_does_not_wait(pair: tuple[Peer, Peer]) -> None:
+def test_new_stream_without_callback_does_not_wait(pair: Pair) -> None:
     site, hub = pair
     assert isinstance(failure_of(site.send_stream(hub, b"data", resume_id="name")), StreamRejected)
 

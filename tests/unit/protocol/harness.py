@@ -37,6 +37,7 @@ __all__ = [
     "make_context",
     "make_spec",
     "pattern",
+    "read_and_unreleased",
     "refusing",
     "roles",
     "sending_states",
@@ -278,3 +279,13 @@ def frame_bytes(frame: Frame) -> int:
         elif dataclasses.is_dataclass(value) and not isinstance(value, type):
             total += sum(len(key) + len(str(item)) for key, item in getattr(value, "headers", ()))
     return total
+
+
+def read_and_unreleased(data: bytes) -> tuple[Net, Node, Node, int]:
+    """Return a listener and a cell, and the stream of the cell that the listener has read but not released."""
+    net = Net()
+    server, client = net.pair()
+    server.auto_release = False
+    stream_id = client.stream("server", data)
+    net.run()
+    return net, server, client, stream_id

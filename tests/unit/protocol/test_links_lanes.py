@@ -14,7 +14,7 @@ from streamcell.protocol.link import Link
 from streamcell.protocol.links import LinkTable
 from streamcell.protocol.states import LaneState
 from tests.unit.protocol.by_hand import changing, greet, hello, link_id_of
-from tests.unit.protocol.harness import LARGE, SMALL, Net, Node, make_context, roles
+from tests.unit.protocol.harness import LARGE, SMALL, Net, Node, make_context, read_and_unreleased, roles
 
 # Further lanes.
 
@@ -176,32 +176,32 @@ def test_a_bulk_lane_that_nothing_uses_is_closed_and_comes_back() -> None:
     assert roles(client) == ["control", "bulk"]
 
 
-@pytest.mark.parametrize("sender_name", ["client", "server"])
-def test_bulk_that_waits_for_a_lane_which_is_closed_goes_by_the_next_one(sender_name: str) -> None:
+def stuck_bulk(sender_name: str) -> tuple[Net, Node, Node, int]:
+    """Return the origin and the target of bulk for which there is a lane that writes no more."""
     net = Net()
     server, client = net.pair()
     origin, target = (client, server) if sender_name == "client" else (server, client)
     origin.send(target.fqcn, LARGE)
     net.advance(client.config.idle_lane_s / 2)
     net.stuck.add((origin.fqcn, origin.lane(LaneRole.BULK)))
-    stream_id = origin.send(target.fqcn, LARGE)
-    net.advance(client.config.idle_lane_s)
+    return net, origin, target, origin.send(target.fqcn, LARGE)
+
+
+@pytest.mark.parametrize("sender_name", ["client", "server"])
+def test_bulk_that_waits_for_a_lane_which_is_closed_goes_by_the_next_one(sender_name: str) -> None:
+    net, origin, target, stream_id = stuck_bulk(sender_name)
+    net.advance(origin.config.idle_lane_s)
     assert target.got(origin.key(stream_id)) == LARGE
     assert origin.finished(stream_id)
 
 
 @pytest.mark.parametrize("sender_name", ["client", "server"])
 def test_bulk_that_was_given_up_meanwhile_asks_for_no_lane(sender_name: str) -> None:
-    net = Net()
-    server, client = net.pair()
-    origin, target = (client, server) if sender_name == "client" else (server, client)
-    origin.send(target.fqcn, LARGE)
-    net.advance(client.config.idle_lane_s / 2)
-    net.stuck.add((origin.fqcn, origin.lane(LaneRole.BULK)))
-    stream_id = origin.send(target.fqcn, LARGE)
+    net, origin, target, stream_id = stuck_bulk(sender_name)
     origin.core.cancel_send(stream_id, "not wanted any more", net.now)
-    net.advance(client.config.idle_lane_s)
-    assert roles(client) == roles(server) == ["control"]
+    net.advance(origin.config.idle_lane_s)
+    assert roles(origin) == roles(target) == ["control"]
+    client = net.nodes["client"]
     assert len([event for event in client.of(LaneWanted) if event.role is LaneRole.BULK]) == 1
 
 
@@ -342,11 +342,7 @@ def test_a_broken_link_is_down_after_30_seconds(side: str) -> None:
 
 def test_a_half_open_lane_is_replaced() -> None:
     """One end knows that the lane broke, the other does not."""
-    net = Net()
-    server, client = net.pair()
-    server.auto_release = False
-    stream_id = client.stream("server", SMALL)
-    net.run()
+    net, server, client, stream_id = read_and_unreleased(SMALL)
     old = net.peers["client", client.lane()][1]
     net.cut_half("client", client.lane())
     net.advance(1.0)

@@ -35,7 +35,7 @@ from streamcell.protocol.frames import (
 from streamcell.protocol.receiver import ACK_DELAY_S
 from streamcell.protocol.sender import checksum_fields
 from tests.unit.protocol.by_hand import answers, chunk
-from tests.unit.protocol.harness import LARGE, SMALL, Net, checksum, pattern, refusing
+from tests.unit.protocol.harness import LARGE, SMALL, Net, checksum, pattern, read_and_unreleased, refusing
 
 # Opening.
 
@@ -200,11 +200,7 @@ def test_what_an_earlier_attempt_left_behind_is_not_taken_in() -> None:
 
 
 def test_frames_of_an_earlier_attempt_change_nothing() -> None:
-    net = Net()
-    server, client = net.pair()
-    server.auto_release = False
-    stream_id = client.stream("server", SMALL)
-    net.run()
+    net, server, client, stream_id = read_and_unreleased(SMALL)
     net.cut_all()
     net.advance(1.0)
     before = server.core.stats().receives
@@ -215,11 +211,7 @@ def test_frames_of_an_earlier_attempt_change_nothing() -> None:
 
 
 def test_a_chunk_of_a_higher_attempt_begins_it() -> None:
-    net = Net()
-    server, client = net.pair()
-    server.auto_release = False
-    stream_id = client.stream("server", SMALL)
-    net.run()
+    net, server, client, stream_id = read_and_unreleased(SMALL)
     key = client.key(stream_id)
     fields = checksum_fields(key, 4, 0, len(SMALL), last=True)
     again = Chunk(
@@ -312,11 +304,7 @@ def test_a_reader_that_closes_early_cancels_and_says_where() -> None:
 
 
 def test_closing_at_the_end_is_a_release() -> None:
-    net = Net()
-    server, client = net.pair()
-    server.auto_release = False
-    stream_id = client.stream("server", SMALL)
-    net.run()
+    net, server, client, stream_id = read_and_unreleased(SMALL)
     server.core.close_receive(client.key(stream_id), net.now)
     net.run()
     assert client.finished(stream_id)

@@ -22,7 +22,7 @@ from streamcell.protocol.frames import (
     StreamKind,
 )
 from tests.unit.protocol.by_hand import answers, chunk
-from tests.unit.protocol.harness import LARGE, SMALL, Net, refusing
+from tests.unit.protocol.harness import LARGE, SMALL, Net, Node, refusing
 
 # Last words.
 
@@ -139,6 +139,12 @@ def test_answers_from_before_the_origin_went_on_are_not_repeated_when_lanes_brea
 # Settled streams.
 
 
+def is_stale(net: Net, server: Node, client: Node, stream_id: int) -> bool:
+    """Ask the server about a stream of the client; tell whether it says that it is settled."""
+    (word,) = answers(net, server, client, ResumeQuery(client.key(stream_id), "server", 2, False, 16))
+    return isinstance(word, Reset) and word.code is ErrorCode.STALE
+
+
 def test_what_is_settled_is_stale_and_not_delivered() -> None:
     net = Net()
     server, client = net.pair()
@@ -167,9 +173,7 @@ def test_a_long_stream_does_not_make_the_target_remember_the_short_ones() -> Non
     client.send("server", SMALL)
     net.run()
     for stream_id in shorts:
-        (word,) = answers(net, server, client, ResumeQuery(client.key(stream_id), "server", 2, False, 16))
-        assert isinstance(word, Reset)
-        assert word.code is ErrorCode.STALE
+        assert is_stale(net, server, client, stream_id)
     client.supply(long, SMALL, end=True)
     net.run()
     assert client.finished(long)
@@ -180,9 +184,7 @@ def test_a_ping_says_what_is_settled_as_well() -> None:
     server, client = net.pair()
     stream_id = client.send("server", SMALL)
     net.advance(40.0)
-    (word,) = answers(net, server, client, ResumeQuery(client.key(stream_id), "server", 2, False, 16))
-    assert isinstance(word, Reset)
-    assert word.code is ErrorCode.STALE
+    assert is_stale(net, server, client, stream_id)
 
 
 def test_what_is_settled_does_not_overtake_the_reset_that_says_why() -> None:
@@ -211,9 +213,7 @@ def test_a_neighbour_that_gets_bulk_only_is_told_what_is_settled() -> None:
     for _ in range(SETTLED_UNTOLD):
         client.send("server", LARGE)
         net.run()
-    (word,) = answers(net, server, client, ResumeQuery(client.key(first), "server", 2, False, 16))
-    assert isinstance(word, Reset)
-    assert word.code is ErrorCode.STALE
+    assert is_stale(net, server, client, first)
 
 
 def test_a_stream_that_its_origin_settled_and_whose_reset_was_lost_is_given_up() -> None:

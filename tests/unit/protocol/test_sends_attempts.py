@@ -22,17 +22,23 @@ from streamcell.protocol.frames import (
     StreamKind,
 )
 from tests.unit.protocol.by_hand import lost
-from tests.unit.protocol.harness import LARGE, SMALL, STREAMS, WHOLE, Net, Node, pattern, sending_states
+from tests.unit.protocol.harness import (
+    LARGE,
+    SMALL,
+    STREAMS,
+    WHOLE,
+    Net,
+    Node,
+    pattern,
+    read_and_unreleased,
+    sending_states,
+)
 
 # Attempts.
 
 
 def test_a_broken_lane_costs_only_what_was_not_confirmed() -> None:
-    net = Net()
-    server, client = net.pair()
-    server.auto_release = False
-    stream_id = client.stream("server", LARGE)
-    net.run()
+    net, server, client, stream_id = read_and_unreleased(LARGE)
     net.cut_all()
     net.advance(1.0)
     server.core.release(client.key(stream_id), net.now)
@@ -88,11 +94,7 @@ def test_within_an_attempt_each_byte_goes_once() -> None:
 
 
 def test_lost_begins_an_attempt_and_a_second_one_waits() -> None:
-    net = Net()
-    server, client = net.pair()
-    server.auto_release = False
-    stream_id = client.stream("server", SMALL)
-    net.run()
+    net, _server, client, stream_id = read_and_unreleased(SMALL)
     net.tamper = lambda name, frame: None if isinstance(frame, Ack) else frame
     client.core.receive(client.lane(), [lost(client, stream_id)], net.now)
     net.run()
@@ -105,11 +107,7 @@ def test_lost_begins_an_attempt_and_a_second_one_waits() -> None:
 
 
 def test_the_wait_grows_to_its_maximum_and_an_ack_ends_it() -> None:
-    net = Net()
-    server, client = net.pair()
-    server.auto_release = False
-    stream_id = client.stream("server", SMALL)
-    net.run()
+    net, _server, client, stream_id = read_and_unreleased(SMALL)
     net.tamper = lambda name, frame: None if isinstance(frame, Ack) else frame
     waits = []
     for _ in range(9):
@@ -134,11 +132,7 @@ def test_the_wait_grows_to_its_maximum_and_an_ack_ends_it() -> None:
 
 
 def test_a_query_that_is_lost_is_asked_again_after_a_wait() -> None:
-    net = Net()
-    server, client = net.pair()
-    server.auto_release = False
-    stream_id = client.stream("server", SMALL)
-    net.run()
+    net, _server, client, stream_id = read_and_unreleased(SMALL)
 
     def lose_query(name: str, frame: Frame) -> Frame | None:
         return None if isinstance(frame, ResumeQuery) else frame
@@ -155,11 +149,7 @@ def test_a_query_that_is_lost_is_asked_again_after_a_wait() -> None:
 
 
 def test_a_query_whose_lane_breaks_is_asked_again_in_the_same_attempt() -> None:
-    net = Net()
-    server, client = net.pair()
-    server.auto_release = False
-    stream_id = client.stream("server", LARGE)
-    net.run()
+    net, server, client, stream_id = read_and_unreleased(LARGE)
     net.tamper = lambda name, frame: None if isinstance(frame, ResumeReply) else frame
     net.cut_all()
     net.advance(1.0)
@@ -199,11 +189,7 @@ def test_frames_of_an_earlier_attempt_are_dropped_but_a_complete_ack_counts(kind
 
 
 def test_frames_for_other_lives_and_other_streams_are_dropped() -> None:
-    net = Net()
-    server, client = net.pair()
-    server.auto_release = False
-    stream_id = client.stream("server", SMALL)
-    net.run()
+    net, server, client, stream_id = read_and_unreleased(SMALL)
     before = client.core.stats().sends
     for key in (client.key(stream_id)._replace(origin_incarnation=5), client.key(99), server.key(stream_id)):
         frames: list[Frame] = [
@@ -233,11 +219,7 @@ def test_an_answer_outside_of_what_is_kept_ends_what_is_delivered_whole(kind: St
 
 @pytest.mark.parametrize("offset", [0, 10**9])
 def test_an_answer_outside_of_what_is_kept_has_the_source_of_a_stream_moved(offset: int) -> None:
-    net = Net()
-    server, client = net.pair()
-    server.auto_release = False
-    stream_id = client.stream("server", LARGE)
-    net.run()
+    net, server, client, stream_id = read_and_unreleased(LARGE)
     net.tamper = asks_for(offset)
     net.cut_all()
     net.advance(1.0)
@@ -260,11 +242,7 @@ def asks_for(offset: int) -> Callable[[str, Frame], Frame]:
 
 
 def test_an_answer_that_was_not_asked_for_changes_nothing() -> None:
-    net = Net()
-    server, client = net.pair()
-    server.auto_release = False
-    stream_id = client.stream("server", SMALL)
-    net.run()
+    net, server, client, stream_id = read_and_unreleased(SMALL)
     before = client.core.stats().sends
     reply = ResumeReply(client.key(stream_id), "server", 1, server.incarnation, False, 0, 16)
     client.core.receive(client.lane(), [reply], net.now)
@@ -356,22 +334,14 @@ def test_a_target_that_restarts_between_its_answer_and_the_first_chunk(kind: Str
 
 
 def test_an_ack_of_a_newer_life_begins_an_attempt() -> None:
-    net = Net()
-    server, client = net.pair()
-    server.auto_release = False
-    stream_id = client.stream("server", SMALL)
-    net.run()
+    net, server, client, stream_id = read_and_unreleased(SMALL)
     newer = Ack(client.key(stream_id), "server", 1, server.incarnation + 1, 1, 0, False, 16)
     client.core.receive(client.lane(), [newer], net.now)
     assert sending_states(client) == [("resuming", 2)]
 
 
 def test_an_ack_of_an_older_life_is_ignored() -> None:
-    net = Net()
-    server, client = net.pair()
-    server.auto_release = False
-    stream_id = client.stream("server", SMALL)
-    net.run()
+    net, server, client, stream_id = read_and_unreleased(SMALL)
     older = Ack(client.key(stream_id), "server", 1, server.incarnation - 1, 1, 0, False, 16)
     client.core.receive(client.lane(), [older], net.now)
     assert sending_states(client) == [("finishing", 1)]

@@ -11,7 +11,7 @@ from streamcell.errors import ProtocolError
 from streamcell.limits import KIB, MIB, SHARED_LANE_IN_FLIGHT_BYTES, SMALL_STREAM_BYTES
 from streamcell.protocol.frames import Ack, Chunk, Credit, LaneRole
 from tests.unit.protocol.by_hand import lost
-from tests.unit.protocol.harness import LARGE, SMALL, Net, Node, pattern, sending_states
+from tests.unit.protocol.harness import LARGE, SMALL, Net, Node, pattern, read_and_unreleased, sending_states
 
 # Lanes.
 
@@ -269,11 +269,7 @@ def test_a_stream_with_nothing_to_confirm_outlives_its_link(data: bytes) -> None
 
 
 def test_a_stream_that_was_resuming_outlives_its_link() -> None:
-    net = Net()
-    server, client = net.pair()
-    server.auto_release = False
-    stream_id = client.stream("server", LARGE)
-    net.run()
+    net, server, client, stream_id = read_and_unreleased(LARGE)
     net.refuse_dials.add("server")
     net.cut_all()
     net.advance(40.0)
