@@ -218,6 +218,11 @@ def examples() -> list[Example]:
             (frames.Goodbye(ErrorCode.STOPPING, "server is stopping"),),
         ),
         Example(
+            "A peer is linked already",
+            "The cell that was dialled, in place of its Hello.",
+            (frames.Goodbye(ErrorCode.UNSPECIFIED, "server has a link to you already", "server"),),
+        ),
+        Example(
             "A cell announces itself",
             "Child → parent, right after the Hellos.",
             (frames.Announce("site-1", SITE, 1, ("site-1",), "streamcell 0.1.0"),),

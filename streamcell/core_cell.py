@@ -136,7 +136,8 @@ class CoreCell:
         """Keep a peer link to the cell that listens there, from now on and until :meth:`disconnect`; returns at once.
 
         What the two cells send each other takes this short cut while it works, and the way through the tree while it
-        does not. Nothing else travels over it: it makes neither the parent of the other.
+        does not. Nothing else travels over it: it makes neither the parent of the other. Both may ask for it: one link
+        serves both, and lasts until both have ended it.
 
         Args:
             url: where the peer listens, or a list that is tried in turn.

@@ -65,9 +65,9 @@ class Transfers:
             while more or self._running or self._again:
                 more = self._fill(waiting) if more else False
                 self._start_again()
-                done, _ = concurrent.futures.wait(self._running, _REFRESH_S, concurrent.futures.FIRST_COMPLETED)
-                for future in done:
-                    self._settle(future, self._running.pop(future))  # type: ignore[arg-type, call-overload]
+                concurrent.futures.wait(self._running, _REFRESH_S, concurrent.futures.FIRST_COMPLETED)
+                for future in [future for future in self._running if future.done()]:
+                    self._settle(future, self._running.pop(future))
                 self._view.refresh()
         finally:
             for future in self._running:

@@ -7,7 +7,7 @@ from streamcell.protocol.context import Context
 from streamcell.protocol.events import LaneWanted, UplinkRefused
 from streamcell.protocol.frames import LaneRole
 from streamcell.protocol.lanes import LaneTable
-from streamcell.protocol.link import Lane, Uplink
+from streamcell.protocol.link import Lane, Link, Uplink
 from streamcell.protocol.states import LaneState
 
 # Doublings of the back-off after which it is at its maximum in any configuration.
@@ -32,7 +32,7 @@ class Dialler:
 
     def tend(self, uplink: Uplink, now: float) -> None:
         """Dial what is missing, now or when the back-off is over."""
-        if self._context.stopped or uplink.ended or uplink.refused is not None:
+        if self._context.stopped or uplink.ended or uplink.refused is not None or uplink.rests_on is not None:
             return
         control_up = uplink.has_ready_lane(LaneRole.CONTROL)
         if not control_up and not uplink.dials(LaneRole.CONTROL):
@@ -117,9 +117,23 @@ class Dialler:
             uplink.refused = error
         self._context.events.append(UplinkRefused(uplink.number, error, final, uplink.peer))
 
+    def rest(self, uplink: Uplink, link: Link | None) -> None:
+        """There is another link to the peer that was dialled: dial no more while that one lasts."""
+        if uplink.peer and uplink.link is None and link is not None and link.lasts:
+            uplink.rests_on = link
+            uplink.failures = 0
+
+    def end_rest(self, link: Link, now: float) -> None:
+        """A link may have ended: dial what rests on it, after a wait that leaves the first try to who dialled it."""
+        for uplink in self.uplinks:
+            if uplink.rests_on is link and not link.lasts:
+                uplink.rests_on = None
+                self.wait(uplink, now)
+
     def end(self, uplink: Uplink, now: float) -> None:
         """Dial this one no more."""
         uplink.ended = True
+        uplink.rests_on = None
         self._context.deadlines.cancel(uplink)
         for lane in list(uplink.dialling.values()):
             self._lanes.drop(lane, now)

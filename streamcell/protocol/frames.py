@@ -303,10 +303,11 @@ class Pong:
 
 @dataclasses.dataclass(slots=True)
 class Goodbye:
-    """The last frame on a lane that ends on purpose."""
+    """The last frame on a lane that ends on purpose. ``linked_fqcn``: who refuses a peer that it has a link to."""
 
     code: ErrorCode
     sentence: str
+    linked_fqcn: str = ""
 
 
 Frame: TypeAlias = (

@@ -183,18 +183,18 @@ class LaneTable:
 
     # Ends.
 
-    def refuse(self, lane: Lane, code: ErrorCode, sentence: str, now: float) -> None:
-        """End a lane with a Goodbye that says why."""
-        self.say_goodbye(lane, code, sentence)
+    def refuse(self, lane: Lane, code: ErrorCode, sentence: str, now: float, *, linked: bool = False) -> None:
+        """End a lane with a Goodbye that says why; ``linked``: there is a link to who dialled it already."""
+        self.say_goodbye(lane, code, sentence, linked=linked)
         self.lose(lane, now)
 
-    def say_goodbye(self, lane: Lane, code: ErrorCode, sentence: str) -> None:
+    def say_goodbye(self, lane: Lane, code: ErrorCode, sentence: str, *, linked: bool = False) -> None:
         """Let the writer flush the lane, with a Goodbye at the end."""
         if lane.goodbye is not None or lane.state is LaneState.CLOSED:
             return
         connected = lane.state is not LaneState.DIALLING
         if connected:
-            lane.goodbye = Goodbye(code, one_line(sentence))
+            lane.goodbye = Goodbye(code, one_line(sentence), self._context.fqcn if linked else "")
             self.wake(lane)
         self._context.events.append(LaneDropped(lane.lane_id, connected))
 

@@ -250,6 +250,11 @@ class Link:
         """Whether nothing waits for a lane."""
         return not (len(self.small) or len(self.bulk) or self.outbox)
 
+    @property
+    def lasts(self) -> bool:
+        """Whether it has a lane, or this end sees to it that it gets one again."""
+        return not self.down and (bool(self.lanes) or self.uplink is not None)
+
     def control_lane(self) -> Lane | None:
         """Return the lane that control frames go on: the newest trusted control lane, or any while there is none."""
         best = None
@@ -290,6 +295,8 @@ class Uplink:
         self.peer = peer
         self.ended = False
         self.link: Link | None = None
+        # Another link to the cell that was dialled, which makes this one needless while it lasts.
+        self.rests_on: Link | None = None
         self.next_lane_number = 1
         self.dialling: dict[int, Lane] = {}
         self.failures = 0

@@ -233,6 +233,8 @@ class LinkTable:
         """The other side ends the lane, or the link."""
         link, uplink = lane.link, lane.uplink
         if frame.code is ErrorCode.UNSPECIFIED:
+            if uplink is not None:
+                self.dialler.rest(uplink, self.links.get(frame.linked_fqcn))
             self.lanes.drop(lane, now)
             return
         if uplink is not None and frame.code is not ErrorCode.STOPPING:
@@ -278,9 +280,8 @@ class LinkTable:
             if link is not None:
                 self._retire(link, now)
             stranger = self.links.get(hello.fqcn)
-            crossed = stranger is not None and stranger.peer and stranger.uplink is None
-            if stranger is not None and uplink.peer and not (crossed and self._context.fqcn < hello.fqcn):
-                # There is a link to that cell already. Of two that have dialled each other one is kept.
+            if stranger is not None and uplink.peer and not self._gives_way(stranger):
+                self.dialler.rest(uplink, stranger)
                 self.lanes.drop(lane, now)
                 return
             if stranger is not None:
@@ -293,6 +294,15 @@ class LinkTable:
         lane.step(LaneInput.HELLO)
         self._join(link, lane, hello, now)
         self.dialler.tend(uplink, now)
+
+    def _gives_way(self, link: Link) -> bool:
+        """Return whether a link makes room for one to the same cell that this one has dialled as a peer.
+
+        Of two that have dialled each other one is kept; one that has no lane has been given up by who dialled it.
+        """
+        if not link.peer or link.uplink is not None:
+            return False
+        return self._context.fqcn < link.fqcn or not link.lanes
 
     def _handle_dialler_hello(self, lane: Lane, hello: Hello, now: float) -> None:
         lane.number, lane.replaces = hello.lane_number, hello.lanes_replaced
@@ -312,7 +322,8 @@ class LinkTable:
         elif lane.role is LaneRole.BULK:
             self.lanes.refuse(lane, ErrorCode.UNSPECIFIED, "the link is not known: open a control lane", now)
         elif known is not None and hello.peer and (known.uplink is not None or not known.peer):
-            self.lanes.refuse(lane, ErrorCode.UNSPECIFIED, f"{self._context.fqcn} has a link to you already", now)
+            sentence = f"{self._context.fqcn} has a link to you already"
+            self.lanes.refuse(lane, ErrorCode.UNSPECIFIED, sentence, now, linked=True)
         elif known is not None and known.uplink is not None:
             self.lanes.refuse(lane, ErrorCode.NAME_IN_USE, f"{hello.fqcn} is the uplink of {self._context.fqcn}", now)
         elif known is not None and known.incarnation != hello.incarnation and known.control_lane() is not None:
@@ -473,6 +484,7 @@ class LinkTable:
             link.lanes_lost_at = now if lane.pinged_at is None else lane.heard_at
             self._context.deadlines.schedule(link, link.lanes_lost_at + self._context.config.link_down_s)
             self.doubles.hurry(link, now)
+            self.dialler.end_rest(link, now)
         if not lane.emptied:
             self._observer.on_lane_lost(link, lane.lane_id, now)
         if link.bulk.waits():
@@ -509,6 +521,7 @@ class LinkTable:
         del self.links[link.fqcn]
         if link.uplink is not None:
             link.uplink.link = None
+        self.dialler.end_rest(link, now)
         link.outbox.clear()
         self._announce_down(link)
         self._observer.on_link_down(link, now)

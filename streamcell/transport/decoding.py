@@ -363,7 +363,11 @@ def _pong(message: cell_pb2.Pong) -> frames.Pong:
 
 
 def _goodbye(message: cell_pb2.Goodbye) -> frames.Goodbye:
-    return frames.Goodbye(_ERROR_CODES.get(message.code, ErrorCode.INTERNAL), _sentence(message.sentence))
+    return frames.Goodbye(
+        _ERROR_CODES.get(message.code, ErrorCode.INTERNAL),
+        _sentence(message.sentence),
+        _optional_fqcn(message.linked_fqcn, "linked_fqcn"),
+    )
 
 
 _READERS: dict[str, Callable[[Any], frames.Frame]] = {

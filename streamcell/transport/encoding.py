@@ -272,6 +272,7 @@ def _fill_pong(message: cell_pb2.Frame, frame: frames.Pong) -> None:
 def _fill_goodbye(message: cell_pb2.Frame, frame: frames.Goodbye) -> None:
     message.goodbye.code = _number(frame.code)
     message.goodbye.sentence = frame.sentence
+    message.goodbye.linked_fqcn = frame.linked_fqcn
 
 
 _FILLERS: dict[type, Callable[[cell_pb2.Frame, Any], None]] = {

@@ -499,9 +499,11 @@ class Pong(_message.Message):
     def __init__(self, nonce: _Optional[int] = ...) -> None: ...
 
 class Goodbye(_message.Message):
-    __slots__ = ("code", "sentence")
+    __slots__ = ("code", "sentence", "linked_fqcn")
     CODE_FIELD_NUMBER: _ClassVar[int]
     SENTENCE_FIELD_NUMBER: _ClassVar[int]
+    LINKED_FQCN_FIELD_NUMBER: _ClassVar[int]
     code: ErrorCode
     sentence: str
-    def __init__(self, code: _Optional[_Union[ErrorCode, str]] = ..., sentence: _Optional[str] = ...) -> None: ...
+    linked_fqcn: str
+    def __init__(self, code: _Optional[_Union[ErrorCode, str]] = ..., sentence: _Optional[str] = ..., linked_fqcn: _Optional[str] = ...) -> None: ...

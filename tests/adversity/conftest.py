@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
-from tests.cells import CARRIERS, Carrier, Pair, connected_pair
+from tests.carried import carrier, pair
+
+__all__ = ["carrier", "pair", "pytest_terminal_summary"]
 
 # What tests have measured, shown at the end of the run.
 SUMMARIES = pytest.StashKey[list[str]]()
@@ -17,16 +17,3 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     if lines:
         terminalreporter.section("adversity")
         terminalreporter.write_line("\n".join(lines))
-
-
-@pytest.fixture(params=sorted(CARRIERS))
-def carrier(request: pytest.FixtureRequest) -> Carrier:
-    """A network of its own for each test."""
-    return CARRIERS[request.param]()
-
-
-@pytest.fixture
-def pair(carrier: Carrier) -> Iterator[Pair]:
-    """Two connected cells, ``server`` and its child ``site``."""
-    with connected_pair(carrier) as cells:
-        yield cells

@@ -2,26 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from streamcell import ReceivedStream, StreamFuture
 from tests.api.transfers import Arrived
-from tests.cells import CARRIERS, Box, Carrier, Pair, connected_pair
+from tests.carried import carrier, pair
+from tests.cells import Box, Pair
 
-
-@pytest.fixture(params=sorted(CARRIERS))
-def carrier(request: pytest.FixtureRequest) -> Carrier:
-    """A network of its own for each test."""
-    return CARRIERS[request.param]()
-
-
-@pytest.fixture
-def pair(carrier: Carrier) -> Iterator[Pair]:
-    """Two connected cells, ``server`` and its child ``site``."""
-    with connected_pair(carrier) as cells:
-        yield cells
+__all__ = ["carrier", "pair", "received"]
 
 
 @pytest.fixture

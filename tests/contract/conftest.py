@@ -9,7 +9,7 @@ import pytest
 
 from streamcell.testing import FaultyNetwork, InMemoryNetwork
 from streamcell.transport.grpc_network import GrpcNetwork
-from tests.contract.world import Cells, Peer
+from tests.contract.world import Cells, Pair
 
 LISTEN_URLS = {"memory": "memory://", "grpc": "grpc://127.0.0.1:0"}
 
@@ -35,13 +35,13 @@ def cells(network: FaultyNetwork, network_kind: str) -> Iterator[Cells]:
 
 
 @pytest.fixture
-def pair(cells: Cells) -> tuple[Peer, Peer]:
+def pair(cells: Cells) -> Pair:
     """A sender that has dialled and a receiver that listens, connected."""
     return cells.pair()
 
 
 @pytest.fixture(params=["up", "down"])
-def either_pair(pair: tuple[Peer, Peer], request: pytest.FixtureRequest) -> tuple[Peer, Peer]:
+def either_pair(pair: Pair, request: pytest.FixtureRequest) -> Pair:
     """A sender and a receiver, connected; either of them has dialled."""
     dialler, listener = pair
     return (dialler, listener) if request.param == "up" else (listener, dialler)

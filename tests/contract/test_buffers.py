@@ -13,9 +13,7 @@ import numpy as np
 import pytest
 
 from streamcell import HeaderValue, StreamFuture
-from tests.contract.world import KIB, MIB, QUICK, WAIT_S, Cells, Inbox, Peer, pattern, wait_for, wait_until
-
-Pair = tuple[Peer, Peer]
+from tests.contract.world import KIB, MIB, QUICK, WAIT_S, Cells, Inbox, Pair, Peer, pattern, wait_for, wait_until
 
 # Of the sizes that share buffers. Blobs of SIZE and of one byte less are received into buffers of the same size.
 SIZE = 5 * MIB

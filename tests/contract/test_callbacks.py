@@ -9,9 +9,7 @@ from typing import Any
 import pytest
 
 from streamcell import ErrorCode, Message, RequestFailed, StreamCell, StreamFuture, StreamRejected
-from tests.contract.world import CHANNEL, KIB, MIB, TOPIC, WAIT_S, Inbox, Peer, pattern, stream_failure_of
-
-Pair = tuple[Peer, Peer]
+from tests.contract.world import CHANNEL, KIB, MIB, TOPIC, WAIT_S, Inbox, Pair, Peer, pattern, stream_failure_of
 
 ANY = "*"
 # From the most to the least specific.

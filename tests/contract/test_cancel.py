@@ -14,6 +14,7 @@ from tests.contract.world import (
     MIB,
     WAIT_S,
     Inbox,
+    Pair,
     Peer,
     failure_of,
     is_paused,
@@ -21,8 +22,6 @@ from tests.contract.world import (
     wait_for,
     wait_until,
 )
-
-Pair = tuple[Peer, Peer]
 
 
 def assert_cancelled_here(future: StreamFuture) -> None:

@@ -12,7 +12,19 @@ import pytest
 
 from streamcell import CellError, ErrorCode, Message, ReceivedStream, StreamFuture
 from tests.contract.doubles import TamperingNetwork
-from tests.contract.world import CHANNEL, MIB, TOPIC, WAIT_S, Cells, Inbox, Peer, Reader, pattern, wait_for
+from tests.contract.world import (
+    CHANNEL,
+    MIB,
+    TOPIC,
+    WAIT_S,
+    Cells,
+    Inbox,
+    Peer,
+    Reader,
+    pattern,
+    reading_when,
+    wait_for,
+)
 
 
 class Bug:
@@ -113,12 +125,7 @@ def test_cell_that_dies_of_a_bug_leaves_the_other_cells_of_the_process_alone(
     doomed = cells.dial(hub, "doomed", network=TamperingNetwork(cells.network, bug))
     healthy = cells.dial(hub, "healthy")
     read = Inbox[bytes]()
-
-    def callback(future: StreamFuture, stream: ReceivedStream, resume: bool) -> None:
-        wait_for(gate)
-        read.put(stream.read(-1))
-
-    hub.on_stream(callback)
+    hub.on_stream(reading_when(gate, read))
     under_way = healthy.send_stream(hub, pattern(4 * MIB))
     ended = doomed.send_blob("nobody", b"data")
     bug.loose = True

@@ -17,28 +17,21 @@ from tests.contract.world import (
     TOPIC,
     WAIT_S,
     Inbox,
-    Peer,
+    Pair,
+    Reader,
     is_paused,
     pattern,
     wait_for,
     wait_until,
 )
 
-Pair = tuple[Peer, Peer]
-
 
 def test_both_futures_name_the_transfer(pair: Pair, gate: threading.Event) -> None:
     sender, receiver = pair
-    futures = Inbox[StreamFuture]()
-
-    def callback(future: StreamFuture, stream: ReceivedStream, resume: bool) -> None:
-        futures.put(future)
-        wait_for(gate)
-        stream.read(-1)
-
-    receiver.on_stream(callback)
+    reader = Reader(when=gate)
+    receiver.on_stream(reader)
     sent = sender.send_stream(receiver, pattern(MIB), headers={"layer": 3})
-    received = futures.get()
+    received = reader.futures.get()
     for future in (sent, received):
         assert (future.origin, future.target) == (sender.fqcn, receiver.fqcn)
         assert (future.channel, future.topic) == (CHANNEL, TOPIC)
@@ -58,16 +51,10 @@ def test_both_futures_name_the_transfer(pair: Pair, gate: threading.Event) -> No
 
 def test_progress_counts_what_the_target_has_received(pair: Pair, gate: threading.Event) -> None:
     sender, receiver = pair
-    futures = Inbox[StreamFuture]()
-
-    def callback(future: StreamFuture, stream: ReceivedStream, resume: bool) -> None:
-        futures.put(future)
-        wait_for(gate)
-        stream.read(-1)
-
-    receiver.on_stream(callback)
+    reader = Reader(when=gate)
+    receiver.on_stream(reader)
     sent = sender.send_stream(receiver, pattern(8 * MIB))
-    received = futures.get()
+    received = reader.futures.get()
     wait_until(lambda: is_paused(sender, receiver))
     arrived = receiver.stats().receives[0].received
     assert 0 < arrived < 8 * MIB

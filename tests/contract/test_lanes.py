@@ -14,10 +14,8 @@ from streamcell import CellConfig, IterStream, ReceivedStream, StreamFuture
 from streamcell.testing import Direction
 from streamcell.transport.base import Lane
 from tests.cells import pattern
-from tests.contract.world import KIB, MIB, QUICK, WAIT_S, Cells, Inbox, Peer, wait_for, wait_until
+from tests.contract.world import KIB, MIB, QUICK, WAIT_S, Cells, Inbox, Pair, Peer, wait_for, wait_until
 from tests.timing import scaled
-
-Pair = tuple[Peer, Peer]
 
 
 def with_lanes(count: int, **changes: Any) -> CellConfig:

@@ -13,14 +13,13 @@ from tests.contract.world import (
     WAIT_S,
     Cells,
     Inbox,
-    Peer,
+    Pair,
     is_paused,
     pattern,
+    reading_when,
     wait_for,
     wait_until,
 )
-
-Pair = tuple[Peer, Peer]
 
 
 def test_more_blocked_callbacks_than_threads_make_further_streams_wait_and_nothing_else(
@@ -111,14 +110,10 @@ def test_two_streams_are_independent_and_each_is_in_order(pair: Pair, gate: thre
         for number in range(200):
             yield b"%s %03d\n" % (name, number)
 
-    def blocked(future: StreamFuture, stream: ReceivedStream, resume: bool) -> None:
-        wait_for(gate)
-        read.put(stream.read(-1))
-
     def line_by_line(future: StreamFuture, stream: ReceivedStream, resume: bool) -> None:
         read.put(b"".join(stream))
 
-    receiver.on_stream(blocked, topic="blocked")
+    receiver.on_stream(reading_when(gate, read), topic="blocked")
     receiver.on_stream(line_by_line, topic="free")
     stuck = sender.send_stream(receiver, pattern(4 * MIB), topic="blocked")
     free = [sender.send_stream(receiver, pieces(name), topic="free") for name in (b"a", b"b")]
@@ -133,12 +128,7 @@ def test_two_streams_are_independent_and_each_is_in_order(pair: Pair, gate: thre
 def test_stream_that_is_paused_holds_up_no_message(pair: Pair, gate: threading.Event) -> None:
     sender, receiver = pair
     read = Inbox[bytes]()
-
-    def callback(future: StreamFuture, stream: ReceivedStream, resume: bool) -> None:
-        wait_for(gate)
-        read.put(stream.read(-1))
-
-    receiver.on_stream(callback)
+    receiver.on_stream(reading_when(gate, read))
     receiver.on_blob(lambda future: read.put(bytes(future.result())), topic="blob")
     receiver.on_request(lambda request: Message({"seen": True}))
     stream = sender.send_stream(receiver, pattern(16 * MIB))

@@ -17,6 +17,7 @@ from tests.contract.world import (
     WAIT_S,
     Cells,
     Inbox,
+    Pair,
     Peer,
     Reader,
     cut_and_reconnect,
@@ -26,8 +27,6 @@ from tests.contract.world import (
     stream_failure_of,
     wait_until,
 )
-
-Pair = tuple[Peer, Peer]
 
 SMALL_CHUNKS = dataclasses.replace(QUICK, chunk_bytes=32 * KIB, max_window_bytes=256 * KIB)
 

@@ -7,12 +7,10 @@ import threading
 
 import pytest
 
-from streamcell import LinkError, NameInUse, ReceivedStream, StreamFuture, UsageError
+from streamcell import LinkError, NameInUse, UsageError
 from streamcell.testing import FaultyNetwork
-from tests.contract.world import MIB, QUICK, WAIT_S, Cells, Inbox, Peer, pattern, wait_for, wait_until
+from tests.contract.world import MIB, QUICK, WAIT_S, Cells, Inbox, Peer, pattern, reading_when, wait_until
 from tests.timing import scaled
-
-Pair = tuple[Peer, Peer]
 
 # How long a cell waits for its uplink where it is known not to come up.
 SHORT_S = scaled(0.3)
@@ -38,12 +36,7 @@ def test_second_cell_of_a_name_gets_name_in_use_with_the_first_ones_address_and_
     hub.cell.set_cell_disconnected_cb(told.put)
     first.cell.set_cell_disconnected_cb(told.put)
     read = Inbox[bytes]()
-
-    def callback(future: StreamFuture, stream: ReceivedStream, resume: bool) -> None:
-        wait_for(gate)
-        read.put(stream.read(-1))
-
-    first.on_stream(callback)
+    first.on_stream(reading_when(gate, read))
     under_way = hub.send_stream(first, pattern(4 * MIB))
     second = cells.make("twin", connect=hub.cell.listen_urls[0])
     second.cell.start()

@@ -17,7 +17,19 @@ from streamcell import (
 )
 from streamcell.testing import FaultyNetwork
 from tests.contract.test_names import is_refused_its_name
-from tests.contract.world import MIB, QUICK, WAIT_S, Cells, Inbox, Peer, Reader, pattern, stream_failure_of, wait_until
+from tests.contract.world import (
+    MIB,
+    QUICK,
+    WAIT_S,
+    Cells,
+    Inbox,
+    Peer,
+    Reader,
+    let_time_pass,
+    pattern,
+    stream_failure_of,
+    wait_until,
+)
 from tests.timing import scaled
 
 SHORT_S = scaled(0.5)
@@ -181,6 +193,30 @@ def test_a_peer_link_is_taken_and_given_up(cells: Cells, tree: Tree) -> None:
     for wrong in wrongs:
         with pytest.raises(UsageError):
             tree.leaf.cell.connect(wrong)
+
+
+def test_of_two_cells_that_connect_to_each_other_one_dial_serves_both_and_the_other_takes_over(cells: Cells) -> None:
+    hub = cells.listen()
+    first, second = (listen_below(cells, hub, name) for name in ("first", "second"))
+    urls = {peer.fqcn: peer.cell.listen_urls[0] for peer in (first, second)}
+    first.cell.connect(urls["second"])
+    wait_until(lambda: first.cell.is_cell_connected("second"))
+    second.cell.connect(urls["first"])
+    # The two for the tree, one that is taken, one that is refused.
+    wait_until(lambda: cells.network.dials == 4)
+    second.meet(first)
+    let_time_pass(20 * QUICK.backoff_max_s)
+    assert cells.network.dials == 4
+    for sender, receiver in ((first, second), (second, first)):
+        receiver.on_blob(lambda future: None)
+        assert sender.send_blob(receiver, pattern(1000)).result(WAIT_S) == 1000
+    assert hub.stats().bytes_relayed == 0
+    assert first.cell.disconnect(urls["second"])
+    wait_until(lambda: second.cell.is_cell_connected("first") and first.cell.is_cell_connected("second"))
+    relayed = hub.stats().bytes_relayed
+    assert first.send_blob(second, pattern(1000)).result(WAIT_S) == 1000
+    assert hub.stats().bytes_relayed == relayed
+    assert cells.network.dials == 5
 
 
 def test_an_uplink_fails_over_to_the_next_address(cells: Cells, tree: Tree) -> None:

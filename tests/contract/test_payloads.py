@@ -12,21 +12,7 @@ import numpy as np
 import pytest
 
 from streamcell import BlobSizeError, HeaderValue, Message, ReceivedStream, StreamError, StreamFuture, UsageError
-from tests.contract.world import (
-    CHANNEL,
-    KIB,
-    MIB,
-    QUICK,
-    TOPIC,
-    WAIT_S,
-    Cells,
-    Inbox,
-    Peer,
-    pattern,
-    stream_failure_of,
-)
-
-Pair = tuple[Peer, Peer]
+from tests.contract.world import CHANNEL, KIB, MIB, QUICK, TOPIC, WAIT_S, Cells, Inbox, Pair, pattern, stream_failure_of
 
 WORDS = array.array("I", range(1, 200_000))
 MATRIX = np.arange(120_000, dtype=np.float64).reshape(300, 400)

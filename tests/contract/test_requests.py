@@ -19,10 +19,8 @@ from streamcell import (
     StreamTargetUnreachable,
     UsageError,
 )
-from tests.contract.world import CHANNEL, MIB, QUICK, TOPIC, WAIT_S, Cells, Inbox, Peer, pattern, wait_for, wait_until
+from tests.contract.world import CHANNEL, MIB, QUICK, TOPIC, WAIT_S, Cells, Inbox, Pair, pattern, wait_for, wait_until
 from tests.timing import scaled
-
-Pair = tuple[Peer, Peer]
 
 # Short enough to be waited for where a request is to time out.
 SHORT_S = scaled(0.3)

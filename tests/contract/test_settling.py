@@ -19,14 +19,12 @@ from tests.contract.world import (
     WAIT_S,
     Cells,
     Inbox,
-    Peer,
+    Pair,
     pattern,
     stream_failure_of,
     wait_for,
     wait_until,
 )
-
-Pair = tuple[Peer, Peer]
 
 
 def test_stream_sender_succeeds_when_the_reader_is_at_the_end_and_the_callback_has_returned(

@@ -20,6 +20,7 @@ from streamcell import (
     StreamTargetUnreachable,
     UsageError,
 )
+from tests.contract.doubles import Counted
 from tests.contract.world import (
     CHANNEL,
     KIB,
@@ -41,21 +42,8 @@ SITES = ["site-1", "site-2", "site-3"]
 NARROW = dataclasses.replace(QUICK, max_window_bytes=512 * KIB, chunk_bytes=64 * KIB)
 
 
-class Recorded(BytesStream):
-    """A source that counts what was read of it, and how often it was closed."""
-
-    def __init__(self, data: bytes) -> None:
-        super().__init__(data)
-        self.given = 0
-        self.closed = Inbox[str]()
-
-    def read(self, size: int) -> memoryview:
-        piece = super().read(size)
-        self.given += len(piece)
-        return piece
-
-    def close(self) -> None:
-        self.closed.put("closed")
+class Recorded(Counted, BytesStream):
+    """Bytes, of which is counted what was read."""
 
 
 @pytest.fixture
@@ -66,6 +54,14 @@ def hub_and_sites(cells: Cells) -> tuple[Peer, dict[str, Peer]]:
 
 def send(hub: Peer, source: object, names: list[str] | tuple[str, ...] = tuple(SITES)) -> dict[str, StreamFuture]:
     return hub.streams.send_stream(CHANNEL, TOPIC, names, Message({"round": 1}, source))
+
+
+def register_readers(sites: dict[str, Peer], gate: threading.Event | None = None) -> dict[str, Reader]:
+    """Have every site read what it gets, the second one when the gate is open."""
+    readers = {name: Reader(when=gate if name == "site-2" else None) for name in SITES}
+    for name, site in sites.items():
+        site.on_stream(readers[name])
+    return readers
 
 
 def test_a_blob_goes_to_all(hub_and_sites: tuple[Peer, dict[str, Peer]]) -> None:
@@ -85,9 +81,7 @@ def test_a_blob_goes_to_all(hub_and_sites: tuple[Peer, dict[str, Peer]]) -> None
 
 def test_a_stream_is_read_once_for_all_that_keep_up(hub_and_sites: tuple[Peer, dict[str, Peer]]) -> None:
     hub, sites = hub_and_sites
-    readers = {name: Reader() for name in SITES}
-    for name, site in sites.items():
-        site.on_stream(readers[name])
+    readers = register_readers(sites)
     source = Recorded(pattern(300 * KIB))
     futures = send(hub, source)
     for name, future in futures.items():
@@ -102,9 +96,7 @@ def test_one_that_does_not_read_holds_up_nobody_if_the_source_can_seek(
     hub_and_sites: tuple[Peer, dict[str, Peer]], gate: threading.Event
 ) -> None:
     hub, sites = hub_and_sites
-    readers = {name: Reader(when=gate if name == "site-2" else None) for name in SITES}
-    for name, site in sites.items():
-        site.on_stream(readers[name])
+    readers = register_readers(sites, gate)
     data = pattern(6 * MIB)
     source = Recorded(data)
     futures = send(hub, source)
@@ -123,9 +115,7 @@ def test_a_source_that_cannot_seek_goes_at_the_pace_of_the_slowest(
     hub_and_sites: tuple[Peer, dict[str, Peer]], gate: threading.Event
 ) -> None:
     hub, sites = hub_and_sites
-    readers = {name: Reader(when=gate if name == "site-2" else None) for name in SITES}
-    for name, site in sites.items():
-        site.on_stream(readers[name])
+    readers = register_readers(sites, gate)
     pieces = 96
     given = itertools.count()
 
@@ -167,9 +157,7 @@ def test_each_target_fails_and_is_cancelled_for_itself(
 
 def test_what_the_source_raises_fails_all(hub_and_sites: tuple[Peer, dict[str, Peer]]) -> None:
     hub, sites = hub_and_sites
-    readers = {name: Reader() for name in SITES}
-    for name, site in sites.items():
-        site.on_stream(readers[name])
+    readers = register_readers(sites)
 
     def produce() -> Iterator[bytes]:
         yield b"something"

@@ -17,17 +17,16 @@ from tests.contract.world import (
     WAIT_S,
     Cells,
     Inbox,
-    Peer,
+    Pair,
     Reader,
     failure_of,
     let_time_pass,
     pattern,
+    reading_when,
     stream_failure_of,
     wait_for,
 )
 from tests.timing import scaled
-
-Pair = tuple[Peer, Peer]
 
 # Short enough to be waited for where a transfer is to time out.
 SHORT_S = scaled(0.4)
@@ -73,12 +72,7 @@ def test_reader_that_never_reads_is_a_stream_timeout_on_both_sides(pair: Pair, g
 def test_idle_timeout_of_zero_is_never(pair: Pair, gate: threading.Event) -> None:
     sender, receiver = pair
     read = Inbox[bytes]()
-
-    def callback(future: StreamFuture, stream: ReceivedStream, resume: bool) -> None:
-        wait_for(gate)
-        read.put(stream.read(-1))
-
-    receiver.on_stream(callback)
+    receiver.on_stream(reading_when(gate, read))
     receiver.on_stream(lambda future, stream, resume: wait_for(gate), topic="idle")
     patient = sender.send_stream(receiver, pattern(4 * MIB), idle_timeout=0)
     idle = sender.send_stream(receiver, pattern(4 * MIB), idle_timeout=SHORT_S, topic="idle")

@@ -21,6 +21,7 @@ from streamcell import (
     StreamIntegrityError,
     UsageError,
 )
+from tests.contract.doubles import Counted
 from tests.contract.world import (
     KIB,
     MIB,
@@ -28,6 +29,7 @@ from tests.contract.world import (
     WAIT_S,
     Cells,
     Inbox,
+    Pair,
     Peer,
     Reader,
     failure_of,
@@ -37,31 +39,15 @@ from tests.contract.world import (
     wait_until,
 )
 
-Pair = tuple[Peer, Peer]
 
-
-class Source(IterStream):
-    """A source that counts what is done to it."""
-
-    def __init__(self, pieces: Iterator[bytes], size: int = 0) -> None:
-        super().__init__(pieces, size)
-        self.given = 0
-        self.closed = Inbox[str]()
-
-    def read(self, size: int) -> memoryview:
-        piece = super().read(size)
-        self.given += len(piece)
-        return piece
-
-    def close(self) -> None:
-        super().close()
-        self.closed.put("closed")
+class Source(Counted, IterStream):
+    """Pieces, of which is counted what was read."""
 
 
 class Greedy(Source):
     """A source that returns whole pieces, however little it is asked for."""
 
-    def read(self, size: int) -> memoryview:
+    def read(self, size: int) -> Any:
         return super().read(1 << 30)
 
 

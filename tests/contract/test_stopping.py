@@ -10,21 +10,19 @@ from pathlib import Path
 
 import pytest
 
-from streamcell import CellError, ErrorCode, ReceivedStream, StreamError, StreamFuture
+from streamcell import CellError, ErrorCode, StreamError
 from tests.contract.world import (
     MIB,
     WAIT_S,
     Inbox,
-    Peer,
+    Pair,
     Reader,
     failure_of,
     pattern,
+    reading_when,
     stream_failure_of,
-    wait_for,
     wait_until,
 )
-
-Pair = tuple[Peer, Peer]
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -32,12 +30,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def test_stop_lets_what_is_under_way_settle_for_its_grace(pair: Pair, gate: threading.Event) -> None:
     sender, receiver = pair
     read = Inbox[bytes]()
-
-    def callback(future: StreamFuture, stream: ReceivedStream, resume: bool) -> None:
-        wait_for(gate)
-        read.put(stream.read(-1))
-
-    receiver.on_stream(callback)
+    receiver.on_stream(reading_when(gate, read))
     sent = sender.send_stream(receiver, pattern(4 * MIB))
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         stopping = pool.submit(sender.cell.stop, WAIT_S)

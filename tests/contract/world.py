@@ -102,6 +102,10 @@ class Peer:
         other.cell.send_request(_BARRIER, "there", self.fqcn, Message(), WAIT_S)
 
 
+# Two cells that are connected: a sender and a receiver.
+Pair = tuple[Peer, Peer]
+
+
 class Cells:
     """Makes cells on one network, and stops them all."""
 
@@ -142,7 +146,7 @@ class Cells:
         peer.cell.wait_connected(WAIT_S)
         return peer
 
-    def pair(self, *, sender: CellConfig = QUICK, receiver: CellConfig = QUICK) -> tuple[Peer, Peer]:
+    def pair(self, *, sender: CellConfig = QUICK, receiver: CellConfig = QUICK) -> Pair:
         """Return two cells that are connected. The first one has dialled: faults ``TO_LISTENER`` hit what it sends."""
         hub = self.listen(config=receiver)
         return self.dial(hub, config=sender), hub
@@ -204,6 +208,16 @@ class Reader:
         except CellError as error:
             raised = error
         self.outcomes.put((bytes(data), raised))
+
+
+def reading_when(gate: threading.Event, read: Inbox[bytes]) -> Callable[[StreamFuture, ReceivedStream, bool], None]:
+    """Return a stream callback that waits for ``gate``, reads all of it, and puts that into ``read``."""
+
+    def callback(future: StreamFuture, stream: ReceivedStream, resume: bool) -> None:
+        wait_for(gate)
+        read.put(stream.read(-1))
+
+    return callback
 
 
 def name_of(target: Peer | str) -> str:

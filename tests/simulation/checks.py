@@ -64,9 +64,9 @@ class Checks:
         self.resumed: Counter[str] = Counter()
         self.bytes_delivered = 0
         self.bytes_resent = 0
-        # By stream and the cell that sends its chunks on: the attempt it is in, and the credit that it got.
+        # By stream and the cell that sends its chunks on: the attempt it is in. And by attempt: the credit that it got.
         self._attempts: dict[tuple[StreamKey, str], Attempt] = {}
-        self._grants: dict[tuple[StreamKey, str], tuple[int, int]] = {}
+        self._grants: dict[tuple[StreamKey, str, int], int] = {}
 
     def add(self, transfer: Transfer) -> None:
         """Take note of a transfer that was begun."""
@@ -123,9 +123,8 @@ class Checks:
             if sender == chunk.key.origin:
                 self._note_resent(transfer, sent - chunk.offset)
             attempt = self._attempts[hop] = Attempt(chunk.attempt, chunk.offset, chunk.offset)
-        number, granted = self._grants.get(hop, (0, 0))
-        if number == chunk.attempt:
-            attempt.granted = granted
+        # A relay may still send an attempt on when its next hop grants the next one, which it got another way.
+        attempt.granted = self._grants.get((chunk.key, sender, chunk.attempt), attempt.granted)
         # A relay sends them on in the order in which they come, by several lanes perhaps.
         if sender == chunk.key.origin and (chunk.offset != attempt.end or chunk.sequence != attempt.sequence):
             raise Violation(
@@ -198,12 +197,8 @@ class Checks:
 
     def on_credit_sent(self, host: Host, sender: str, frame: Credit) -> None:
         """The credit of streams is within their windows, and all windows within the cell's budget."""
-        hop = frame.key, sender
-        number, granted = self._grants.get(hop, (0, 0))
-        if frame.attempt > number:
-            self._grants[hop] = (frame.attempt, frame.offset)
-        elif frame.attempt == number:
-            self._grants[hop] = (number, max(granted, frame.offset))
+        grant = frame.key, sender, frame.attempt
+        self._grants[grant] = max(self._grants.get(grant, 0), frame.offset)
         forwarded = self._attempts.get((frame.key, host.name))
         if forwarded is not None and forwarded.number == frame.attempt:
             held = frame.offset - forwarded.end

@@ -64,6 +64,18 @@ class World:
             headers = FileHeaders(name or "", MTIME_NS, MODE).to_headers()
         return self.pair.at_site.send_stream(FILE_CHANNEL, FILE_TOPIC, "server", Message(headers, payload), **more)
 
+    def begin(self, name: str, gate: Gate, first: bytes, rest: bytes = b"", **more: Any) -> StreamFuture:
+        """Send what stands still at the gate behind its first bytes, and wait until it stands there."""
+
+        def source() -> Iterator[bytes]:
+            yield first
+            gate.pass_through()
+            yield rest
+
+        future = self.send(name, IterStream(source()), **more)
+        gate.wait_arrived()
+        return future
+
     def refusal(self, name: str | bytes | None = "name", payload: Any = b"some bytes", **more: Any) -> StreamError:
         error = self.send(name, payload, **more).exception(PATIENCE_S)
         assert isinstance(error, StreamError)
@@ -116,14 +128,7 @@ def test_stream_of_unknown_size_arrives(world: World) -> None:
 
 def test_nothing_has_the_name_before_it_is_complete(world: World) -> None:
     with Gate() as gate:
-
-        def source() -> Iterator[bytes]:
-            yield bytes(300_000)
-            gate.pass_through()
-            yield b"the end"
-
-        future = world.send("late", IterStream(source()), resume_id="late")
-        gate.wait_arrived()
+        future = world.begin("late", gate, bytes(300_000), b"the end", resume_id="late")
         eventually(lambda: any((world.folder / "site").rglob("*.part")))
         assert world.finished == []
         gate.open()
@@ -237,13 +242,7 @@ def test_interrupted_transfer_leaves_its_bytes_only_if_it_can_be_begun_again(
     world: World, resume_id: str, left: int
 ) -> None:
     with Gate() as gate:
-
-        def source() -> Iterator[bytes]:
-            yield bytes(2_000_000)
-            gate.pass_through()
-
-        future = world.send("cut", IterStream(source()), resume_id=resume_id)
-        gate.wait_arrived()
+        future = world.begin("cut", gate, bytes(2_000_000), resume_id=resume_id)
         eventually(lambda: any(path.stat().st_size == 2_000_000 for path in world.folder.rglob("*.part")))
         future.cancel()
         with pytest.raises(StreamCancelled):
@@ -263,13 +262,7 @@ def test_wrong_digest_leaves_nothing(world: World) -> None:
 
 def test_draining_inbox_ends_what_has_begun_and_refuses_what_is_new(world: World) -> None:
     with Gate() as gate:
-
-        def source() -> Iterator[bytes]:
-            yield b"begun"
-            gate.pass_through()
-
-        begun = world.send("begun", IterStream(source()))
-        gate.wait_arrived()
+        begun = world.begin("begun", gate, b"begun")
         world.events.started.get()
         world.inbox.begin_drain()
         assert world.refusal("new").code is ErrorCode.STOPPING
@@ -282,13 +275,7 @@ def test_draining_inbox_ends_what_has_begun_and_refuses_what_is_new(world: World
 
 def test_second_transfer_of_the_same_file_waits_for_the_first(world: World) -> None:
     with Gate() as gate:
-
-        def source() -> Iterator[bytes]:
-            yield b"first"
-            gate.pass_through()
-
-        first = world.send("same", IterStream(source()), resume_id="same")
-        gate.wait_arrived()
+        first = world.begin("same", gate, b"first", resume_id="same")
         eventually(lambda: world.inbox.active() == 1)
         second = world.send("same", BytesStream(b"second"), resume_id="same")
         assert world.events.started.get_all(2) == ["same", "same"]
@@ -303,13 +290,7 @@ def test_second_transfer_of_the_same_file_waits_for_the_first(world: World) -> N
 def test_work_files_that_nobody_came_back_for_are_removed(world: World) -> None:
     world.send("whole", resume_id="whole").result(PATIENCE_S)
     with Gate() as gate:
-
-        def source() -> Iterator[bytes]:
-            yield b"begun"
-            gate.pass_through()
-
-        future = world.send("cut", IterStream(source()), resume_id="cut")
-        gate.wait_arrived()
+        future = world.begin("cut", gate, b"begun", resume_id="cut")
         eventually(lambda: world.inbox.active() == 1)
         eight_days_later = time.time() + 8 * 24 * 3600
         assert world.inbox.clean(time.time()) == 0

@@ -11,7 +11,7 @@ from streamcell.errors import ErrorCode, StreamError
 from streamcell.limits import BATCH_BYTES, KIB, MESSAGE_BYTES, MIB, WRITTEN_FRAMES
 from streamcell.protocol.events import LaneDropped, LaneWanted, SendFailed
 from streamcell.protocol.frames import Goodbye, LaneRole, Ping, Reset, StreamKind
-from tests.unit.protocol.harness import LARGE, SMALL, Net, Node, pattern
+from tests.unit.protocol.harness import LARGE, SMALL, Net, Node, pattern, read_and_unreleased
 
 
 def test_a_batch_is_bounded_in_bytes_and_frames() -> None:
@@ -244,11 +244,7 @@ def test_errors_of_a_cell_that_stops_are_stream_errors() -> None:
 
 def test_a_lane_that_says_goodbye_takes_no_queries_with_it() -> None:
     """What the link still has to say goes by a lane that lives."""
-    net = Net()
-    server, client = net.pair()
-    server.auto_release = False
-    stream_id = client.stream("server", LARGE)
-    net.run()
+    net, server, client, stream_id = read_and_unreleased(LARGE)
     bulk = client.lane(LaneRole.BULK)
     net.hold.add(net.peers["client", bulk])
     net.advance(client.config.idle_lane_s + 20.0)

@@ -17,13 +17,13 @@ from tests.unit.protocol.test_lanes import Keeper
 
 
 class Rig:
-    """A dialler with one uplink."""
+    """A dialler with one uplink, to a parent or a peer."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, peer: bool = False) -> None:
         self.context: Context = make_context()
         self.lanes = LaneTable(self.context, Keeper())
         self.dialler = Dialler(self.context, self.lanes)
-        self.uplink: Uplink = self.dialler.add_uplink(0.0)
+        self.uplink: Uplink = self.dialler.add_uplink(0.0, peer=peer)
 
     def dialled(self) -> list[LaneRole]:
         return [event.role for event in self.context.events if isinstance(event, LaneWanted)]
@@ -149,3 +149,78 @@ def test_a_suspect_bulk_lane_is_replaced_although_the_first_fresh_one_failed() -
     assert rig.dialler.failed(rig.uplink, rig.newest(), 2.0)
     rig.context.deadlines.expire(10.0)
     assert rig.dialled() == [LaneRole.CONTROL, *[LaneRole.BULK] * 3]
+
+
+def other_link(*, with_lane: bool = True) -> Link:
+    """Return a link that the other end has dialled."""
+    link = Link("server", 1, b"")
+    if with_lane:
+        link.lanes[1] = Lane(1, LaneState.READY, LaneRole.CONTROL, 1)
+    return link
+
+
+def refused_and_resting(rig: Rig, link: Link | None) -> None:
+    rig.dialler.rest(rig.uplink, link)
+    rig.dialler.failed(rig.uplink, rig.newest(), 0.0)
+    rig.context.deadlines.expire(100.0)
+
+
+def test_a_peer_to_which_there_is_another_link_is_dialled_when_that_one_has_no_lane_any_more() -> None:
+    rig = Rig(peer=True)
+    link = other_link()
+    refused_and_resting(rig, link)
+    assert len(rig.dialled()) == 1
+    for other in (link, Link("another", 1, b"")):
+        # It still lasts, or has nothing to do with it.
+        rig.dialler.end_rest(other, 100.0)
+    rig.context.deadlines.expire(200.0)
+    assert len(rig.dialled()) == 1
+    link.lanes.clear()
+    rig.dialler.end_rest(link, 200.0)
+    assert len(rig.dialled()) == 1
+    rig.context.deadlines.expire(200.4)
+    assert len(rig.dialled()) == 2
+
+
+def test_a_peer_to_which_this_end_has_another_link_is_dialled_when_that_one_is_down() -> None:
+    rig = Rig(peer=True)
+    link = other_link(with_lane=False)
+    link.uplink = Uplink(7)
+    refused_and_resting(rig, link)
+    assert len(rig.dialled()) == 1
+    link.down = True
+    rig.dialler.end_rest(link, 100.0)
+    rig.context.deadlines.expire(100.4)
+    assert len(rig.dialled()) == 2
+
+
+@pytest.mark.parametrize("link", [None, other_link(with_lane=False)], ids=["no link", "no lane"])
+def test_a_peer_that_refuses_for_a_link_that_is_not_here_is_dialled_again(link: Link | None) -> None:
+    rig = Rig(peer=True)
+    refused_and_resting(rig, link)
+    assert len(rig.dialled()) == 2
+
+
+def test_the_parent_is_dialled_again_whatever_it_says() -> None:
+    rig = Rig()
+    refused_and_resting(rig, other_link())
+    assert len(rig.dialled()) == 2
+
+
+def test_a_peer_that_has_a_lane_does_not_rest() -> None:
+    rig = Rig(peer=True)
+    rig.come_up(rig.newest())
+    rig.dialler.rest(rig.uplink, other_link())
+    rig.dialler.want_bulk_lanes(rig.uplink, 1, 0.0)
+    assert rig.dialled() == [LaneRole.CONTROL, LaneRole.BULK]
+
+
+def test_a_peer_that_rests_and_is_ended_is_not_dialled_again() -> None:
+    rig = Rig(peer=True)
+    link = other_link()
+    refused_and_resting(rig, link)
+    rig.dialler.end(rig.uplink, 100.0)
+    link.lanes.clear()
+    rig.dialler.end_rest(link, 100.0)
+    rig.context.deadlines.expire(200.0)
+    assert len(rig.dialled()) == 1

@@ -113,8 +113,8 @@ def hold_back_credit(sender: str, frame: Any) -> Any:
     return None if sender == "server" and type(frame).__name__ == "Credit" else frame
 
 
-def test_a_stream_that_is_bound_to_the_lane_goes_on_by_the_next() -> None:
-    """Without a Credit its chunks must not overtake its first one, which has arrived when the Pong comes."""
+def bound_stream() -> tuple[Net, Node, Node, int]:
+    """Return a listener, a cell, and its stream that has begun on the bulk lane and got no Credit."""
     net = Net()
     server, client = net.pair()
     client.send("server", LARGE)
@@ -124,6 +124,12 @@ def test_a_stream_that_is_bound_to_the_lane_goes_on_by_the_next() -> None:
     stream_id = client.stream("server", None)
     client.supply(stream_id, SMALL)
     net.run()
+    return net, server, client, stream_id
+
+
+def test_a_stream_that_is_bound_to_the_lane_goes_on_by_the_next() -> None:
+    """Without a Credit its chunks must not overtake its first one, which has arrived when the Pong comes."""
+    net, server, client, stream_id = bound_stream()
     left = announce_end(net, client, LaneRole.BULK)
     net.run()
     client.supply(stream_id, SMALL, end=True)
@@ -135,15 +141,7 @@ def test_a_stream_that_is_bound_to_the_lane_goes_on_by_the_next() -> None:
 
 
 def test_a_bound_stream_waits_while_the_lane_is_drained() -> None:
-    net = Net()
-    server, client = net.pair()
-    client.send("server", LARGE)
-    net.run()
-    long_ago(net)
-    net.tamper = hold_back_credit
-    stream_id = client.stream("server", None)
-    client.supply(stream_id, SMALL)
-    net.run()
+    net, server, client, stream_id = bound_stream()
     left = announce_end(net, client, LaneRole.BULK)
     server_end = net.peers["client", left]
     net.hold.add(server_end)

@@ -194,7 +194,8 @@ def test_one_that_is_all_there_is_complete_without_its_origin() -> None:
     assert server.got(key) == b"all of it"
 
 
-def test_one_that_is_all_there_is_confirmed_to_the_next_life() -> None:
+def all_there_and_sent_again() -> tuple[Net, Node, Node, int]:
+    """Return a target that has all of a stream and has not read it, and the next life of its origin, which sends it."""
     net = Net()
     server, client = net.pair(CONFIG)
     stream_id = client.stream("server", b"all of it", resume_id="name", source_stamp=STAMP)
@@ -202,7 +203,11 @@ def test_one_that_is_all_there_is_confirmed_to_the_next_life() -> None:
     net.run()
     client = net.restart("client")
     net.advance(1.0)
-    stream_id = client.stream("server", b"all of it", resume_id="name", source_stamp=STAMP)
+    return net, server, client, client.stream("server", b"all of it", resume_id="name", source_stamp=STAMP)
+
+
+def test_one_that_is_all_there_is_confirmed_to_the_next_life() -> None:
+    net, server, client, stream_id = all_there_and_sent_again()
     net.advance(1.0)
     assert not client.finished(stream_id)
     server.read(client.key(stream_id))
@@ -415,14 +420,7 @@ def test_blobs_of_unknown_size_leave_the_budget_of_streams_alone() -> None:
 
 
 def test_one_that_is_read_to_its_end_is_confirmed_when_its_heir_has_ended_too() -> None:
-    net = Net()
-    server, client = net.pair(CONFIG)
-    stream_id = client.stream("server", b"all of it", resume_id="name", source_stamp=STAMP)
-    server.slow.add(client.key(stream_id))
-    net.run()
-    client = net.restart("client")
-    net.advance(1.0)
-    stream_id = client.stream("server", b"all of it", resume_id="name", source_stamp=STAMP)
+    net, server, client, stream_id = all_there_and_sent_again()
     net.run_until(lambda: bool(server.of(StreamAdopted)))
     server.read(client.key(stream_id))
     net.advance(5.0)

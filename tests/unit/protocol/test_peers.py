@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from streamcell.protocol.events import CellConnected, CellDisconnected
+import pytest
+
+from streamcell.protocol.events import CellConnected, CellDisconnected, LaneWanted
 from streamcell.protocol.frames import Chunk, Hello
 from tests.unit.protocol.harness import LARGE, SMALL, Net, Node
 from tests.unit.protocol.trees import branches, routes
@@ -114,6 +116,139 @@ def test_cells_that_dial_each_other_keep_one_link() -> None:
         stream_id = nodes[name].send(other, LARGE)
         net.run()
         assert nodes[name].finished(stream_id)
+
+
+LEAVES = ("left-leaf", "right-leaf")
+# Long enough for every wait between two tries, many times.
+LONG_S = 200.0
+
+
+def dial_each_other(net: Net, order: str) -> tuple[Node, Node, list[int]]:
+    """Let two leaves dial each other; return the one whose dial is kept, the other, and the numbers of both dials."""
+    nodes = branches(net)
+    kept, refused = (nodes[name] for name in (reversed(LEAVES) if order == "right first" else LEAVES))
+    numbers = [kept.connect_peer(refused.fqcn)]
+    if order != "at once":
+        net.run()
+    numbers.append(refused.connect_peer(kept.fqcn))
+    net.advance(1.0)
+    for node in (kept, refused):
+        assert node.core.is_cell_connected(kept.fqcn if node is refused else refused.fqcn)
+        node.seen.clear()
+    return kept, refused, numbers
+
+
+def peer_dials(*nodes: Node) -> int:
+    """Return how often cells have dialled peers since ``seen`` was cleared."""
+    return sum(event.uplink in node.peers for node in nodes for event in node.of(LaneWanted))
+
+
+ORDERS = pytest.mark.parametrize("order", ["left first", "right first", "at once"])
+
+
+@ORDERS
+def test_of_two_that_dial_each_other_the_refused_dial_rests(order: str) -> None:
+    net = Net()
+    kept, refused, _ = dial_each_other(net, order)
+    net.advance(LONG_S)
+    assert peer_dials(kept, refused) == 0
+    for node, other in ((kept, refused), (refused, kept)):
+        stream_id = node.send(other.fqcn, SMALL)
+        net.run()
+        assert node.finished(stream_id)
+        assert node.of(CellDisconnected) == []
+        assert node.refusals() == []
+
+
+@ORDERS
+def test_the_link_of_two_that_dial_each_other_survives_its_lanes(order: str) -> None:
+    net = Net()
+    kept, refused, _ = dial_each_other(net, order)
+    for _ in range(5):
+        net.cut_all()
+        net.advance(10.0)
+        assert kept.core.is_cell_connected(refused.fqcn)
+    # One try for each cut, at most.
+    assert peer_dials(refused) <= 5
+    refused.seen.clear()
+    net.advance(LONG_S)
+    assert peer_dials(refused) == 0
+    assert kept.of(CellDisconnected) == refused.of(CellDisconnected) == []
+
+
+@ORDERS
+def test_a_dial_that_rests_takes_over_when_the_other_end_wants_no_link_any_more(order: str) -> None:
+    net = Net()
+    kept, refused, (number, _) = dial_each_other(net, order)
+    kept.core.remove_peer(number, net.now)
+    net.advance(1.0)
+    assert refused.core.is_cell_connected(kept.fqcn)
+    assert peer_dials(refused) == 1
+    net.advance(LONG_S)
+    assert refused.core.is_cell_connected(kept.fqcn)
+    assert peer_dials(kept, refused) == 1
+
+
+@ORDERS
+def test_a_dial_that_rests_takes_over_when_the_other_end_comes_back_without_one(order: str) -> None:
+    net = Net()
+    kept, refused, _ = dial_each_other(net, order)
+    parent = kept.dials[0]
+    net.kill(kept.fqcn)
+    again = net.node(kept.fqcn)
+    again.connect(parent)
+    net.advance(10.0)
+    assert refused.core.is_cell_connected(again.fqcn)
+    assert again.core.is_cell_connected(refused.fqcn)
+    refused.seen.clear()
+    net.advance(LONG_S)
+    assert peer_dials(refused) == 0
+
+
+@ORDERS
+def test_a_dial_that_rests_can_be_ended(order: str) -> None:
+    net = Net()
+    kept, refused, (_, number) = dial_each_other(net, order)
+    refused.core.remove_peer(number, net.now)
+    net.cut_all()
+    net.advance(LONG_S)
+    assert kept.core.is_cell_connected(refused.fqcn)
+    assert peer_dials(refused) == 0
+
+
+def test_of_two_addresses_of_one_peer_the_second_is_dialled_when_the_first_is_given_up() -> None:
+    net = Net()
+    nodes, first = with_peers(net)
+    left = nodes["left-leaf"]
+    left.connect_peer("right-leaf")
+    net.advance(10.0)
+    left.seen.clear()
+    net.advance(LONG_S)
+    assert peer_dials(left) == 0
+    net.cut_all()
+    net.advance(10.0)
+    assert peer_dials(left) == 1
+    assert left.core.is_cell_connected("right-leaf")
+    left.core.remove_peer(first, net.now)
+    net.advance(1.0)
+    assert left.core.is_cell_connected("right-leaf")
+    assert nodes["right-leaf"].core.is_cell_connected("left-leaf")
+
+
+def test_a_dial_of_the_parent_as_a_peer_rests_while_it_is_the_parent() -> None:
+    net = Net()
+    nodes = branches(net)
+    leaf = nodes["left-leaf"]
+    leaf.connect_peer("left")
+    net.advance(1.0)
+    assert peer_dials(leaf) == 1
+    net.advance(LONG_S)
+    assert peer_dials(leaf) == 1
+    # It finds another parent, and the one that it had becomes the peer.
+    leaf.dials[0] = "right"
+    net.cut_all()
+    net.advance(60.0)
+    assert {link.fqcn: link.is_peer for link in leaf.links} == {"right": False, "left": True}
 
 
 def test_a_peer_link_to_the_parent_is_not_made() -> None:

@@ -290,26 +290,26 @@ def test_an_offer_whose_confirmation_was_lost_is_made_again() -> None:
     transfer.arrives()
 
 
-def test_a_choice_that_was_lost_is_repeated() -> None:
-    transfer = Transfer()
+def lose_choice(transfer: Transfer) -> None:
+    """Restart the target, and lose the answer that says where it wants to go on."""
     server = transfer.restart(None)
     transfer.net.advance(1.0)
     transfer.net.tamper = lambda name, frame: None if isinstance(frame, ResumeReply) else frame
     server.core.choose_offset(transfer.key, HALF, "", transfer.net.now)
     transfer.net.run()
     transfer.net.tamper = None
+
+
+def test_a_choice_that_was_lost_is_repeated() -> None:
+    transfer = Transfer()
+    lose_choice(transfer)
     transfer.net.cut_all()
     transfer.arrives()
 
 
 def test_a_choice_that_was_lost_without_a_trace_is_repeated_in_time() -> None:
     transfer = Transfer(idle_timeout_s=8.0)
-    server = transfer.restart(None)
-    transfer.net.advance(1.0)
-    transfer.net.tamper = lambda name, frame: None if isinstance(frame, ResumeReply) else frame
-    server.core.choose_offset(transfer.key, HALF, "", transfer.net.now)
-    transfer.net.run()
-    transfer.net.tamper = None
+    lose_choice(transfer)
     transfer.arrives()
 
 

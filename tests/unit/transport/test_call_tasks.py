@@ -90,13 +90,19 @@ def test_a_reader_that_drops_reads_on_to_the_end() -> None:
     run(scenario())
 
 
+async def busy_writer() -> tuple[Call, CallWriter, asyncio.Task[None]]:
+    """Return a writer that writes ``1``, and who waits to put ``2``."""
+    call = Call()
+    writer = CallWriter(call.write)
+    await writer.put(b"1")
+    putting = asyncio.create_task(writer.put(b"2"))
+    await settle()
+    return call, writer, putting
+
+
 def test_a_writer_takes_a_batch_when_the_one_before_is_written() -> None:
     async def scenario() -> None:
-        call = Call()
-        writer = CallWriter(call.write)
-        await writer.put(b"1")
-        putting = asyncio.create_task(writer.put(b"2"))
-        await settle()
+        call, writer, putting = await busy_writer()
         assert not putting.done()
         assert call.writes == [b"1"]
         call.room.put_nowait(None)
@@ -110,11 +116,7 @@ def test_a_writer_takes_a_batch_when_the_one_before_is_written() -> None:
 
 def test_a_writer_that_finishes_writes_what_it_has_and_takes_no_more() -> None:
     async def scenario() -> None:
-        call = Call()
-        writer = CallWriter(call.write)
-        await writer.put(b"1")
-        putting = asyncio.create_task(writer.put(b"2"))
-        await settle()
+        call, writer, putting = await busy_writer()
         writer.finish("closed here")
         for late in (putting, asyncio.create_task(writer.put(b"3"))):
             with pytest.raises(LaneClosed, match="closed here"):
@@ -128,11 +130,7 @@ def test_a_writer_that_finishes_writes_what_it_has_and_takes_no_more() -> None:
 
 def test_a_failed_write_is_told_to_who_puts_next() -> None:
     async def scenario() -> None:
-        call = Call()
-        writer = CallWriter(call.write)
-        await writer.put(b"1")
-        putting = asyncio.create_task(writer.put(b"2"))
-        await settle()
+        call, writer, putting = await busy_writer()
         call.room.put_nowait(LaneClosed("broken"))
         for late in (putting, asyncio.create_task(writer.put(b"3"))):
             with pytest.raises(LaneClosed, match="broken"):

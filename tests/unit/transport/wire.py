@@ -178,7 +178,7 @@ small_frames: st.SearchStrategy[frames.Frame] = st.one_of(
     ),
     st.builds(frames.Ping, uint64, uint64, runs),
     st.builds(frames.Pong, uint64),
-    st.builds(frames.Goodbye, error_codes, sentences),
+    st.builds(frames.Goodbye, error_codes, sentences, optional_fqcns),
 )
 
 batches = st.lists(small_frames | large_chunks, max_size=6)

@@ -1,20 +1,18 @@
-"""What goes on after a restart of the receiver or of the sender, and where (CONTRACT sections 1 and 3)."""
+"""What goes on after a restart of the receiver, and where (CONTRACT sections 1 and 3)."""
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import io
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import pytest
 
 from streamcell import (
     BytesStream,
-    CellConfig,
     CellError,
     FileStream,
     IterStream,
@@ -23,7 +21,6 @@ from streamcell import (
     Stream,
     StreamError,
     StreamFuture,
-    StreamIntegrityError,
     StreamOutcomeUnknown,
     StreamRejected,
     StreamResumeError,
@@ -31,6 +28,7 @@ from streamcell import (
     aio,
 )
 from streamcell.testing import FaultyNetwork
+from tests.contract.restarting import DIGEST, READ, SIZE, SMALL, Rest, begin, make_file, restart_receiver
 from tests.contract.world import (
     CHANNEL,
     IDLE_S,
@@ -40,100 +38,12 @@ from tests.contract.world import (
     WAIT_S,
     Cells,
     Inbox,
-    Peer,
+    Pair,
     failure_of,
     pattern,
     wait_for,
     wait_until,
 )
-
-SIZE = 3 * MIB
-# What the first life of the receiver has read when it ends.
-READ = 1 * MIB
-# Small chunks, and windows that do not grow, so that much is left to be sent when a cell ends.
-SMALL = CellConfig(
-    chunk_bytes=64 * KIB, max_window_bytes=256 * KIB, backoff_min_s=0.01, backoff_max_s=0.05, stop_grace_s=0
-)
-DIGEST = f"sha256:{hashlib.sha256(pattern(SIZE)).hexdigest()}"
-
-
-class Part:
-    """A stream callback that reads a part, keeps it as its application would on a disk, and then stands still."""
-
-    def __init__(self, size: int = READ) -> None:
-        self.file = io.BytesIO()
-        self.futures = Inbox[StreamFuture]()
-        self.has_read = threading.Event()
-        self.ended = Inbox[CellError]()
-        self._size = size
-        self._gate = threading.Event()
-
-    def __call__(self, future: StreamFuture, stream: ReceivedStream, resume: bool) -> None:
-        self.futures.put(future)
-        assert not resume
-        left = self._size
-        while left:
-            left -= self.file.write(stream.read(left))
-        self.has_read.set()
-        wait_for(self._gate)
-        try:
-            while piece := stream.read(MIB):
-                self.file.write(piece)
-        except CellError as error:
-            self.ended.put(error)
-
-    def go_on(self) -> None:
-        self._gate.set()
-
-
-class Rest:
-    """A stream callback that goes on where it is told, and reads the rest."""
-
-    def __init__(self, offset: int, have: BinaryIO | None = None) -> None:
-        self.calls = Inbox[tuple[bool, str]]()
-        self.outcomes = Inbox[tuple[int, bytes, bool]]()
-        self.refused = Inbox[StreamResumeError]()
-        self.results = Inbox[int]()
-        self._offset = offset
-        self._have = have
-
-    def __call__(self, future: StreamFuture, stream: ReceivedStream, resume: bool) -> None:
-        self.calls.put((resume, stream.resume_id))
-        try:
-            stream.resume_from(self._offset, self._have)
-        except StreamResumeError as error:
-            self.refused.put(error)
-        start = stream.get_pos()
-        rest = stream.readall()
-        self.results.put(future.result(WAIT_S))
-        self.outcomes.put((start, rest, stream.digest_checked))
-
-
-def restart_receiver(cells: Cells, hub: Peer, callback: Callable[..., Any] | None) -> Peer:
-    cells.kill(hub)
-    again = cells.make("hub", listen=hub.cell.listen_urls[0], config=SMALL)
-    if callback is not None:
-        again.on_stream(callback)
-    again.cell.start()
-    return again
-
-
-def begin(cells: Cells, source: Any, **more: Any) -> tuple[Peer, Peer, StreamFuture, Part]:
-    """Return a sender, a receiver, and a transfer between them of which a part was read."""
-    site, hub = cells.pair(sender=SMALL, receiver=SMALL)
-    part = Part()
-    cells.at_end.append(part.go_on)
-    hub.on_stream(part)
-    future = site.send_stream(hub, source, **more)
-    wait_for(part.has_read)
-    wait_until(lambda: future.get_progress() >= READ)
-    return site, hub, future, part
-
-
-def make_file(folder: Path, data: bytes = b"") -> Path:
-    path = folder / "source"
-    path.write_bytes(data or pattern(SIZE))
-    return path
 
 
 class Seekable(Stream):
@@ -357,7 +267,7 @@ def test_stream_that_waits_for_its_callback_gives_up_after_idle_timeout(cells: C
     assert error.code.name == "NO_CALLBACK"
 
 
-def test_new_stream_without_callback_does_not_wait(pair: tuple[Peer, Peer]) -> None:
+def test_new_stream_without_callback_does_not_wait(pair: Pair) -> None:
     site, hub = pair
     assert isinstance(failure_of(site.send_stream(hub, b"data", resume_id="name")), StreamRejected)
 
@@ -415,148 +325,6 @@ def test_request_whose_target_has_ended_does_not_wait_for_its_timeout(
         hub.cell.stop(grace=0)
     assert isinstance(errors.get(), StreamOutcomeUnknown)
     asking.join()
-
-
-# The sender is restarted.
-
-
-def restart_sender(cells: Cells, site: Peer, hub: Peer) -> Peer:
-    cells.kill(site)
-    return cells.dial(hub, config=SMALL)
-
-
-def test_call_that_waits_goes_on_with_the_same_file(cells: Cells, tmp_path: Path) -> None:
-    path = make_file(tmp_path)
-    site, hub, _future, part = begin(cells, FileStream(path), resume_id="name", digest="sha256")
-    again = restart_sender(cells, site, hub)
-    future = again.send_stream(hub, FileStream(path), resume_id="name", digest="sha256")
-    part.go_on()
-    assert future.result(WAIT_S) == SIZE
-    assert part.file.getvalue() == pattern(SIZE)
-    received = part.futures.get()
-    assert received.result(WAIT_S) == SIZE
-    assert received.get_stream_id() == future.get_stream_id()
-    assert part.futures.is_empty()
-    # What was there was not sent again.
-    assert again.stats().bytes_sent <= SIZE - READ
-
-
-def test_call_that_waits_goes_on_with_the_same_digest(cells: Cells) -> None:
-    site, hub, _future, part = begin(cells, BytesStream(pattern(SIZE)), resume_id="name", digest=DIGEST)
-    again = restart_sender(cells, site, hub)
-    future = again.send_stream(hub, IterStream([pattern(SIZE)]), resume_id="name", digest=DIGEST)
-    part.go_on()
-    assert future.result(WAIT_S) == SIZE
-    assert part.file.getvalue() == pattern(SIZE)
-    assert part.futures.get().result(WAIT_S) == SIZE
-
-
-def test_call_that_waits_goes_on_through_many_restarts_and_breaks(
-    cells: Cells, network: FaultyNetwork, tmp_path: Path
-) -> None:
-    path = make_file(tmp_path)
-    site, hub, future, part = begin(cells, FileStream(path), resume_id="name")
-    for _ in range(3):
-        site = restart_sender(cells, site, hub)
-        future = site.send_stream(hub, FileStream(path), resume_id="name")
-        network.cut()
-    part.go_on()
-    assert future.result(WAIT_S) == SIZE
-    assert part.file.getvalue() == pattern(SIZE)
-
-
-@pytest.mark.parametrize("proof", ["stamp", "digest"])
-def test_call_that_waits_fails_when_the_source_is_another_one(cells: Cells, tmp_path: Path, proof: str) -> None:
-    other = pattern(SIZE, seed=1)
-    path = make_file(tmp_path)
-    digest = DIGEST if proof == "digest" else ""
-    site, hub, _future, part = begin(cells, FileStream(path), resume_id="name", digest=digest)
-    rest = Rest(READ)
-    hub.on_stream(rest)
-    again = restart_sender(cells, site, hub)
-    path.unlink()
-    path = make_file(tmp_path, other)
-    digest = f"sha256:{hashlib.sha256(other).hexdigest()}" if proof == "digest" else ""
-    future = again.send_stream(hub, FileStream(path), resume_id="name", digest=digest)
-    part.go_on()
-    assert isinstance(part.ended.get(), StreamIntegrityError)
-    # It is called anew, and from 0, whatever it wants.
-    assert rest.calls.get() == (False, "name")
-    rest.refused.get()
-    start, data, _ = rest.outcomes.get()
-    assert (start, data) == (0, other)
-    assert future.result(WAIT_S) == SIZE
-
-
-def test_call_that_waits_fails_without_proof(cells: Cells) -> None:
-    site, hub, _future, part = begin(cells, BytesStream(pattern(SIZE)), resume_id="name")
-    rest = Rest(READ, part.file)
-    hub.on_stream(rest)
-    again = restart_sender(cells, site, hub)
-    future = again.send_stream(hub, BytesStream(pattern(SIZE)), resume_id="name")
-    part.go_on()
-    error = part.ended.get()
-    assert isinstance(error, StreamResumeError)
-    assert "neither stamp nor digest" in str(error)
-    assert rest.outcomes.get() == (READ, pattern(SIZE)[READ:], False)
-    assert future.result(WAIT_S) == SIZE
-
-
-def test_stream_without_resume_id_fails_as_soon_as_its_sender_is_back(cells: Cells) -> None:
-    site, hub, _future, part = begin(cells, BytesStream(pattern(SIZE)))
-    part.go_on()
-    restart_sender(cells, site, hub)
-    assert "restarted" in str(part.ended.get())
-
-
-def test_name_counts_only_for_the_same_topic(cells: Cells, tmp_path: Path) -> None:
-    path = make_file(tmp_path)
-    site, hub, _future, part = begin(cells, FileStream(path), resume_id="name")
-    rest = Rest(0)
-    hub.on_stream(rest, topic="another")
-    again = restart_sender(cells, site, hub)
-    assert again.send_stream(hub, FileStream(path), resume_id="name", topic="another").result(WAIT_S) == SIZE
-    assert rest.outcomes.get() == (0, pattern(SIZE), False)
-    assert part.ended.is_empty()
-    again.send_stream(hub, FileStream(path), resume_id="name", topic=TOPIC)
-    part.go_on()
-    assert part.futures.get().result(WAIT_S) == SIZE
-
-
-def test_with_no_call_waiting_a_new_one_may_go_on(cells: Cells, tmp_path: Path) -> None:
-    path = make_file(tmp_path)
-    site, hub, _future, part = begin(cells, FileStream(path), resume_id="name", digest="sha256")
-    cells.kill(site)
-    rest = Rest(READ, part.file)
-    hub = restart_receiver(cells, hub, rest)
-    again = cells.dial(hub, config=SMALL)
-    future = again.send_stream(hub, FileStream(path), resume_id="name", digest="sha256")
-    # This life of the sender has sent nothing that was acknowledged.
-    assert rest.calls.get() == (False, "name")
-    assert rest.outcomes.get() == (READ, pattern(SIZE)[READ:], True)
-    assert future.result(WAIT_S) == SIZE
-    assert again.stats().bytes_sent == SIZE - READ
-
-
-# The file changes.
-
-
-@pytest.mark.parametrize("change", ["time", "content", "shorter"])
-def test_file_that_changes_while_it_is_sent_fails_both_sides(cells: Cells, tmp_path: Path, change: str) -> None:
-    path = make_file(tmp_path)
-    _site, _hub, future, part = begin(cells, FileStream(path))
-    if change == "time":
-        path.touch()
-    elif change == "content":
-        with path.open("r+b") as file:
-            file.write(b"x")
-    else:
-        with path.open("r+b") as file:
-            file.truncate(SIZE - 1)
-    part.go_on()
-    assert isinstance(failure_of(future), StreamIntegrityError)
-    assert isinstance(part.ended.get(), StreamIntegrityError)
-    assert "changed" in str(failure_of(future))
 
 
 # The same for asyncio.

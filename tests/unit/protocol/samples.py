@@ -1,0 +1,55 @@
+"""What the tests of the core send and hand in, made with one call."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from typing import Any
+
+import crc32c
+
+from streamcell.config import CellConfig
+from streamcell.limits import KIB
+from streamcell.protocol.context import Context
+from streamcell.protocol.frames import Payload, StreamKind
+from streamcell.protocol.sender import SendSpec
+
+
+def checksum(data: Payload, value: int) -> int:
+    return crc32c.crc32c(data, value)
+
+
+def make_context(fqcn: str = "me", incarnation: int = 1, **config: Any) -> Context:
+    return Context(fqcn, incarnation, CellConfig(**config), checksum, random.Random(incarnation).getrandbits)
+
+
+def make_spec(target: str = "server", kind: StreamKind = StreamKind.BLOB, **fields: Any) -> SendSpec:
+    given: dict[str, Any] = {
+        "channel": "c",
+        "topic": "t",
+        "size": None,
+        "idle_timeout_s": 300.0,
+        "unreachable_timeout_s": 120.0,
+    }
+    given.update(fields)
+    return SendSpec(target=target, kind=kind, **given)
+
+
+def pattern(size: int) -> bytes:
+    """Bytes that show when one is missing, twice, or out of place."""
+    return random.Random(size).randbytes(size)
+
+
+def digest_of(data: bytes) -> str:
+    """The digest of some bytes, as it travels."""
+    return f"sha256:{hashlib.sha256(data).hexdigest()}"
+
+
+SMALL = pattern(1000)
+# More than an initial credit, and not a whole number of chunks.
+LARGE = pattern(700 * KIB + 13)
+
+# Without requests and replies.
+STREAMS = (StreamKind.STREAM, StreamKind.BLOB)
+# Handed to the application when all is there.
+WHOLE = (StreamKind.BLOB, StreamKind.REQUEST)
