@@ -26,6 +26,8 @@ __all__ = ["Direction", "FakeClock", "FaultyLane", "FaultyNetwork", "InMemoryNet
 
 _T = TypeVar("_T")
 
+_CUT = "a test has cut the lane"
+
 
 class FakeClock:
     """A clock that stands still: calling it returns the time in seconds that was set.
@@ -271,11 +273,24 @@ class FaultyLane:
 
     async def send(self, batch: bytes) -> None:
         """Send as the network's faults allow."""
-        await self._unless_ended(self._send(batch))
+        carried = await self._on_the_way(self._network.carry(Direction.TO_LISTENER, batch))
+        if carried is None:
+            self._cut()
+            raise LaneClosed(_CUT)
+        await self._unless_ended(self._inner.send(carried))
 
     async def receive(self) -> bytes:
         """Receive as the network's faults allow."""
-        return await self._unless_ended(self._receive())
+        try:
+            batch = await self._unless_ended(self._inner.receive())
+        except LaneClosed:
+            await self._on_the_way(self._network.wait_released(Direction.TO_DIALLER))
+            raise
+        carried = await self._on_the_way(self._network.carry(Direction.TO_DIALLER, batch))
+        if carried is None:
+            self._cut()
+            raise LaneClosed(_CUT)
+        return carried
 
     def watch(self, on_leaving: Callable[[], None]) -> None:
         """Have ``on_leaving`` called when a test announces the end."""
@@ -294,25 +309,6 @@ class FaultyLane:
             if not self._network.is_stalled(Direction.TO_LISTENER):
                 await asyncio.shield(closing)
 
-    async def _send(self, batch: bytes) -> None:
-        carried = await self._network.carry(Direction.TO_LISTENER, batch)
-        if carried is None:
-            self._cut()
-        else:
-            await self._inner.send(carried)
-
-    async def _receive(self) -> bytes:
-        try:
-            batch = await self._inner.receive()
-        except LaneClosed:
-            await self._network.wait_released(Direction.TO_DIALLER)
-            raise
-        carried = await self._network.carry(Direction.TO_DIALLER, batch)
-        if carried is None:
-            self._cut()
-            raise LaneClosed("a test has cut the lane")
-        return carried
-
     async def _close(self) -> None:
         await self._network.wait_released(Direction.TO_LISTENER)
         await self._inner.close()
@@ -323,7 +319,7 @@ class FaultyLane:
             on_leaving()
 
     def _cut(self) -> None:
-        if self._end("a test has cut the lane"):
+        if self._end(_CUT):
             self._network.drop(self, self._inner.close())
 
     def _end(self, reason: str) -> bool:
@@ -333,17 +329,25 @@ class FaultyLane:
         return True
 
     async def _unless_ended(self, operation: Awaitable[_T]) -> _T:
-        """Return what ``operation`` returns, unless the lane ends before."""
+        """Return what ``operation`` returns, unless the lane ends before.
+
+        It is not cancelled then: one on the lane that is wrapped ends when that is closed.
+        """
         task = asyncio.ensure_future(operation)
         task.add_done_callback(_take_exception)
         either: set[asyncio.Future[Any]] = {task, self._ended}
-        try:
-            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            task.cancel()
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         if self._ended.done():
             raise LaneClosed(self._ended.result())
         return task.result()
+
+    async def _on_the_way(self, passing: Awaitable[_T]) -> _T:
+        """Return what ``passing`` through the network returns, unless the lane ends before."""
+        task = asyncio.ensure_future(passing)
+        try:
+            return await self._unless_ended(task)
+        finally:
+            task.cancel()
 
 
 class InMemoryNetwork(FaultyNetwork):

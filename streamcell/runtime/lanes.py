@@ -66,7 +66,11 @@ class Uplink:
 
 
 class OpenLane:
-    """One lane that is up."""
+    """One lane that is up.
+
+    Each direction is a task of its own, which may wait on the lane. They are never cancelled while they may: closing
+    the lane ends them.
+    """
 
     def __init__(self, lane_id: int, lane: Lane, host: LaneHost, context: CellContext) -> None:
         self._lane_id = lane_id
@@ -77,8 +81,7 @@ class OpenLane:
         self._draining = False
         #: Whether anything came on it.
         self.heard = False
-        self._aborted = False
-        self._directions: list[asyncio.Task[None]] = []
+        self._stopped: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def wake(self) -> None:
         """Say that there may be something to send."""
@@ -88,34 +91,34 @@ class OpenLane:
         """End the lane when everything that there is was sent, or after a time."""
         self._draining = True
         self._wake.set()
-        asyncio.get_running_loop().call_later(FLUSH_S, self._stop)
+        asyncio.get_running_loop().call_later(FLUSH_S, self.abort)
 
     def abort(self) -> None:
         """End the lane now."""
-        self._aborted = True
-        self._stop()
+        if not self._stopped.done():
+            self._stopped.set_result(None)
+        self._wake.set()
 
     async def run(self) -> None:
         """Carry frames both ways until the lane ends, then tell the core."""
         loop = asyncio.get_running_loop()
         writing, reading = loop.create_task(self._write()), loop.create_task(self._read())
-        self._directions = [writing, reading]
-        if self._aborted:
-            self._stop()
+        directions = (writing, reading)
         try:
-            await asyncio.wait(self._directions, return_when=asyncio.FIRST_COMPLETED)
-            if writing.done() and not self._draining and not self._aborted:
+            await asyncio.wait({*directions, self._stopped}, return_when=asyncio.FIRST_COMPLETED)
+            if writing.done() and not self._draining and not self._stopped.done():
                 # What the other side said last, perhaps why it refuses, may not have been read.
                 await asyncio.wait({reading}, timeout=FLUSH_S)
         finally:
-            self._stop()
-            ended = await asyncio.gather(*self._directions, return_exceptions=True)
+            # A direction that ends later does so because the lane is closed here.
+            ended = [task for task in directions if task.done()]
+            self.abort()
             await self._lane.close()
-        self._report(ended)
-
-    def _stop(self) -> None:
-        for task in self._directions:
-            task.cancel()
+            # One that waits for a peer that takes nothing ends with the connection, and is not waited for.
+            await asyncio.wait(directions, timeout=FLUSH_S)
+            for task in directions:
+                task.add_done_callback(_take_exception)
+        self._report([task.exception() for task in ended])
 
     def _report(self, ended: Sequence[BaseException | None]) -> None:
         reason, refusal = "closed here", None
@@ -129,7 +132,7 @@ class OpenLane:
         self._host.step(self._context.core.lane_closed, self._lane_id, reason, refusal)
 
     async def _write(self) -> None:
-        while True:
+        while not self._stopped.done():
             self._wake.clear()
             frames: list[Frame] = self._host.step(self._context.core.frames_to_send, self._lane_id)
             if frames:
@@ -146,6 +149,12 @@ class OpenLane:
             frames = decode_batch(await self._lane.receive())
             self.heard = True
             self._host.step(self._context.core.receive, self._lane_id, frames)
+
+
+def _take_exception(task: asyncio.Task[None]) -> None:
+    """Take the exception of a task that nobody waits for any more."""
+    if not task.cancelled():
+        task.exception()
 
 
 class Lanes:

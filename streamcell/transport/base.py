@@ -47,8 +47,8 @@ class PeerInfo:
 class Lane(Protocol):
     """One lane. Ordered; each batch arrives once or the lane ends.
 
-    One task sends and one receives at a time. Cancelling a task that waits in either does no harm: the batch was given
-    or taken, or it was not.
+    One task sends and one receives at a time. A task that waits in either is not to be cancelled, which may end the
+    lane and lose what was given before: ``close`` is what wakes it.
     """
 
     @property
@@ -80,7 +80,8 @@ class Lane(Protocol):
     async def close(self) -> None:
         """End the lane and release what it holds. Batches given to ``send`` before are delivered if possible.
 
-        May be called at any time, more than once; a pending ``send`` or ``receive`` raises LaneClosed.
+        May be called at any time, more than once; a pending ``send`` or ``receive`` raises LaneClosed. One that waits
+        for a peer that takes nothing may do so later, when the connection ends.
         """
         ...
 

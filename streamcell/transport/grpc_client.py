@@ -27,7 +27,7 @@ from streamcell.errors import (
 )
 from streamcell.transport.address import Address, Scheme
 from streamcell.transport.base import LaneClosed, PeerInfo, check_batch_size
-from streamcell.transport.call_tasks import CallReader, CallWriter
+from streamcell.transport.call_use import CallUse, is_cancelled_itself
 from streamcell.transport.environment import aio, grpc
 from streamcell.transport.options import channel_options
 
@@ -86,8 +86,7 @@ class GrpcClientLane:
         # Not read(): that stops at a failed write. What had arrived before would be lost, and the
         # call would never end, since it ends after its last message was read.
         self._batches = aiter(call)
-        self._reader = CallReader(self._read)
-        self._writer = CallWriter(self._write)
+        self._use = CallUse(self._read, self._write)
 
     @property
     def peer(self) -> PeerInfo:
@@ -97,11 +96,11 @@ class GrpcClientLane:
     async def send(self, batch: bytes) -> None:
         """Give a batch to gRPC; returns when it has room for the next one."""
         check_batch_size(batch)
-        await self._writer.put(batch)
+        await self._use.send(batch)
 
     async def receive(self) -> bytes:
         """Return the next batch."""
-        return await self._reader.get()
+        return await self._use.receive()
 
     def watch(self, on_leaving: Callable[[], None]) -> None:
         """Have ``on_leaving`` called when the connection gets a GOAWAY."""
@@ -116,8 +115,7 @@ class GrpcClientLane:
         self._closing.set()
         if self._watcher is not None:
             self._watcher.cancel()
-        self._writer.finish(_CLOSED_HERE)
-        self._reader.drop(_CLOSED_HERE)
+        self._use.close(_CLOSED_HERE)
         try:
             async with asyncio.timeout(FLUSH_S):
                 await self._flush()
@@ -130,25 +128,22 @@ class GrpcClientLane:
             await self._settle()
 
     async def _flush(self) -> None:
-        await self._writer.wait_ended()
+        await self._use.wait_written()
         try:
             await self._call.done_writing()
         except _GRPC_ERRORS:
             return  # it has ended already
         # The other side's answer to the end of writing comes after what it still had to send.
-        await self._reader.wait_ended()
+        await self._use.wait_ended()
 
     async def _settle(self) -> None:
-        """Let both tasks come to the end of the call, which lets go of all that it holds there."""
+        """Let what is under way come to the end of the call, which lets go of all that it holds there."""
         try:
             async with asyncio.timeout(FLUSH_S):
-                await self._writer.wait_ended()
-                await self._reader.wait_ended()
+                await self._use.wait_ended()
         except TimeoutError:
             _logger.debug("the call to %s did not end when it was cancelled", self._address)
-        finally:
-            self._writer.cancel()
-            self._reader.cancel()
+            self._use.cancel()
 
     async def _watch(self, on_leaving: Callable[[], None]) -> None:
         # gRPC does not tell of a GOAWAY, but the channel is idle from then on, with the call still alive.
@@ -165,7 +160,7 @@ class GrpcClientLane:
         except StopAsyncIteration as error:
             raise LaneClosed(f"{self._address} ended the lane") from error
         except asyncio.CancelledError as error:
-            if _is_cancelled_itself():
+            if is_cancelled_itself():
                 raise
             raise LaneClosed(_CLOSED_HERE) from error
         except _GRPC_ERRORS as error:
@@ -175,7 +170,7 @@ class GrpcClientLane:
         try:
             await self._call.write(batch)
         except asyncio.CancelledError as error:
-            if _is_cancelled_itself():
+            if is_cancelled_itself():
                 raise
             raise LaneClosed(_CLOSED_HERE) from error
         except _GRPC_ERRORS as error:
@@ -206,12 +201,6 @@ async def _open_call(address: Address, channel: Channel, timeout_s: float) -> St
     except aio.AioRpcError as error:
         raise _lane_closed(address, error.code(), error.details()) from error
     return call
-
-
-def _is_cancelled_itself() -> bool:
-    """Tell a cancellation of this task from that of a call which it waited on."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
 
 
 def _target(address: Address) -> str:

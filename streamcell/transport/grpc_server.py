@@ -1,7 +1,7 @@
 """Listening for lanes over gRPC. Imports grpc (through ``environment``), ``base`` and values.
 
 Each call of CellService.Exchange becomes a lane. The handler of the call only waits until the lane
-is closed: who reads and writes are tasks of the lane. After the handler has returned, or was
+is closed: who reads and writes are tasks of the lane's user. After the handler has returned, or was
 cancelled because the caller has gone, ``grpc.aio`` may free the call at any time, so the lane never
 begins anything on it again.
 """
@@ -18,7 +18,7 @@ from streamcell.errors import UsageError, one_line
 from streamcell.transport.address import Address
 from streamcell.transport.base import Lane, LaneClosed, PeerInfo, check_batch_size
 from streamcell.transport.binding import Binding, bind
-from streamcell.transport.call_tasks import CallReader, CallWriter
+from streamcell.transport.call_use import CallUse
 from streamcell.transport.environment import aio, grpc
 from streamcell.transport.options import server_options
 
@@ -52,8 +52,7 @@ class GrpcServerLane:
         self._finished = asyncio.Event()
         # The type stubs take a class of their own instead of any callable.
         context.add_done_callback(lambda _: self._finished.set())  # type: ignore[arg-type]
-        self._reader = CallReader(self._read)
-        self._writer = CallWriter(self._write)
+        self._use = CallUse(self._read, self._write)
 
     @property
     def peer(self) -> PeerInfo:
@@ -63,25 +62,24 @@ class GrpcServerLane:
     async def send(self, batch: bytes) -> None:
         """Give a batch to gRPC; returns when it has room for the next one."""
         check_batch_size(batch)
-        await self._writer.put(batch)
+        await self._use.send(batch)
 
     async def receive(self) -> bytes:
         """Return the next batch."""
-        return await self._reader.get()
+        return await self._use.receive()
 
     def watch(self, on_leaving: Callable[[], None]) -> None:
         """A server decides itself when a connection ends, and does not tell the calls on it."""
 
     async def close(self) -> None:
         """End the call after what was sent, and wait a moment for the other side to take it."""
-        self._writer.finish(_CLOSED_HERE)
-        self._reader.drop(_CLOSED_HERE)
+        self._use.close(_CLOSED_HERE)
         try:
             async with asyncio.timeout(FLUSH_S):
-                await self._writer.wait_ended()
+                await self._use.wait_written()
                 self._released.set()
                 await self._finished.wait()
-                await self._reader.wait_ended()
+                await self._use.wait_ended()
         except TimeoutError:
             _logger.debug("%s did not take all that was sent to it before the end", self._peer)
         finally:
@@ -94,8 +92,7 @@ class GrpcServerLane:
     def end(self, reason: str) -> None:
         """Begin nothing more on the call. What is under way ends by itself, since the call does."""
         self._ended = reason
-        self._writer.finish(reason)
-        self._reader.drop(reason)
+        self._use.close(reason)
 
     async def _read(self) -> bytes:
         self._check_call()

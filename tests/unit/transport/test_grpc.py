@@ -387,12 +387,13 @@ def test_a_dialler_that_sends_too_much_is_cut_off_alone() -> None:
     async def scenario() -> None:
         listener, arrivals = await listen_for_lanes()
         async with raw_call(listener.url) as call:
-            await call.write(bytes(MESSAGE_BYTES + 1))
+            writing = asyncio.create_task(call.write(bytes(MESSAGE_BYTES + 1)))
             lane = await arrivals.lanes.get()
             with pytest.raises(LaneClosed):
                 await lane.receive()
             await lane.close()
             assert await call.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+            await asyncio.gather(writing, return_exceptions=True)
         await (await NETWORK.dial(listener.url, scaled(3))).close()
         await listener.close()
 
@@ -437,13 +438,13 @@ def test_a_dialler_that_never_reads_does_not_hold_up_closing() -> None:
             sending = asyncio.create_task(send_for_ever())
             await asyncio.wait({sending}, timeout=scaled(0.3))
             await lane.close()
-            with pytest.raises(LaneClosed):
-                await sending
             await listener.close()
             # A call of grpc.aio ends when all that has arrived was read.
             with contextlib.suppress(grpc.aio.AioRpcError):
                 async for _ in call:
                     pass
+            with pytest.raises(LaneClosed):
+                await sending
 
     run(scenario())
 
