@@ -152,7 +152,7 @@ class Chunk:
     """A piece of a stream.
 
     ``encoded`` is the message that brought it here, if that holds nothing else and is large: whoever passes the chunk
-    on unchanged need not encode it again.
+    on unchanged need not encode it again. Who changes anything else of the chunk has to set it to None.
     """
 
     key: StreamKey
