@@ -426,6 +426,8 @@ class CellCore:
             if isinstance(frame, (Ack, ResumeReply)):
                 self._routes.note_life(frame.target, frame.target_incarnation)
             self._origin_handlers[kind](frame, now)
+        elif isinstance(frame, (Ack, ResumeReply)):
+            self._sends.answer_late_target(frame)
 
     def _handle_credit(self, link: Link, frame: Credit, now: float) -> None:
         if self._context.is_own(frame.key):

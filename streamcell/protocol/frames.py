@@ -18,6 +18,9 @@ Payload: TypeAlias = bytes | memoryview
 
 IdRuns: TypeAlias = tuple[tuple[int, int], ...]
 
+# Ids of streams start at 1: this one is in a life sign of a cell that concerns none of them.
+NO_STREAM = 0
+
 
 class LaneRole(enum.IntEnum):
     """What a lane carries by preference."""
