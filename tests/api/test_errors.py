@@ -259,6 +259,11 @@ def test_wrong_arguments_are_refused_at_the_call(pair: Pair, arguments: tuple[ob
         ("digest", "sha256:12"),
         ("resume_id", 7),
         ("resume_id", "x" * 256),
+        ("resume_id", "caf\udce9.txt"),
+        ("resume_id", []),
+        ("digest", []),
+        ("idle_timeout", float("inf")),
+        ("idle_timeout", 10**400),
     ],
 )
 def test_wrong_options_are_refused_at_the_call(pair: Pair, option: str, value: object) -> None:
