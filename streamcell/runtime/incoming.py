@@ -22,7 +22,7 @@ from streamcell.message import HeaderValue
 from streamcell.protocol.events import DataEnded, DataReceived, StreamOpened
 from streamcell.protocol.frames import StreamKey, StreamKind
 from streamcell.runtime.assembly import Assembly, IntoAssembly, make_assembly
-from streamcell.runtime.callbacks import call_user_code, raised_sentence
+from streamcell.runtime.callbacks import call_user_code, copy_error, level_of_raised, raised_sentence
 from streamcell.runtime.context import CellContext
 from streamcell.runtime.receive_queue import ReceiveQueue, wrong_digest
 from streamcell.runtime.receives import Receiver
@@ -102,12 +102,12 @@ class Incoming(Receiver):
         if self._level_of(error) > logging.DEBUG:
             self._context.failures.count_callback()
         if isinstance(error, StreamRejected):
-            return None, StreamRejected(error.sentence, error.code)
+            return None, copy_error(StreamRejected, what, error)
         return None, StreamRejected(raised_sentence(what, error))
 
-    def _level_of(self, _raised: BaseException, /) -> int:
+    def _level_of(self, raised: BaseException, /) -> int:
         """Return the level at which what the callback raised is logged."""
-        return logging.ERROR
+        return level_of_raised(raised)
 
 
 class IncomingStream(Incoming):

@@ -122,6 +122,7 @@ def test_whole_numbers() -> None:
             return 7
 
     assert (check_whole(0, "it"), check_whole(2**63 - 1, "it"), check_whole(Index(), "it")) == (0, 2**63 - 1, 7)
-    for wrong in (-1, 2**63, 10**30, True, 1.0, "1", None, []):
+    wrong_ones: list[object] = [-1, 2**63, 10**30, True, 1.0, "1", None, []]
+    for wrong in wrong_ones:
         with pytest.raises(UsageError, match="it must be a whole number from 0"):
             check_whole(wrong, "it")
