@@ -18,7 +18,7 @@ from streamcell.message import Message
 from streamcell.runtime.callbacks import CallbackCancelled
 from streamcell.runtime.cell_runner import ANSWER_S, CellState
 from streamcell.runtime.requests import PendingRequest
-from streamcell.runtime.specs import check_timeout
+from streamcell.runtime.specs import check_timeout, check_wait
 from streamcell.runtime.stats import RunningStats
 from streamcell.topology import Hop, KnownCell
 from streamcell.transport.base import Network
@@ -92,12 +92,13 @@ class CoreCell:
 
     async def wait_connected(self, timeout: float | None = None) -> None:  # noqa: ASYNC109
         """Wait until the uplink is up; see :meth:`streamcell.CoreCell.wait_connected`."""
+        timeout_s = check_wait(timeout, "timeout")
         waiter = asyncio.wrap_future(self._runner.begin_wait_connected())
         try:
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout(timeout_s):
                 await waiter
         except TimeoutError:
-            raise self._runner.connection_error(timeout or 0.0) from None
+            await asyncio.wrap_future(self._runner.end_wait_connected(timeout_s or 0.0))
 
     async def is_cell_connected(self, name: str) -> bool:
         """Return whether there is a link between this cell and that one that works."""

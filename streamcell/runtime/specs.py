@@ -162,6 +162,15 @@ def check_timeout(value: object, name: str, default: float, *, meaning_of_0: str
     return float(value)
 
 
+def check_wait(value: object, name: str) -> float | None:
+    """Return how long somebody waits, in seconds; None: as long as it takes.
+
+    Raises:
+        UsageError: it is not a number, or negative, or not finite.
+    """
+    return None if value is None else check_timeout(value, name, 0, meaning_of_0="only a look")
+
+
 def check_whole(value: Any, what: str) -> int:
     """Return a size or an offset in bytes.
 
