@@ -16,7 +16,7 @@ from streamcell.protocol.frames import StreamKind
 from streamcell.runtime.cell_life import CellSettings
 from streamcell.runtime.cell_runner import ANSWER_S, CellRunner
 from streamcell.runtime.requests import PendingRequest
-from streamcell.runtime.specs import check_callback, check_timeout
+from streamcell.runtime.specs import check_callback, check_timeout, check_wait
 from streamcell.runtime.stats import RunningStats
 from streamcell.topology import Hop, KnownCell
 from streamcell.transport.address import parse_address
@@ -111,18 +111,20 @@ class CoreCell:
         """Wait until the uplink is up and every cell above has accepted this cell's name.
 
         Args:
-            timeout: seconds; None waits as long as it takes.
+            timeout: seconds; None waits as long as it takes, 0 only looks.
 
         Raises:
             LinkError: it is not up after ``timeout``; the cell goes on trying. NameInUse is one.
             CellError: the parent refuses this cell for good, at once.
-            UsageError: the cell is not running, or has no uplink.
+            UsageError: the cell is not running, or has no uplink, or ``timeout`` is no number of seconds.
         """
+        timeout_s = check_wait(timeout, "timeout")
         waiter = self.runner.begin_wait_connected()
         try:
-            waiter.result(timeout)
+            waiter.result(timeout_s)
         except TimeoutError:
-            raise self.runner.connection_error(timeout or 0.0) from None
+            waiter.cancel()
+            self.runner.end_wait_connected(timeout_s or 0.0).result()
 
     def is_cell_connected(self, name: str) -> bool:
         """Return whether there is a link between this cell and that one that works."""

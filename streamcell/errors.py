@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import enum
+from typing import TypeVar
 
 
 class ErrorCode(enum.IntEnum):
@@ -56,9 +57,9 @@ class CellError(Exception):
     default_code = ErrorCode.INTERNAL
 
     def __init__(self, sentence: str, code: ErrorCode | None = None, fault: Fault = Fault.UNSPECIFIED) -> None:
-        super().__init__(sentence)
-        self.code: ErrorCode = self.default_code if code is None else code
-        self.fault: Fault = fault
+        super().__init__(sentence if isinstance(sentence, str) else str(sentence))
+        self.code: ErrorCode = self.default_code if code is None else _member(ErrorCode, code, "code")
+        self.fault: Fault = _member(Fault, fault, "fault")
 
     @property
     def sentence(self) -> str:
@@ -70,6 +71,18 @@ class CellError(Exception):
 
     def __reduce__(self) -> tuple[type[CellError], tuple[str, ErrorCode, Fault]]:
         return type(self), (self.sentence, self.code, self.fault)
+
+
+_Enum = TypeVar("_Enum", bound=enum.IntEnum)
+
+
+def _member(kind: type[_Enum], value: object, what: str) -> _Enum:
+    if isinstance(value, kind):
+        return value
+    try:
+        return kind(value)
+    except ValueError:
+        raise UsageError(f"the {what} of an error must be one of {kind.__name__}, not {value!r:.100}") from None
 
 
 class StreamError(CellError):

@@ -38,10 +38,18 @@ def check_callback_name(name: object, what: str) -> str:
     """
     if not isinstance(name, str) or not name:
         raise UsageError(f"{what} must be a non-empty string, not {name!r:.100}")
-    if len(name.encode("utf-8", "surrogatepass")) > NAME_BYTES:
-        raise UsageError(f"{what} is longer than {NAME_BYTES} bytes: {name!r:.100}...")
+    return check_name(name, what)
+
+
+def check_name(name: str, what: str) -> str:
+    """Return ``name`` if it can travel as a channel, a topic or a resume id (``what`` says which).
+
+    :raises UsageError: if it is not valid Unicode, as names of files may be, or is longer than 255 bytes.
+    """
     try:
-        name.encode("utf-8")
+        size = len(name.encode("utf-8"))
     except UnicodeEncodeError as error:
         raise UsageError(f"{what} is not valid Unicode: {name!r:.100}") from error
+    if size > NAME_BYTES:
+        raise UsageError(f"{what} is longer than {NAME_BYTES} bytes: {name!r:.100}...")
     return name

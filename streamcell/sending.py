@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypedDict, cast
 
-from streamcell.errors import AuthenticationError, StreamUsageError
+from streamcell.errors import AuthenticationError, StreamUsageError, UsageError
 from streamcell.future import StreamFuture
 from streamcell.message import HeaderValue, Message
 from streamcell.protocol.frames import StreamKind
@@ -14,7 +14,14 @@ from streamcell.runtime.callbacks import level_of
 from streamcell.runtime.cell_runner import CellRunner
 from streamcell.runtime.payloads import flatten_payload
 from streamcell.runtime.sends import Outgoing
-from streamcell.runtime.specs import SendOptions, as_names, check_message, make_send_spec, not_secure_error
+from streamcell.runtime.specs import (
+    SendOptions,
+    as_names,
+    check_message,
+    check_whole,
+    make_send_spec,
+    not_secure_error,
+)
 from streamcell.stream import Stream, as_stream, is_bytes
 
 
@@ -89,7 +96,7 @@ class Sending:
 
     def _send_source(self, stream: Stream, target: str | Iterable[str]) -> StreamFuture | dict[str, StreamFuture]:
         """Send what has to be read: once, however many are to get it."""
-        size = max(0, stream.get_size() - stream.get_pos()) if stream.get_size() else None
+        size = _size_left(stream)
         headers = {**stream.get_headers(), **self._message.headers}
         specs = self._specs(StreamKind.STREAM, target, size, headers, stamp=stream.get_stamp())
         sends = self._runner.sends
@@ -128,6 +135,15 @@ class Sending:
 
     def _not_secure(self) -> AuthenticationError:
         return not_secure_error(self._runner.settings.fqcn)
+
+
+def _size_left(stream: Stream) -> int | None:
+    """Return how many bytes a source still has by its own account; None if it does not know."""
+    try:
+        size, position = check_whole(stream.get_size(), "get_size()"), check_whole(stream.get_pos(), "get_pos()")
+    except UsageError as error:
+        raise StreamUsageError(f"{type(stream).__name__}: {error}") from None
+    return max(0, size - position) if size else None
 
 
 def futures_of(target: str | Iterable[str], sent: Sequence[Outgoing]) -> StreamFuture | dict[str, StreamFuture]:

@@ -34,6 +34,11 @@ class Stream:
         headers: sent along; those of the message win.
     """
 
+    # For subclasses that do not call __init__.
+    _size: int = 0
+    _pos: int = 0
+    _headers: dict[str, HeaderValue] | None = None
+
     def __init__(self, size: int = 0, headers: Mapping[str, HeaderValue] | None = None) -> None:
         self._size = size
         self._headers = dict(headers) if headers else {}
@@ -56,6 +61,8 @@ class Stream:
 
     def get_headers(self) -> dict[str, HeaderValue]:
         """Return the headers."""
+        if self._headers is None:
+            self._headers = {}
         return self._headers
 
     def get_stamp(self) -> bytes:
@@ -286,7 +293,7 @@ class ReceivedStream(io.RawIOBase, Stream):
     @property
     def headers(self) -> dict[str, HeaderValue]:
         """The headers that were sent along."""
-        return self._headers
+        return self.get_headers()
 
     @property
     def origin(self) -> str:
@@ -402,7 +409,8 @@ class ReceivedStream(io.RawIOBase, Stream):
                 0, where reading begins now. Or: reading has begun, another offset was chosen before, ``have`` is
                 shorter, or the stream is none that goes on; then nothing has changed.
             CellError: the stream has failed.
-            UsageError: ``offset`` is negative, or not a whole number.
+            UsageError: ``offset`` is negative, not a whole number, or larger than what can travel; or ``have`` is no
+                file that can be read and can seek.
         """
         placed = self.begin_resume(offset, have)
         if placed is not None:
@@ -412,7 +420,7 @@ class ReceivedStream(io.RawIOBase, Stream):
         """Do as :meth:`resume_from`, but return a future of where the origin goes on; None if it starts at 0 anyway."""
         if self._resumption is not None:
             return self._resumption.begin(offset, have)
-        check_offset(offset)
+        offset = check_offset(offset)
         if self._queue.position:
             raise StreamResumeError("resume_from() comes before the first read")
         if offset:

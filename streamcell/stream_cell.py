@@ -167,7 +167,8 @@ class StreamCell:
         ``resume`` tells whether an earlier life of this cell had acknowledged part of the stream. Then, and when
         ``stream.resume_id`` is set, the sender waits to be told where to go on: by ``stream.resume_from(offset)``
         before the first read; or by the offset that the callback returns, if it has handed the stream to a thread of
-        its own (reads by that thread wait until then). If the callback reads first, that means 0.
+        its own (reads by that thread wait until then). If the callback reads first, or returns None, that means 0; what
+        it returns without having chosen, and that is no offset, rejects the stream.
 
         Args:
             channel: the channel, or ``*`` for any.

@@ -15,9 +15,10 @@ from streamcell.core_cell import DEFAULT_REQUEST_TIMEOUT_S
 from streamcell.errors import CellError, UsageError
 from streamcell.fqcn import check_fqcn
 from streamcell.message import Message
-from streamcell.runtime.cell_runner import ANSWER_S
+from streamcell.runtime.callbacks import CallbackCancelled
+from streamcell.runtime.cell_runner import ANSWER_S, CellState
 from streamcell.runtime.requests import PendingRequest
-from streamcell.runtime.specs import check_timeout
+from streamcell.runtime.specs import check_timeout, check_wait
 from streamcell.runtime.stats import RunningStats
 from streamcell.topology import Hop, KnownCell
 from streamcell.transport.base import Network
@@ -91,12 +92,13 @@ class CoreCell:
 
     async def wait_connected(self, timeout: float | None = None) -> None:  # noqa: ASYNC109
         """Wait until the uplink is up; see :meth:`streamcell.CoreCell.wait_connected`."""
+        timeout_s = check_wait(timeout, "timeout")
         waiter = asyncio.wrap_future(self._runner.begin_wait_connected())
         try:
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout(timeout_s):
                 await waiter
         except TimeoutError:
-            raise self._runner.connection_error(timeout or 0.0) from None
+            await asyncio.wrap_future(self._runner.end_wait_connected(timeout_s or 0.0))
 
     async def is_cell_connected(self, name: str) -> bool:
         """Return whether there is a link between this cell and that one that works."""
@@ -205,16 +207,35 @@ class CoreCell:
         return call
 
     def run_in_loop(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
-        """Run a coroutine on the cell's loop and wait for its result. Not on the loop."""
-        return self.begin_in_loop(coroutine).result()
+        """Run a coroutine on the cell's loop and wait for its result. Not on the loop.
+
+        Raises:
+            CallbackCancelled: it was cancelled, or the cell was stopped, and the loop has ended.
+            RuntimeError: the loop has ended, and the cell was not stopped.
+        """
+        future = self.begin_in_loop(coroutine)
+        try:
+            return future.result()
+        except concurrent.futures.CancelledError:
+            # What else the coroutine raises may be one, too: StreamCancelled.
+            if not future.cancelled():
+                raise
+            raise CallbackCancelled(f"the coroutine that was called at {self.fqcn} was cancelled") from None
 
     def begin_in_loop(self, coroutine: Coroutine[Any, Any, Any]) -> concurrent.futures.Future[Any]:
-        """Run a coroutine on the cell's loop; the future gets its result. Any thread."""
+        """Run a coroutine on the cell's loop; the future gets its result. Any thread.
+
+        Raises:
+            CallbackCancelled: the cell was stopped, and the loop has ended.
+            RuntimeError: the loop has ended, and the cell was not stopped.
+        """
         try:
             return asyncio.run_coroutine_threadsafe(coroutine, self.loop)
-        except BaseException:
-            # The loop is closed: nobody will await it.
+        except BaseException as error:
+            # Nobody will await it.
             coroutine.close()
+            if isinstance(error, RuntimeError) and self._runner.state is not CellState.RUNNING:
+                raise CallbackCancelled(f"cell {self.fqcn} and its event loop have ended") from None
             raise
 
     async def __aenter__(self) -> Self:

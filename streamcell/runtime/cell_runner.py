@@ -151,13 +151,18 @@ class CellRunner:
             raise UsageError(f"cell {self.settings.fqcn} has no uplink to wait for: make it with connect=URL")
         return life.wait_connected()
 
-    def connection_error(self, waited_s: float) -> CellError:
-        """Return what waiting for the uplink fails with when its time is over."""
+    def end_wait_connected(self, waited_s: float) -> AnyFuture:
+        """Look at the uplink a last time; the future gets None if it is up, or why the wait is in vain."""
         life = self.check_running()
-        refusal = life.neighbours.refusal
-        if refusal is not None:
-            return refusal
-        return not_connected_error(self.settings.fqcn, self.settings.connect, life.last_dial_failure, waited_s)
+
+        def look() -> None:
+            if life.neighbours.uplink_is_up:
+                return
+            raise life.neighbours.refusal or not_connected_error(
+                self.settings.fqcn, self.settings.connect, life.last_dial_failure, waited_s
+            )
+
+        return life.stepper.ask(look)
 
     def begin_stats(self) -> AnyFuture:
         """Take a snapshot; the future gets it."""

@@ -16,12 +16,13 @@ from streamcell.errors import (
     StreamCancelled,
     StreamIntegrityError,
     StreamRejected,
+    UsageError,
 )
 from streamcell.message import HeaderValue
 from streamcell.protocol.events import DataEnded, DataReceived, StreamOpened
 from streamcell.protocol.frames import StreamKey, StreamKind
 from streamcell.runtime.assembly import Assembly, IntoAssembly, make_assembly
-from streamcell.runtime.callbacks import call_user_code, raised_sentence
+from streamcell.runtime.callbacks import call_user_code, copy_error, level_of_raised, raised_sentence
 from streamcell.runtime.context import CellContext
 from streamcell.runtime.receive_queue import ReceiveQueue, wrong_digest
 from streamcell.runtime.receives import Receiver
@@ -84,25 +85,29 @@ class Incoming(Receiver):
     def _call_core(self, verb: Callable[..., None], args: tuple[Any, ...]) -> None:
         verb(self.key, *args, now=self._context.clock())
 
-    def _run_callback(self) -> tuple[int | None, StreamRejected | None]:
-        """Call the callback in this thread; return the number that it returned, and what the sender is told it raised.
+    @property
+    def _callback_name(self) -> str:
+        return f"the callback for {self.info.channel}/{self.info.topic} at {self.info.target}"
+
+    def _run_callback(self) -> tuple[Any, StreamRejected | None]:
+        """Call the callback in this thread; return what it returned, and what the sender is told it raised.
 
         The exception itself is not returned, because its traceback keeps the callback's variables alive, the stream
-        among them; nor is what else it may have returned.
+        among them.
         """
-        what = f"the callback for {self.info.channel}/{self.info.topic} at {self.info.target}"
+        what = self._callback_name
         returned, error = call_user_code(self._context.stream_log, self._level_of, what, self._callback.call, self)
         if error is None:
-            return returned if type(returned) is int else None, None
+            return returned, None
         if self._level_of(error) > logging.DEBUG:
             self._context.failures.count_callback()
         if isinstance(error, StreamRejected):
-            return None, StreamRejected(error.sentence, error.code)
+            return None, copy_error(StreamRejected, what, error)
         return None, StreamRejected(raised_sentence(what, error))
 
-    def _level_of(self, _raised: BaseException, /) -> int:
+    def _level_of(self, raised: BaseException, /) -> int:
         """Return the level at which what the callback raised is logged."""
-        return logging.ERROR
+        return level_of_raised(raised)
 
 
 class IncomingStream(Incoming):
@@ -205,13 +210,23 @@ class IncomingStream(Incoming):
         self._tell_core(self._context.core.callback_started)
         if self.resumption is not None:
             self.resumption.enter(threading.get_ident())
-        returned, rejection = self._run_callback()
+        rejection = self._leave(*self._run_callback())
         if rejection is None or self.queue.closed:
-            if self.resumption is not None:
-                self.resumption.leave(returned)
             self._tell_core(self._context.core.release)
         else:
             self._tell_core(self._context.core.fail_receive, rejection)
+
+    def _leave(self, returned: Any, rejection: StreamRejected | None) -> StreamRejected | None:
+        """Take what the callback returned as its choice of an offset; return what the sender is told is wrong."""
+        if self.resumption is None or (rejection is not None and not self.queue.closed):
+            return rejection
+        try:
+            self.resumption.leave(returned)
+        except UsageError as error:
+            self._context.stream_log.error("%s: %s", self._callback_name, error)
+            self._context.failures.count_callback()
+            return StreamRejected(f"{self._callback_name}: {error}")
+        return rejection
 
     def _level_of(self, raised: BaseException, /) -> int:
         """Return DEBUG for what is no accident: what reading has raised, which is logged, and a refusal."""

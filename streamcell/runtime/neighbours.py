@@ -35,6 +35,11 @@ class Neighbours:
         self._waiters: list[AnyFuture] = []
 
     @property
+    def uplink_is_up(self) -> bool:
+        """Whether every cell above has accepted this one."""
+        return self._uplink_is_up
+
+    @property
     def refusal(self) -> CellError | None:
         """Why the parent does not take this cell, if it said so last."""
         return self._refusal
@@ -48,7 +53,11 @@ class Neighbours:
             fail(waiter, self._refusal)
         else:
             self._futures.add(waiter)
-            self._waiters.append(waiter)
+            # A program may ask again and again: those that were given up meanwhile are forgotten here.
+            waiting = [each for each in self._waiters if not each.done()]
+            for given_up in set(self._waiters).difference(waiting):
+                self._futures.discard(given_up)
+            self._waiters = [*waiting, waiter]
 
     def on_cell_connected(self, event: CellConnected) -> None:
         """Tell the application."""

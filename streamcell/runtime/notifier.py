@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from streamcell.runtime.callbacks import call_user_code
+from streamcell.runtime.callbacks import call_user_code, level_of_raised
 from streamcell.runtime.trace import CellLog
 from streamcell.runtime.workers import WorkerPool
 
@@ -43,6 +43,6 @@ class Notifier:
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
     ) -> None:
-        _, error = call_user_code(self._log, logging.ERROR, what, callback, *args, **kwargs)
-        if error is not None:
+        _, error = call_user_code(self._log, level_of_raised, what, callback, *args, **kwargs)
+        if error is not None and level_of_raised(error) > logging.DEBUG:
             self.failures += 1

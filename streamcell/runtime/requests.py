@@ -26,7 +26,7 @@ from streamcell.protocol.events import DataEnded, DataReceived, RequestEnded, St
 from streamcell.protocol.frames import Payload, StreamKind
 from streamcell.protocol.sender import SendSpec
 from streamcell.runtime.assembly import make_assembly
-from streamcell.runtime.callbacks import call_user_code, level_of, raised_sentence
+from streamcell.runtime.callbacks import call_user_code, level_of, level_of_raised, raised_sentence
 from streamcell.runtime.context import CellContext
 from streamcell.runtime.payloads import flatten_payload
 from streamcell.runtime.receives import Receiver
@@ -234,10 +234,9 @@ class IncomingRequest(Receiver):
         self._context.post(self._release)
         request = make_message(self._event, self._context.fqcn, self._assembly.result())
         what = f"the request callback for {self._event.channel}/{self._event.topic} at {self._context.fqcn}"
-        answer, raised = call_user_code(self._context.stream_log, logging.ERROR, what, self._callback, request)
+        answer, raised = call_user_code(self._context.stream_log, level_of_raised, what, self._callback, request)
         if raised is not None:
-            self._context.failures.count_callback()
-            self._reply_failure(raised_sentence(what, raised))
+            self._note_raised(what, raised, level_of_raised(raised))
         elif isinstance(answer, concurrent.futures.Future):
             answer.add_done_callback(functools.partial(self._reply_deferred, what))
         else:
@@ -245,14 +244,19 @@ class IncomingRequest(Receiver):
 
     def _reply_deferred(self, what: str, answer: AnyFuture) -> None:
         """Reply with what the callback's future has settled with, in the thread that settled it."""
-        result, raised = call_user_code(
-            self._context.stream_log, logging.ERROR, f"the future returned by {what}", answer.result
-        )
+        # That somebody has cancelled it is no accident; the end of an event loop does it to coroutines.
+        level = logging.DEBUG if answer.cancelled() else logging.ERROR
+        name = f"the future returned by {what}"
+        result, raised = call_user_code(self._context.stream_log, level, name, answer.result)
         if raised is not None:
-            self._context.failures.count_callback()
-            self._reply_failure(raised_sentence(f"the future returned by {what}", raised))
+            self._note_raised(name, raised, level)
         else:
             self._reply(what, result)
+
+    def _note_raised(self, what: str, raised: BaseException, level: int) -> None:
+        if level > logging.DEBUG:
+            self._context.failures.count_callback()
+        self._reply_failure(raised_sentence(what, raised))
 
     def _reply(self, what: str, answer: Any) -> None:
         if answer is None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import threading
 from typing import BinaryIO, Protocol
 
 from streamcell.errors import CellError, StreamResumeError, UsageError
 from streamcell.limits import MIB
+from streamcell.runtime.specs import check_whole
 from streamcell.runtime.transfers import AnyFuture, fail, succeed
 
 # How much of what the application has is read at a time.
@@ -51,20 +53,27 @@ class Resumption:
         if self._chosen is None and reader == self._callback:
             self._choose(0)
 
-    def leave(self, returned: int | None) -> None:
-        """Take what the callback has returned as its choice, if it has made none. What is no offset means 0."""
+    def leave(self, returned: object) -> None:
+        """Take what the callback has returned as its choice, if it has made none; None means 0.
+
+        Raises:
+            UsageError: it has made none, and has returned what is no offset.
+        """
         self._callback = None
-        self._choose(max(0, returned or 0))
+        if self._chosen is None:
+            self._choose(0 if returned is None else check_whole(returned, "the offset that it returns"))
 
     def begin(self, offset: int, have: BinaryIO | None) -> AnyFuture:
         """Choose ``offset``, and have what ``have`` has below compared; return ``placed``. Reads ``have`` here.
 
         Raises:
-            UsageError: ``offset`` is not an offset.
+            UsageError: ``offset`` is not an offset, or ``have`` cannot be read.
             StreamResumeError: another choice was made before, or ``have`` is shorter.
         """
-        check_offset(offset)
+        offset = check_offset(offset)
         prefix = None
+        if have is not None:
+            _check_file(have)
         if have is not None and offset > 0:
             self._owner.on_weighing()
             prefix = hash_prefix(have, offset)
@@ -91,14 +100,13 @@ class Resumption:
         return True
 
 
-def check_offset(offset: object) -> None:
-    """Check an argument that is to be an offset.
+def check_offset(offset: object) -> int:
+    """Return an argument that is to be an offset.
 
     Raises:
-        UsageError: it is not a whole number, or negative.
+        UsageError: it is not a whole number, or negative, or larger than what can travel.
     """
-    if not isinstance(offset, int) or isinstance(offset, bool) or offset < 0:
-        raise UsageError(f"an offset must be a whole number from 0, not {offset!r:.100}")
+    return check_whole(offset, "an offset")
 
 
 def check_placed(chosen: int, placed: int, origin: str) -> None:
@@ -111,6 +119,15 @@ def check_placed(chosen: int, placed: int, origin: str) -> None:
         raise StreamResumeError(
             f"{origin} cannot go on at {chosen}: what it sends is shorter, or differs below that, so it goes on at "
             f"{placed}"
+        )
+
+
+def _check_file(have: object) -> None:
+    methods = getattr(have, "seek", None), getattr(have, "read", None)
+    if not all(map(callable, methods)) or isinstance(have, io.TextIOBase):
+        raise UsageError(
+            f"have must be a binary file that can be read and can seek, not a {type(have).__name__}: open it in "
+            "binary mode ('rb')"
         )
 
 

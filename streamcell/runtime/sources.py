@@ -18,7 +18,7 @@ from streamcell.errors import (
     StreamUsageError,
 )
 from streamcell.protocol.frames import Payload
-from streamcell.runtime.callbacks import call_user_code, raised_sentence
+from streamcell.runtime.callbacks import call_user_code, copy_error, raised_sentence
 from streamcell.runtime.payloads import flatten_buffer
 from streamcell.runtime.trace import CellLog
 from streamcell.runtime.workers import WorkerPool
@@ -192,8 +192,10 @@ class SourceReader:
 
     def _read(self, size: int) -> tuple[bytes, CellError | None]:
         given, raised = call_user_code(self._log, self._level, self._name, self._source.read, size)
-        if isinstance(raised, StreamUsageError | StreamIntegrityError):
-            return b"", raised
+        if isinstance(raised, StreamUsageError):
+            return b"", copy_error(StreamUsageError, self._name, raised)
+        if isinstance(raised, StreamIntegrityError):
+            return b"", copy_error(StreamIntegrityError, self._name, raised)
         if raised is not None:
             sentence = raised_sentence(self._name, raised)
             return b"", StreamError(sentence, ErrorCode.SOURCE, Fault.ORIGIN)
@@ -294,7 +296,7 @@ class SourceReader:
             self._position = offset
             return None
         if isinstance(raised, StreamIntegrityError):
-            return raised
+            return copy_error(StreamIntegrityError, what, raised)
         return StreamResumeError(
             f"{self._name} cannot go from {self._position} to {offset}, where it is needed after a restart "
             f"({raised_sentence(what, raised)}): send something that can seek, such as a file",

@@ -6,13 +6,15 @@ The blocking and the asyncio classes share these checks, so that both refuse the
 from __future__ import annotations
 
 import dataclasses
+import operator
 import re
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from streamcell.config import CellConfig
 from streamcell.errors import AuthenticationError, StreamUsageError, UsageError
-from streamcell.fqcn import check_callback_name, check_fqcn
-from streamcell.limits import NAME_BYTES, SOURCE_STAMP_BYTES
+from streamcell.fqcn import check_callback_name, check_fqcn, check_name
+from streamcell.limits import OFFSET_BYTES, SOURCE_STAMP_BYTES, TIMEOUT_S
 from streamcell.message import HeaderValue, Message, freeze_headers
 from streamcell.protocol.frames import Payload, StreamKind
 from streamcell.protocol.sender import SendSpec
@@ -73,9 +75,14 @@ def make_send_spec(
             kind=kind,
             size=size,
             headers=freeze_headers(headers),
-            idle_timeout_s=check_timeout(options.idle_timeout, "idle_timeout", config.idle_timeout_s),
+            idle_timeout_s=check_timeout(
+                options.idle_timeout, "idle_timeout", config.idle_timeout_s, meaning_of_0="never"
+            ),
             unreachable_timeout_s=check_timeout(
-                options.unreachable_timeout, "unreachable_timeout", config.unreachable_timeout_s
+                options.unreachable_timeout,
+                "unreachable_timeout",
+                config.unreachable_timeout_s,
+                meaning_of_0="never",
             ),
             optional=bool(options.optional),
             resume_id=_check_resume_id(options.resume_id),
@@ -139,18 +146,44 @@ def check_message(message: object) -> Message:
     return message
 
 
-def check_timeout(value: object, name: str, default: float) -> float:
+def check_timeout(value: object, name: str, default: float, *, meaning_of_0: str = "none") -> float:
     """Return a timeout in seconds, or ``default`` for None.
 
     Raises:
-        UsageError: it is not a number, or negative.
+        UsageError: it is not a number, or negative, or not finite.
     """
     if value is None:
         return default
     # The comparison is false for nan.
-    if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
-        raise UsageError(f"{name} must be a number of seconds, or 0 for none, not {value!r:.100}")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= TIMEOUT_S:
+        raise UsageError(
+            f"{name} must be a number of seconds up to {TIMEOUT_S:g}, or 0 for {meaning_of_0}, not {value!r:.100}"
+        )
     return float(value)
+
+
+def check_wait(value: object, name: str) -> float | None:
+    """Return how long somebody waits, in seconds; None: as long as it takes.
+
+    Raises:
+        UsageError: it is not a number, or negative, or not finite.
+    """
+    return None if value is None else check_timeout(value, name, 0, meaning_of_0="only a look")
+
+
+def check_whole(value: Any, what: str) -> int:
+    """Return a size or an offset in bytes.
+
+    Raises:
+        UsageError: it is not a whole number from 0, or larger than what can travel.
+    """
+    try:
+        number = -1 if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        number = -1
+    if not 0 <= number <= OFFSET_BYTES:
+        raise UsageError(f"{what} must be a whole number from 0 to {OFFSET_BYTES}, not {value!r:.100}")
+    return number
 
 
 def check_callback(callback: object, what: str) -> None:
@@ -173,7 +206,7 @@ def not_secure_error(fqcn: str) -> AuthenticationError:
 
 def _check_digest(digest: object) -> tuple[str, bool]:
     """Return the digest if it is given, and whether it is to be computed."""
-    if digest in {"", None}:
+    if digest is None or digest == "":
         return "", False
     if digest == _SHA256:
         return "", True
@@ -191,8 +224,8 @@ def _check_stamp(stamp: object) -> bytes:
 
 
 def _check_resume_id(resume_id: object) -> str:
-    if resume_id in {"", None}:
+    if resume_id is None:
         return ""
-    if not isinstance(resume_id, str) or len(resume_id.encode("utf-8", "replace")) > NAME_BYTES:
-        raise UsageError(f"resume_id must be a string of at most {NAME_BYTES} bytes")
-    return resume_id
+    if not isinstance(resume_id, str):
+        raise UsageError(f"resume_id must be a string, not {resume_id!r:.100}")
+    return check_name(resume_id, "resume_id")

@@ -14,7 +14,17 @@ _Adapter: TypeAlias = "logging.LoggerAdapter[logging.Logger]"
 
 
 class CellLog(logging.LoggerAdapter):  # type: ignore[type-arg]
-    """Adds the cell's name, and what else is known, in front of each record and as attributes of it."""
+    """Adds the cell's name, and what else is known, in front of each record and as attributes of it.
+
+    Channels, topics, sentences and much else come from other cells: texts and errors among the arguments are escaped,
+    so that nobody can forge a line of the log, or command the terminal that shows it.
+    """
+
+    def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
+        """Log ``msg % args``, if somebody wants to see it."""
+        if self.isEnabledFor(level):
+            kwargs["stacklevel"] = kwargs.get("stacklevel", 1) + 1
+            super().log(level, msg, *map(_printable, args), **kwargs)
 
     def process(self, msg: object, kwargs: MutableMapping[str, Any]) -> tuple[str, MutableMapping[str, Any]]:
         """Put the context in front of the message; the arguments stay lazy."""
@@ -22,6 +32,16 @@ class CellLog(logging.LoggerAdapter):  # type: ignore[type-arg]
         where = " ".join(f"{key}={value}" for key, value in extra.items())
         kwargs["extra"] = {**extra, **(kwargs.get("extra") or {})}
         return f"[{where.replace('%', '%%')}] {msg}", kwargs
+
+
+def _printable(argument: object) -> object:
+    """Return an argument of a record without characters that mean something to a terminal or a reader of lines."""
+    if not isinstance(argument, str | BaseException):
+        return argument
+    text = str(argument)
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
 
 
 def engine_log() -> logging.Logger:

@@ -261,6 +261,14 @@ def test_the_cell(carrier: Carrier) -> None:
     with_pair(carrier, test)
 
 
+def test_wait_connected_only_looks(carrier: Carrier) -> None:
+    async def test(pair: AioPair) -> None:
+        for _ in range(50):
+            await pair.site.wait_connected(0)
+
+    with_pair(carrier, test)
+
+
 def test_start_and_stop(carrier: Carrier) -> None:
     async def main() -> None:
         cell = aio.CoreCell("site", connect="memory://nobody" if carrier.network else "grpc://127.0.0.1:1",
@@ -272,6 +280,11 @@ def test_start_and_stop(carrier: Carrier) -> None:
             await cell.start()
         with pytest.raises(LinkError):
             await cell.wait_connected(0.05)
+        with pytest.raises(LinkError, match="has no link"):
+            await cell.wait_connected(0)
+        for timeout in (-1, "1", [], float("nan"), float("inf"), 10**400):
+            with pytest.raises(UsageError, match="timeout must be a number of seconds"):
+                await cell.wait_connected(timeout)  # type: ignore[arg-type]
         waiting = asyncio.create_task(cell.wait_connected())
         future = await aio.StreamCell(cell).send_blob("c", "t", "server", Message({}, b""))
         await cell.stop(0)

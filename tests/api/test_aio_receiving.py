@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 import threading
 from typing import Any
 
@@ -22,7 +23,7 @@ from streamcell import (
     aio,
 )
 from tests.api.aio_cells import AioPair, with_pair
-from tests.cells import PATIENCE_S, Carrier, pattern, running
+from tests.cells import PATIENCE_S, Carrier, eventually, pattern, running
 
 DATA = pattern(3_000_000)
 
@@ -189,3 +190,53 @@ def test_coroutine_callbacks_after_the_end_of_their_loop(carrier: Carrier) -> No
                 site.send_request("c", "t", "server", Message(), PATIENCE_S)
     finally:
         server.stop(0)
+
+
+@pytest.mark.parametrize("stopped", [True, False])
+def test_a_program_that_leaves_while_callbacks_await_is_quiet(
+    carrier: Carrier, stopped: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The end of the loop cancels what awaits; that is nobody's failure, and the other side is told nothing else."""
+    begun = threading.Semaphore(0)
+
+    async def wait_for_ever(*_: Any) -> None:
+        begun.release()
+        await asyncio.Event().wait()
+
+    with running(carrier.cell("server", listen=carrier.url)) as server:
+
+        async def main() -> aio.CoreCell:
+            site = aio.CoreCell("site", connect=server.listen_urls, network=carrier.network)
+            streams = aio.StreamCell(site)
+            streams.register_stream_cb("c", "t", wait_for_ever)
+            streams.register_blob_cb("c", "b", wait_for_ever)
+            site.register_request_cb("c", "t", wait_for_ever)
+            await site.start()
+            await site.wait_connected(PATIENCE_S)
+            StreamCell(server).send_stream("c", "t", "site", Message({}, b"1"), optional=True)
+            StreamCell(server).send_blob("c", "b", "site", Message({}, b"1"), optional=True)
+            server.fire_and_forget("c", "t", "site", Message(), optional=True)
+            for _ in range(3):
+                assert await asyncio.to_thread(begun.acquire, timeout=PATIENCE_S)
+            if stopped:
+                await site.stop(0)
+            return site
+
+        caplog.set_level(logging.DEBUG)
+        site = asyncio.run(main())
+        eventually(lambda: sum("CallbackCancelled" in each.getMessage() for each in caplog.records) == 2)
+        eventually(lambda: any("the future returned by" in each.getMessage() for each in caplog.records))
+        site.cell.stop(0)
+    assert [each for each in caplog.records if each.levelno >= logging.ERROR and each.name.startswith("stream")] == []
+
+
+def test_coroutine_callbacks_of_a_stopped_cell_after_the_end_of_their_loop(carrier: Carrier) -> None:
+    async def main() -> aio.CoreCell:
+        async with aio.CoreCell("server", listen=carrier.url, network=carrier.network) as cell:
+            return cell
+
+    async def never() -> None:
+        raise AssertionError("called")
+
+    with pytest.raises(StreamRejected, match="cell server and its event loop have ended"):
+        asyncio.run(main()).run_in_loop(never())

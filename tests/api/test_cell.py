@@ -289,6 +289,21 @@ def free_url() -> str:
         return f"grpc://127.0.0.1:{probe.getsockname()[1]}"
 
 
+def test_wait_connected_only_looks(pair: Pair, carrier: Carrier) -> None:
+    for _ in range(50):
+        pair.site.wait_connected(0)
+    with running(carrier.cell("lost", connect="memory://nobody" if carrier.network else free_url())) as lost:
+        for _ in range(3):
+            with pytest.raises(LinkError, match="has no link to its parent"):
+                lost.wait_connected(0)
+
+
+@pytest.mark.parametrize("timeout", [-1, "1", [], 10**400, *map(float, ("nan", "inf", "-inf"))])
+def test_wait_connected_takes_a_number_of_seconds(pair: Pair, timeout: Any) -> None:
+    with pytest.raises(UsageError, match="timeout must be a number of seconds"):
+        pair.site.wait_connected(timeout)
+
+
 def test_wait_connected_without_an_uplink(pair: Pair) -> None:
     with pytest.raises(UsageError, match="uplink"):
         pair.server.wait_connected(1)

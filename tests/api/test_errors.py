@@ -103,6 +103,40 @@ def reader_raises(future: StreamFuture, stream: ReceivedStream, resume: bool) ->
     raise KeyError("no such model")
 
 
+class Mute(Exception):
+    """An error that raises when it is asked for its text."""
+
+    def __str__(self) -> str:
+        raise SystemExit(1)
+
+
+class Bare(StreamRejected):
+    """A refusal whose class forgets what a refusal has."""
+
+    def __init__(self) -> None:
+        pass
+
+
+def reader_raises_what_cannot_be_told(future: StreamFuture, stream: ReceivedStream, resume: bool) -> None:
+    raise Mute
+
+
+def reader_raises_what_has_no_code(future: StreamFuture, stream: ReceivedStream, resume: bool) -> None:
+    raise Bare
+
+
+def reader_raises_what_is_no_unicode(future: StreamFuture, stream: ReceivedStream, resume: bool) -> None:
+    raise FileNotFoundError("caf\udce9.txt")
+
+
+def reader_refuses_what_is_no_unicode(future: StreamFuture, stream: ReceivedStream, resume: bool) -> None:
+    raise StreamRejected("no caf\udce9.txt here")
+
+
+def reader_refuses_with_nonsense(future: StreamFuture, stream: ReceivedStream, resume: bool) -> None:
+    raise StreamRejected("no", code=77, fault="x")  # type: ignore[arg-type]
+
+
 def reader_closes(future: StreamFuture, stream: ReceivedStream, resume: bool) -> None:
     stream.read(1)
     stream.close()
@@ -117,6 +151,11 @@ def reader_cancels(future: StreamFuture, stream: ReceivedStream, resume: bool) -
     ("callback", "error", "code", "words"),
     [
         (reader_raises, StreamRejected, ErrorCode.REJECTED, ["KeyError", "no such model", "server"]),
+        (reader_raises_what_cannot_be_told, StreamRejected, ErrorCode.REJECTED, ["raised Mute", "server"]),
+        (reader_raises_what_has_no_code, StreamRejected, ErrorCode.REJECTED, ["raised Bare", "server"]),
+        (reader_raises_what_is_no_unicode, StreamRejected, ErrorCode.REJECTED, ["caf?.txt"]),
+        (reader_refuses_what_is_no_unicode, StreamRejected, ErrorCode.REJECTED, ["no caf?.txt here"]),
+        (reader_refuses_with_nonsense, StreamRejected, ErrorCode.REJECTED, ["UsageError", "ErrorCode", "77"]),
         (reader_closes, StreamCancelled, ErrorCode.CANCELLED, ["server"]),
         (reader_cancels, StreamCancelled, ErrorCode.CANCELLED, ["server"]),
     ],
@@ -141,6 +180,28 @@ def a_source_that_raises(reading: threading.Event) -> Iterator[bytes]:
     raise OSError("the disk is gone")
 
 
+def a_source_that_raises_what_cannot_be_told(reading: threading.Event) -> Iterator[bytes]:
+    yield b"good"
+    reading.wait(PATIENCE_S)
+    raise Mute
+
+
+class Changed(StreamIntegrityError):
+    """An error of ours without what it has to have."""
+
+    def __init__(self) -> None:
+        pass
+
+    def __str__(self) -> str:
+        raise SystemExit(1)
+
+
+def a_source_that_raises_an_error_of_ours(reading: threading.Event) -> Iterator[bytes]:
+    yield b"good"
+    reading.wait(PATIENCE_S)
+    raise Changed
+
+
 def a_source_of(*items: Any) -> Callable[[threading.Event], Iterator[Any]]:
     def source(reading: threading.Event) -> Iterator[Any]:
         yield items[0]
@@ -157,8 +218,10 @@ def a_source_of(*items: Any) -> Callable[[threading.Event], Iterator[Any]]:
         (a_source_of(b"1234", b"5678"), 9, StreamIntegrityError, ["9", "8"]),
         (a_source_of(b"1234", b"5678"), 7, StreamIntegrityError, ["7"]),
         (a_source_of(b"1234", "text"), 0, StreamUsageError, ["str"]),
+        (a_source_that_raises_what_cannot_be_told, 0, StreamError, ["raised Mute"]),
+        (a_source_that_raises_an_error_of_ours, 0, StreamIntegrityError, ["raised Changed"]),
     ],
-    ids=["raises", "too short", "too long", "wrong type"],
+    ids=["raises", "too short", "too long", "wrong type", "raises what has no text", "raises an error of ours"],
 )
 def test_what_the_source_does_reaches_the_reader(
     pair: Pair,
@@ -259,6 +322,11 @@ def test_wrong_arguments_are_refused_at_the_call(pair: Pair, arguments: tuple[ob
         ("digest", "sha256:12"),
         ("resume_id", 7),
         ("resume_id", "x" * 256),
+        ("resume_id", "caf\udce9.txt"),
+        ("resume_id", []),
+        ("digest", []),
+        ("idle_timeout", float("inf")),
+        ("idle_timeout", 10**400),
     ],
 )
 def test_wrong_options_are_refused_at_the_call(pair: Pair, option: str, value: object) -> None:

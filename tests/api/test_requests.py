@@ -106,6 +106,24 @@ def test_a_callback_that_fails(pair: Pair, answer: Any, words: str) -> None:
     assert "server" in str(raised.value)
 
 
+def test_an_error_that_cannot_say_what_it_is(pair: Pair) -> None:
+    class Mute(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError("no text")
+
+    def callback(request: Message) -> Any:
+        if request.get_header("deferred"):
+            future: concurrent.futures.Future[Message] = concurrent.futures.Future()
+            future.set_exception(Mute())
+            return future
+        raise Mute
+
+    pair.server.register_request_cb("c", "t", callback)
+    for deferred in (False, True):
+        with pytest.raises(RequestFailed, match=r"raised Mute$"):
+            pair.site.send_request("c", "t", "server", Message({"deferred": deferred}), PATIENCE_S)
+
+
 def test_no_callback(pair: Pair) -> None:
     pair.at_server.register_blob_cb("c", "t", lambda future: None)
     with pytest.raises(RequestFailed, match="server has no request callback for c/t"):

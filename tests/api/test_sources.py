@@ -94,6 +94,16 @@ def test_what_is_no_source(pair: Pair, payload: Any) -> None:
         send(pair, payload)
 
 
+@pytest.mark.parametrize("size", [-5, 2**63, 10**30, "7", 1.5, None])
+def test_a_source_whose_size_is_none(pair: Pair, size: Any) -> None:
+    source = Recorded([b"data"])
+    source.get_size = lambda: size  # type: ignore[method-assign]
+    with pytest.raises(StreamUsageError, match=r"Recorded: get_size\(\) must be a whole number"):
+        send(pair, source)
+    with pytest.raises(StreamUsageError, match=r"IterStream: get_size\(\) must be a whole number"):
+        send(pair, IterStream([b"data"], size=size))
+
+
 def test_headers_of_the_source_and_of_the_message(pair: Pair, received: Box[Arrived], tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(DATA)

@@ -121,10 +121,10 @@ def test_progress_falls_to_what_the_restarted_receiver_has(cells: Cells, gate: t
     assert future.result(WAIT_S) == SIZE
 
 
-@pytest.mark.parametrize("returned", [READ, 0, None, -5, True, "nothing"])
+@pytest.mark.parametrize("returned", [READ, 0, None])
 def test_offset_that_the_callback_returns_counts_for_a_thread_of_its_own(cells: Cells, returned: Any) -> None:
     _site, hub, future, _part = begin(cells, BytesStream(pattern(SIZE)))
-    offset = returned if returned == READ and returned is not True else 0
+    offset = returned or 0
     read = Inbox[tuple[int, bytes]]()
     reading = threading.Event()
 
@@ -142,6 +142,27 @@ def test_offset_that_the_callback_returns_counts_for_a_thread_of_its_own(cells: 
     restart_receiver(cells, hub, callback)
     assert read.get() == (SIZE, pattern(SIZE)[offset:])
     assert future.result(WAIT_S) == SIZE
+
+
+@pytest.mark.parametrize("returned", [-5, 10**30, True, "nothing"])
+def test_what_the_callback_returns_is_an_offset_or_the_stream_is_rejected(
+    cells: Cells, returned: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    _site, hub, future, _part = begin(cells, BytesStream(pattern(SIZE)))
+    reader = Inbox[ReceivedStream]()
+
+    def callback(_future: StreamFuture, stream: ReceivedStream, resume: bool) -> Any:
+        reader.put(stream)
+        return returned
+
+    again = restart_receiver(cells, hub, callback)
+    error = failure_of(future)
+    assert isinstance(error, StreamRejected)
+    assert "the offset that it returns must be a whole number from 0" in str(error)
+    with pytest.raises(StreamRejected):
+        reader.get().readall()
+    assert any("the offset that it returns" in record.getMessage() for record in caplog.records)
+    assert again.cell.stats().callbacks_failed == 1
 
 
 @pytest.mark.parametrize("way", ["read", "readinto", "readline", "pieces"])
@@ -203,7 +224,7 @@ def test_wrong_argument_of_resume_from_changes_nothing(cells: Cells) -> None:
     outcomes = Inbox[bytes]()
 
     def callback(_future: StreamFuture, stream: ReceivedStream, resume: bool) -> None:
-        for offset, have in ((-1, None), (READ + 1, part.file)):
+        for offset, have in ((-1, None), (10**30, None), (READ + 1, part.file)):
             with pytest.raises(CellError) as caught:
                 stream.resume_from(offset, have)
             raised.put(caught.value)
@@ -212,6 +233,7 @@ def test_wrong_argument_of_resume_from_changes_nothing(cells: Cells) -> None:
         outcomes.put(stream.readall())
 
     restart_receiver(cells, hub, callback)
+    assert "whole number from 0" in str(raised.get())
     assert "whole number from 0" in str(raised.get())
     assert "only" in str(raised.get())
     assert outcomes.get() == pattern(SIZE)[READ:]

@@ -113,6 +113,7 @@ BROAD_EXCEPT_ALLOWED: frozenset[tuple[str, str]] = frozenset(
     {
         # Around the application's code.
         ("streamcell.runtime.callbacks", "call_user_code"),
+        ("streamcell.runtime.callbacks", "_ask_error"),
         # At the top of the supervised loop.
         ("streamcell.runtime.stepper", "Stepper.step"),
     }

@@ -79,3 +79,12 @@ def test_sentences_on_the_wire_are_one_short_line() -> None:
 
 def test_a_sentence_cannot_command_a_terminal() -> None:
     assert one_line("red \x1b[31m and\x07 bell\r\nnext line") == "red ?[31m and? bell next line"
+
+
+def test_codes_and_faults_are_those_of_the_wire() -> None:
+    error = StreamError("no", 17, 2)  # type: ignore[arg-type]
+    assert (error.code, error.fault) == (ErrorCode.LIMIT, Fault.TARGET)
+    assert StreamError(ValueError("no")).sentence == "no"  # type: ignore[arg-type]
+    for code, fault, words in ((77, Fault.ORIGIN, "code .* ErrorCode, not 77"), (None, "x", "fault .* Fault, not 'x'")):
+        with pytest.raises(UsageError, match=words):
+            StreamError("no", code, fault)  # type: ignore[arg-type]

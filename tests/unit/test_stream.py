@@ -43,6 +43,20 @@ def test_a_subclass_need_only_read() -> None:
     stream.close()
 
 
+def test_a_subclass_need_not_call_init() -> None:
+    class Bare(Stream):
+        def __init__(self) -> None:
+            self.left = [b"a", b"b"]
+
+        def read(self, size: int) -> bytes:
+            return self.left.pop() if self.left else b""
+
+    stream, other = Bare(), Bare()
+    stream.get_headers()["k"] = 1
+    assert (stream.get_size(), stream.get_pos(), other.get_headers()) == (0, 0, {})
+    assert read_all(stream) == b"ba"
+
+
 def test_the_base_class_cannot_read_or_seek() -> None:
     stream = Stream()
     assert (stream.get_size(), stream.get_headers()) == (0, {})

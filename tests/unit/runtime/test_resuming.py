@@ -39,7 +39,7 @@ def resumption(owner: Owner) -> Resumption:
     return resumption
 
 
-@pytest.mark.parametrize(("returned", "offset"), [(5, 5), (0, 0), (None, 0), (-1, 0)])
+@pytest.mark.parametrize(("returned", "offset"), [(5, 5), (0, 0), (None, 0), (2**63 - 1, 2**63 - 1)])
 def test_what_the_callback_returns_counts(
     resumption: Resumption, owner: Owner, returned: int | None, offset: int
 ) -> None:
@@ -51,6 +51,27 @@ def test_what_the_callback_returns_counts(
     resumption.before_read("callback")
     resumption.leave(7)
     assert owner.told == [(offset, "")]
+
+
+@pytest.mark.parametrize("returned", [-1, 2**63, 10**30, True, False, "5", 5.0])
+def test_what_is_no_offset_does_not_count_as_one(resumption: Resumption, owner: Owner, returned: object) -> None:
+    with pytest.raises(UsageError, match="the offset that it returns must be a whole number"):
+        resumption.leave(returned)
+    assert owner.told == []
+
+
+def test_what_is_no_offset_does_not_matter_after_a_choice(resumption: Resumption, owner: Owner) -> None:
+    resumption.before_read("callback")
+    resumption.leave("done")
+    assert owner.told == [(0, "")]
+
+
+@pytest.mark.parametrize("have", ["x", 5, io.StringIO("text")])
+def test_what_is_there_is_a_binary_file(resumption: Resumption, owner: Owner, have: Any) -> None:
+    with pytest.raises(UsageError, match="have must be a binary file"):
+        resumption.begin(1, have)
+    assert owner.told == []
+    resumption.begin(1, None)
 
 
 def test_what_the_callback_reads_counts_before_that(resumption: Resumption, owner: Owner) -> None:
@@ -103,7 +124,7 @@ def test_a_stream_that_fails_ends_the_wait(resumption: Resumption) -> None:
         placed.result(0)
 
 
-@pytest.mark.parametrize("offset", [-1, True, 1.0, "1", None])
+@pytest.mark.parametrize("offset", [-1, True, 1.0, "1", None, 2**63, 10**30])
 def test_offsets_are_whole_numbers(offset: object) -> None:
     with pytest.raises(UsageError, match="whole number"):
         check_offset(offset)

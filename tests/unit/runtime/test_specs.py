@@ -5,7 +5,14 @@ import pytest
 from streamcell import CellConfig, Message, StreamError, StreamUsageError, UsageError
 from streamcell.protocol.frames import StreamKind
 from streamcell.protocol.sender import SendSpec
-from streamcell.runtime.specs import SendOptions, as_names, check_timeout, make_request, make_send_spec
+from streamcell.runtime.specs import (
+    SendOptions,
+    as_names,
+    check_timeout,
+    check_whole,
+    make_request,
+    make_send_spec,
+)
 
 CONFIG = CellConfig(idle_timeout_s=30, unreachable_timeout_s=12)
 HEX = "0123456789abcdef" * 4
@@ -60,6 +67,17 @@ def test_a_digest_is_computed_or_given() -> None:
         {"digest": "sha256:12"},
         {"resume_id": 5},
         {"resume_id": "x" * 256},
+        {"resume_id": []},
+        {"resume_id": "caf\udce9.txt"},
+        {"channel": "caf\udce9.txt"},
+        {"topic": "caf\udce9.txt"},
+        {"target": "caf\udce9"},
+        {"headers": {"caf\udce9": 1}},
+        {"headers": {"name": "caf\udce9.txt"}},
+        {"digest": "sha256:caf\udce9"},
+        {"digest": []},
+        {"idle_timeout": float("inf")},
+        {"unreachable_timeout": 10**400},
     ],
 )
 def test_wrong_arguments_are_usage_errors_and_stream_errors(wrong: dict[str, Any]) -> None:
@@ -89,5 +107,22 @@ def test_one_name_or_several() -> None:
 
 def test_timeouts() -> None:
     assert (check_timeout(None, "timeout", 5), check_timeout(0, "timeout", 5)) == (5, 0)
-    with pytest.raises(UsageError, match="grace must be"):
-        check_timeout(True, "grace", 5)
+    assert check_timeout(1e9, "timeout", 5) == 1e9
+
+
+@pytest.mark.parametrize("wrong", [True, "1", [], -1, -0.5, 1e10, *map(float, ("nan", "inf", "-inf")), 10**400])
+def test_timeouts_are_numbers_of_seconds(wrong: object) -> None:
+    with pytest.raises(UsageError, match="grace must be a number of seconds up to 1e\\+09, or 0 for none"):
+        check_timeout(wrong, "grace", 5)
+
+
+def test_whole_numbers() -> None:
+    class Index:
+        def __index__(self) -> int:
+            return 7
+
+    assert (check_whole(0, "it"), check_whole(2**63 - 1, "it"), check_whole(Index(), "it")) == (0, 2**63 - 1, 7)
+    wrong_ones: list[object] = [-1, 2**63, 10**30, True, 1.0, "1", None, []]
+    for wrong in wrong_ones:
+        with pytest.raises(UsageError, match="it must be a whole number from 0"):
+            check_whole(wrong, "it")
