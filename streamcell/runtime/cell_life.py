@@ -251,6 +251,7 @@ class CellLife:
                 events.CellConnected: self.neighbours.on_cell_connected,
                 events.CellDisconnected: self.neighbours.on_cell_disconnected,
                 events.UplinkRefused: self.neighbours.on_uplink_refused,
+                events.ProtocolBroken: self.neighbours.on_protocol_broken,
                 events.SourceWanted: self.sends.on_source_wanted,
                 events.SourceSeekWanted: self.sends.on_source_seek_wanted,
                 events.SendProgressed: self.sends.on_send_progressed,

@@ -72,11 +72,12 @@ class OpenLane:
     the lane ends them.
     """
 
-    def __init__(self, lane_id: int, lane: Lane, host: LaneHost, context: CellContext) -> None:
+    def __init__(self, lane_id: int, lane: Lane, host: LaneHost, context: CellContext, log: CellLog) -> None:
         self._lane_id = lane_id
         self._lane = lane
         self._host = host
         self._context = context
+        self._log = log
         self._wake = asyncio.Event()
         self._draining = False
         #: Whether anything came on it.
@@ -125,10 +126,9 @@ class OpenLane:
         for error in ended:
             if isinstance(error, LaneClosed):
                 reason, refusal = str(error), error.refusal
-            elif isinstance(error, ProtocolError):
-                reason = f"the peer broke the protocol: {error}"
             elif isinstance(error, Exception):
                 raise error
+        self._log.debug("the lane with %s has ended: %s", self._lane.peer.address, reason)
         self._host.step(self._context.core.lane_closed, self._lane_id, reason, refusal)
 
     async def _write(self) -> None:
@@ -146,7 +146,14 @@ class OpenLane:
 
     async def _read(self) -> None:
         while True:
-            frames = decode_batch(await self._lane.receive())
+            batch = await self._lane.receive()
+            try:
+                frames = decode_batch(batch)
+            except ProtocolError as error:
+                self._host.step(self._context.core.reject_batch, self._lane_id, error.sentence)
+                # The writer says why, and ends the lane.
+                await self._stopped
+                return
             self.heard = True
             self._host.step(self._context.core.receive, self._lane_id, frames)
 
@@ -241,7 +248,7 @@ class Lanes:
         return self._note(lane_id, lane)
 
     def _note(self, lane_id: int, lane: Lane) -> OpenLane:
-        opened = self._open[lane_id] = OpenLane(lane_id, lane, self._host, self._context)
+        opened = self._open[lane_id] = OpenLane(lane_id, lane, self._host, self._context, self._log)
         return opened
 
     async def _dial(self, event: LaneWanted) -> None:

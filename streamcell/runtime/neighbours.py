@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from streamcell.errors import CellError, LinkError
-from streamcell.protocol.events import CellConnected, CellDisconnected, FrameRefused, UplinkRefused
+from streamcell.protocol.events import CellConnected, CellDisconnected, FrameRefused, ProtocolBroken, UplinkRefused
 from streamcell.runtime.notifier import Notifier
 from streamcell.runtime.trace import CellLog
 from streamcell.runtime.transfers import AnyFuture, OpenFutures, fail, succeed
@@ -83,6 +83,15 @@ class Neighbours:
         self._log.error("< the parent refused the link for good: %s", event.error)
         for waiter in self._take_waiters():
             fail(waiter, event.error)
+
+    def on_protocol_broken(self, event: ProtocolBroken) -> None:
+        """Leave a trace of a fault in one of the two cells. Anybody can connect and talk nonsense: that is no fault."""
+        if not event.by_peer:
+            self._log.warning("< %s ended the link for what this cell had sent: %s", event.fqcn, event.sentence)
+        elif event.fqcn:
+            self._log.warning("> %s is cut off: %s", event.fqcn, event.sentence)
+        else:
+            self._log.info("> a stranger at %s is cut off: %s", event.address, event.sentence)
 
     def on_frame_refused(self, event: FrameRefused) -> None:
         """Leave a trace of a neighbour that sends what it may not."""
