@@ -24,7 +24,7 @@ from streamcell.runtime.context import CellContext, FailureCounts, Pools
 from streamcell.runtime.engine import Engine
 from streamcell.runtime.incoming import Incomings, ReceiveCallback
 from streamcell.runtime.lanes import Lanes, Uplink
-from streamcell.runtime.neighbours import LinkCallbacks, Neighbours
+from streamcell.runtime.neighbours import LinkCallbacks, Neighbours, not_accepted_error, not_connected_error
 from streamcell.runtime.notifier import Notifier
 from streamcell.runtime.peers import Peers
 from streamcell.runtime.questions import Questions
@@ -218,10 +218,15 @@ class CellLife:
         """End a peer link; the future gets whether there was one. Any thread."""
         return self.stepper.ask(lambda: self._peers.disconnect(urls, self._context.clock()))
 
-    @property
-    def last_dial_failure(self) -> str:
-        """Why the uplink could not be dialled the last time. Any thread."""
-        return self._uplink.last_failure if self._uplink is not None else ""
+    def connection_error(self, waited_s: float) -> CellError:
+        """Return what waiting for the uplink fails with when its time is over. Any thread."""
+        refusal, uplink, fqcn = self.neighbours.refusal, self._uplink, self._settings.fqcn
+        if refusal is not None:
+            return refusal
+        if uplink is not None and uplink.answers:
+            return not_accepted_error(fqcn, uplink.url, waited_s)
+        reason = "" if uplink is None else uplink.last_failure
+        return not_connected_error(fqcn, self._settings.connect, reason, waited_s)
 
     def stats(self) -> RunningStats:
         """Return a snapshot."""

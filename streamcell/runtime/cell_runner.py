@@ -17,7 +17,7 @@ from streamcell.runtime.callbacks import level_of
 from streamcell.runtime.cell_life import Callbacks, CellLife, CellSettings
 from streamcell.runtime.clock import Clock, monotonic
 from streamcell.runtime.engine import Engine, get_engine
-from streamcell.runtime.neighbours import LinkCallbacks, not_connected_error
+from streamcell.runtime.neighbours import LinkCallbacks
 from streamcell.runtime.registry import CallbackRegistry
 from streamcell.runtime.requests import PendingRequest, Requests
 from streamcell.runtime.sends import Sends
@@ -153,11 +153,7 @@ class CellRunner:
 
     def connection_error(self, waited_s: float) -> CellError:
         """Return what waiting for the uplink fails with when its time is over."""
-        life = self.check_running()
-        refusal = life.neighbours.refusal
-        if refusal is not None:
-            return refusal
-        return not_connected_error(self.settings.fqcn, self.settings.connect, life.last_dial_failure, waited_s)
+        return self.check_running().connection_error(waited_s)
 
     def begin_stats(self) -> AnyFuture:
         """Take a snapshot; the future gets it."""

@@ -51,7 +51,7 @@ class Uplink:
         #: Why the last dial failed, for those who wait.
         self.last_failure = ""
         #: Lanes that are up. Further lanes of a link must reach the same cell as the first.
-        self.open_lanes = 0
+        self.open_lanes: list[OpenLane] = []
 
     @property
     def url(self) -> str:
@@ -60,9 +60,14 @@ class Uplink:
 
     def note_failure(self, reason: str) -> None:
         """Go on to the next address, unless the present one works."""
-        if self.open_lanes == 0:
+        if not self.open_lanes:
             self.last_failure = reason
             self._index += 1
+
+    @property
+    def answers(self) -> bool:
+        """Whether who listens there has taken a lane that is up, and says something. Any thread."""
+        return any(lane.heard for lane in tuple(self.open_lanes))
 
 
 class OpenLane:
@@ -267,12 +272,12 @@ class Lanes:
         if opened is None:
             await lane.close()
             return
-        uplink.open_lanes += 1
+        uplink.open_lanes.append(opened)
         lane.watch(functools.partial(self._host.step, self._context.core.lane_leaving, event.lane_id))
         try:
             await self._carry(event.lane_id, opened)
         finally:
-            uplink.open_lanes -= 1
+            uplink.open_lanes.remove(opened)
             if not opened.heard:
                 uplink.note_failure(f"whoever listens at {uplink.url} does not answer")
 

@@ -115,3 +115,11 @@ def not_connected_error(fqcn: str, urls: tuple[str, ...], reason: str, waited_s:
         f"{fqcn} has no link to its parent at {' or '.join(urls)} after {waited_s:g} s{because}; check that a cell "
         "listens there; this cell goes on trying"
     )
+
+
+def not_accepted_error(fqcn: str, url: str, waited_s: float) -> LinkError:
+    """Return the same where the parent is there, but could not say yet that this cell may have its name."""
+    return LinkError(
+        f"the cell at {url} has taken {fqcn}'s link, but has not heard within {waited_s:g} s from the cells above it "
+        "whether that name is free; check that those run; this cell goes on waiting"
+    )

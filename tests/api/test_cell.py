@@ -23,8 +23,10 @@ from streamcell import (
     Message,
     NameInUse,
     StreamCell,
+    StreamError,
     UsageError,
 )
+from streamcell.testing import FaultyNetwork, InMemoryNetwork
 from tests.cells import PATIENCE_S, QUICK, Box, Carrier, Gate, Pair, connected_pair, eventually, running
 
 # --- where it listens
@@ -280,6 +282,23 @@ def test_wait_connected_gives_up_and_the_cell_goes_on(carrier: Carrier) -> None:
             site.wait_connected(PATIENCE_S)
             site.wait_connected()
             assert site.is_cell_connected("server")
+
+
+def test_a_parent_that_does_not_hear_the_cells_above_is_not_called_absent() -> None:
+    memory = InMemoryNetwork()
+    above = FaultyNetwork(memory)
+    with (
+        running(CoreCell("hub", listen="memory://hub", network=memory)),
+        running(CoreCell("relay", listen="memory://relay", connect="memory://hub", network=above)) as relay,
+    ):
+        relay.wait_connected(PATIENCE_S)
+        above.stall()
+        with running(CoreCell("site", connect="memory://relay", network=memory)) as site:
+            eventually(lambda: "memory://relay has taken site's link" in str(connection_error(site)))
+            with pytest.raises(StreamError, match=r"within 0\.1 s which cells there are: the question went up"):
+                relay.cells(0.1)
+            above.release()
+            site.wait_connected(PATIENCE_S)
 
 
 def free_url() -> str:
