@@ -411,7 +411,7 @@ class CellCore:
         if kind in ROUTED:
             source, destination = ends_of(frame)
             if not self._gate.admits(link, frame, source, destination):
-                self._gate.refuse(link, frame)
+                self._gate.refuse(link, frame, destination)
                 return
         if kind in self._link_handlers:
             self._link_handlers[kind](link, frame, now)

@@ -224,10 +224,14 @@ class RequestEnded:
 
 @dataclasses.dataclass(slots=True)
 class FrameRefused:
-    """A neighbour sent a frame in the name of a cell that is not behind it. Said once for each link."""
+    """A neighbour sent a frame in the name of a cell that is not behind it. Said once for each link.
+
+    ``early``: it may speak for that cell, and the news of that was overtaken. Said each time.
+    """
 
     fqcn: str
     source: str
+    early: bool
 
 
 @dataclasses.dataclass(slots=True)

@@ -94,7 +94,14 @@ class Neighbours:
             self._log.info("> a stranger at %s is cut off: %s", event.address, event.sentence)
 
     def on_frame_refused(self, event: FrameRefused) -> None:
-        """Leave a trace of a neighbour that sends what it may not."""
+        """Leave a trace of a neighbour that sends what it may not, or not yet."""
+        if event.early:
+            self._log.debug(
+                "< %s sent a frame of %s before that name was accepted here: dropped, it comes again",
+                event.fqcn,
+                event.source,
+            )
+            return
         self._log.warning(
             "< %s sent a frame in the name of %s, which is not behind it: dropped, and so are others like it",
             event.fqcn,
