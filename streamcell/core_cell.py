@@ -97,8 +97,10 @@ class CoreCell:
         self.runner.begin_start().result()
 
     def stop(self, grace: float | None = None) -> None:
-        """Refuse new sends, let open ones settle for up to ``grace`` seconds, then end. May be called again.
+        """Refuse new sends, let open ones settle for up to ``grace`` seconds, then end.
 
+        May be called again, also while another call waits, or after one was interrupted: the grace that ends first
+        counts for all of them.
         Afterwards every future of the cell is settled. Callbacks that run are not waited for; their streams fail.
 
         Args:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import dataclasses
+import math
 import secrets
 from collections.abc import Coroutine
 from typing import Any
@@ -86,6 +87,9 @@ class CellLife:
         self._listeners: list[Listener] = []
         self._uplink: Uplink | None = None
         self._idle = asyncio.Event()
+        # When a stop that waits for sends waits no longer, and the wait itself.
+        self._stop_by = math.inf
+        self._grace: asyncio.Timeout | None = None
         self._trim_timer: asyncio.TimerHandle | None = None
         self._ending: set[asyncio.Task[None]] = set()
         #: Whether it is over, for good.
@@ -169,13 +173,21 @@ class CellLife:
         if not self.ended and grace_s > 0:
             self.stepper.watch(self._check_idle)
             self.step(self._check_idle_now)
+            self.hurry(grace_s)
             try:
-                async with asyncio.timeout(grace_s):
+                async with asyncio.timeout_at(self._stop_by) as self._grace:
                     await self._idle.wait()
             except TimeoutError:
                 self._context.log.info("stopping with sends that have not settled")
+            self._grace = None
             self.stepper.watch(None)
         await self.close()
+
+    def hurry(self, grace_s: float) -> None:
+        """Have a stop, begun or to come, wait no longer than ``grace_s`` from now for sends."""
+        self._stop_by = min(self._stop_by, self._engine.loop.time() + grace_s)
+        if self._grace is not None:
+            self._grace.reschedule(self._stop_by)
 
     async def close(self) -> None:
         """End now: streams are reset, the other cells told, listeners and lanes closed, futures settled."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import enum
+import functools
 import threading
 from collections.abc import Callable, Iterable
 
@@ -126,7 +127,9 @@ class CellRunner:
             raise
 
     def begin_stop(self, grace_s: float) -> concurrent.futures.Future[None]:
-        """Stop; the future gets None when everything has ended. A further call returns the same future.
+        """Stop; the future gets None when everything has ended.
+
+        A further call returns the same future, and shortens the wait for sends to its own grace if that ends earlier.
 
         Raises:
             UsageError: the cell is being started by another thread, or this is a forked child.
@@ -136,8 +139,9 @@ class CellRunner:
                 raise UsageError(f"cell {self.settings.fqcn} is being started by another thread")
             if self._stopped is None:
                 self._stopped = self._begin_stop(grace_s)
-            elif self._engine is not None and self._state is not CellState.STOPPED:
+            elif self._life is not None and self._engine is not None and self._state is not CellState.STOPPED:
                 self._engine.check()
+                self._engine.wake(functools.partial(self._life.hurry, grace_s))
             return self._stopped
 
     def begin_wait_connected(self) -> AnyFuture:
