@@ -39,6 +39,7 @@ def server(network: MemoryNetwork) -> Iterator[CoreCell]:
         ({"config": {}}, "config must be a CellConfig, not a dict"),
         ({"listen": [5]}, "listen: 5 is not an address"),
         ({"connect": [None]}, "connect: None is not an address"),
+        ({"connect": "grpc://127.0.0.1:0"}, "connect: grpc://127.0.0.1:0 cannot be dialled: port 0 is for listening"),
     ],
 )
 def test_wrong_arguments(wrong: dict[str, Any], named: str) -> None:
