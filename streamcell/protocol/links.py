@@ -350,7 +350,10 @@ class LinkTable:
             sentence = f"{self._context.fqcn} has a link to you already"
             self.lanes.refuse(lane, ErrorCode.UNSPECIFIED, sentence, now, linked=True)
         elif known is not None and known.uplink is not None:
-            self.lanes.refuse(lane, ErrorCode.NAME_IN_USE, f"{hello.fqcn} is the uplink of {self._context.fqcn}", now)
+            sentence = (
+                f"{hello.fqcn} is the uplink of {self._context.fqcn}: do not dial a cell below, or use another name"
+            )
+            self.lanes.refuse(lane, ErrorCode.NAME_IN_USE, sentence, now)
         elif known is not None and known.incarnation != hello.incarnation and known.control_lane() is not None:
             self.doubles.ask_holder(lane, known, hello, now)
         elif known is None and len(self.links) >= LINKS:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import logging
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Protocol
 
@@ -48,6 +49,7 @@ class Uplink:
     def __init__(self, urls: Sequence[str]) -> None:
         self._urls = urls
         self._index = 0
+        self._told: dict[str, str] = {}
         #: Why the last dial failed, for those who wait.
         self.last_failure = ""
         #: Lanes that are up. Further lanes of a link must reach the same cell as the first.
@@ -63,6 +65,16 @@ class Uplink:
         if not self.open_lanes:
             self.last_failure = reason
             self._index += 1
+
+    def is_news(self, reason: str) -> bool:
+        """Return whether the present address has not failed for that reason just before."""
+        before, self._told[self.url] = self._told.get(self.url), reason
+        return reason != before
+
+    def note_lane(self, lane: OpenLane) -> None:
+        """Take note of a lane that is up."""
+        self.open_lanes.append(lane)
+        self._told.clear()
 
     @property
     def answers(self) -> bool:
@@ -272,7 +284,7 @@ class Lanes:
         if opened is None:
             await lane.close()
             return
-        uplink.open_lanes.append(opened)
+        uplink.note_lane(opened)
         lane.watch(functools.partial(self._host.step, self._context.core.lane_leaving, event.lane_id))
         try:
             await self._carry(event.lane_id, opened)
@@ -282,7 +294,8 @@ class Lanes:
                 uplink.note_failure(f"whoever listens at {uplink.url} does not answer")
 
     def _note_failed_dial(self, lane_id: int, uplink: Uplink, reason: str, refusal: CellError | None) -> None:
-        self._log.info("no lane to %s: %s", uplink.url, reason)
+        # What is down is dialled again and again: the log has it once, until it changes.
+        self._log.log(logging.INFO if uplink.is_news(reason) else logging.DEBUG, "no lane: %s", reason)
         uplink.note_failure(reason)
         self._host.step(self._context.core.lane_closed, lane_id, reason, refusal)
 

@@ -117,10 +117,12 @@ class Neighbours:
 
 def not_connected_error(fqcn: str, urls: tuple[str, ...], reason: str, waited_s: float) -> LinkError:
     """Return what waiting for the uplink fails with when its time is over."""
+    # The reason names the address that was dialled last.
+    where = "" if reason and len(urls) == 1 else f" at {' or '.join(urls)}"
     because = f": {reason}" if reason else ""
     return LinkError(
-        f"{fqcn} has no link to its parent at {' or '.join(urls)} after {waited_s:g} s{because}; check that a cell "
-        "listens there; this cell goes on trying"
+        f"{fqcn} has no link to its parent{where} after {waited_s:g} s{because}; check that a cell listens there; this "
+        "cell goes on trying"
     )
 
 

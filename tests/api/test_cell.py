@@ -284,6 +284,23 @@ def test_wait_connected_gives_up_and_the_cell_goes_on(carrier: Carrier) -> None:
             assert site.is_cell_connected("server")
 
 
+def test_the_log_tells_once_of_a_parent_that_is_down(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("DEBUG", "streamcell.link")
+    network = InMemoryNetwork()
+
+    def levels() -> list[str]:
+        return [record.levelname for record in caplog.records if "no lane: " in record.getMessage()]
+
+    with running(CoreCell("site", connect="memory://hub", network=network, config=QUICK)) as site:
+        eventually(lambda: len(levels()) >= 3)
+        assert levels()[:3] == ["INFO", "DEBUG", "DEBUG"]
+        with running(CoreCell("hub", listen="memory://hub", network=network, config=QUICK)):
+            site.wait_connected(PATIENCE_S)
+            caplog.clear()
+        eventually(lambda: len(levels()) >= 2)
+        assert levels()[:2] == ["INFO", "DEBUG"]
+
+
 def test_a_parent_that_does_not_hear_the_cells_above_is_not_called_absent() -> None:
     memory = InMemoryNetwork()
     above = FaultyNetwork(memory)
