@@ -23,12 +23,15 @@ from streamcell.protocol.frames import (
     Reset,
     ResumeQuery,
     ResumeReply,
+    StreamKey,
     StreamKind,
     Withdraw,
 )
 from streamcell.protocol.link import Link
+from streamcell.protocol.links import ROUTES_CAPABILITY
 from streamcell.protocol.relay import RelayStream
 from streamcell.protocol.sender import checksum_fields
+from tests.unit.protocol.by_hand import greet, hello
 from tests.unit.protocol.harness import LARGE, SMALL, Net, Node, checksum, pattern
 from tests.unit.protocol.trees import branches, tree
 
@@ -179,13 +182,30 @@ def test_frames_in_the_name_of_others_are_refused() -> None:
     reset = Reset(key, "root", 1, False, 5, 1, "forged", 16)  # type: ignore[arg-type]
     nodes["root"].core.receive(peer[1], [forged, reset], net.now)
     net.run()
-    assert nodes["root"].of(FrameRefused) == [FrameRefused("left", "right-leaf")]
+    assert nodes["root"].of(FrameRefused) == [FrameRefused("left", "right-leaf", False)]
     assert nodes["root"].core.stats().frames_refused == 2
     (lost,) = net.sent("root", Lost)
     assert lost.reason is LostReason.LANE_LOST
     nodes["right-leaf"].supply(stream_id, SMALL, end=True)
     net.run()
     assert nodes["right-leaf"].finished(stream_id)
+
+
+def test_frames_that_overtake_the_news_of_their_cell_are_nothing_to_worry_about() -> None:
+    net = Net()
+    nodes = tree(net, {"root": "", "relay": "root"})
+    relay = nodes["relay"]
+    net.mute.add("root")
+    lane_id, _ = greet(net, relay, hello("left", capabilities=(ROUTES_CAPABILITY,)))
+    own, below = (
+        Chunk(StreamKey(name, 1, 1), "root", 1, "c", "t", 0, 0, False, 16, 0, b"x") for name in ("left", "leaf")
+    )
+    news = Announce("left", 1, 1, ("left",)), Announce("leaf", 1, 1, ("leaf", "left"))
+    relay.core.receive(lane_id, [own, *news, own, below], net.now)
+    assert [type(frame) for frame in relay.core.frames_to_send(lane_id, net.now)] == [Lost, Lost, Lost]
+    net.run()
+    assert relay.of(FrameRefused) == [FrameRefused("left", name, True) for name in ("left", "left", "leaf")]
+    assert relay.core.stats().frames_refused == 0
 
 
 # What is rare.
