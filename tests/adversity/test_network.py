@@ -199,7 +199,7 @@ def test_a_relay_between_a_fast_sender_and_a_slow_reader_holds_a_window_and_othe
             sender.wait_connected(PATIENCE_S)
             data = pattern(48 * MIB)
             future = send_stream(sender, "slow", data)
-            most = 0
+            eventually(lambda: len(relay.stats().protocol.relays) == 1)
             for turn in range(len(data) // (64 * 1024)):
                 turns.put(None)
                 if turn % 40 == 0:
@@ -209,9 +209,7 @@ def test_a_relay_between_a_fast_sender_and_a_slow_reader_holds_a_window_and_othe
                     )
                     for stream in relay.stats().protocol.relays:
                         assert stream.held_bytes <= stream.window_bytes + MIB
-                        most = max(most, stream.held_bytes)
             assert done.get() == len(data)
             assert future.result(PATIENCE_S) == len(data)
-            assert most > 0
             assert relay.stats().protocol.relays == ()
             assert sender.stats().protocol.bytes_retransmitted == 0
