@@ -10,6 +10,7 @@ from typing import Any
 from streamcell.errors import StreamCancelled
 from streamcell.message import HeaderValue
 from streamcell.runtime.notifier import Notifier
+from streamcell.runtime.specs import check_callback
 from streamcell.runtime.transfers import TransferControl, TransferInfo
 
 
@@ -144,7 +145,11 @@ class StreamFuture(concurrent.futures.Future[Any]):
 
         Callbacks run one after the other on the cell's notifier thread, in the order in which futures settled. One that
         blocks holds up those of other transfers of the cell; one that raises is logged.
+
+        Raises:
+            UsageError: ``fn`` cannot be called.
         """
+        check_callback(fn, "a done-callback")
 
         def post() -> None:
             self._notifier.post("a done-callback", fn, self, *args, **kwargs)

@@ -102,13 +102,12 @@ def make_request(
     config: CellConfig,
     channel: str,
     topic: str,
-    target: str,
     request: Message,
     *,
     optional: bool,
     no_reply: bool,
 ) -> tuple[SendSpec, list[Payload]]:
-    """Return what the core is told of a request, and its payload.
+    """Return what the core is told of a request, and its payload. Whom it is for is said by :func:`address`.
 
     Raises:
         UsageError: an argument is wrong; the sentence names it.
@@ -116,7 +115,7 @@ def make_request(
     message = check_message(request)
     payload, size = flatten_payload(message.payload, config.chunk_bytes)
     spec = SendSpec(
-        target=check_fqcn(target),
+        target="",
         channel=check_callback_name(channel, "channel"),
         topic=check_callback_name(topic, "topic"),
         kind=StreamKind.REQUEST,
@@ -130,9 +129,32 @@ def make_request(
     return spec, payload
 
 
+def address(spec: SendSpec, target: str) -> SendSpec:
+    """Return a request for one cell.
+
+    Raises:
+        UsageError: that is not the name of a cell.
+    """
+    return dataclasses.replace(spec, target=check_fqcn(target))
+
+
 def as_names(names: str | Iterable[str]) -> list[str]:
-    """Return one name or several as a list."""
-    return [names] if isinstance(names, str) else list(names)
+    """Return one name or several as a list. Whether each is a name of a cell is checked elsewhere.
+
+    Raises:
+        StreamUsageError: it is neither.
+    """
+    if isinstance(names, str):
+        return [names]
+    # Whatever the types say: this is what checks them.
+    given: object = names
+    listed: list[Any] = list(given) if isinstance(given, Iterable) else [given]
+    for name in listed:
+        if not isinstance(name, str):
+            raise StreamUsageError(
+                f"a target must be the name of a cell, not {name!r:.100}: give a name or a list of names"
+            )
+    return listed
 
 
 def check_message(message: object) -> Message:
@@ -184,6 +206,18 @@ def check_whole(value: Any, what: str) -> int:
     if not 0 <= number <= OFFSET_BYTES:
         raise UsageError(f"{what} must be a whole number from 0 to {OFFSET_BYTES}, not {value!r:.100}")
     return number
+
+
+def check_instance(value: object, kind: type, name: str) -> None:
+    """Check that an argument is of the type that it has to be.
+
+    Raises:
+        UsageError: it is of another.
+    """
+    if not isinstance(value, kind):
+        # With their modules: the blocking and the asyncio classes have the same names.
+        wanted, given = (f"{each.__module__}.{each.__qualname__}" for each in (kind, type(value)))
+        raise UsageError(f"{name} must be a {wanted}, not a {given.removeprefix('builtins.')}")
 
 
 def check_callback(callback: object, what: str) -> None:
