@@ -11,15 +11,17 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from streamcell.config import CellConfig
+from streamcell.config import LONGEST_TIMEOUT_S, CellConfig
 from streamcell.errors import AuthenticationError, StreamUsageError, UsageError
 from streamcell.fqcn import check_callback_name, check_fqcn, check_name
-from streamcell.limits import OFFSET_BYTES, SOURCE_STAMP_BYTES, TIMEOUT_S
+from streamcell.limits import SOURCE_STAMP_BYTES
 from streamcell.message import HeaderValue, Message, freeze_headers
 from streamcell.protocol.frames import Payload, StreamKind
 from streamcell.protocol.sender import SendSpec
 from streamcell.runtime.payloads import flatten_payload
 
+# The wire has one bit more: credit lies a window beyond an offset, and has to fit, too.
+_LARGEST_OFFSET = (1 << 63) - 1
 _SHA256 = "sha256"
 _GIVEN_DIGEST = re.compile(r"sha256:[0-9a-fA-F]{64}", re.ASCII)
 
@@ -177,9 +179,10 @@ def check_timeout(value: object, name: str, default: float, *, meaning_of_0: str
     if value is None:
         return default
     # The comparison is false for nan.
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= TIMEOUT_S:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= LONGEST_TIMEOUT_S:
         raise UsageError(
-            f"{name} must be a number of seconds up to {TIMEOUT_S:g}, or 0 for {meaning_of_0}, not {value!r:.100}"
+            f"{name} must be a number of seconds up to {LONGEST_TIMEOUT_S:g}, or 0 for {meaning_of_0}, "
+            f"not {value!r:.100}"
         )
     return float(value)
 
@@ -203,8 +206,8 @@ def check_whole(value: Any, what: str) -> int:
         number = -1 if isinstance(value, bool) else operator.index(value)
     except TypeError:
         number = -1
-    if not 0 <= number <= OFFSET_BYTES:
-        raise UsageError(f"{what} must be a whole number from 0 to {OFFSET_BYTES}, not {value!r:.100}")
+    if not 0 <= number <= _LARGEST_OFFSET:
+        raise UsageError(f"{what} must be a whole number from 0 to {_LARGEST_OFFSET}, not {value!r:.100}")
     return number
 
 
