@@ -19,7 +19,7 @@ from streamcell.runtime.requests import PendingRequest
 from streamcell.runtime.specs import check_callback, check_instance, check_timeout, check_wait
 from streamcell.runtime.stats import RunningStats
 from streamcell.topology import Hop, KnownCell
-from streamcell.transport.address import parse_address
+from streamcell.transport.address import check_can_be_dialled, parse_address
 from streamcell.transport.base import Network
 
 DEFAULT_REQUEST_TIMEOUT_S = 60.0
@@ -71,7 +71,7 @@ class CoreCell:
         settings = CellSettings(
             fqcn=check_fqcn(fqcn),
             listen=as_urls(listen, "listen"),
-            connect=as_urls(connect, "connect"),
+            connect=as_urls(connect, "connect", dialled=True),
             insecure=insecure,
             config=config or CellConfig(),
             software=f"streamcell {importlib.metadata.version('streamcell')}",
@@ -100,8 +100,10 @@ class CoreCell:
         self.runner.begin_start().result()
 
     def stop(self, grace: float | None = None) -> None:
-        """Refuse new sends, let open ones settle for up to ``grace`` seconds, then end. May be called again.
+        """Refuse new sends, let open ones settle for up to ``grace`` seconds, then end.
 
+        May be called again, also while another call waits, or after one was interrupted: the grace that ends first
+        counts for all of them.
         Afterwards every future of the cell is settled. Callbacks that run are not waited for; their streams fail.
 
         Args:
@@ -150,7 +152,7 @@ class CoreCell:
         Raises:
             UsageError: it is no URL, or the cell is not running.
         """
-        self.runner.connect_peer(as_urls(url, "url"))
+        self.runner.connect_peer(as_urls(url, "url", dialled=True))
 
     def disconnect(self, url: str | Iterable[str]) -> bool:
         """End the peer link that :meth:`connect` has made with the same argument; return whether there was one."""
@@ -333,11 +335,11 @@ class CoreCell:
             return error
 
 
-def as_urls(urls: object, what: str) -> tuple[str, ...]:
-    """Return no, one or several URLs as a tuple.
+def as_urls(urls: object, what: str, *, dialled: bool = False) -> tuple[str, ...]:
+    """Return no, one or several URLs as a tuple. ``dialled``: they are to be dialled, not listened at.
 
     Raises:
-        UsageError: one of them is not a URL.
+        UsageError: one of them is not a URL, or cannot be dialled.
     """
     if urls is None:
         return ()
@@ -346,7 +348,9 @@ def as_urls(urls: object, what: str) -> tuple[str, ...]:
     listed = (urls,) if isinstance(urls, str) else tuple(urls)
     for url in listed:
         try:
-            parse_address(url)
+            address = parse_address(url)
+            if dialled:
+                check_can_be_dialled(address)
         except UsageError as error:
             raise UsageError(f"{what}: {error}") from None
     return listed

@@ -94,9 +94,12 @@ class FileStream(Stream):
 
     Raises:
         OSError: it cannot be opened.
+        StreamUsageError: the path is empty.
     """
 
     def __init__(self, path: str | os.PathLike[str], headers: Mapping[str, HeaderValue] | None = None) -> None:
+        if path == "":
+            raise StreamUsageError("'' is no path: FileStream needs that of a file")
         self._file: BinaryIO = Path(path).open("rb", buffering=0)  # noqa: SIM115
         self._path = os.fspath(path)
         self._state = _file_state(self._file)

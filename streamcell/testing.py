@@ -374,5 +374,6 @@ def _with_corrupt_payload(batch: bytes) -> bytes | None:
             payload = bytearray(frame.payload)
             payload[len(payload) // 2] ^= 0xFF
             frame.payload = bytes(payload)
+            frame.encoded = None
             return encode_batch(frames)
     return None

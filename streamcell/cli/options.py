@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, TypeAlias
 
 import typer
+
+
+def as_path(text: str) -> Path:
+    """Return a path that was given. An empty one, of a variable that is not set perhaps, is none: Path("") is "."."""
+    if not text:
+        raise typer.BadParameter("'' is no path")
+    return Path(text)
+
 
 Connect: TypeAlias = Annotated[
     str,

@@ -9,14 +9,15 @@ from typing import Annotated
 
 import typer
 
-from streamcell.cli.options import DEFAULT_WAIT_S, AsJson, Connect, OwnName, Verbose, Wait
+from streamcell.cli.options import DEFAULT_WAIT_S, AsJson, Connect, OwnName, Verbose, Wait, as_path
 from streamcell.cli.outcome import ExitCode, complain, exit_code_of
 from streamcell.errors import CellError, UsageError
 
 
 def send(
     paths: Annotated[
-        list[Path], typer.Argument(metavar="PATH", help="Files, folders with all that is in them, or - once.")
+        list[Path],
+        typer.Argument(metavar="PATH", parser=as_path, help="Files, folders with all that is in them, or - once."),
     ],
     to: Annotated[str, typer.Option("--to", metavar="NAME", help="The cell that gets them.")],
     connect: Connect,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from streamcell.cli.options import DEFAULT_WAIT_S, AsJson, Verbose, Wait
+from streamcell.cli.options import DEFAULT_WAIT_S, AsJson, Verbose, Wait, as_path
 from streamcell.cli.outcome import ExitCode, complain
 from streamcell.errors import UsageError
 
@@ -42,7 +42,9 @@ def serve(
     listen: Listen = None,
     connect: Parent = None,
     insecure: Insecure = False,
-    inbox: Annotated[Path | None, typer.Option("--inbox", metavar="DIR", help="Where files arrive.")] = None,
+    inbox: Annotated[
+        Path | None, typer.Option("--inbox", metavar="DIR", parser=as_path, help="Where files arrive.")
+    ] = None,
     replace: Replace = False,
     metrics: Annotated[
         str | None, typer.Option("--metrics", metavar="HOST:PORT", help="Serve metrics for Prometheus there.")
@@ -52,7 +54,8 @@ def serve(
         float | None, typer.Option("--grace", metavar="SECONDS", help="For transfers to end after SIGTERM (25).")
     ] = None,
     config: Annotated[
-        Path | None, typer.Option("--config", metavar="FILE.toml", help="More settings; options win over it.")
+        Path | None,
+        typer.Option("--config", metavar="FILE.toml", parser=as_path, help="More settings; options win over it."),
     ] = None,
     verbose: Verbose = 0,
 ) -> int:
@@ -85,7 +88,9 @@ def serve(
 
 def recv(
     own_name: Annotated[str, typer.Option("--as", metavar="NAME", help="This cell's name: what senders send to.")],
-    into: Annotated[Path, typer.Option("--into", metavar="DIR", help="Where files arrive; - is standard output.")],
+    into: Annotated[
+        Path, typer.Option("--into", metavar="DIR", parser=as_path, help="Where files arrive; - is standard output.")
+    ],
     connect: Parent = None,
     listen: Listen = None,
     insecure: Insecure = False,

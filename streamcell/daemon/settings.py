@@ -76,7 +76,7 @@ class ServeSettings:
     def __post_init__(self) -> None:
         check_fqcn(self.fqcn)
         as_urls(self.listen, "listen")
-        as_urls(self.connect, "connect")
+        as_urls(self.connect, "connect", dialled=True)
         if not self.listen and not self.connect:
             raise UsageError(
                 f"cell {self.fqcn} neither listens nor dials: give it 'listen' (where others reach it), 'connect' "

@@ -210,7 +210,9 @@ class AnnouncementTable:
             # Another newcomer was quicker.
             self.claims.ask(claim.link, claim.frame, known, now)
         elif holder:
-            sentence = f"the name {claim.frame.fqcn} is held by a living cell at {holder}: stop that one or use another"
+            sentence = (
+                f"the name {claim.frame.fqcn} is held by a living cell at {holder}: stop that one or use another name"
+            )
             self._refuse(claim.link, claim.frame, ErrorCode.NAME_IN_USE, sentence, now)
         else:
             self._take(claim.link, claim.frame, now)

@@ -40,6 +40,11 @@ class Announcement:
         action, self.state = step(ANNOUNCEMENT_TABLE, self.state, event)
         return action
 
+    @property
+    def withdraws(self) -> bool:
+        """Whether the cell is gone, and the parent has yet to say that it knows."""
+        return self.state is AnnouncementState.WITHDRAWING
+
     def is_about(self, reply: AnnounceReply) -> bool:
         """Return whether ``reply`` answers what was said last."""
         return (self.frame.incarnation, self.frame.epoch) == (reply.incarnation, reply.epoch)
@@ -47,7 +52,7 @@ class Announcement:
     def to_say(self) -> Announce | Withdraw:
         """Return the frame that says how things stand."""
         frame = self.frame
-        if self.state is AnnouncementState.WITHDRAWING:
+        if self.withdraws:
             return Withdraw(frame.fqcn, frame.incarnation, frame.epoch)
         return frame
 
@@ -138,12 +143,14 @@ class Announcer:
     def handle_reply(self, reply: AnnounceReply) -> AnnouncementAction:
         """Take in what the parent says; CONFIRM: the name was accepted, FORGET: it was refused, or is withdrawn."""
         announcement = self._announcements.get(reply.fqcn)
-        if announcement is None and not reply.withdrawn and not reply.code:
-            # An Announce that was overtaken by its Withdraw.
-            self._outbox.post(Withdraw(reply.fqcn, reply.incarnation, reply.epoch))
-        if announcement is None or not announcement.is_about(reply):
+        if announcement is None or (announcement.withdraws and not announcement.is_about(reply)):
+            if not reply.withdrawn and not reply.code:
+                # An Announce that was overtaken by its Withdraw.
+                self._outbox.post(Withdraw(reply.fqcn, reply.incarnation, reply.epoch))
             return AnnouncementAction.IGNORE
-        if reply.withdrawn:
+        if not announcement.is_about(reply):
+            event = AnnouncementInput.OUTDATED
+        elif reply.withdrawn:
             event = AnnouncementInput.WITHDRAWN
         elif reply.code:
             event = AnnouncementInput.REFUSED
@@ -174,8 +181,7 @@ class Announcer:
         if action is AnnouncementAction.FORGET:
             del self._announcements[name]
         elif action is AnnouncementAction.SAY:
-            withdraws = announcement.state is AnnouncementState.WITHDRAWING
-            (self._to_withdraw if withdraws else self._to_announce).add(name)
+            (self._to_withdraw if announcement.withdraws else self._to_announce).add(name)
             self._note()
         return action
 

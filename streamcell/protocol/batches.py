@@ -12,6 +12,7 @@ from streamcell.limits import BATCH_BYTES, WRITTEN_FRAMES
 from streamcell.message import HeaderValue
 from streamcell.protocol.context import Context
 from streamcell.protocol.frames import (
+    NO_STREAM,
     Ack,
     Announce,
     AnnounceReply,
@@ -88,7 +89,7 @@ class Batches:
     def _take_control_frames(self, link: Link, lane: Lane, frames: list[Frame], now: float) -> None:
         for frame in link.outbox.take(WRITTEN_FRAMES // 2):
             frames.append(frame)
-            if isinstance(frame, ResumeQuery) and self._context.is_own(frame.key):
+            if isinstance(frame, ResumeQuery) and self._context.is_own(frame.key) and frame.key.stream_id != NO_STREAM:
                 self._sends.note_spoken(frame.key.stream_id, lane.lane_id, now)
             elif self._is_said_once(frame, link):
                 lane.carried.append(frame)
@@ -101,7 +102,7 @@ class Batches:
         if isinstance(frame, Ack):
             return frame.complete
         if isinstance(frame, (ResumeQuery, ResumeReply)):
-            return not frame.probe
+            return not frame.probe or frame.key.stream_id == NO_STREAM
         return isinstance(frame, (Lost, Reset))
 
     def _take_chunks(self, link: Link, lane: Lane, frames: list[Frame], now: float, *, control: bool) -> None:

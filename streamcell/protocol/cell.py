@@ -159,6 +159,12 @@ class CellCore:
                 return
             self._receive_frame(lane, frame, now)
 
+    def reject_batch(self, lane_id: int, sentence: str, now: float) -> None:
+        """Say that a batch breaks the rules of the wire, so that it has no frames: whoever sent it is cut off."""
+        lane = self._links.lanes.get(lane_id)
+        if lane is not None and lane.goodbye is None and lane.state is not LaneState.CLOSED:
+            self._links.cut_off(lane, sentence, now)
+
     def frames_to_send(self, lane_id: int, now: float) -> list[Frame]:
         """Return the next batch for a lane; empty: nothing now."""
         lane = self._links.lanes.get(lane_id)
@@ -405,7 +411,7 @@ class CellCore:
         if kind in ROUTED:
             source, destination = ends_of(frame)
             if not self._gate.admits(link, frame, source, destination):
-                self._gate.refuse(link, frame)
+                self._gate.refuse(link, frame, destination)
                 return
         if kind in self._link_handlers:
             self._link_handlers[kind](link, frame, now)
@@ -426,6 +432,8 @@ class CellCore:
             if isinstance(frame, (Ack, ResumeReply)):
                 self._routes.note_life(frame.target, frame.target_incarnation)
             self._origin_handlers[kind](frame, now)
+        elif isinstance(frame, (Ack, ResumeReply)):
+            self._sends.answer_late_target(frame)
 
     def _handle_credit(self, link: Link, frame: Credit, now: float) -> None:
         if self._context.is_own(frame.key):

@@ -66,6 +66,20 @@ class UplinkRefused:
 
 
 @dataclasses.dataclass(slots=True)
+class ProtocolBroken:
+    """A link or lane ends because of what one side had sent. Said once for each link; a parent's word is UplinkRefused.
+
+    ``fqcn``: the neighbour; empty: it had not said who it is. ``by_peer``: it was the neighbour; else it says so of
+    this cell.
+    """
+
+    fqcn: str
+    address: str
+    sentence: str
+    by_peer: bool
+
+
+@dataclasses.dataclass(slots=True)
 class SourceWanted:
     """The stream that this cell sends can take ``size_bytes`` more bytes: ``supply`` them, or ``end_source``.
 
@@ -210,10 +224,14 @@ class RequestEnded:
 
 @dataclasses.dataclass(slots=True)
 class FrameRefused:
-    """A neighbour sent a frame in the name of a cell that is not behind it. Said once for each link."""
+    """A neighbour sent a frame in the name of a cell that is not behind it. Said once for each link.
+
+    ``early``: it may speak for that cell, and the news of that was overtaken. Said each time.
+    """
 
     fqcn: str
     source: str
+    early: bool
 
 
 @dataclasses.dataclass(slots=True)
@@ -246,6 +264,7 @@ Event: TypeAlias = (
     | CellConnected
     | CellDisconnected
     | UplinkRefused
+    | ProtocolBroken
     | SourceWanted
     | SourceSeekWanted
     | SendProgressed

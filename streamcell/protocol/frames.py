@@ -18,6 +18,9 @@ Payload: TypeAlias = bytes | memoryview
 
 IdRuns: TypeAlias = tuple[tuple[int, int], ...]
 
+# Ids of streams start at 1: this one is in a life sign of a cell that concerns none of them.
+NO_STREAM = 0
+
 
 class LaneRole(enum.IntEnum):
     """What a lane carries by preference."""
@@ -152,7 +155,7 @@ class Chunk:
     """A piece of a stream.
 
     ``encoded`` is the message that brought it here, if that holds nothing else and is large: whoever passes the chunk
-    on unchanged need not encode it again.
+    on unchanged need not encode it again. Who changes anything else of the chunk has to set it to None.
     """
 
     key: StreamKey

@@ -33,16 +33,27 @@ class Gate:
             return False
         return self._routes.admits(link, source) or (isinstance(frame, Lost) and source == link.fqcn)
 
-    def refuse(self, link: Link, frame: RoutedFrame) -> None:
+    def refuse(self, link: Link, frame: RoutedFrame, destination: str) -> None:
         """Drop a frame in the name of a cell that is not behind the link: a lie, or one that overtook the news.
 
         For the second case the origin is told, by the way that the frame came.
         """
-        self._context.counters.frames_refused += 1
-        if not link.told_of_refusal:
-            link.told_of_refusal = True
-            self._context.events.append(FrameRefused(link.fqcn, source_of(frame)))
+        source = source_of(frame)
+        if self._is_early(link, source, destination):
+            self._context.events.append(FrameRefused(link.fqcn, source, True))
+        else:
+            self._context.counters.frames_refused += 1
+            if not link.told_of_refusal:
+                link.told_of_refusal = True
+                self._context.events.append(FrameRefused(link.fqcn, source, False))
         if isinstance(frame, Chunk | ResumeQuery):
             me = self._context.fqcn
             lost = Lost(frame.key, frame.target, frame.attempt, LostReason.LANE_LOST, me, HOPS)
             self._links.answer(link, lost)
+
+    def _is_early(self, link: Link, source: str, destination: str) -> bool:
+        """Return whether the news that makes a frame right is surely on its way, as after each restart."""
+        if link.peer:
+            return source == link.fqcn and destination in ("", self._context.fqcn)
+        route = self._routes.get(source)
+        return source == link.fqcn if route is None else route.link is link

@@ -228,6 +228,8 @@ class Link:
         self.announced = False
         # Whether it was told that the neighbour sends what it may not.
         self.told_of_refusal = False
+        # Whether it was told that one of the two broke the rules of the wire.
+        self.told_of_break = False
         self.down = False
         # Whether the listener asked for bulk lanes, until when it waits for one, and whether none came by then.
         self.bulk_asked = False

@@ -24,7 +24,7 @@ from streamcell.limits import (
 from streamcell.protocol.context import Context
 from streamcell.protocol.dialling import Dialler
 from streamcell.protocol.doubles import Doubles
-from streamcell.protocol.events import CellConnected, CellDisconnected
+from streamcell.protocol.events import CellConnected, CellDisconnected, LaneDropped, ProtocolBroken
 from streamcell.protocol.frames import (
     AnnounceReply,
     Frame,
@@ -109,7 +109,7 @@ class LinkTable:
         lane = self.lanes.get(lane_id)
         if lane is None:
             return
-        if lane.link is not None:
+        if lane.link is not None and lane.goodbye is None:
             lane.link.last_break = reason
         if refusal is not None and lane.uplink is not None:
             self.dialler.refuse(lane.uplink, refusal, final=True)
@@ -240,17 +240,42 @@ class LinkTable:
         if uplink is not None and frame.code is not ErrorCode.STOPPING:
             error = _refusal(frame.code, frame.sentence)
             self.dialler.refuse(uplink, error, final=not isinstance(error, NameInUse))
+        elif frame.code is ErrorCode.PROTOCOL:
+            self._tell_of_break(lane, frame.sentence, by_peer=False)
         self.lanes.drop(lane, now)
         if link is not None:
             self._retire(link, now)
         if uplink is not None:
             self.dialler.wait_after_goodbye(uplink, frame.code, now)
 
+    def cut_off(self, lane: Lane, sentence: str, now: float) -> None:
+        """What came on a lane cannot be read. What a cell cannot read of its own is lost with the lane, and no more."""
+        who = lane.address if lane.link is None else lane.link.fqcn
+        sentence = f"{self._context.fqcn} cannot read what {who} sent: {sentence}"
+        if lane is self.lanes.loop:
+            self._tell_of_break(lane, sentence, by_peer=True)
+            self._context.events.append(LaneDropped(lane.lane_id, False))
+        else:
+            self.fail_lane(lane, ErrorCode.PROTOCOL, sentence, now)
+
     def fail_lane(self, lane: Lane, code: ErrorCode, sentence: str, now: float) -> None:
         """Cut off a peer that broke the rules: its lane ends with a Goodbye that says so."""
+        if lane.link is not None:
+            lane.link.last_break = sentence
         if lane.uplink is not None:
             self.dialler.refuse(lane.uplink, _refusal(code, sentence), final=True)
+        elif code is ErrorCode.PROTOCOL:
+            self._tell_of_break(lane, sentence, by_peer=True)
         self.lanes.refuse(lane, code, sentence, now)
+
+    def _tell_of_break(self, lane: Lane, sentence: str, *, by_peer: bool) -> None:
+        link = lane.link
+        if link is not None:
+            if link.told_of_break:
+                return
+            link.told_of_break = True
+        fqcn = "" if link is None else link.fqcn
+        self._context.events.append(ProtocolBroken(fqcn, lane.address, sentence, by_peer))
 
     # Greeting.
 
@@ -325,7 +350,10 @@ class LinkTable:
             sentence = f"{self._context.fqcn} has a link to you already"
             self.lanes.refuse(lane, ErrorCode.UNSPECIFIED, sentence, now, linked=True)
         elif known is not None and known.uplink is not None:
-            self.lanes.refuse(lane, ErrorCode.NAME_IN_USE, f"{hello.fqcn} is the uplink of {self._context.fqcn}", now)
+            sentence = (
+                f"{hello.fqcn} is the uplink of {self._context.fqcn}: do not dial a cell below, or use another name"
+            )
+            self.lanes.refuse(lane, ErrorCode.NAME_IN_USE, sentence, now)
         elif known is not None and known.incarnation != hello.incarnation and known.control_lane() is not None:
             self.doubles.ask_holder(lane, known, hello, now)
         elif known is None and len(self.links) >= LINKS:

@@ -25,11 +25,17 @@ class Question:
     """One query of this cell that waits for its answers. ``subject`` empty: all cells are asked for."""
 
     def __init__(
-        self, query_id: int, subject: str, asked_at: float, on_timer: Callable[[Question, float], None]
+        self,
+        query_id: int,
+        subject: str,
+        asked_at: float,
+        timeout_s: float,
+        on_timer: Callable[[Question, float], None],
     ) -> None:
         self.query_id = query_id
         self.subject = subject
         self.asked_at = asked_at
+        self.timeout_s = timeout_s
         self.cells: dict[str, CellInfo] = {}
         self.hops: dict[str, Hop] = {}
         self.timer_at: float | None = None
@@ -91,7 +97,7 @@ class QueryTable:
             self._fail(question, error)
 
     def _ask(self, subject: str, timeout_s: float, now: float) -> Question:
-        question = Question(self._context.random_bits(64), subject, now, self._expire)
+        question = Question(self._context.random_bits(64), subject, now, timeout_s, self._expire)
         self._questions[question.query_id] = question
         self._context.deadlines.schedule(question, now + timeout_s)
         return question
@@ -208,8 +214,8 @@ class QueryTable:
         self._end(question)
         self._context.events.append(QueryFailed(question.query_id, error))
 
-    def _expire(self, question: Question, now: float) -> None:
-        waited = f"{now - question.asked_at:g} s"
+    def _expire(self, question: Question, _now: float) -> None:
+        waited = f"{question.timeout_s:g} s"
         if question.subject:
             way = self._routes.next_hop(question.subject)
             hops = question.hops_from(way.fqcn) if way is not None else []
@@ -217,7 +223,10 @@ class QueryTable:
             sentence = f"the way to {question.subject} could not be traced within {waited}: {heard} answered"
             self._fail(question, StreamError(sentence, ErrorCode.TIMEOUT))
         else:
-            sentence = f"the cells above {self._context.fqcn} did not tell within {waited} which cells there are"
+            sentence = (
+                f"nobody told {self._context.fqcn} within {waited} which cells there are: the question went up, and a "
+                "cell above has perhaps lost its own link for now; try again later, or ask a cell further up"
+            )
             self._fail(question, StreamError(sentence, ErrorCode.TIMEOUT))
 
     def _unreachable(self, question: Question, hops: list[str]) -> StreamTargetUnreachable:

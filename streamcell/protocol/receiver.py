@@ -16,6 +16,7 @@ from streamcell.limits import (
     HOPS,
     INITIAL_CREDIT_BYTES,
     KIB,
+    MIB,
     OUT_OF_ORDER_CHUNKS,
     SHARED_LANE_IN_FLIGHT_BYTES,
 )
@@ -37,9 +38,13 @@ from streamcell.protocol.states import (
 if TYPE_CHECKING:
     from streamcell.protocol.link import Link
 
-# An Ack is worth a frame when this much is new, or an eighth of the window if that is more.
+# An Ack goes with each Credit, since each message wakes both ends. It is worth one of its own when this much is new, or
+# this part of the window if that is more: while the reader keeps up, a Credit comes first.
 _ACK_BYTES = 64 * KIB
-_ACK_WINDOW_PART = 8
+_ACK_WINDOW_PART = 4
+# What is assembled has all its credit from the start and is kept by its origin to the end: an Ack only shows how far it
+# has come.
+_ACK_ASSEMBLED_BYTES = 4 * MIB
 # Less than that is said after this time.
 ACK_DELAY_S = 0.1
 # Of this part of the window the application tells at once that it was consumed.
@@ -341,6 +346,7 @@ class StreamReceiver:
         if self.credit_due:
             self.credit_due = False
             frames.append(Credit(self.key, self._context.fqcn, self.attempt, self.credit))
+            self.ack_due = self.ack_due or self.owes_ack
         if self.ack_due:
             self.ack_due = False
             self.ack_at = None
@@ -446,6 +452,8 @@ class StreamReceiver:
 
     def _weigh_ack(self, *, on_shared_lane: bool) -> None:
         step_bytes = max(_ACK_BYTES, self.window.size // _ACK_WINDOW_PART)
+        if self.assemble:
+            step_bytes = max(_ACK_ASSEMBLED_BYTES, step_bytes)
         if on_shared_lane:
             step_bytes = min(step_bytes, SHARED_LANE_IN_FLIGHT_BYTES // _ACK_IN_FLIGHT_PART)
         if self.received - self._acked_received >= step_bytes or self.consumed - self._acked_consumed >= step_bytes:

@@ -23,6 +23,7 @@ from streamcell.protocol.events import (
     StreamAdopted,
 )
 from streamcell.protocol.frames import (
+    NO_STREAM,
     Ack,
     Chunk,
     IdRuns,
@@ -185,7 +186,8 @@ class ReceiveTable:
     def handle_resume_query(self, link: Link, frame: ResumeQuery, now: float) -> None:
         """The origin asks where to go on, or shows that it is alive."""
         life = self._life_of(frame.key, now)
-        if life is None:
+        if life is None or frame.key.stream_id == NO_STREAM:
+            # A cell that shows which life of it there is wants no answer.
             return
         receiver = life.receivers.get(frame.key.stream_id)
         if receiver is None:

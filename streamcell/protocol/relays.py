@@ -14,7 +14,17 @@ from streamcell.limits import HOPS, RELAYED_CHUNKS, RELAYED_STREAMS
 from streamcell.protocol.addressing import StreamFrame, destination_of, goes_to_target
 from streamcell.protocol.context import Context
 from streamcell.protocol.credit import Window, WindowBudget
-from streamcell.protocol.frames import Ack, Chunk, Credit, Lost, LostReason, Reset, ResumeQuery, StreamKey
+from streamcell.protocol.frames import (
+    NO_STREAM,
+    Ack,
+    Chunk,
+    Credit,
+    Lost,
+    LostReason,
+    Reset,
+    ResumeQuery,
+    StreamKey,
+)
 from streamcell.protocol.link import Link
 from streamcell.protocol.links import LinkTable
 from streamcell.protocol.relay import RelayStream
@@ -117,6 +127,8 @@ class RelayTable:
 
     def _has_lost(self, link: Link, probe: ResumeQuery) -> bool:
         """Return whether the origin takes an attempt for living that could not go on here."""
+        if probe.key.stream_id == NO_STREAM:
+            return False
         stream = self._streams.get(probe.key)
         if stream is None or stream.attempt < probe.attempt:
             return True

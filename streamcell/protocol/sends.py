@@ -14,6 +14,7 @@ from streamcell.protocol import patience, send_errors
 from streamcell.protocol.context import Context
 from streamcell.protocol.events import SendFailed, SendFinished, SendProgressed, SourceWanted
 from streamcell.protocol.frames import (
+    NO_STREAM,
     Ack,
     Chunk,
     Credit,
@@ -21,7 +22,9 @@ from streamcell.protocol.frames import (
     LostReason,
     Payload,
     Reset,
+    ResumeQuery,
     ResumeReply,
+    StreamKey,
 )
 from streamcell.protocol.link import Lane, Link
 from streamcell.protocol.links import LinkTable
@@ -236,6 +239,16 @@ class SendTable:
             self._links.answer(
                 link, Reset(frame.key, frame.target, frame.attempt, False, cancelled, origin, sentence, HOPS)
             )
+
+    def answer_late_target(self, frame: Ack | ResumeReply) -> None:
+        """A target holds a stream of an earlier life of this cell: show it this one, with which that stream ends.
+
+        Nothing else may tell it. Only neighbours hear of a new life by themselves.
+        """
+        link = self._routes.next_hop(frame.target)
+        if link is not None and frame.key.origin_incarnation < self._context.incarnation:
+            key = StreamKey(self._context.fqcn, self._context.incarnation, NO_STREAM)
+            self._links.answer(link, ResumeQuery(key, frame.target, attempt=0, probe=True, hops_left=HOPS))
 
     # Links.
 

@@ -94,7 +94,9 @@ raises attempts, is the only one who decides what is sent again.
 The parent answers an Announce and a Withdraw alike, and what was not answered is said again when the lane that it
 went by breaks. An answer that does not fit (the parent took the name after it was withdrawn here, or the other way
 round: frames of two lanes overtake each other) makes this side say again how things stand, so both ends agree in the
-end whatever was lost or late.
+end whatever was lost or late. So does an answer that is outdated, about another life or epoch of the cell: what it
+answers may have come last. As each frame is answered once, and with its own life and epoch, this ends with the first
+answer to how things stand.
 """
 
 from __future__ import annotations
@@ -304,6 +306,7 @@ class AnnouncementInput(enum.Enum):
     REFUSED = enum.auto()
     GONE = enum.auto()
     WITHDRAWN = enum.auto()
+    OUTDATED = enum.auto()
     LANE_LOST = enum.auto()
 
 
@@ -402,9 +405,11 @@ _ANNOUNCEMENT_WRITTEN: dict[
     (_A.ANNOUNCING, _AI.ACCEPTED): (_AA.CONFIRM, _A.HELD),
     (_A.ANNOUNCING, _AI.GONE): (_AA.SAY, _A.WITHDRAWING),
     (_A.ANNOUNCING, _AI.WITHDRAWN): (_AA.SAY, _A.ANNOUNCING),
+    (_A.ANNOUNCING, _AI.OUTDATED): (_AA.SAY, _A.ANNOUNCING),
     (_A.ANNOUNCING, _AI.LANE_LOST): (_AA.SAY, _A.ANNOUNCING),
     (_A.HELD, _AI.GONE): (_AA.SAY, _A.WITHDRAWING),
     (_A.HELD, _AI.WITHDRAWN): (_AA.SAY, _A.ANNOUNCING),
+    (_A.HELD, _AI.OUTDATED): (_AA.SAY, _A.ANNOUNCING),
     (_A.WITHDRAWING, _AI.ACCEPTED): (_AA.SAY, _A.WITHDRAWING),
     (_A.WITHDRAWING, _AI.WITHDRAWN): (_AA.FORGET, _A.FORGOTTEN),
     (_A.WITHDRAWING, _AI.LANE_LOST): (_AA.SAY, _A.WITHDRAWING),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import dataclasses
+import math
 import secrets
 from collections.abc import Coroutine
 from typing import Any
@@ -24,7 +25,7 @@ from streamcell.runtime.context import CellContext, FailureCounts, Pools
 from streamcell.runtime.engine import Engine
 from streamcell.runtime.incoming import Incomings, ReceiveCallback
 from streamcell.runtime.lanes import Lanes, Uplink
-from streamcell.runtime.neighbours import LinkCallbacks, Neighbours
+from streamcell.runtime.neighbours import LinkCallbacks, Neighbours, not_accepted_error, not_connected_error
 from streamcell.runtime.notifier import Notifier
 from streamcell.runtime.peers import Peers
 from streamcell.runtime.questions import Questions
@@ -86,6 +87,9 @@ class CellLife:
         self._listeners: list[Listener] = []
         self._uplink: Uplink | None = None
         self._idle = asyncio.Event()
+        # When a stop that waits for sends waits no longer, and the wait itself.
+        self._stop_by = math.inf
+        self._grace: asyncio.Timeout | None = None
         self._trim_timer: asyncio.TimerHandle | None = None
         self._ending: set[asyncio.Task[None]] = set()
         #: Whether it is over, for good.
@@ -169,13 +173,21 @@ class CellLife:
         if not self.ended and grace_s > 0:
             self.stepper.watch(self._check_idle)
             self.step(self._check_idle_now)
+            self.hurry(grace_s)
             try:
-                async with asyncio.timeout(grace_s):
+                async with asyncio.timeout_at(self._stop_by) as self._grace:
                     await self._idle.wait()
             except TimeoutError:
                 self._context.log.info("stopping with sends that have not settled")
+            self._grace = None
             self.stepper.watch(None)
         await self.close()
+
+    def hurry(self, grace_s: float) -> None:
+        """Have a stop, begun or to come, wait no longer than ``grace_s`` from now for sends."""
+        self._stop_by = min(self._stop_by, self._engine.loop.time() + grace_s)
+        if self._grace is not None:
+            self._grace.reschedule(self._stop_by)
 
     async def close(self) -> None:
         """End now: streams are reset, the other cells told, listeners and lanes closed, futures settled."""
@@ -218,10 +230,15 @@ class CellLife:
         """End a peer link; the future gets whether there was one. Any thread."""
         return self.stepper.ask(lambda: self._peers.disconnect(urls, self._context.clock()))
 
-    @property
-    def last_dial_failure(self) -> str:
-        """Why the uplink could not be dialled the last time. Any thread."""
-        return self._uplink.last_failure if self._uplink is not None else ""
+    def connection_error(self, waited_s: float) -> CellError:
+        """Return what waiting for the uplink fails with when its time is over. Any thread."""
+        refusal, uplink, fqcn = self.neighbours.refusal, self._uplink, self._settings.fqcn
+        if refusal is not None:
+            return refusal
+        if uplink is not None and uplink.answers:
+            return not_accepted_error(fqcn, uplink.url, waited_s)
+        reason = "" if uplink is None else uplink.last_failure
+        return not_connected_error(fqcn, self._settings.connect, reason, waited_s)
 
     def stats(self) -> RunningStats:
         """Return a snapshot."""
@@ -251,6 +268,7 @@ class CellLife:
                 events.CellConnected: self.neighbours.on_cell_connected,
                 events.CellDisconnected: self.neighbours.on_cell_disconnected,
                 events.UplinkRefused: self.neighbours.on_uplink_refused,
+                events.ProtocolBroken: self.neighbours.on_protocol_broken,
                 events.SourceWanted: self.sends.on_source_wanted,
                 events.SourceSeekWanted: self.sends.on_source_seek_wanted,
                 events.SendProgressed: self.sends.on_send_progressed,

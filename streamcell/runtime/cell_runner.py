@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import enum
+import functools
 import threading
 from collections.abc import Callable, Iterable
 
@@ -19,7 +20,7 @@ from streamcell.runtime.callbacks import level_of
 from streamcell.runtime.cell_life import Callbacks, CellLife, CellSettings
 from streamcell.runtime.clock import Clock, monotonic
 from streamcell.runtime.engine import Engine, get_engine
-from streamcell.runtime.neighbours import LinkCallbacks, not_connected_error
+from streamcell.runtime.neighbours import LinkCallbacks
 from streamcell.runtime.registry import CallbackRegistry
 from streamcell.runtime.requests import PendingRequest, Requests
 from streamcell.runtime.sends import Sends
@@ -128,7 +129,9 @@ class CellRunner:
             raise
 
     def begin_stop(self, grace_s: float) -> concurrent.futures.Future[None]:
-        """Stop; the future gets None when everything has ended. A further call returns the same future.
+        """Stop; the future gets None when everything has ended.
+
+        A further call returns the same future, and shortens the wait for sends to its own grace if that ends earlier.
 
         Raises:
             UsageError: the cell is being started by another thread, or this is a forked child.
@@ -138,8 +141,9 @@ class CellRunner:
                 raise UsageError(f"cell {self.settings.fqcn} is being started by another thread")
             if self._stopped is None:
                 self._stopped = self._begin_stop(grace_s)
-            elif self._engine is not None and self._state is not CellState.STOPPED:
+            elif self._life is not None and self._engine is not None and self._state is not CellState.STOPPED:
                 self._engine.check()
+                self._engine.wake(functools.partial(self._life.hurry, grace_s))
             return self._stopped
 
     def begin_wait_connected(self) -> AnyFuture:
@@ -158,11 +162,8 @@ class CellRunner:
         life = self.check_running()
 
         def look() -> None:
-            if life.neighbours.uplink_is_up:
-                return
-            raise life.neighbours.refusal or not_connected_error(
-                self.settings.fqcn, self.settings.connect, life.last_dial_failure, waited_s
-            )
+            if not life.neighbours.uplink_is_up:
+                raise life.connection_error(waited_s)
 
         return life.stepper.ask(look)
 

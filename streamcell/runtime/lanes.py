@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import logging
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Protocol
 
@@ -48,10 +49,11 @@ class Uplink:
     def __init__(self, urls: Sequence[str]) -> None:
         self._urls = urls
         self._index = 0
+        self._told: dict[str, str] = {}
         #: Why the last dial failed, for those who wait.
         self.last_failure = ""
         #: Lanes that are up. Further lanes of a link must reach the same cell as the first.
-        self.open_lanes = 0
+        self.open_lanes: list[OpenLane] = []
 
     @property
     def url(self) -> str:
@@ -60,9 +62,24 @@ class Uplink:
 
     def note_failure(self, reason: str) -> None:
         """Go on to the next address, unless the present one works."""
-        if self.open_lanes == 0:
+        if not self.open_lanes:
             self.last_failure = reason
             self._index += 1
+
+    def is_news(self, reason: str) -> bool:
+        """Return whether the present address has not failed for that reason just before."""
+        before, self._told[self.url] = self._told.get(self.url), reason
+        return reason != before
+
+    def note_lane(self, lane: OpenLane) -> None:
+        """Take note of a lane that is up."""
+        self.open_lanes.append(lane)
+        self._told.clear()
+
+    @property
+    def answers(self) -> bool:
+        """Whether who listens there has taken a lane that is up, and says something. Any thread."""
+        return any(lane.heard for lane in tuple(self.open_lanes))
 
 
 class OpenLane:
@@ -72,11 +89,12 @@ class OpenLane:
     the lane ends them.
     """
 
-    def __init__(self, lane_id: int, lane: Lane, host: LaneHost, context: CellContext) -> None:
+    def __init__(self, lane_id: int, lane: Lane, host: LaneHost, context: CellContext, log: CellLog) -> None:
         self._lane_id = lane_id
         self._lane = lane
         self._host = host
         self._context = context
+        self._log = log
         self._wake = asyncio.Event()
         self._draining = False
         #: Whether anything came on it.
@@ -125,10 +143,9 @@ class OpenLane:
         for error in ended:
             if isinstance(error, LaneClosed):
                 reason, refusal = str(error), error.refusal
-            elif isinstance(error, ProtocolError):
-                reason = f"the peer broke the protocol: {error}"
             elif isinstance(error, Exception):
                 raise error
+        self._log.debug("the lane with %s has ended: %s", self._lane.peer.address, reason)
         self._host.step(self._context.core.lane_closed, self._lane_id, reason, refusal)
 
     async def _write(self) -> None:
@@ -146,7 +163,14 @@ class OpenLane:
 
     async def _read(self) -> None:
         while True:
-            frames = decode_batch(await self._lane.receive())
+            batch = await self._lane.receive()
+            try:
+                frames = decode_batch(batch)
+            except ProtocolError as error:
+                self._host.step(self._context.core.reject_batch, self._lane_id, error.sentence)
+                # The writer says why, and ends the lane.
+                await self._stopped
+                return
             self.heard = True
             self._host.step(self._context.core.receive, self._lane_id, frames)
 
@@ -241,7 +265,7 @@ class Lanes:
         return self._note(lane_id, lane)
 
     def _note(self, lane_id: int, lane: Lane) -> OpenLane:
-        opened = self._open[lane_id] = OpenLane(lane_id, lane, self._host, self._context)
+        opened = self._open[lane_id] = OpenLane(lane_id, lane, self._host, self._context, self._log)
         return opened
 
     async def _dial(self, event: LaneWanted) -> None:
@@ -260,17 +284,18 @@ class Lanes:
         if opened is None:
             await lane.close()
             return
-        uplink.open_lanes += 1
+        uplink.note_lane(opened)
         lane.watch(functools.partial(self._host.step, self._context.core.lane_leaving, event.lane_id))
         try:
             await self._carry(event.lane_id, opened)
         finally:
-            uplink.open_lanes -= 1
+            uplink.open_lanes.remove(opened)
             if not opened.heard:
                 uplink.note_failure(f"whoever listens at {uplink.url} does not answer")
 
     def _note_failed_dial(self, lane_id: int, uplink: Uplink, reason: str, refusal: CellError | None) -> None:
-        self._log.info("no lane to %s: %s", uplink.url, reason)
+        # What is down is dialled again and again: the log has it once, until it changes.
+        self._log.log(logging.INFO if uplink.is_news(reason) else logging.DEBUG, "no lane: %s", reason)
         uplink.note_failure(reason)
         self._host.step(self._context.core.lane_closed, lane_id, reason, refusal)
 

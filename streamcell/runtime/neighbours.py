@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from streamcell.errors import CellError, LinkError
-from streamcell.protocol.events import CellConnected, CellDisconnected, FrameRefused, UplinkRefused
+from streamcell.protocol.events import CellConnected, CellDisconnected, FrameRefused, ProtocolBroken, UplinkRefused
 from streamcell.runtime.notifier import Notifier
 from streamcell.runtime.trace import CellLog
 from streamcell.runtime.transfers import AnyFuture, OpenFutures, fail, succeed
@@ -93,8 +93,24 @@ class Neighbours:
         for waiter in self._take_waiters():
             fail(waiter, event.error)
 
+    def on_protocol_broken(self, event: ProtocolBroken) -> None:
+        """Leave a trace of a fault in one of the two cells. Anybody can connect and talk nonsense: that is no fault."""
+        if not event.by_peer:
+            self._log.warning("< %s ended the link for what this cell had sent: %s", event.fqcn, event.sentence)
+        elif event.fqcn:
+            self._log.warning("> %s is cut off: %s", event.fqcn, event.sentence)
+        else:
+            self._log.info("> a stranger at %s is cut off: %s", event.address, event.sentence)
+
     def on_frame_refused(self, event: FrameRefused) -> None:
-        """Leave a trace of a neighbour that sends what it may not."""
+        """Leave a trace of a neighbour that sends what it may not, or not yet."""
+        if event.early:
+            self._log.debug(
+                "< %s sent a frame of %s before that name was accepted here: dropped, it comes again",
+                event.fqcn,
+                event.source,
+            )
+            return
         self._log.warning(
             "< %s sent a frame in the name of %s, which is not behind it: dropped, and so are others like it",
             event.fqcn,
@@ -110,8 +126,18 @@ class Neighbours:
 
 def not_connected_error(fqcn: str, urls: tuple[str, ...], reason: str, waited_s: float) -> LinkError:
     """Return what waiting for the uplink fails with when its time is over."""
+    # The reason names the address that was dialled last.
+    where = "" if reason and len(urls) == 1 else f" at {' or '.join(urls)}"
     because = f": {reason}" if reason else ""
     return LinkError(
-        f"{fqcn} has no link to its parent at {' or '.join(urls)} after {waited_s:g} s{because}; check that a cell "
-        "listens there; this cell goes on trying"
+        f"{fqcn} has no link to its parent{where} after {waited_s:g} s{because}; check that a cell listens there; this "
+        "cell goes on trying"
+    )
+
+
+def not_accepted_error(fqcn: str, url: str, waited_s: float) -> LinkError:
+    """Return the same where the parent is there, but could not say yet that this cell may have its name."""
+    return LinkError(
+        f"the cell at {url} has taken {fqcn}'s link, but has not heard within {waited_s:g} s from the cells above it "
+        "whether that name is free; check that those run; this cell goes on waiting"
     )

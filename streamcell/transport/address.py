@@ -92,6 +92,15 @@ def parse_address(url: object) -> Address:
     return _parse_host_and_port(str(url), scheme, rest)
 
 
+def check_can_be_dialled(address: Address) -> None:
+    """Check that ``address`` is not one for listening only.
+
+    :raises UsageError: if it is.
+    """
+    if address.host and not address.port:
+        raise UsageError(f"{address} cannot be dialled: port 0 is for listening, where it takes a free port")
+
+
 def _parse_host_and_port(url: str, scheme: Scheme, rest: str) -> Address:
     match = _HOST_AND_PORT.fullmatch(rest)
     if match is None:

@@ -105,7 +105,7 @@ class Network(Protocol):
     async def dial(self, url: str, timeout_s: float) -> Lane:
         """Return a lane to the cell that listens at ``url``, over a connection of its own.
 
-        :raises LaneClosed: if it cannot be reached within ``timeout_s``, or refuses.
+        :raises LaneClosed: if it cannot be reached within ``timeout_s``, or refuses; the reason names the URL.
         """
         ...
 

@@ -22,10 +22,9 @@ from streamcell.errors import (
     CellError,
     ErrorCode,
     LinkError,
-    UsageError,
     one_line,
 )
-from streamcell.transport.address import Address, Scheme
+from streamcell.transport.address import Address, Scheme, check_can_be_dialled
 from streamcell.transport.base import LaneClosed, PeerInfo, check_batch_size
 from streamcell.transport.call_use import CallUse, is_cancelled_itself
 from streamcell.transport.environment import aio, grpc
@@ -58,8 +57,7 @@ async def dial(address: Address, timeout_s: float) -> GrpcClientLane:
 
     :raises LaneClosed: if it cannot be reached within ``timeout_s``, or refuses.
     """
-    if address.scheme is Scheme.GRPC and not address.port:
-        raise UsageError(f"{address} cannot be dialled: port 0 is for listening")
+    check_can_be_dialled(address)
     channel = aio.insecure_channel(
         _target(address), options=channel_options(local=address.is_loopback, connect_s=timeout_s)
     )

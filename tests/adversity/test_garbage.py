@@ -115,6 +115,17 @@ def test_batches_that_cannot_be_read(pair: Pair, name: str, greeted: bool) -> No
     check(pair)
 
 
+def test_who_is_cut_off_is_told_why_and_so_is_the_log(pair: Pair, caplog: pytest.LogCaptureFixture) -> None:
+    endless = chunk(open=cell_pb2.Open(kind=cell_pb2.STREAM_KIND_STREAM, idle_timeout_s=float("inf")), last=False)
+    _, frames = call(pair, [batch(hello()), batch(endless)])
+    (goodbye,) = goodbyes(frames)
+    assert goodbye.code == cell_pb2.ERROR_CODE_PROTOCOL
+    assert goodbye.sentence.startswith("server cannot read what stranger sent: idle_timeout_s is inf")
+    eventually(lambda: "stranger is cut off" in caplog.text)
+    (warning,) = [record for record in caplog.records if record.levelname == "WARNING"]
+    assert goodbye.sentence in warning.getMessage()
+
+
 @pytest.mark.parametrize("name", STRANGE_BATCHES)
 def test_batches_from_the_future_are_ignored(pair: Pair, name: str) -> None:
     code, frames = call(pair, [STRANGE_BATCHES[name], batch(hello()), STRANGE_BATCHES[name]])

@@ -23,8 +23,10 @@ from streamcell import (
     Message,
     NameInUse,
     StreamCell,
+    StreamError,
     UsageError,
 )
+from streamcell.testing import FaultyNetwork, InMemoryNetwork
 from tests.cells import PATIENCE_S, QUICK, Box, Carrier, Gate, Pair, connected_pair, eventually, running
 
 # --- where it listens
@@ -282,6 +284,40 @@ def test_wait_connected_gives_up_and_the_cell_goes_on(carrier: Carrier) -> None:
             assert site.is_cell_connected("server")
 
 
+def test_the_log_tells_once_of_a_parent_that_is_down(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("DEBUG", "streamcell.link")
+    network = InMemoryNetwork()
+
+    def levels() -> list[str]:
+        return [record.levelname for record in caplog.records if "no lane: " in record.getMessage()]
+
+    with running(CoreCell("site", connect="memory://hub", network=network, config=QUICK)) as site:
+        eventually(lambda: len(levels()) >= 3)
+        assert levels()[:3] == ["INFO", "DEBUG", "DEBUG"]
+        with running(CoreCell("hub", listen="memory://hub", network=network, config=QUICK)):
+            site.wait_connected(PATIENCE_S)
+            caplog.clear()
+        eventually(lambda: len(levels()) >= 2)
+        assert levels()[:2] == ["INFO", "DEBUG"]
+
+
+def test_a_parent_that_does_not_hear_the_cells_above_is_not_called_absent() -> None:
+    memory = InMemoryNetwork()
+    above = FaultyNetwork(memory)
+    with (
+        running(CoreCell("hub", listen="memory://hub", network=memory)),
+        running(CoreCell("relay", listen="memory://relay", connect="memory://hub", network=above)) as relay,
+    ):
+        relay.wait_connected(PATIENCE_S)
+        above.stall()
+        with running(CoreCell("site", connect="memory://relay", network=memory)) as site:
+            eventually(lambda: "memory://relay has taken site's link" in str(connection_error(site)))
+            with pytest.raises(StreamError, match=r"within 0\.1 s which cells there are: the question went up"):
+                relay.cells(0.1)
+            above.release()
+            site.wait_connected(PATIENCE_S)
+
+
 def free_url() -> str:
     """Return an address that was free a moment ago."""
     with socket.socket() as probe:
@@ -354,7 +390,7 @@ def test_what_is_no_cell_refuses_for_good() -> None:
     assert "not a cell" in str(error)
 
 
-@pytest.mark.parametrize("url", ["grpcs://127.0.0.1:1", "memory://name", "grpc://127.0.0.1:0"])
+@pytest.mark.parametrize("url", ["grpcs://127.0.0.1:1", "memory://name"])
 def test_an_address_that_cannot_be_dialled_refuses_for_good(url: str) -> None:
     with running(CoreCell("site", connect=url)) as site:
         assert url in str(refusal(site))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from streamcell import Stream
-from streamcell.protocol.frames import Frame
+from streamcell.protocol.frames import Chunk, Frame
 from streamcell.transport.base import Lane, Listener, Network, PeerInfo
 from streamcell.transport.codec import decode_batch, encode_batch
 from tests.contract.world import Inbox
@@ -78,6 +78,8 @@ def for_each_frame(change: Callable[[Frame], None]) -> Tamper:
         frames = decode_batch(batch)
         for frame in frames:
             change(frame)
+            if isinstance(frame, Chunk):
+                frame.encoded = None
         return encode_batch(frames)
 
     return tamper

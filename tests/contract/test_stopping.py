@@ -45,6 +45,20 @@ def test_stop_lets_what_is_under_way_settle_for_its_grace(pair: Pair, gate: thre
     assert read.get() == pattern(4 * MIB)
 
 
+@pytest.mark.parametrize("grace", [0, 0.01])
+def test_a_later_stop_with_a_shorter_grace_shortens_the_one_that_waits(pair: Pair, grace: float) -> None:
+    sender, _ = pair
+    sent = sender.send_blob("nobody", b"data")
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        stopping = [pool.submit(sender.cell.stop, 100 * WAIT_S)]
+        wait_until(lambda: "being stopped" in repr(sender.cell))
+        stopping.append(pool.submit(sender.cell.stop, 200 * WAIT_S))
+        sender.cell.stop(grace)
+        for stopped in stopping:
+            stopped.result(WAIT_S)
+    assert stream_failure_of(sent).code is ErrorCode.STOPPING
+
+
 @pytest.mark.parametrize("who", ["sender", "receiver"])
 def test_stop_settles_every_future_on_both_sides_when_its_grace_is_over(
     pair: Pair, gate: threading.Event, who: str

@@ -140,7 +140,7 @@ def test_receiver_dials_its_parent(tmp_path: Path) -> None:
 def test_interrupted_before_there_is_a_link(tmp_path: Path) -> None:
     receive = ("recv", "--as", "far", "-c", "grpc://127.0.0.1:1", "--into", "in", "--wait", "1000", "-v")
     with Command(*receive, cwd=tmp_path) as receiver:
-        receiver.errors.wait_for("no lane to grpc://127.0.0.1:1")
+        receiver.errors.wait_for("no lane: grpc://127.0.0.1:1")
         receiver.signal(signal.SIGINT)
         assert receiver.wait() == ExitCode.INTERRUPTED
     assert not any("Traceback" in line for line in receiver.errors.all)

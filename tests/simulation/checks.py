@@ -175,7 +175,9 @@ class Checks:
         demand(offset in (0, receipt.chosen), f"{transfer} was placed at {offset} instead of {receipt.chosen}")
         demand(receipt.delivered == 0, f"{transfer} was placed at {offset} after {receipt.delivered} bytes")
         chosen = receipt.chosen
-        same = receipt.saved.data[:chosen] == transfer.data[:chosen]
+        # Beyond what was declared, wrongly, there is nothing to go on at.
+        fits = transfer.declared is None or chosen <= transfer.declared
+        same = fits and receipt.saved.data[:chosen] == transfer.data[:chosen]
         demand(same or offset == 0, f"{transfer} goes on at {offset} behind bytes of another source")
         demand(not same or offset == chosen, f"{transfer} begins again, instead of going on at {chosen}")
         # It counts from now on: the next life of the origin may be told the same again, before any byte has come.

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Collection, Iterable
 
 from streamcell.errors import ErrorCode
 from streamcell.limits import KIB
 from streamcell.protocol.frames import StreamKind
 from tests.simulation.host import Host, digest_of
-from tests.simulation.transfers import Data, Reading, Source, Transfer
+from tests.simulation.transfers import Data, Reading, Receipt, Source, Transfer
 
 # Longer than a history in virtual time, so that no timeout is an excuse; and short enough that it often is one.
 PATIENT_S = 2000.0
 HASTY_S = 8.0
+# A target that holds a stream shows life so often, and then hears of a new life of an origin that is no neighbour.
+LIFE_SIGN_S = PATIENT_S / 4
 SIZES = (0, 1, 1000, 40 * KIB, 100 * KIB, 300 * KIB, 700 * KIB)
 _DATA = random.Random(0).randbytes(2_000_000)
 
@@ -141,6 +144,18 @@ def excuse_restart(transfer: Transfer) -> None:
     elif not transfer.source.seekable:
         transfer.excuse(ErrorCode.RESUME)
     excuse_silence(transfer)
+
+
+def waits_for_dead(receipts: Iterable[Receipt], neighbours: Collection[str]) -> bool:
+    """Return whether memory for requests and replies is held by a life that is over, and was no neighbour's."""
+    return any(
+        receipt.admitted
+        and not (receipt.finished or receipt.failed)
+        and receipt.transfer.kind in (StreamKind.REQUEST, StreamKind.REPLY)
+        and not receipt.transfer.origin.alive
+        and receipt.transfer.origin.name not in neighbours
+        for receipt in receipts
+    )
 
 
 def excuse_silence(transfer: Transfer) -> None:

@@ -13,7 +13,7 @@ from collections import Counter
 from typing import Any
 
 from streamcell.config import CellConfig
-from streamcell.errors import CellError
+from streamcell.errors import CellError, ErrorCode
 from streamcell.limits import INITIAL_CREDIT_BYTES, KIB
 from streamcell.protocol.frames import StreamKind
 from streamcell.protocol.sender import SendSpec
@@ -23,7 +23,7 @@ from tests.simulation.faults import Faults
 from tests.simulation.history import History
 from tests.simulation.host import Host
 from tests.simulation.network import Network
-from tests.simulation.plans import PATIENT_S, Plans, excuse_restart
+from tests.simulation.plans import LIFE_SIGN_S, PATIENT_S, Plans, excuse_restart, waits_for_dead
 from tests.simulation.storm import Storm
 from tests.simulation.transfers import Reading, Source, Transfer
 
@@ -180,13 +180,25 @@ class Simulation(Checks):
 
     def on_request_ended(self, transfer: Transfer) -> None:
         """See Checks."""
+        self._excuse_wait(transfer, transfer.request_error)
         super().on_request_ended(transfer)
         self.history.note(f"{transfer} ended: {transfer.request_error!r}")
 
     def on_settled(self, transfer: Transfer) -> None:
         """See Checks."""
         self.history.note(f"{transfer} settled: {transfer.outcome!r}")
+        self._excuse_wait(transfer, transfer.outcome)
         super().on_settled(transfer)
+
+    def _excuse_wait(self, transfer: Transfer, outcome: CellError | str | None) -> None:
+        """A request, or its reply, may find the memory taken by a cell that is gone, until that is known there."""
+        if transfer.kind is StreamKind.REQUEST and isinstance(outcome, CellError):
+            for name in (transfer.origin.name, transfer.target):
+                if waits_for_dead(self.network.hosts[name].receipts.values(), self._neighbours(name)):
+                    transfer.excuse(ErrorCode.TIMEOUT)
+
+    def _neighbours(self, name: str) -> set[str]:
+        return {*self.uplinks[name], *(other for other, dialled in self.uplinks.items() if name in dialled)}
 
     def send(self, transfer: Transfer, timeout_s: float, **more: Any) -> None:
         spec = SendSpec(
@@ -233,12 +245,24 @@ class Simulation(Checks):
             host.read_all()
         self._storm.let_go()
         self.agenda.run_until(self.agenda.now + HEAL_S, self._has_settled)
-        # What was settled without the other side is told when the links are up.
-        self.agenda.run_until(self.agenda.now + HEAL_S)
+        # What was settled without the other side is told when the links are up; that an origin was restarted, to a
+        # target that is no neighbour, when that one shows life.
+        self.agenda.run_until(self.agenda.now + HEAL_S + LIFE_SIGN_S)
+        self._forbid_relics()
         if any(host.core.stats().receives for host in self.network.hosts.values()):
             # A named stream whose origin was restarted waits for its heir as long as for anything.
             self.agenda.run_until(self.agenda.now + PATIENT_S)
         self.on_rest(list(self.network.hosts.values()))
+
+    def _forbid_relics(self) -> None:
+        """Of a life that is over nothing is left but named streams, which wait for their heirs."""
+        for host in self.network.hosts.values():
+            for receipt in host.receipts.values():
+                transfer = receipt.transfer
+                demand(
+                    receipt.finished or receipt.failed or transfer.origin.alive or transfer.name != "",
+                    f"{host.name} still has {transfer}, of a life that is over",
+                )
 
     def _has_settled(self) -> bool:
         if self._busy is not None and self._busy.core.open_sends() > 0:

@@ -40,6 +40,7 @@ def server(network: MemoryNetwork) -> Iterator[CoreCell]:
         ({"config": {}}, "config must be a streamcell.config.CellConfig, not a dict"),
         ({"listen": [5]}, "listen: 5 is not an address"),
         ({"connect": [None]}, "connect: None is not an address"),
+        ({"connect": "grpc://127.0.0.1:0"}, "connect: grpc://127.0.0.1:0 cannot be dialled: port 0 is for listening"),
     ],
 )
 def test_wrong_arguments(wrong: dict[str, Any], named: str) -> None:
@@ -105,7 +106,9 @@ def test_waiting_for_an_uplink_that_there_is_not(network: MemoryNetwork, server:
         server.wait_connected()
     with (
         CoreCell("site-1", connect="memory://nowhere", network=network) as site,
-        pytest.raises(LinkError, match=r"site-1 has no link to its parent at memory://nowhere after 0\.05 s"),
+        pytest.raises(
+            LinkError, match=r"has no link to its parent after 0\.05 s: no cell listens at memory://nowhere; check"
+        ),
     ):
         site.wait_connected(0.05)
 

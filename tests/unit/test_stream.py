@@ -83,6 +83,8 @@ def test_a_file(tmp_path: Path) -> None:
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         FileStream(tmp_path / "nothing")
+    with pytest.raises(StreamUsageError, match="'' is no path"):
+        FileStream("")
     # A half-made stream that is collected must not complain.
     gc.collect()
 

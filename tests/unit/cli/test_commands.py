@@ -113,6 +113,10 @@ def test_nobody_answers(url: str, capsys: pytest.CaptureFixture[str]) -> None:
         (["nothing"], "no such command 'nothing'; 'streamcell --help' tells what there is"),
         (["recv", "--as", "x", "--into", "y"], "name one way to the others"),
         (["serve", "--fqcn", "x"], "neither listens nor dials"),
+        (["serve", "--fqcn", "x", "--connect", "grpc://127.0.0.1:0"], "port 0 is for listening"),
+        (["send", "", "--to", "hub", "-c", "grpc://127.0.0.1:1"], "'' is no path"),
+        (["recv", "--as", "x", "--into", "", "--listen", "grpc://127.0.0.1:0"], "'' is no path"),
+        (["serve", "--fqcn", "x", "--listen", "grpc://127.0.0.1:0", "--inbox", ""], "'' is no path"),
     ],
 )
 def test_wrong_usage(arguments: list[str], sentence: str, capsys: pytest.CaptureFixture[str]) -> None:

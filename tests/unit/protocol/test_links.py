@@ -11,7 +11,7 @@ import pytest
 from streamcell.config import CellConfig
 from streamcell.errors import AuthenticationError, CellError, ErrorCode, LinkError, NameInUse, ProtocolError
 from streamcell.limits import MESSAGE_BYTES
-from streamcell.protocol.events import CellConnected, CellDisconnected, LaneDropped, LaneWanted
+from streamcell.protocol.events import CellConnected, CellDisconnected, LaneDropped, LaneWanted, ProtocolBroken
 from streamcell.protocol.frames import Announce, AnnounceReply, Frame, Goodbye, Hello, Ping, Query
 from streamcell.protocol.links import ROUTES_CAPABILITY
 from tests.unit.protocol.by_hand import changing, greet, hello, link_id_of
@@ -88,6 +88,60 @@ def test_a_second_hello_breaks_the_rules() -> None:
     assert isinstance(said[-1], Goodbye)
     assert said[-1].code is ErrorCode.PROTOCOL
     assert not server.core.is_cell_connected("client")
+
+
+@pytest.mark.parametrize("side", ["server", "client"])
+def test_what_cannot_be_read_is_answered_by_why(side: str) -> None:
+    """Both ends know the reason, and nobody dials into the same fault for ever."""
+    net = Net()
+    server, client = net.pair()
+    cutter, culprit = (server, client) if side == "server" else (client, server)
+    net.stuck.add((cutter.fqcn, cutter.lane()))
+    cutter.core.reject_batch(cutter.lane(), "the size is odd", net.now)
+    sentence = f"{cutter.fqcn} cannot read what {culprit.fqcn} sent: the size is odd"
+    assert cutter.links[0].last_break == sentence
+    net.stuck.clear()
+    net.advance(100.0)
+    goodbyes = net.sent(cutter.fqcn, Goodbye)
+    assert [(goodbye.code, goodbye.sentence) for goodbye in goodbyes] == [(ErrorCode.PROTOCOL, sentence)]
+    (refusal,) = client.refusals()
+    assert (type(refusal.error), str(refusal.error), refusal.final) == (ProtocolError, sentence, True)
+    (broken,) = server.of(ProtocolBroken)
+    assert (broken.fqcn, broken.sentence, broken.by_peer) == ("client", sentence, side == "server")
+    assert len(client.of(LaneWanted)) == 1
+    assert (server.links, client.links) == ((), ())
+
+
+def test_a_carrier_that_ends_does_not_hide_why_the_lane_was_cut() -> None:
+    net = Net()
+    server, client = net.pair()
+    lane_id = server.lane()
+    server.core.reject_batch(lane_id, "the size is odd", net.now)
+    client.core.stop(net.now)
+    server.core.lane_closed(lane_id, "closed here", None, net.now)
+    assert server.links[0].last_break == "server cannot read what client sent: the size is odd"
+
+
+def test_a_fault_is_told_once_for_each_link() -> None:
+    net = Net()
+    server = net.node("server")
+    first, said = greet(net, server, hello())
+    second, _ = greet(net, server, hello(lane_number=2, link_id=link_id_of(said), lanes_held=(1, 2)))
+    for lane_id in (first, second, second, 99):
+        server.core.reject_batch(lane_id, "the size is odd", net.now)
+    net.run()
+    assert [event.fqcn for event in server.of(ProtocolBroken)] == ["client"]
+
+
+def test_a_stranger_that_cannot_be_read_is_told_why() -> None:
+    net = Net()
+    server = net.node("server")
+    lane_id = server.core.lane_accepted("stranger", "", net.now)
+    server.core.reject_batch(lane_id, "noise", net.now)
+    (goodbye,) = server.core.frames_to_send(lane_id, net.now)
+    assert goodbye == Goodbye(ErrorCode.PROTOCOL, "server cannot read what stranger sent: noise")
+    server.settle_events()
+    assert server.of(ProtocolBroken) == [ProtocolBroken("", "stranger", str(goodbye.sentence), True)]
 
 
 def test_a_goodbye_instead_of_a_hello_ends_the_lane() -> None:

@@ -6,7 +6,9 @@ import pytest
 
 from streamcell.errors import ErrorCode, StreamCancelled, StreamRejected
 from streamcell.limits import KIB
+from streamcell.protocol.events import LaneDropped, ProtocolBroken
 from streamcell.protocol.frames import Ack, Chunk, Credit, Hello, Lost, ResumeQuery
+from streamcell.protocol.lanes import LOOP_LANE
 from tests.unit.protocol.harness import LARGE, SMALL, Net, Node, pattern, refusing
 
 HUGE = pattern(3000 * KIB + 7)
@@ -140,3 +142,15 @@ def test_a_cell_that_stops_ends_what_it_sends_to_itself() -> None:
     assert node.receive_error(node.key(stream_id)).code is ErrorCode.STOPPING
     node.core.lane_closed(0, "closed here", None, net.now)
     assert node.core.stats().receives == ()
+
+
+def test_what_it_cannot_read_of_its_own_costs_that_and_no_more() -> None:
+    net, node = alone()
+    node.core.reject_batch(LOOP_LANE, "the size is odd", net.now)
+    node.settle_events()
+    (broken,) = node.of(ProtocolBroken)
+    assert (broken.fqcn, broken.sentence) == ("hub", "hub cannot read what hub sent: the size is odd")
+    assert node.of(LaneDropped) == [LaneDropped(LOOP_LANE, False)]
+    stream_id = node.send("hub", SMALL)
+    net.run()
+    assert node.finished(stream_id)

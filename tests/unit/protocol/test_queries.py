@@ -129,7 +129,9 @@ def test_a_question_that_is_not_answered_in_time_fails() -> None:
     net.mute.update(["root", "left"])
     for number in (leaf.core.ask_cells(2.0, net.now), leaf.core.ask_trace("root", 2.0, net.now)):
         net.advance(3.0)
-        assert getattr(failure(net, leaf, number), "code", None) is ErrorCode.TIMEOUT
+        error = failure(net, leaf, number)
+        assert getattr(error, "code", None) is ErrorCode.TIMEOUT
+        assert "within 2 s" in str(error)
 
 
 def test_a_way_that_goes_while_it_is_traced_is_not_found() -> None:

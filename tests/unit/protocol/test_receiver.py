@@ -233,8 +233,46 @@ def test_a_large_window_needs_fewer_acks_but_not_on_a_shared_lane() -> None:
         receiver = receiver_of()
         while receiver.window.size < 2 * MIB:
             receiver.window.grow(receiver.window.size * 100, receiver.window.size * 100)
+        assert credits_of(receiver) != []
         receiver.place(make_chunk(0, pattern(100 * KIB), sequence=1), on_shared_lane=shared)
         assert len(acks(receiver)) == expected
+
+
+def test_while_the_reader_keeps_up_each_credit_takes_an_ack_with_it_and_no_ack_goes_alone() -> None:
+    receiver, told = receiver_of(), []
+    while receiver.window.size < 4 * MIB:
+        receiver.window.grow(receiver.window.size * 100, receiver.window.size * 100)
+    assert credits_of(receiver) != []
+    for number in range(64):
+        end = (number + 1) * 128 * KIB
+        place(receiver, make_chunk(end - 128 * KIB, pattern(128 * KIB), sequence=number + 1))
+        assert receiver.take_control_frames() == []
+        receiver.consume(end)
+        told.append(tuple(type(frame) for frame in receiver.take_control_frames()))
+    assert {(), (Credit, Ack)} == set(told)
+    assert told.count((Credit, Ack)) == 64 * 128 * KIB // receiver.window.step_bytes
+
+
+def test_what_nobody_reads_is_acknowledged_in_quarters_of_the_window() -> None:
+    receiver = receiver_of()
+    while receiver.window.size < 4 * MIB:
+        receiver.window.grow(receiver.window.size * 100, receiver.window.size * 100)
+    assert credits_of(receiver) != []
+    step, told = receiver.window.size // 4, []
+    for number in range(8):
+        place(receiver, make_chunk(number * step // 2, pattern(step // 2), sequence=number + 1))
+        told += acks(receiver)
+    assert told == [(step, 0), (2 * step, 0), (3 * step, 0), (4 * step, 0)]
+
+
+def test_a_blob_is_acknowledged_every_4_mib() -> None:
+    receiver, told = receiver_of(size=16 * MIB, assemble=True), []
+    receiver.extend_credit(16 * MIB)
+    assert credits_of(receiver) != []
+    for number in range(15):
+        place(receiver, make_chunk(number * MIB, pattern(MIB), sequence=number + 1))
+        told += acks(receiver)
+    assert told == [(received * MIB, received * MIB) for received in (4, 8, 12)]
 
 
 def test_an_assembled_blob_counts_as_consumed_when_delivered() -> None:

@@ -8,10 +8,11 @@ import pytest
 
 from streamcell.errors import ErrorCode, StreamCancelled
 from streamcell.limits import INITIAL_CREDIT_BYTES, KIB, SHARED_LANE_IN_FLIGHT_BYTES
-from streamcell.protocol.events import FrameRefused
+from streamcell.protocol.events import FrameRefused, ReceiveFailed, StreamAdopted
 from streamcell.protocol.frames import (
     Ack,
     Announce,
+    AnnounceReply,
     Chunk,
     Credit,
     Frame,
@@ -22,12 +23,15 @@ from streamcell.protocol.frames import (
     Reset,
     ResumeQuery,
     ResumeReply,
+    StreamKey,
     StreamKind,
     Withdraw,
 )
 from streamcell.protocol.link import Link
+from streamcell.protocol.links import ROUTES_CAPABILITY
 from streamcell.protocol.relay import RelayStream
 from streamcell.protocol.sender import checksum_fields
+from tests.unit.protocol.by_hand import greet, hello
 from tests.unit.protocol.harness import LARGE, SMALL, Net, Node, checksum, pattern
 from tests.unit.protocol.trees import branches, tree
 
@@ -178,13 +182,30 @@ def test_frames_in_the_name_of_others_are_refused() -> None:
     reset = Reset(key, "root", 1, False, 5, 1, "forged", 16)  # type: ignore[arg-type]
     nodes["root"].core.receive(peer[1], [forged, reset], net.now)
     net.run()
-    assert nodes["root"].of(FrameRefused) == [FrameRefused("left", "right-leaf")]
+    assert nodes["root"].of(FrameRefused) == [FrameRefused("left", "right-leaf", False)]
     assert nodes["root"].core.stats().frames_refused == 2
     (lost,) = net.sent("root", Lost)
     assert lost.reason is LostReason.LANE_LOST
     nodes["right-leaf"].supply(stream_id, SMALL, end=True)
     net.run()
     assert nodes["right-leaf"].finished(stream_id)
+
+
+def test_frames_that_overtake_the_news_of_their_cell_are_nothing_to_worry_about() -> None:
+    net = Net()
+    nodes = tree(net, {"root": "", "relay": "root"})
+    relay = nodes["relay"]
+    net.mute.add("root")
+    lane_id, _ = greet(net, relay, hello("left", capabilities=(ROUTES_CAPABILITY,)))
+    own, below = (
+        Chunk(StreamKey(name, 1, 1), "root", 1, "c", "t", 0, 0, False, 16, 0, b"x") for name in ("left", "leaf")
+    )
+    news = Announce("left", 1, 1, ("left",)), Announce("leaf", 1, 1, ("leaf", "left"))
+    relay.core.receive(lane_id, [own, *news, own, below], net.now)
+    assert [type(frame) for frame in relay.core.frames_to_send(lane_id, net.now)] == [Lost, Lost, Lost]
+    net.run()
+    assert relay.of(FrameRefused) == [FrameRefused("left", name, True) for name in ("left", "left", "leaf")]
+    assert relay.core.stats().frames_refused == 0
 
 
 # What is rare.
@@ -499,6 +520,122 @@ def test_a_target_that_missed_the_end_of_its_stream_is_told_when_it_is_heard(nam
     assert str(error) == f"root has settled stream {stream_id}"
     assert target.core.stats().receives == ()
     assert net.nodes[parent].core.stats().relays == ()
+
+
+FAR = {"root": "", "origin": "root", "target": "root"}
+
+
+def hold_memory(net: Net) -> dict[str, Node]:
+    """Let an origin that is no neighbour of the target be killed in the middle of a request, and come back."""
+    nodes = tree(net, FAR, request_budget_bytes=200 * KIB)
+    held: dict[str, Any] = {"kind": StreamKind.REQUEST, "size": 150 * KIB, "idle_timeout_s": 40.0}
+    nodes["origin"].send("target", pattern(100 * KIB), end=False, **held)
+    net.advance(1.0)
+    nodes["origin"] = net.restart("origin")
+    net.advance(1.0)
+    return nodes
+
+
+def life_signs(net: Net) -> list[tuple[int, str]]:
+    """Return the frames, by number, and the cells that put on a lane what concerns no stream."""
+    return [
+        (number, name)
+        for number, (name, _, frame) in enumerate(net.carried, 1)
+        if isinstance(frame, ResumeQuery) and frame.key.stream_id == 0
+    ]
+
+
+def test_memory_that_a_far_origin_held_is_free_when_the_target_hears_of_its_next_life() -> None:
+    net = Net()
+    nodes = hold_memory(net)
+    root, target = nodes["root"], nodes["target"]
+    target.answer = lambda data: data[:10]
+    ids = [root.request("target", pattern(140 * KIB)) for _ in range(3)]
+    net.advance(5.0)
+    assert not any(root.replies(stream_id) for stream_id in ids)
+    # The life sign of a target: a quarter of the idle timeout.
+    net.advance(5.0)
+    assert [root.replies(stream_id) for stream_id in ids] == [[pattern(140 * KIB)[:10]]] * 3
+    (failed,) = target.of(ReceiveFailed)
+    assert failed.error.code is ErrorCode.RESUME
+    assert target.core.stats().receives == ()
+    # It concerns no stream, so nobody answers it.
+    assert [name for _, name in life_signs(net)] == ["origin", "root"]
+    assert [frame for kind in (Lost, Reset) for name in net.nodes for frame in net.sent(name, kind)] == []
+
+
+@pytest.mark.parametrize("hop", [0, 1])
+def test_a_life_sign_whose_lane_breaks_is_said_again(hop: int) -> None:
+    """Without being asked for again."""
+
+    def hear_once() -> tuple[Net, dict[str, Node]]:
+        net = Net()
+        nodes = hold_memory(net)
+        net.tamper = lambda name, frame: None if isinstance(frame, Ack | ResumeReply) else frame
+        origin, target = nodes["origin"], nodes["target"]
+        key = origin.key(1)._replace(origin_incarnation=origin.incarnation - 1)
+        receive(net, origin, "root", Ack(key, "target", 1, target.incarnation, 0, 0, False, 16))
+        return net, nodes
+
+    net, nodes = hear_once()
+    net.advance(3.0)
+    assert nodes["target"].core.stats().receives == ()
+    cut_at = life_signs(net)[hop][0]
+    net, nodes = hear_once()
+    net.cut_at = {cut_at}
+    net.advance(3.0)
+    assert len(life_signs(net)) == 3
+    assert nodes["target"].core.stats().receives == ()
+
+
+def test_a_named_stream_of_a_far_origin_waits_for_its_next_life() -> None:
+    net = Net()
+    nodes = tree(net, FAR)
+    target = nodes["target"]
+    named: dict[str, Any] = {"resume_id": "r", "source_stamp": b"s", "idle_timeout_s": 40.0, "size": len(LARGE)}
+    keys = []
+    for fields in (named, {**named, "resume_id": ""}):
+        stream_id = nodes["origin"].stream("target", LARGE[: 300 * KIB], end=False, **fields)
+        keys.append(nodes["origin"].key(stream_id))
+    net.advance(1.0)
+    origin = net.restart("origin")
+    net.advance(11.0)
+    assert [failed.key for failed in target.of(ReceiveFailed)] == keys[1:]
+    again = origin.stream("target", LARGE, **named)
+    net.advance(1.0)
+    assert target.got(origin.key(again)) == LARGE
+    assert StreamAdopted(keys[0], origin.key(again)) in target.seen
+
+
+@pytest.mark.parametrize("frame_type", [Ack, ResumeReply])
+def test_only_what_is_about_an_earlier_life_is_answered_and_only_where_there_is_a_way(
+    frame_type: type[Ack | ResumeReply],
+) -> None:
+    net = Net()
+    nodes = tree(net, FAR)
+    origin, target = nodes["origin"], nodes["target"]
+
+    def answers(incarnation: int) -> int:
+        before = len(life_signs(net))
+        key = origin.key(1)._replace(origin_incarnation=incarnation)
+        known = target.incarnation
+        frame = (
+            Ack(key, "target", 1, known, 0, 0, False, 16)
+            if frame_type is Ack
+            else ResumeReply(key, "target", 1, known, False, 0, 16)
+        )
+        receive(net, net.nodes["origin"], "root", frame)
+        net.run()
+        return len(life_signs(net)) - before
+
+    # By way of the root.
+    assert answers(origin.incarnation - 1) == 2
+    assert answers(origin.incarnation) == 0
+    assert answers(origin.incarnation + 1) == 0
+    net.tamper = lambda name, frame: None if isinstance(frame, AnnounceReply) else frame
+    net.restart("origin")
+    net.run()
+    assert answers(origin.incarnation) == 0
 
 
 def test_what_was_never_sent_or_is_complete_is_not_given_up_anew() -> None:

@@ -431,6 +431,106 @@ def test_announcements_and_withdrawals_that_overtake_each_other_end_in_agreement
     assert routes(root)["left"] == "left"
 
 
+def announced(net: Net, name: str, fqcn: str) -> list[int]:
+    """Return the lives of a cell that another one has announced to its parent, one after the other."""
+    return [frame.incarnation for frame in net.sent(name, Announce) if frame.fqcn == fqcn]
+
+
+DEEP = {"top": "", "root": "top", "left": "root", "left-leaf": "left"}
+
+
+@pytest.mark.parametrize("withdrawn", [True, False])
+@pytest.mark.parametrize("announced_again", [True, False])
+@pytest.mark.parametrize("accepted", [True, False])
+def test_what_was_said_of_an_earlier_life_and_comes_last_does_not_count(
+    withdrawn: bool, announced_again: bool, accepted: bool
+) -> None:
+    """On a lane so slow that the present life has been announced by another one meanwhile."""
+    net = Net()
+    nodes = tree(net, DEEP)
+    old = nodes["left-leaf"].incarnation
+    if not accepted:
+        net.tamper = lambda name, frame: None if name == "top" and isinstance(frame, AnnounceReply) else frame
+    leaf = net.restart("left-leaf")
+    net.run()
+    before = announced(net, "left", "left-leaf")
+    late: list[Frame] = []
+    if announced_again:
+        late.append(Announce("left-leaf", old, 1, ("left-leaf", "left")))
+    if withdrawn:
+        late.append(Withdraw("left-leaf", old, 1))
+    receive(net, nodes["root"], "left", *late)
+    net.run()
+    net.tamper = None
+    net.advance(6.0)
+    for name, way in (("top", "root"), ("root", "left"), ("left", "left-leaf")):
+        assert routes(nodes[name])["left-leaf"] == way
+    known = {route.fqcn: route.incarnation for route in nodes["top"].core.stats().routes}
+    assert known["left-leaf"] == leaf.incarnation
+    stream_id = nodes["top"].send("left-leaf", SMALL)
+    net.run()
+    assert nodes["top"].finished(stream_id)
+    # Each answer about the earlier life has it said once more, and that is all.
+    again = announced(net, "left", "left-leaf")[len(before) :]
+    assert len(again) <= len(late)
+    assert set(again) <= {leaf.incarnation}
+
+
+def test_what_was_said_of_an_earlier_life_of_a_cell_that_goes_is_taken_back() -> None:
+    net = Net()
+    nodes = branches(net)
+    leaf, left = nodes["left-leaf"], nodes["left"]
+    # That the cell has gone is not confirmed yet.
+    net.tamper = lambda name, frame: None if isinstance(frame, AnnounceReply) and frame.withdrawn else frame
+    leaf.core.stop(net.now)
+    net.run()
+    assert "left-leaf" not in routes(nodes["root"])
+    early = leaf.incarnation - 1
+    receive(net, nodes["root"], "left", Announce("left-leaf", early, 1, ("left-leaf", "left")))
+    net.run()
+    assert "left-leaf" not in routes(nodes["root"])
+    assert Withdraw("left-leaf", early, 1) in net.sent("left", Withdraw)
+    said = len(net.sent("left", Withdraw))
+    receive(net, left, "root", AnnounceReply("left-leaf", early, 1, withdrawn=True))
+    receive(net, left, "root", AnnounceReply("left-leaf", early, 1, ErrorCode.STALE, "it has moved"))
+    net.run()
+    assert len(net.sent("left", Withdraw)) == said
+
+
+def test_a_restart_costs_two_announcements_for_each_hop_above_at_most() -> None:
+    net = Net()
+    tree(net, DEEP)
+    before = len(announced(net, "root", "left-leaf"))
+    for _ in range(5):
+        net.restart("left-leaf")
+        net.advance(1.0)
+    assert len(announced(net, "left", "left-leaf")) <= 1 + 2 * 5
+    assert len(announced(net, "root", "left-leaf")) - before <= 3 * 5
+
+
+def test_two_cells_of_one_name_cost_an_announcement_for_each_time_that_the_second_comes_again() -> None:
+    net = Net()
+    nodes = branches(net)
+    first = nodes["left-leaf"]
+    second = net.node("left-leaf")
+    net.nodes["left-leaf"] = first
+    net.nodes["double"] = second
+    second.fqcn = "double"
+    second.connect("right")
+    net.advance(1.0)
+    for early in range(1, 4):
+        late = Announce("left-leaf", early, 1, ("left-leaf", "left"))
+        receive(net, nodes["root"], "left", late)
+        receive(net, nodes["root"], "right", dataclasses.replace(late, path=("left-leaf", "right")))
+        net.advance(1.0)
+    before = len(announced(net, "left", "left-leaf"))
+    net.advance(60.0)
+    assert announced(net, "left", "left-leaf")[before:] == []
+    assert set(announced(net, "right", "left-leaf")) == {second.incarnation}
+    assert len(announced(net, "right", "left-leaf")) <= 1 + 64 / 5
+    assert routes(nodes["root"])["left-leaf"] == "left"
+
+
 def test_a_cell_that_is_refused_by_its_parent_in_the_other_way_leaves_it_and_comes_again() -> None:
     net = Net()
     nodes = branches(net)
