@@ -67,6 +67,9 @@ class CellConfig:
             raise UsageError("CellConfig.backoff_min_s is larger than backoff_max_s")
 
 
+# Some thirty years: timers everywhere can count that.
+LONGEST_TIMEOUT_S = 1e9
+
 _TIB = 1024 * limits.GIB
 _RANGES: tuple[tuple[str, float, float], ...] = (
     ("chunk_bytes", 1024, limits.CHUNK_PAYLOAD_BYTES),
@@ -83,9 +86,9 @@ _RANGES: tuple[tuple[str, float, float], ...] = (
     ("source_threads", 1, 10_000),
     ("max_streams_per_peer", 1, 1_000_000),
     ("max_requests_per_peer", 1, 1_000_000),
-    ("idle_timeout_s", 0, limits.TIMEOUT_S),
-    ("unreachable_timeout_s", 0, limits.TIMEOUT_S),
-    ("request_timeout_s", 0, limits.TIMEOUT_S),
+    ("idle_timeout_s", 0, LONGEST_TIMEOUT_S),
+    ("unreachable_timeout_s", 0, LONGEST_TIMEOUT_S),
+    ("request_timeout_s", 0, LONGEST_TIMEOUT_S),
     ("ping_after_s", 0.01, 3600),
     ("control_ping_after_s", 0.01, 3600),
     ("suspect_after_s", 0.01, 3600),

@@ -16,7 +16,7 @@ from streamcell.protocol.frames import StreamKind
 from streamcell.runtime.cell_life import CellSettings
 from streamcell.runtime.cell_runner import ANSWER_S, CellRunner
 from streamcell.runtime.requests import PendingRequest
-from streamcell.runtime.specs import check_callback, check_timeout, check_wait
+from streamcell.runtime.specs import check_callback, check_instance, check_timeout, check_wait
 from streamcell.runtime.stats import RunningStats
 from streamcell.topology import Hop, KnownCell
 from streamcell.transport.address import check_can_be_dialled, parse_address
@@ -63,8 +63,11 @@ class CoreCell:
         for name, value in (("tls", tls), ("policy", policy), ("authenticate", authenticate)):
             if value is not None:
                 raise UsageError(f"{name} is not available in this version of streamcell")
-        if config is not None and not isinstance(config, CellConfig):
-            raise UsageError(f"config must be a CellConfig, not a {type(config).__name__}")
+        if config is not None:
+            check_instance(config, CellConfig, "config")
+        if network is not None:
+            for method in ("dial", "listen"):
+                check_callback(getattr(network, method, None), f"{method} of the network")
         settings = CellSettings(
             fqcn=check_fqcn(fqcn),
             listen=as_urls(listen, "listen"),
@@ -272,7 +275,10 @@ class CoreCell:
         """Send a request to several cells at once and wait for all replies; see :meth:`send_request`.
 
         Returns:
-            For each target its reply, or what failed.
+            For each target its reply, or what failed; also that the name is none.
+
+        Raises:
+            UsageError: another argument is wrong, or the cell is not running. Nothing was sent to anybody.
         """
         begun = self.runner.begin_broadcast(channel, topic, targets, request, timeout, secure=secure, optional=optional)
         return {target: self._reply_or_error(each) for target, each in begun.items()}
@@ -290,6 +296,9 @@ class CoreCell:
 
         Returns:
             For each target None if the message was accepted here, or why not. What fails later is logged.
+
+        Raises:
+            UsageError: an argument other than one of the names is wrong, or the cell is not running.
         """
         return self.runner.fire(channel, topic, targets, message, secure=secure, optional=optional)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import enum
-from typing import TypeVar
+from typing import Any, TypeVar
 
 
 class ErrorCode(enum.IntEnum):
@@ -57,7 +57,7 @@ class CellError(Exception):
     default_code = ErrorCode.INTERNAL
 
     def __init__(self, sentence: str, code: ErrorCode | None = None, fault: Fault = Fault.UNSPECIFIED) -> None:
-        super().__init__(sentence if isinstance(sentence, str) else str(sentence))
+        super().__init__(str(sentence))
         self.code: ErrorCode = self.default_code if code is None else _member(ErrorCode, code, "code")
         self.fault: Fault = _member(Fault, fault, "fault")
 
@@ -76,7 +76,7 @@ class CellError(Exception):
 _Enum = TypeVar("_Enum", bound=enum.IntEnum)
 
 
-def _member(kind: type[_Enum], value: object, what: str) -> _Enum:
+def _member(kind: type[_Enum], value: Any, what: str) -> _Enum:
     if isinstance(value, kind):
         return value
     try:

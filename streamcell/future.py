@@ -1,4 +1,4 @@
-"""The future of a transfer. Imports ``errors``, ``message`` and the runtime's ``transfers`` and ``notifier``."""
+"""The future of a transfer. Imports ``errors``, ``message`` and the smaller parts of the runtime."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from typing import Any
 
 from streamcell.errors import StreamCancelled
 from streamcell.message import HeaderValue
+from streamcell.runtime.fork import Birthplace
 from streamcell.runtime.notifier import Notifier
+from streamcell.runtime.specs import check_callback
 from streamcell.runtime.transfers import TransferControl, TransferInfo
 
 
@@ -26,6 +28,7 @@ class StreamFuture(concurrent.futures.Future[Any]):
         # Only until the end: it refers to this future.
         self._control: TransferControl | None = control
         self._notifier = notifier
+        self._birthplace = Birthplace()
         self._callbacks_lock = threading.RLock()
         self._callbacks: list[Callable[[], None]] | None = []
 
@@ -93,7 +96,9 @@ class StreamFuture(concurrent.futures.Future[Any]):
             TimeoutError: the end did not come within ``timeout``. The transfer goes on.
             StreamCancelled: one of the two sides cancelled; ``cancelled()`` tells whether it was this one.
             CellError: the transfer failed.
+            UsageError: this is a forked child, in which the end would never come.
         """
+        self._birthplace.check()
         try:
             return super().result(timeout)
         except concurrent.futures.CancelledError:
@@ -110,7 +115,9 @@ class StreamFuture(concurrent.futures.Future[Any]):
         Raises:
             TimeoutError: the end did not come within ``timeout``. The transfer goes on.
             StreamCancelled: this future was cancelled.
+            UsageError: this is a forked child, in which the end would never come.
         """
+        self._birthplace.check()
         try:
             return super().exception(timeout)
         except concurrent.futures.CancelledError:
@@ -144,7 +151,11 @@ class StreamFuture(concurrent.futures.Future[Any]):
 
         Callbacks run one after the other on the cell's notifier thread, in the order in which futures settled. One that
         blocks holds up those of other transfers of the cell; one that raises is logged.
+
+        Raises:
+            UsageError: ``fn`` cannot be called.
         """
+        check_callback(fn, "a done-callback")
 
         def post() -> None:
             self._notifier.post("a done-callback", fn, self, *args, **kwargs)

@@ -38,10 +38,6 @@ NAME_BYTES = 255
 # Runs of settled ids in one frame.
 SETTLED_RUNS_BYTES = 256
 SETTLED_RUNS = 16
-# Sizes and offsets: what signed integers hold, too, and so far below the wire's own that a window can be added.
-OFFSET_BYTES = (1 << 63) - 1
-# Seconds in a timeout: some thirty years, which the timers of every language can count. 0 stands for ever.
-TIMEOUT_S = 1e9
 # Streams settled since a neighbour was told: what it has to remember of them is worth a frame then.
 SETTLED_UNTOLD = 256
 # Hops that a routed frame may take: deeper trees are mistakes.

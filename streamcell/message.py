@@ -27,9 +27,12 @@ class Message:
 
     :param headers: string keys; values are ``str``, ``int`` (64 bits), ``float``, ``bool`` or ``bytes``.
     :param payload: what is sent; which types are accepted is said where it is sent.
+    :raises UsageError: the headers are not a mapping.
     """
 
     def __init__(self, headers: Mapping[str, HeaderValue] | None = None, payload: Any = None) -> None:
+        if headers is not None and not isinstance(headers, Mapping):
+            raise UsageError(f"headers must be a mapping, not a {type(headers).__name__}: Message(headers, payload)")
         self.headers: dict[str, HeaderValue] = dict(headers) if headers else {}
         self.payload: Any = payload
         self.origin: str = ""

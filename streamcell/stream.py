@@ -108,7 +108,8 @@ class FileStream(Stream):
     def read(self, size: int) -> bytes:
         """Return the next bytes of the file."""
         piece = self._file.read(size)
-        if not piece and size > 0:
+        # More than there was says the same as a change: that is what the application has to be told.
+        if (not piece and size > 0) or 0 < self._state[0] < self._pos + len(piece):
             self._check_unchanged()
         self._pos += len(piece)
         return piece

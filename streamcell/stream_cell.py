@@ -10,7 +10,7 @@ from streamcell.future import StreamFuture
 from streamcell.message import HeaderValue, Message
 from streamcell.protocol.frames import StreamKind
 from streamcell.runtime.incoming import Incoming, IncomingStream, ReceiveCallback
-from streamcell.runtime.specs import check_callback
+from streamcell.runtime.specs import check_callback, check_instance
 from streamcell.sending import Sending, SendMore
 from streamcell.stream import ReceivedStream
 
@@ -22,9 +22,13 @@ class StreamCell:
 
     Args:
         cell: what they travel on.
+
+    Raises:
+        UsageError: it is no cell.
     """
 
     def __init__(self, cell: CoreCell) -> None:
+        check_instance(cell, CoreCell, "cell")
         self._runner = cell.runner
 
     def get_chunk_size(self) -> int:

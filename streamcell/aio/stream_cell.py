@@ -14,7 +14,7 @@ from streamcell.aio.transfers import ReceivedStream, StreamFuture
 from streamcell.message import Message
 from streamcell.protocol.frames import StreamKind
 from streamcell.runtime.incoming import Incoming, IncomingStream, Into, ReceiveCallback
-from streamcell.runtime.specs import check_callback
+from streamcell.runtime.specs import check_callback, check_instance
 from streamcell.sending import SendMore
 
 
@@ -23,9 +23,13 @@ class StreamCell:
 
     Args:
         cell: what they travel on.
+
+    Raises:
+        UsageError: it is no cell of ``streamcell.aio``.
     """
 
     def __init__(self, cell: CoreCell) -> None:
+        check_instance(cell, CoreCell, "cell")
         self._cell = cell
         #: The same for threads.
         self.stream_cell = stream_cell.StreamCell(cell.cell)

@@ -13,6 +13,7 @@ from streamcell.limits import CHUNK_PAYLOAD_BYTES
 from streamcell.message import HeaderValue
 from streamcell.runtime.incoming import IncomingStream
 from streamcell.runtime.resuming import check_placed
+from streamcell.runtime.specs import check_callback
 
 
 class StreamFuture:
@@ -113,6 +114,7 @@ class StreamFuture:
 
     def add_done_callback(self, fn: Callable[..., object], *args: Any, **kwargs: Any) -> None:
         """Have ``fn(future, *args, **kwargs)`` called on the running loop after the end, also if that is past."""
+        check_callback(fn, "a done-callback")
         loop = asyncio.get_running_loop()
         self.future.add_done_callback(lambda _: _call_soon(loop, lambda: fn(self, *args, **kwargs)))
 

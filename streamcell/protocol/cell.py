@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from streamcell.config import CellConfig
-from streamcell.errors import CellError, ErrorCode, ProtocolError, StreamCancelled, StreamError
+from streamcell.errors import CellError, ErrorCode, Fault, ProtocolError, StreamCancelled, StreamError
 from streamcell.protocol.addressing import ROUTED, ends_of
 from streamcell.protocol.announcements import AnnouncementTable
 from streamcell.protocol.batches import Batches
@@ -225,7 +225,7 @@ class CellCore:
     def cancel_send(self, stream_id: int, sentence: str, now: float) -> None:
         """Give up a stream, or a request and its reply."""
         self._sends.cancel(stream_id, sentence, now)
-        self._requests.end(stream_id, StreamCancelled(sentence))
+        self._requests.end(stream_id, StreamCancelled(sentence, fault=Fault.ORIGIN))
 
     def open_sends(self) -> int:
         """Return how many streams and requests of this cell are not settled."""
@@ -278,7 +278,7 @@ class CellCore:
 
     def cancel_receive(self, key: StreamKey, sentence: str, now: float) -> None:
         """Give up a stream that is being received because the application does not want it any more."""
-        self._receives.fail(key, StreamCancelled(sentence), now)
+        self._receives.fail(key, StreamCancelled(sentence, fault=Fault.TARGET), now)
 
     # The network.
 

@@ -8,7 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from streamcell.errors import CellError, ErrorCode, RequestTimeout, StreamOutcomeUnknown, StreamTargetUnreachable
+from streamcell.errors import (
+    CellError,
+    ErrorCode,
+    Fault,
+    RequestTimeout,
+    StreamOutcomeUnknown,
+    StreamTargetUnreachable,
+)
 from streamcell.protocol.context import Context
 from streamcell.protocol.events import RequestEnded
 
@@ -102,12 +109,13 @@ class RequestTable:
     def _expire(self, request: Request, now: float) -> None:
         if request.holder is not None or self._is_acknowledged(request.stream_id):
             error: CellError = RequestTimeout(
-                f"{request.target} got the request {request.name} and did not reply in time"
+                f"{request.target} got the request {request.name} and did not reply in time", fault=Fault.TARGET
             )
         else:
             error = StreamTargetUnreachable(
                 f"{request.target} did not acknowledge the request {request.name} in time: check its name, and that "
-                "it runs and is connected"
+                "it runs and is connected",
+                fault=Fault.NETWORK,
             )
         self.end(request.stream_id, error)
         self._give_up(request.stream_id, error, now)
@@ -116,5 +124,6 @@ class RequestTable:
 def _outcome_unknown(request: Request) -> StreamOutcomeUnknown:
     return StreamOutcomeUnknown(
         f"{request.target} has ended after it got the request {request.name} and before its reply was whole: what came "
-        "of the request cannot be known"
+        "of the request cannot be known",
+        fault=Fault.TARGET,
     )

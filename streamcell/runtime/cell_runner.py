@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterable
 from streamcell.errors import CellError, UsageError
 from streamcell.fqcn import check_fqcn
 from streamcell.message import Message
+from streamcell.protocol.frames import Payload
+from streamcell.protocol.sender import SendSpec
 from streamcell.runtime.callbacks import level_of
 from streamcell.runtime.cell_life import Callbacks, CellLife, CellSettings
 from streamcell.runtime.clock import Clock, monotonic
@@ -23,8 +25,8 @@ from streamcell.runtime.registry import CallbackRegistry
 from streamcell.runtime.requests import PendingRequest, Requests
 from streamcell.runtime.sends import Sends
 from streamcell.runtime.specs import (
+    address,
     as_names,
-    check_message,
     check_timeout,
     make_request,
     not_secure_error,
@@ -223,10 +225,8 @@ class CellRunner:
         """
         config = self.settings.config
         timeout_s = check_timeout(timeout_s, "timeout", config.request_timeout_s)
-        spec, payload = make_request(config, channel, topic, target, request, optional=optional, no_reply=False)
-        if secure:
-            raise not_secure_error(self.settings.fqcn)
-        return self.requests.submit(spec, payload, timeout_s)
+        spec, payload = make_request(config, channel, topic, request, optional=optional, no_reply=False)
+        return self._submit_request(address(spec, target), payload, timeout_s, secure=secure)
 
     def begin_broadcast(
         self,
@@ -239,15 +239,20 @@ class CellRunner:
         secure: bool,
         optional: bool,
     ) -> dict[str, PendingRequest | CellError]:
-        """Send a request to several cells; those that cannot even be tried are answered by an error here."""
-        check_message(request)
+        """Send a request to several cells; those that cannot even be tried are answered by an error here.
+
+        Raises:
+            UsageError: an argument is wrong, other than the name of one cell, or the cell is not running.
+        """
+        config = self.settings.config
+        timeout_s = check_timeout(timeout_s, "timeout", config.request_timeout_s)
+        spec, payload = make_request(config, channel, topic, request, optional=optional, no_reply=False)
+        names = as_names(targets)
         self.check_running()
         begun: dict[str, PendingRequest | CellError] = {}
-        for target in as_names(targets):
+        for target in names:
             try:
-                begun[target] = self.begin_request(
-                    channel, topic, target, request, timeout_s, secure=secure, optional=optional
-                )
+                begun[target] = self._submit_request(address(spec, target), payload, timeout_s, secure=secure)
             except CellError as error:
                 begun[target] = error
         return begun
@@ -262,28 +267,33 @@ class CellRunner:
         secure: bool,
         optional: bool,
     ) -> dict[str, CellError | None]:
-        """Send a request that nobody answers to several cells; return for each None or why it was not accepted."""
-        check_message(message)
+        """Send a request that nobody answers to several cells; return for each None or why it was not accepted.
+
+        Raises:
+            UsageError: an argument is wrong, other than the name of one cell, or the cell is not running.
+        """
+        config = self.settings.config
+        spec, payload = make_request(config, channel, topic, message, optional=optional, no_reply=True)
+        names = as_names(targets)
         self.check_running()
         outcomes: dict[str, CellError | None] = {}
-        for target in as_names(targets):
+        for target in names:
             outcomes[target] = None
             try:
-                spec, payload = make_request(
-                    self.settings.config,
-                    channel,
-                    topic,
-                    target,
-                    message,
-                    optional=optional,
-                    no_reply=True,
-                )
+                addressed = address(spec, target)
                 if secure:
                     raise not_secure_error(self.settings.fqcn)
-                self.sends.submit(spec, payload, failure_level=level_of(optional))
+                self.sends.submit(addressed, payload, failure_level=level_of(optional))
             except CellError as error:
                 outcomes[target] = error
         return outcomes
+
+    def _submit_request(
+        self, spec: SendSpec, payload: list[Payload], timeout_s: float, *, secure: bool
+    ) -> PendingRequest:
+        if secure:
+            raise not_secure_error(self.settings.fqcn)
+        return self.requests.submit(spec, payload, timeout_s)
 
     async def _start(self, life: CellLife) -> None:
         try:

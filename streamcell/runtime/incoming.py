@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 from streamcell.errors import (
     CellError,
     ErrorCode,
+    Fault,
     StreamCancelled,
     StreamIntegrityError,
     StreamRejected,
@@ -129,7 +130,7 @@ class IncomingStream(Incoming):
     def cancel(self) -> None:
         """Stop reading, here and at the sender."""
         sentence = f"cancelled by the receiver {self.info.target}"
-        self.queue.fail(StreamCancelled(sentence), discard=True)
+        self.queue.fail(StreamCancelled(sentence, fault=Fault.TARGET), discard=True)
         self._tell_core(self._context.core.cancel_receive, sentence)
 
     # --- on the engine

@@ -1,4 +1,4 @@
-"""The pieces of a received stream, between the engine and the thread that reads. Imports values and ``clock``.
+"""The pieces of a received stream, between the engine and the thread that reads. Imports values and siblings.
 
 The bound is the credit that the core has given for the stream: the engine puts what the sender was allowed to send, and
 credit is extended only by what :meth:`ReceiveQueue.take` has handed out. So nothing here waits on the engine's side.
@@ -16,6 +16,7 @@ from streamcell.errors import CellError, StreamIntegrityError
 from streamcell.limits import KIB
 from streamcell.protocol.frames import Payload
 from streamcell.runtime.clock import Clock, monotonic
+from streamcell.runtime.fork import Birthplace
 
 # Telling the engine costs as much as copying this many bytes, and credit comes in steps of some chunks anyway.
 REPORT_BYTES = 64 * KIB
@@ -58,6 +59,7 @@ class ReceiveQueue:
         self._head = 0
         self._reported = 0
         self._reported_at = clock()
+        self._birthplace = Birthplace()
         # What is worth waking the engine for, and up to where and when it was woken.
         self._urgent_bytes = 0
         self._urged = 0
@@ -205,6 +207,7 @@ class ReceiveQueue:
         while self._would_wait():
             if not wait:
                 return False
+            self._birthplace.check()
             self._changed.wait()
         if self._closed:
             raise ValueError("I/O operation on a closed stream")

@@ -42,8 +42,12 @@ class CallbackRegistry(Generic[T]):
             on_registered()
 
     def unregister(self, channel: str, topic: str, kind: StreamKind) -> bool:
-        """Forget the callback of this name and kind; return whether there was one."""
-        name = (channel, topic)
+        """Forget the callback of this name and kind; return whether there was one.
+
+        Raises:
+            UsageError: if channel or topic is not a name.
+        """
+        name = (check_callback_name(channel, "channel"), check_callback_name(topic, "topic"))
         with self._lock:
             left = dict(self._callbacks.get(name, {}))
             found = left.pop(kind, None) is not None

@@ -15,6 +15,7 @@ from typing import Any
 from streamcell.errors import (
     CellError,
     ErrorCode,
+    Fault,
     RequestFailed,
     StreamRejected,
     UsageError,
@@ -115,7 +116,7 @@ class Requests:
         # Whoever replies has all of the request.
         self._context.traffic.count_bytes(Direction.SENT, request.spec.channel, request.spec.size or 0)
         if event.reply_code is not ErrorCode.UNSPECIFIED:
-            error = error_from_wire(event.reply_code, event.reply_sentence)
+            error = error_from_wire(event.reply_code, event.reply_sentence, Fault.TARGET)
             self._settle(request, as_request_error(error))
             return
         self._settle(request, make_message(event, self._context.fqcn, payload))

@@ -11,15 +11,17 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from streamcell.config import CellConfig
+from streamcell.config import LONGEST_TIMEOUT_S, CellConfig
 from streamcell.errors import AuthenticationError, StreamUsageError, UsageError
 from streamcell.fqcn import check_callback_name, check_fqcn, check_name
-from streamcell.limits import OFFSET_BYTES, SOURCE_STAMP_BYTES, TIMEOUT_S
+from streamcell.limits import SOURCE_STAMP_BYTES
 from streamcell.message import HeaderValue, Message, freeze_headers
 from streamcell.protocol.frames import Payload, StreamKind
 from streamcell.protocol.sender import SendSpec
 from streamcell.runtime.payloads import flatten_payload
 
+# The wire has one bit more: credit lies a window beyond an offset, and has to fit, too.
+_LARGEST_OFFSET = (1 << 63) - 1
 _SHA256 = "sha256"
 _GIVEN_DIGEST = re.compile(r"sha256:[0-9a-fA-F]{64}", re.ASCII)
 
@@ -102,13 +104,12 @@ def make_request(
     config: CellConfig,
     channel: str,
     topic: str,
-    target: str,
     request: Message,
     *,
     optional: bool,
     no_reply: bool,
 ) -> tuple[SendSpec, list[Payload]]:
-    """Return what the core is told of a request, and its payload.
+    """Return what the core is told of a request, and its payload. Whom it is for is said by :func:`address`.
 
     Raises:
         UsageError: an argument is wrong; the sentence names it.
@@ -116,7 +117,7 @@ def make_request(
     message = check_message(request)
     payload, size = flatten_payload(message.payload, config.chunk_bytes)
     spec = SendSpec(
-        target=check_fqcn(target),
+        target="",
         channel=check_callback_name(channel, "channel"),
         topic=check_callback_name(topic, "topic"),
         kind=StreamKind.REQUEST,
@@ -130,9 +131,32 @@ def make_request(
     return spec, payload
 
 
+def address(spec: SendSpec, target: str) -> SendSpec:
+    """Return a request for one cell.
+
+    Raises:
+        UsageError: that is not the name of a cell.
+    """
+    return dataclasses.replace(spec, target=check_fqcn(target))
+
+
 def as_names(names: str | Iterable[str]) -> list[str]:
-    """Return one name or several as a list."""
-    return [names] if isinstance(names, str) else list(names)
+    """Return one name or several as a list. Whether each is a name of a cell is checked elsewhere.
+
+    Raises:
+        StreamUsageError: it is neither.
+    """
+    if isinstance(names, str):
+        return [names]
+    # Whatever the types say: this is what checks them.
+    given: object = names
+    listed: list[Any] = list(given) if isinstance(given, Iterable) else [given]
+    for name in listed:
+        if not isinstance(name, str):
+            raise StreamUsageError(
+                f"a target must be the name of a cell, not {name!r:.100}: give a name or a list of names"
+            )
+    return listed
 
 
 def check_message(message: object) -> Message:
@@ -155,9 +179,10 @@ def check_timeout(value: object, name: str, default: float, *, meaning_of_0: str
     if value is None:
         return default
     # The comparison is false for nan.
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= TIMEOUT_S:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= LONGEST_TIMEOUT_S:
         raise UsageError(
-            f"{name} must be a number of seconds up to {TIMEOUT_S:g}, or 0 for {meaning_of_0}, not {value!r:.100}"
+            f"{name} must be a number of seconds up to {LONGEST_TIMEOUT_S:g}, or 0 for {meaning_of_0}, "
+            f"not {value!r:.100}"
         )
     return float(value)
 
@@ -181,9 +206,21 @@ def check_whole(value: Any, what: str) -> int:
         number = -1 if isinstance(value, bool) else operator.index(value)
     except TypeError:
         number = -1
-    if not 0 <= number <= OFFSET_BYTES:
-        raise UsageError(f"{what} must be a whole number from 0 to {OFFSET_BYTES}, not {value!r:.100}")
+    if not 0 <= number <= _LARGEST_OFFSET:
+        raise UsageError(f"{what} must be a whole number from 0 to {_LARGEST_OFFSET}, not {value!r:.100}")
     return number
+
+
+def check_instance(value: object, kind: type, name: str) -> None:
+    """Check that an argument is of the type that it has to be.
+
+    Raises:
+        UsageError: it is of another.
+    """
+    if not isinstance(value, kind):
+        # With their modules: the blocking and the asyncio classes have the same names.
+        wanted, given = (f"{each.__module__}.{each.__qualname__}" for each in (kind, type(value)))
+        raise UsageError(f"{name} must be a {wanted}, not a {given.removeprefix('builtins.')}")
 
 
 def check_callback(callback: object, what: str) -> None:

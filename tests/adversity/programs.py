@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 # What every script may use.
 PRELUDE = """
-import hashlib, itertools, os, signal, sys, threading, time
+import hashlib, itertools, os, queue, signal, sys, threading, time
 from streamcell import CellConfig, CellError, CoreCell, IterStream, Message, StreamCell, UsageError
 
 QUICK = CellConfig(backoff_min_s=0.02, backoff_max_s=0.2, dial_timeout_s=5.0)

@@ -16,6 +16,11 @@ AFTER = """
 server, site = connected_pair()
 StreamCell(server).register_blob_cb("c", "t", lambda future: None)
 future = StreamCell(site).send_blob("c", "missing", "missing", Message({}, b""))
+arriving = queue.Queue()
+waiting = threading.Event()
+StreamCell(server).register_stream_cb("c", "s", lambda future, stream, resume: arriving.put(stream))
+StreamCell(site).send_stream("c", "s", "server", Message({}, iter(waiting.wait, True)))
+stream = arriving.get(timeout=30)
 
 def fails(call):
     try:
@@ -39,9 +44,14 @@ def child():
         lambda: site.fire_and_forget("c", "t", "server", Message()),
         lambda: CoreCell("new", listen="grpc://127.0.0.1:0").start(),
         lambda: site.stop(),
+        lambda: future.result(),
+        lambda: future.exception(),
+        lambda: stream.read(),
     ]
     assert all(fails(use) for use in uses), [fails(use) for use in uses]
-    repr(server), repr(future), server.listen_urls, future.done(), future.cancel()
+    # What neither reaches a cell nor waits for one is as harmless as elsewhere.
+    repr(server), repr(future), server.listen_urls, future.done(), future.get_progress(), future.cancel()
+    StreamCell(CoreCell("new")).register_blob_cb("c", "t", print)
 
 for number in range(20):
     pid = os.fork()

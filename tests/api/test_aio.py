@@ -282,9 +282,10 @@ def test_start_and_stop(carrier: Carrier) -> None:
             await cell.wait_connected(0.05)
         with pytest.raises(LinkError, match="has no link"):
             await cell.wait_connected(0)
-        for timeout in (-1, "1", [], float("nan"), float("inf"), 10**400):
+        nonsense: list[Any] = [-1, "1", [], float("nan"), float("inf"), 10**400]
+        for timeout in nonsense:
             with pytest.raises(UsageError, match="timeout must be a number of seconds"):
-                await cell.wait_connected(timeout)  # type: ignore[arg-type]
+                await cell.wait_connected(timeout)
         waiting = asyncio.create_task(cell.wait_connected())
         future = await aio.StreamCell(cell).send_blob("c", "t", "server", Message({}, b""))
         await cell.stop(0)

@@ -128,6 +128,9 @@ def test_bad_names_and_callbacks_are_refused(name: Any) -> None:
                 register(*names, print)
         with pytest.raises(UsageError, match="callable"):
             register("c", "t", "not a function")  # type: ignore[arg-type]
+    for unregister in (streams.unregister_stream_cb, streams.unregister_blob_cb):
+        with pytest.raises(UsageError, match="channel"):
+            unregister([], [])  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="into"):
         streams.register_blob_cb("c", "t", print, into=b"buffer")  # type: ignore[arg-type]
     for set_callback in (cell.set_cell_connected_cb, cell.set_cell_disconnected_cb):

@@ -13,6 +13,7 @@ from streamcell import (
     AuthenticationError,
     CellError,
     ErrorCode,
+    Fault,
     Message,
     RequestFailed,
     RequestTimeout,
@@ -103,6 +104,7 @@ def test_a_callback_that_fails(pair: Pair, answer: Any, words: str) -> None:
     with pytest.raises(RequestFailed, match=words) as raised:
         pair.site.send_request("c", "t", "server", Message(), PATIENCE_S)
     assert raised.value.code is ErrorCode.REQUEST_FAILED
+    assert raised.value.fault is Fault.TARGET
     assert "server" in str(raised.value)
 
 
@@ -137,8 +139,10 @@ def test_timeouts(pair: Pair) -> None:
             # Long enough for the acknowledgement on a busy machine.
             pair.site.send_request("c", "t", "server", Message(), scaled(2.0))
         assert not isinstance(raised.value, TimeoutError)
-        with pytest.raises(StreamTargetUnreachable):
+        assert raised.value.fault is Fault.TARGET
+        with pytest.raises(StreamTargetUnreachable) as unreachable:
             pair.site.send_request("c", "t", "missing", Message(), 0.2)
+        assert unreachable.value.fault is Fault.NETWORK
         with pytest.raises(StreamTargetUnreachable):
             pair.site.send_request("c", "t", "missing", Message(), PATIENCE_S, optional=True)
 
@@ -179,7 +183,16 @@ def test_fire_and_forget(pair: Pair, caplog: pytest.LogCaptureFixture) -> None:
 def test_wrong_arguments(pair: Pair) -> None:
     with pytest.raises(UsageError, match="timeout"):
         pair.site.send_request("c", "t", "server", Message(), -1)
-    assert isinstance(pair.site.broadcast_request("c", "t", "server", Message(), -1)["server"], UsageError)
+    for send in (pair.site.broadcast_request, pair.site.fire_and_forget):
+        nonsense: list[Any] = [None, 1, 1.5, [[]], ["server", 2]]
+        for targets in nonsense:
+            with pytest.raises(UsageError, match="must be the name of a cell"):
+                send("c", "t", targets, Message())
+        # What is wrong for all is not the answer of each.
+        with pytest.raises(UsageError, match="topic"):
+            send("c", "", "server", Message())
+    with pytest.raises(UsageError, match="timeout"):
+        pair.site.broadcast_request("c", "t", "server", Message(), -1)
     for target, message, words in [
         ("bad name!", Message(), "cell name"),
         ("server", b"bare", "Message"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import string
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -28,6 +29,12 @@ def test_message_headers() -> None:
     assert "a" not in message.headers
     assert headers == {"a": 1, "b": "two"}
     assert (message.payload, message.origin, message.target, message.channel, message.topic) == (b"payload", *[""] * 4)
+
+
+@pytest.mark.parametrize("headers", ["text", b"", 5, [("k", 1)]])
+def test_message_headers_are_a_mapping(headers: Any) -> None:
+    with pytest.raises(UsageError, match="headers must be a mapping"):
+        Message(headers)
 
 
 def test_message_without_anything() -> None:

@@ -13,6 +13,7 @@ from streamcell import (
     StreamCell,
     StreamError,
     UsageError,
+    aio,
 )
 from streamcell.transport.memory import MemoryNetwork
 from tests.timing import scaled
@@ -36,7 +37,7 @@ def server(network: MemoryNetwork) -> Iterator[CoreCell]:
         ({"tls": object()}, "tls is not available"),
         ({"policy": object()}, "policy is not available"),
         ({"authenticate": object()}, "authenticate is not available"),
-        ({"config": {}}, "config must be a CellConfig, not a dict"),
+        ({"config": {}}, "config must be a streamcell.config.CellConfig, not a dict"),
         ({"listen": [5]}, "listen: 5 is not an address"),
         ({"connect": [None]}, "connect: None is not an address"),
         ({"connect": "grpc://127.0.0.1:0"}, "connect: grpc://127.0.0.1:0 cannot be dialled: port 0 is for listening"),
@@ -199,3 +200,17 @@ def test_a_snapshot_names_links_and_threads(network: MemoryNetwork, server: Core
         assert [link.fqcn for link in stats.protocol.links] == ["server"]
         assert [pool.name for pool in stats.pools] == ["site-1-callback", "site-1-request", "site-1-source"]
         assert (stats.callbacks_failed, stats.blobs_failed, stats.done_callbacks_waiting) == (0, 0, 0)
+
+
+def test_arguments_of_the_wrong_type() -> None:
+    wrong_ones: list[dict[str, Any]] = [{"network": 1}, {"network": object()}, {"config": {}}]
+    for wrong in wrong_ones:
+        with pytest.raises(UsageError, match=next(iter(wrong))):
+            CoreCell("site", **wrong)
+    for cell in (None, "site", aio.CoreCell("site")):
+        with pytest.raises(UsageError, match=r"must be a streamcell\.core_cell\.CoreCell, not a "):
+            StreamCell(cell)  # type: ignore[arg-type]
+    with pytest.raises(
+        UsageError, match=r"must be a streamcell\.aio\.core_cell\.CoreCell, not a streamcell\.core_cell"
+    ):
+        aio.StreamCell(CoreCell("site"))  # type: ignore[arg-type]

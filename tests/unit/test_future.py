@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from streamcell import CellError, StreamCancelled, StreamError, StreamFuture
+from streamcell import CellError, StreamCancelled, StreamError, StreamFuture, UsageError
 from streamcell.runtime.notifier import Notifier
 from streamcell.runtime.trace import cell_log
 from streamcell.runtime.transfers import Progress, TransferInfo
@@ -211,6 +211,12 @@ def test_done_callbacks_run_on_the_notifier_in_order_of_settling(notifier: Notif
     assert calls == [
         (transfer.future, number, "word", "notifier") for transfer in reversed(transfers) for number in range(2)
     ]
+
+
+@pytest.mark.parametrize("callback", [None, "text"])
+def test_callbacks_can_be_called(transfer: Transfer, callback: Any) -> None:
+    with pytest.raises(UsageError, match="a done-callback must be callable"):
+        transfer.future.add_done_callback(callback)
 
 
 def test_a_done_callback_may_be_added_after_the_end(transfer: Transfer) -> None:

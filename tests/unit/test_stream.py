@@ -244,6 +244,19 @@ def test_a_file_that_has_changed_cannot_be_read_to_its_end_nor_again(tmp_path: P
             stream.seek(0)
 
 
+def test_a_file_that_has_grown_has_changed(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"12345678")
+    stream = FileStream(path)
+    assert stream.read(6) == b"123456"
+    with path.open("ab") as file:
+        file.write(b"9")
+    assert stream.read(2) == b"78"
+    with pytest.raises(StreamIntegrityError, match="was changed while it was sent"):
+        stream.read(2)
+    stream.close()
+
+
 def test_a_file_that_was_replaced_has_not_changed(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(DATA)

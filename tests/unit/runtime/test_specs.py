@@ -7,6 +7,7 @@ from streamcell.protocol.frames import StreamKind
 from streamcell.protocol.sender import SendSpec
 from streamcell.runtime.specs import (
     SendOptions,
+    address,
     as_names,
     check_timeout,
     check_whole,
@@ -88,21 +89,28 @@ def test_wrong_arguments_are_usage_errors_and_stream_errors(wrong: dict[str, Any
 
 
 def test_requests() -> None:
-    spec, payload = make_request(
-        CONFIG, "channel", "topic", "server", Message({"a": 1}, b"abc"), optional=True, no_reply=True
-    )
+    spec, payload = make_request(CONFIG, "channel", "topic", Message({"a": 1}, b"abc"), optional=True, no_reply=True)
+    assert (address(spec, "server").target, address(spec, "site-1").target) == ("server", "site-1")
+    with pytest.raises(UsageError, match="no name"):
+        address(spec, "no name")
     assert (spec.kind, spec.size, spec.optional, spec.no_reply) == (StreamKind.REQUEST, 3, True, True)
     assert payload == [b"abc"]
 
 
 def test_a_request_is_a_message() -> None:
     with pytest.raises(UsageError, match="Message"):
-        make_request(CONFIG, "channel", "topic", "server", b"abc", optional=False, no_reply=False)  # type: ignore[arg-type]
+        make_request(CONFIG, "channel", "topic", b"abc", optional=False, no_reply=False)  # type: ignore[arg-type]
 
 
 def test_one_name_or_several() -> None:
     assert as_names("server") == ["server"]
     assert as_names(iter(["a", "b"])) == ["a", "b"]
+
+
+@pytest.mark.parametrize("names", [None, 1, 1.5, [[]], [1], b"server", ["server", None]])
+def test_what_is_neither_one_name_nor_several(names: Any) -> None:
+    with pytest.raises(StreamUsageError, match="must be the name of a cell"):
+        as_names(names)
 
 
 def test_timeouts() -> None:
