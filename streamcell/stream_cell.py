@@ -166,7 +166,7 @@ class StreamCell:
         thread and returns. ``future`` succeeds with the number of bytes when the end was read, and fails as soon as the
         stream failed. ``stream`` is a :class:`ReceivedStream`. What the callback raises before it closed the stream
         reaches the sender as StreamRejected; a StreamRejected that it raises itself keeps its sentence and code, and is
-        not logged as an error here.
+        logged at DEBUG only: who refuses knows.
 
         ``resume`` tells whether an earlier life of this cell had acknowledged part of the stream. Then, and when
         ``stream.resume_id`` is set, the sender waits to be told where to go on: by ``stream.resume_from(offset)``

@@ -7,6 +7,7 @@ import sys
 
 _NEEDED = ("typer", "rich")
 _CANNOT_RUN = 2
+_INTERRUPTED = 130
 
 
 def main() -> int:
@@ -18,8 +19,13 @@ def main() -> int:
             file=sys.stderr,
         )
         return _CANNOT_RUN
-    from streamcell.cli.app import run
-    from streamcell.cli.interrupts import noticed_signals
+    try:
+        from streamcell.cli.app import run
+        from streamcell.cli.interrupts import noticed_signals
 
-    with noticed_signals():
-        return run(sys.argv[1:])
+        with noticed_signals():
+            return run(sys.argv[1:])
+    except KeyboardInterrupt:
+        # Before a verb has begun, or after it has ended.
+        print("streamcell: interrupted", file=sys.stderr)
+        return _INTERRUPTED

@@ -52,6 +52,9 @@ def run(arguments: Sequence[str]) -> int:
     except CellError as error:
         complain(error.sentence)
         return exit_code_of(error)
+    if ended == ExitCode.INTERRUPTED and not isinstance(ended, ExitCode):
+        # Typer's code for Ctrl-C, and not that of a verb, which would have told what to do.
+        complain("interrupted")
     return ended if isinstance(ended, int) else ExitCode.DONE
 
 

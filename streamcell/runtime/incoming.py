@@ -126,6 +126,8 @@ class IncomingStream(Incoming):
         #: How it is chosen where the stream goes on; None if it begins at 0 in any case.
         self.resumption = Resumption(self) if event.awaits_offset else None
         self._discarded = False
+        # Whether it fails for what the callback has raised, which is told where it is raised.
+        self._rejected = False
 
     def cancel(self) -> None:
         """Stop reading, here and at the sender."""
@@ -168,7 +170,8 @@ class IncomingStream(Incoming):
             self.resumption.fail(error)
         self._context.futures.discard(self.future)
         if fail(self.future, error):
-            level = logging.DEBUG if isinstance(error, StreamCancelled) else logging.WARNING
+            told = self._rejected or isinstance(error, StreamCancelled)
+            level = logging.DEBUG if told else logging.WARNING
             level = level_for(error, level)
             self._context.stream_log.log(level, "< %s from %s failed: %s", self.info.name, self.info.origin, error)
 
@@ -215,6 +218,7 @@ class IncomingStream(Incoming):
         if rejection is None or self.queue.closed:
             self._tell_core(self._context.core.release)
         else:
+            self._rejected = True
             self._tell_core(self._context.core.fail_receive, rejection)
 
     def _leave(self, returned: Any, rejection: StreamRejected | None) -> StreamRejected | None:

@@ -143,6 +143,7 @@ def test_interrupted_before_there_is_a_link(tmp_path: Path) -> None:
         receiver.errors.wait_for("no lane: grpc://127.0.0.1:1")
         receiver.signal(signal.SIGINT)
         assert receiver.wait() == ExitCode.INTERRUPTED
+    assert receiver.errors.all[-1] == "streamcell: interrupted"
     assert not any("Traceback" in line for line in receiver.errors.all)
 
 

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 import streamcell
-from streamcell import CellConfig, CellError, UsageError
+from streamcell import CellConfig, CellError, StreamCell, UsageError
+from streamcell.sending import SendMore
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
@@ -98,3 +99,11 @@ def test_document_has_one_title_and_balanced_blocks(document: Path) -> None:
 
 def test_changelog_knows_the_version() -> None:
     assert f"## {streamcell.__version__}, " in (DOCS / "changelog.md").read_text(encoding="utf-8")
+
+
+def test_every_keyword_of_sending_is_documented() -> None:
+    text = (DOCS / "sending.md").read_text(encoding="utf-8").split("\n## Keywords\n")[1].split("\n## ")[0]
+    documented = re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE)
+    takes = inspect.signature(StreamCell.send_stream).parameters
+    flags = [name for name, parameter in takes.items() if parameter.default is False]
+    assert sorted(documented) == sorted([*flags, *SendMore.__annotations__])

@@ -74,12 +74,16 @@ def test_send_what_has_gone_meanwhile(
     assert output.splitlines()[-1].endswith("; 1 failed")
 
 
-def test_send_what_is_refused(url: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_send_what_is_refused(
+    url: str, folder: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
     arguments = ["send", str(folder / "a"), "--name", "../a", "--to", "hub", "-c", url]
     assert run(arguments) == ExitCode.FAILED
     assert "leads out of the inbox" in capsys.readouterr().err
     assert run([*arguments, "--json"]) == ExitCode.FAILED
     assert "leads out of the inbox" in json.loads(capsys.readouterr().out)["error"]
+    # The inbox tells of each, once.
+    assert [record.name for record in caplog.records if record.levelname == "WARNING"] == ["streamcell.daemon"] * 2
 
 
 def test_ping_and_cells_and_bench(url: str, capsys: pytest.CaptureFixture[str]) -> None:
