@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from streamcell.config import CellConfig
+from streamcell.protocol.frames import Frame
 from tests.unit.protocol.harness import Net, Node
 
 
@@ -44,3 +45,9 @@ def move(net: Net, fqcn: str, parent: str) -> None:
 def node_parents(net: Net, fqcn: str) -> list[str]:
     """Return the cells that a cell has its uplink to."""
     return [link.fqcn for link in net.nodes[fqcn].links if link.is_uplink]
+
+
+def receive(net: Net, node: Node, neighbour: str, *frames: Frame) -> None:
+    """Give ``node`` frames on a lane from a neighbour."""
+    lane_id = next(here[1] for here, there in net.peers.items() if here[0] == node.fqcn and there[0] == neighbour)
+    node.core.receive(lane_id, frames, net.now)
