@@ -57,6 +57,8 @@ class CoreCell:
         )
         self._runner = self.cell.runner
         self._loop: asyncio.AbstractEventLoop | None = None
+        #: What runs in the loop for callbacks. A loop itself refers to its tasks weakly.
+        self._begun: set[concurrent.futures.Future[Any]] = set()
 
     @property
     def fqcn(self) -> str:
@@ -230,13 +232,16 @@ class CoreCell:
             RuntimeError: the loop has ended, and the cell was not stopped.
         """
         try:
-            return asyncio.run_coroutine_threadsafe(coroutine, self.loop)
+            future = asyncio.run_coroutine_threadsafe(coroutine, self.loop)
         except BaseException as error:
             # Nobody will await it.
             coroutine.close()
             if isinstance(error, RuntimeError) and self._runner.state is not CellState.RUNNING:
                 raise CallbackCancelled(f"cell {self.fqcn} and its event loop have ended") from None
             raise
+        self._begun.add(future)
+        future.add_done_callback(self._begun.discard)
+        return future
 
     async def __aenter__(self) -> Self:
         await self.start()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import itertools
 import logging
 import threading
@@ -190,6 +191,36 @@ def test_coroutine_callbacks_after_the_end_of_their_loop(carrier: Carrier) -> No
                 site.send_request("c", "t", "server", Message(), PATIENCE_S)
     finally:
         server.stop(0)
+
+
+def test_a_callback_that_only_its_cell_knows_goes_on_until_its_loop_ends(carrier: Carrier) -> None:
+    """An event loop refers to its tasks weakly; what a callback awaits may refer to nothing but its task."""
+    begun = threading.Event()
+    ends: list[type[BaseException]] = []
+
+    async def wait_for_ever(request: Message) -> None:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        except BaseException as error:
+            ends.append(type(error))
+            raise
+
+    with running(carrier.cell("server", listen=carrier.url)) as server:
+
+        async def main() -> None:
+            site = aio.CoreCell("site", connect=server.listen_urls, network=carrier.network)
+            site.register_request_cb("c", "t", wait_for_ever)
+            async with site:
+                await site.wait_connected(PATIENCE_S)
+                server.fire_and_forget("c", "t", "site", Message(), optional=True)
+                assert await asyncio.to_thread(begun.wait, PATIENCE_S)
+                await site.stop(0)
+                gc.collect()
+                assert ends == []
+
+        asyncio.run(main())
+    assert ends == [asyncio.CancelledError]
 
 
 @pytest.mark.parametrize("stopped", [True, False])
