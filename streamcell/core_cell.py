@@ -161,8 +161,8 @@ class CoreCell:
     def cells(self, timeout: float = ANSWER_S) -> list[KnownCell]:
         """Return every cell of the tree, this one included, by name; and the peers.
 
-        The root of the tree is asked, since every cell is announced up to it. While there is no uplink, it is the cells
-        below this one.
+        The root of the tree is asked, since every cell is announced up to it. While the way up is broken, it is the cells
+        below the break and the one just above it; here, where there is no uplink.
 
         Args:
             timeout: seconds to wait for the answer.

@@ -1,7 +1,7 @@
 """Questions about the network: who is there, and by which hops a cell is reached. Imports the parts of ``protocol``.
 
 Who is there is known to the root, since every cell is announced up to it: the question goes up, and the root answers
-in pieces. By which hops a cell is reached every hop tells for itself; the asker measures the time and puts the
+in pieces; while the way up is broken, the cell below the break does. By which hops a cell is reached every hop tells for itself; the asker measures the time and puts the
 answers into order.
 """
 
@@ -71,11 +71,11 @@ class QueryTable:
         question = self._ask("", timeout_s, now)
         for info in self._known(now):
             question.cells[info.fqcn] = info
-        parent = self._routes.parent
-        if parent is None:
+        above = self._above()
+        if above is None:
             self._end_listing(question)
         else:
-            self._send(parent, question, trace=False)
+            self._send(above, question, trace=False)
         return question.query_id
 
     def ask_trace(self, target: str, timeout_s: float, now: float) -> int:
@@ -123,10 +123,10 @@ class QueryTable:
             self._links.answer(way, frame)
 
     def _answer_who_is_there(self, link: Link, frame: Query, now: float) -> None:
-        parent = self._routes.parent
-        if parent is not None and parent is not link and frame.hops_left > 0 and not link.peer:
+        above = self._above()
+        if above is not None and above is not link and frame.hops_left > 0 and not link.peer:
             frame.hops_left -= 1
-            self._links.answer(parent, frame)
+            self._links.answer(above, frame)
             return
         known = iter([self._me(""), *self._known(now)])
         cells = tuple(itertools.islice(known, CELLS_TOLD))
@@ -134,6 +134,11 @@ class QueryTable:
             following = tuple(itertools.islice(known, CELLS_TOLD))
             self._reply(link, frame, cells, more=bool(following))
             cells = following
+
+    def _above(self) -> Link | None:
+        """Return the link to the parent, while a question can go up by it."""
+        parent = self._routes.parent
+        return parent if parent is not None and parent.control_lane() is not None else None
 
     def _reply(self, link: Link, frame: Query, cells: tuple[CellInfo, ...], *, more: bool = False) -> None:
         me = self._context.fqcn

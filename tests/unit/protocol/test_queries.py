@@ -55,6 +55,16 @@ def test_a_large_tree_is_told_in_pieces() -> None:
     assert [reply.more for reply in net.sent("root", QueryReply)] == [True, False]
 
 
+@pytest.mark.parametrize("name", ["left", "left-leaf"])
+def test_while_the_way_up_is_broken_the_cell_below_the_break_answers(name: str) -> None:
+    net = Net()
+    nodes = branches(net)
+    net.kill("root")
+    assert set(cells(net, nodes[name])) == {"root", "left", "left-leaf"}
+    net.advance(40.0)
+    assert set(cells(net, nodes[name])) == {"left", "left-leaf"}
+
+
 def test_without_an_uplink_a_cell_tells_what_is_below_it() -> None:
     net = Net()
     nodes = branches(net)
