@@ -51,8 +51,10 @@ class CellConfig:
     stop_grace_s: float = 5.0
 
     # The process. tune_allocator sets two glibc thresholds for the whole process at the first start of a cell;
+    # batch_grpc_threads gives gRPC's threads the class for batch work when a cell starts them (Linux);
     # switch_interval_s (0: leave alone) sets the interpreter's switch interval for the whole process.
     tune_allocator: bool = True
+    batch_grpc_threads: bool = True
     switch_interval_s: float = 0.0
 
     def __post_init__(self) -> None:
@@ -63,6 +65,9 @@ class CellConfig:
         for name in _WHOLE:
             if not isinstance(getattr(self, name), int):
                 raise UsageError(f"CellConfig.{name} must be a whole number, not {getattr(self, name)!r}")
+        for name in _SWITCHES:
+            if not isinstance(getattr(self, name), bool):
+                raise UsageError(f"CellConfig.{name} must be True or False, not {getattr(self, name)!r}")
         if self.backoff_min_s > self.backoff_max_s:
             raise UsageError("CellConfig.backoff_min_s is larger than backoff_max_s")
 
@@ -101,3 +106,4 @@ _RANGES: tuple[tuple[str, float, float], ...] = (
     ("switch_interval_s", 0, 1),
 )
 _WHOLE = tuple(name for name, _, _ in _RANGES if not name.endswith("_s"))
+_SWITCHES = ("tune_allocator", "batch_grpc_threads")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 from collections.abc import Callable, Iterable
 from types import TracebackType
@@ -76,7 +77,7 @@ class CoreCell:
             config=config or CellConfig(),
             software=f"streamcell {importlib.metadata.version('streamcell')}",
         )
-        find_network = _find_grpc_network if network is None else lambda: network
+        find_network = functools.partial(_find_grpc_network, settings.config) if network is None else lambda: network
         #: For StreamCell and ``streamcell.aio``; not for applications.
         self.runner = CellRunner(settings, StreamFuture, find_network)
 
@@ -161,8 +162,8 @@ class CoreCell:
     def cells(self, timeout: float = ANSWER_S) -> list[KnownCell]:
         """Return every cell of the tree, this one included, by name; and the peers.
 
-        The root of the tree is asked, since every cell is announced up to it. While the way up is broken, it is the cells
-        below the break and the one just above it; here, where there is no uplink.
+        The root of the tree is asked, since every cell is announced up to it. While the way up is broken, it is the
+        cells below the break and the one just above it; here, where there is no uplink.
 
         Args:
             timeout: seconds to wait for the answer.
@@ -365,8 +366,8 @@ def _bind(callback: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str,
     return call
 
 
-def _find_grpc_network() -> Network:
+def _find_grpc_network(config: CellConfig) -> Network:
     """Return the network that cells use by themselves. gRPC is imported no earlier than that."""
     from streamcell.transport.grpc_network import GrpcNetwork
 
-    return GrpcNetwork()
+    return GrpcNetwork(batch_threads=config.batch_grpc_threads)

@@ -23,6 +23,8 @@ class System:
     options: Options = dataclasses.field(default_factory=dict)
     # Whether both processes get streamcell's allocator settings. streamcell makes them itself.
     tuned: bool = False
+    # Whether gRPC's threads in both processes are of the class that streamcell gives them. streamcell does it itself.
+    batch_threads: bool = False
 
     def text(self) -> str:
         """Return the system as an argument of a command line."""
@@ -45,6 +47,11 @@ def bare_grpc(calls: int) -> System:
 def tuned(system: System) -> System:
     """Return the same system with streamcell's allocator settings in both processes."""
     return dataclasses.replace(system, label=f"{system.label}, tuned", tuned=True)
+
+
+def with_batch_threads(system: System) -> System:
+    """Return the same system with gRPC's threads of the class that streamcell gives them, in both processes."""
+    return dataclasses.replace(system, label=f"{system.label}, batch threads", batch_threads=True)
 
 
 STREAMCELL = cells()

@@ -7,6 +7,7 @@ input is the end of the process, at once: nothing is closed.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import resource
@@ -159,11 +160,26 @@ def main() -> None:
         from streamcell.runtime.allocator import tune_allocator
 
         tune_allocator()
+    if system.batch_threads:
+        asyncio.run(start_batch_threads())
     # Kept to the end: a server ends with it.
     peer = make_peer(system.peer, system.options)
     greeting, role = take_role(peer, *sys.argv[2:])
     output.tell(greeting)
     obey(role, output)
+
+
+# What keeps threads of gRPC, which end with the last channel.
+_kept: list[object] = []
+
+
+async def start_batch_threads() -> None:
+    """Have gRPC start its threads as streamcell does."""
+    from streamcell.transport.environment import grpc
+    from streamcell.transport.threads import starting_grpc_threads
+
+    with starting_grpc_threads(batch=True):
+        _kept.append(grpc.insecure_channel("127.0.0.1:1"))
 
 
 def take_role(peer: Peer, name: str, address: str = "") -> tuple[dict[str, Any], Role]:

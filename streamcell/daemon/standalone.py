@@ -60,7 +60,7 @@ class StandaloneCell:
             connect=settings.connect or None,
             insecure=settings.insecure,
             config=settings.config,
-            network=GrpcNetwork(services),
+            network=GrpcNetwork(services, batch_threads=settings.config.batch_grpc_threads),
         )
         self._inbox: Inbox | None = None
         if settings.inbox is not None:

@@ -1,8 +1,8 @@
 """Questions about the network: who is there, and by which hops a cell is reached. Imports the parts of ``protocol``.
 
 Who is there is known to the root, since every cell is announced up to it: the question goes up, and the root answers
-in pieces; while the way up is broken, the cell below the break does. By which hops a cell is reached every hop tells for itself; the asker measures the time and puts the
-answers into order.
+in pieces; while the way up is broken, the cell below the break does. By which hops a cell is reached every hop tells
+for itself; the asker measures the time and puts the answers into order.
 """
 
 from __future__ import annotations

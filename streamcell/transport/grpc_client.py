@@ -1,4 +1,4 @@
-"""Dialled lanes over gRPC. Imports grpc (from ``environment``), ``base``, ``address``, values.
+"""Dialled lanes over gRPC. Imports grpc (from ``environment``), ``base``, ``address``, siblings, values.
 
 A lane is one call of CellService.Exchange on a channel, and so a connection, of its own: gRPC's own
 reconnecting never comes into play. The call neither serialises nor parses, it carries bytes.
@@ -29,6 +29,7 @@ from streamcell.transport.base import LaneClosed, PeerInfo, check_batch_size
 from streamcell.transport.call_use import CallUse, is_cancelled_itself
 from streamcell.transport.environment import aio, grpc
 from streamcell.transport.options import channel_options
+from streamcell.transport.threads import starting_grpc_threads
 
 if TYPE_CHECKING:
     from grpc.aio import Channel, StreamStreamCall
@@ -52,15 +53,17 @@ _T = TypeVar("_T")
 _logger = logging.getLogger("streamcell.transport")
 
 
-async def dial(address: Address, timeout_s: float) -> GrpcClientLane:
+async def dial(address: Address, timeout_s: float, *, batch_threads: bool = True) -> GrpcClientLane:
     """Return a lane to the cell that listens at ``address``.
+
+    :param batch_threads: see :func:`threads.starting_grpc_threads`.
 
     :raises LaneClosed: if it cannot be reached within ``timeout_s``, or refuses.
     """
     check_can_be_dialled(address)
-    channel = aio.insecure_channel(
-        _target(address), options=channel_options(local=address.is_loopback, connect_s=timeout_s)
-    )
+    options = channel_options(local=address.is_loopback, connect_s=timeout_s)
+    with starting_grpc_threads(batch=batch_threads):
+        channel = aio.insecure_channel(_target(address), options=options)
     try:
         call = await _open_call(address, channel, timeout_s)
     except BaseException:

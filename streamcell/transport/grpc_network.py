@@ -21,19 +21,23 @@ class GrpcNetwork:
     cells may share one, and it need not be closed.
 
     :param services: what listeners offer beside lanes; then it is one cell's own.
+    :param batch_threads: see :func:`threads.starting_grpc_threads`.
     """
 
-    def __init__(self, services: Sequence[Service] = ()) -> None:
+    def __init__(self, services: Sequence[Service] = (), *, batch_threads: bool = True) -> None:
         self._services = tuple(services)
+        self._batch_threads = batch_threads
 
     async def dial(self, url: str, timeout_s: float) -> Lane:
         """Return a lane to the cell that listens at ``url``. See :class:`base.Network`."""
-        return await grpc_client.dial(_grpc_address(url), timeout_s)
+        return await grpc_client.dial(_grpc_address(url), timeout_s, batch_threads=self._batch_threads)
 
     async def listen(self, url: str, on_lane: Callable[[Lane], None], *, insecure: bool) -> Listener:
         """Listen at ``url``. See :class:`base.Network`."""
         address = _grpc_address(url)
-        return await grpc_server.listen(address, on_lane, insecure=insecure, services=self._services)
+        return await grpc_server.listen(
+            address, on_lane, insecure=insecure, services=self._services, batch_threads=self._batch_threads
+        )
 
 
 def _grpc_address(url: str) -> Address:

@@ -21,6 +21,7 @@ from streamcell.transport.binding import Binding, bind
 from streamcell.transport.call_use import CallUse
 from streamcell.transport.environment import aio, grpc
 from streamcell.transport.options import server_options
+from streamcell.transport.threads import starting_grpc_threads
 
 if TYPE_CHECKING:
     from grpc import RpcMethodHandler
@@ -133,12 +134,15 @@ _no_failed_goodbyes = _NoFailedGoodbyes()
 class GrpcListener:
     """A gRPC server and the lanes that have arrived at it. Made by :func:`listen`."""
 
-    def __init__(self, on_lane: Callable[[Lane], None], services: Sequence[Service] = ()) -> None:
+    def __init__(
+        self, on_lane: Callable[[Lane], None], services: Sequence[Service] = (), *, batch_threads: bool = True
+    ) -> None:
         self._on_lane = on_lane
         self._lanes: set[GrpcServerLane] = set()
         self._closing = False
         self._binding: Binding | None = None
-        self._server: Server = aio.server(options=server_options(), maximum_concurrent_rpcs=_LANES)
+        with starting_grpc_threads(batch=batch_threads):
+            self._server: Server = aio.server(options=server_options(), maximum_concurrent_rpcs=_LANES)
         exchange: RpcMethodHandler[bytes, bytes] = grpc.stream_stream_rpc_method_handler(self._exchange)
         service = grpc.method_handlers_generic_handler(SERVICE, {METHOD: exchange})
         self._server.add_generic_rpc_handlers((service,))
@@ -189,11 +193,17 @@ class GrpcListener:
 
 
 async def listen(
-    address: Address, on_lane: Callable[[Lane], None], *, insecure: bool, services: Sequence[Service] = ()
+    address: Address,
+    on_lane: Callable[[Lane], None],
+    *,
+    insecure: bool,
+    services: Sequence[Service] = (),
+    batch_threads: bool = True,
 ) -> GrpcListener:
     """Listen at ``address`` and call ``on_lane`` for each lane that arrives.
 
     :param services: what is offered there beside lanes.
+    :param batch_threads: see :func:`threads.starting_grpc_threads`.
     :param insecure: allow it though other machines can reach it, and nothing is encrypted.
     :raises UsageError: if it is not allowed.
     :raises LinkError: if the address is busy or cannot be used.
@@ -205,7 +215,7 @@ async def listen(
                 "use grpcs:// with certificates, or allow it with insecure=True"
             )
         _logger.warning("listening at %s without encryption: everybody can read it", address)
-    listener = GrpcListener(on_lane, services)
+    listener = GrpcListener(on_lane, services, batch_threads=batch_threads)
     await listener.start(address)
     return listener
 

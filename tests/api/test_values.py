@@ -130,7 +130,8 @@ DEFAULTS = {
     "backoff_max_s": 5.0,
     "stop_grace_s": 5.0,
 }
-NUMBERS = [field.name for field in dataclasses.fields(CellConfig) if field.name != "tune_allocator"]
+SWITCHES = ("tune_allocator", "batch_grpc_threads")
+NUMBERS = [field.name for field in dataclasses.fields(CellConfig) if field.name not in SWITCHES]
 
 
 def test_defaults() -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from scripts.bench.processes import chain
 from scripts.bench.report import GIB, MIB, Row, Section, at_least
-from scripts.bench.systems import LANES, STREAMCELL, System, bare_grpc, tuned
+from scripts.bench.systems import LANES, STREAMCELL, System, bare_grpc, tuned, with_batch_threads
 from scripts.bench.workloads.base import Figures, Outcome, Rounds
 
 BARE = tuned(bare_grpc(max(1, LANES)))
-SYSTEMS = (STREAMCELL, BARE)
+SYSTEMS = (STREAMCELL, BARE, with_batch_threads(BARE))
 WARM_UP_BYTES = 128 * MIB
 PROCESSES = ("receiver", "relay", "sender")
 

@@ -34,4 +34,5 @@ def systems(quick: bool) -> list[System]:
         *(cells(f"chunk_bytes={chunk // KIB} KiB", chunk_bytes=chunk) for chunk in chunks),
         cells("no checksums", checksums=False),
         cells("tune_allocator=False", tune_allocator=False),
+        cells("batch_grpc_threads=False", batch_grpc_threads=False),
     ]

@@ -16,12 +16,14 @@ from scripts.bench.systems import (
     System,
     bare_grpc,
     tuned,
+    with_batch_threads,
 )
 from scripts.bench.workloads.base import SAME_ALLOCATOR, Figures, Outcome, Rounds, same_for_all
 
 CALLS = sorted({1, 2, 4, max(1, LANES)})
 INSTALLED = (STREAMCELL, NVFLARE_GRPC, NVFLARE_TCP, FLIGHT, *(bare_grpc(calls) for calls in CALLS), SOCKETS)
-TUNED = tuple(tuned(system) for system in INSTALLED[1:])
+SAME_SETTINGS = with_batch_threads(tuned(bare_grpc(max(1, LANES))))
+TUNED = (*(tuned(system) for system in INSTALLED[1:]), SAME_SETTINGS)
 WARM_UP_BYTES = 128 * MIB
 
 LEAST_OF_NVFLARE_GRPC, LEAST_OF_NVFLARE_TCP = 3.0, 1.1
