@@ -145,7 +145,8 @@ class CoreCell:
 
         What the two cells send each other takes this short cut while it works, and the way through the tree while it
         does not. Nothing else travels over it: it makes neither the parent of the other. Both may ask for it: one link
-        serves both, and lasts until both have ended it.
+        serves both, and lasts until both have ended it. Where something else listens, or the cell refuses for good, it
+        is not dialled again before :meth:`disconnect` and another call; the log says so.
 
         Args:
             url: where the peer listens, or a list that is tried in turn.
@@ -282,7 +283,11 @@ class CoreCell:
             UsageError: another argument is wrong, or the cell is not running. Nothing was sent to anybody.
         """
         begun = self.runner.begin_broadcast(channel, topic, targets, request, timeout, secure=secure, optional=optional)
-        return {target: self._reply_or_error(each) for target, each in begun.items()}
+        try:
+            return {target: self._reply_or_error(each) for target, each in begun.items()}
+        except KeyboardInterrupt:
+            self.runner.cancel_requests(begun.values())
+            raise
 
     def fire_and_forget(
         self,
@@ -323,7 +328,7 @@ class CoreCell:
             reply: Message = pending.future.result()
         except KeyboardInterrupt:
             # Nobody waits any more.
-            self.runner.requests.cancel(pending)
+            self.runner.cancel_requests([pending])
             raise
         return reply
 

@@ -118,7 +118,7 @@ class Sending:
         kept: bool = False,
     ) -> list[SendSpec]:
         """Return what the core is told, for each target once. All arguments are checked before anything is sent."""
-        names = list(dict.fromkeys(as_names(target)))
+        names = as_names(target)
         if not names:
             raise StreamUsageError("no target was named: name at least one cell")
         config = self._runner.settings.config

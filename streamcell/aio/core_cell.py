@@ -84,7 +84,15 @@ class CoreCell:
     async def start(self) -> None:
         """Start; see :meth:`streamcell.CoreCell.start`."""
         self._loop = asyncio.get_running_loop()
-        await asyncio.wrap_future(self._runner.begin_start())
+        started = asyncio.wrap_future(self._runner.begin_start())
+        try:
+            await asyncio.shield(started)
+        except asyncio.CancelledError:
+            # Neither left half done, nor running without anybody who knows. A start waits for no other cell.
+            await asyncio.wait({started})
+            if started.exception() is None:
+                await self.stop(0)
+            raise
 
     async def stop(self, grace: float | None = None) -> None:
         """Stop; see :meth:`streamcell.CoreCell.stop`. Goes on if it is cancelled."""
@@ -183,7 +191,12 @@ class CoreCell:
         begun = self._runner.begin_broadcast(
             channel, topic, targets, request, timeout, secure=secure, optional=optional
         )
-        replies = await asyncio.gather(*(self._reply_or_error(each) for each in begun.values()))
+        try:
+            replies = await asyncio.gather(*(self._reply_or_error(each) for each in begun.values()))
+        except asyncio.CancelledError:
+            # Also those that nobody has begun to wait for.
+            self._runner.cancel_requests(begun.values())
+            raise
         return dict(zip(begun, replies, strict=True))
 
     async def fire_and_forget(
@@ -262,7 +275,7 @@ class CoreCell:
         try:
             reply: Message = await asyncio.wrap_future(pending.future)
         except asyncio.CancelledError:
-            self._runner.requests.cancel(pending)
+            self._runner.cancel_requests([pending])
             raise
         return reply
 

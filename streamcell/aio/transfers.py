@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import contextlib
 from collections.abc import AsyncIterator, Callable, Generator
 from typing import Any, BinaryIO, Self
@@ -28,7 +29,20 @@ class StreamFuture:
         self.future = future
 
     def __await__(self) -> Generator[Any, None, Any]:
-        return asyncio.wrap_future(self.future).__await__()
+        return self._wait().__await__()
+
+    async def _wait(self) -> Any:
+        loop, settled = asyncio.get_running_loop(), asyncio.Event()
+        # Not through the notifier, whose thread may be waiting for the very coroutine that awaits this.
+        concurrent.futures.Future.add_done_callback(self.future, lambda _: _call_soon(loop, settled.set))
+        try:
+            await settled.wait()
+        except asyncio.CancelledError:
+            self.future.cancel()
+            raise
+        if self.future.cancelled():
+            raise asyncio.CancelledError
+        return self.future.result()
 
     @property
     def origin(self) -> str:

@@ -133,7 +133,7 @@ class LinkTable:
         link = uplink.link
         self.dialler.end(uplink, now)
         if link is not None:
-            self.refuse_link(link, ErrorCode.STOPPING, f"{self._context.fqcn} ends the peer link", now)
+            self.refuse_link(link, ErrorCode.CANCELLED, f"{self._context.fqcn} ends the peer link", now)
 
     # For the streams and the routes.
 
@@ -163,7 +163,7 @@ class LinkTable:
     def give_up_uplink(self, link: Link, code: ErrorCode, sentence: str, now: float) -> None:
         """The parent does not take this cell's name: leave it, and try again later."""
         uplink = next(uplink for uplink in self.dialler.uplinks if uplink.link is link)
-        self.refuse_link(link, ErrorCode.STOPPING, f"{self._context.fqcn} was refused: {sentence}", now)
+        self.refuse_link(link, ErrorCode.CANCELLED, f"{self._context.fqcn} was refused: {sentence}", now)
         self.dialler.refuse(uplink, _refusal(code, sentence), final=False)
         self.dialler.wait_after_goodbye(uplink, ErrorCode.NAME_IN_USE, now)
 

@@ -295,6 +295,13 @@ class CellRunner:
             raise not_secure_error(self.settings.fqcn)
         return self.requests.submit(spec, payload, timeout_s)
 
+    def cancel_requests(self, begun: Iterable[PendingRequest | CellError]) -> None:
+        """Wait no more for replies that may still come. In any state: where the cell has ended, so have they."""
+        if self._life is not None:
+            for each in begun:
+                if isinstance(each, PendingRequest):
+                    self._life.requests.cancel(each)
+
     async def _start(self, life: CellLife) -> None:
         try:
             await life.start()

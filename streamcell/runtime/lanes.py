@@ -50,6 +50,7 @@ class Uplink:
         self._urls = urls
         self._index = 0
         self._told: dict[str, str] = {}
+        self._refused: set[str] = set()
         #: Why the last dial failed, for those who wait.
         self.last_failure = ""
         #: Lanes that are up. Further lanes of a link must reach the same cell as the first.
@@ -65,6 +66,16 @@ class Uplink:
         if not self.open_lanes:
             self.last_failure = reason
             self._index += 1
+
+    def weigh(self, refusal: CellError | None) -> CellError | None:
+        """Return a refusal by the present address if all others have refused, too; else None: the next one is tried."""
+        if refusal is not None:
+            self._refused.add(self.url)
+        return refusal if self._refused.issuperset(self._urls) else None
+
+    def forget_refusals(self) -> None:
+        """A cell answers."""
+        self._refused.clear()
 
     def is_news(self, reason: str) -> bool:
         """Return whether the present address has not failed for that reason just before."""
@@ -99,6 +110,8 @@ class OpenLane:
         self._draining = False
         #: Whether anything came on it.
         self.heard = False
+        #: Where it leads, if it was dialled.
+        self.uplink: Uplink | None = None
         self._stopped: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def wake(self) -> None:
@@ -145,6 +158,8 @@ class OpenLane:
                 reason, refusal = str(error), error.refusal
             elif isinstance(error, Exception):
                 raise error
+        if self.uplink is not None:
+            refusal = self.uplink.weigh(refusal)
         self._log.debug("the lane with %s has ended: %s", self._lane.peer.address, reason)
         self._host.step(self._context.core.lane_closed, self._lane_id, reason, refusal)
 
@@ -172,6 +187,8 @@ class OpenLane:
                 await self._stopped
                 return
             self.heard = True
+            if self.uplink is not None:
+                self.uplink.forget_refusals()
             self._host.step(self._context.core.receive, self._lane_id, frames)
 
 
@@ -284,6 +301,7 @@ class Lanes:
         if opened is None:
             await lane.close()
             return
+        opened.uplink = uplink
         uplink.note_lane(opened)
         lane.watch(functools.partial(self._host.step, self._context.core.lane_leaving, event.lane_id))
         try:
@@ -296,6 +314,7 @@ class Lanes:
     def _note_failed_dial(self, lane_id: int, uplink: Uplink, reason: str, refusal: CellError | None) -> None:
         # What is down is dialled again and again: the log has it once, until it changes.
         self._log.log(logging.INFO if uplink.is_news(reason) else logging.DEBUG, "no lane: %s", reason)
+        refusal = uplink.weigh(refusal)
         uplink.note_failure(reason)
         self._host.step(self._context.core.lane_closed, lane_id, reason, refusal)
 

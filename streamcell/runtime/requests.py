@@ -126,6 +126,7 @@ class Requests:
     def _open(self, request: PendingRequest) -> None:
         core, now = self._context.core, self._context.clock()
         if request.future.done():
+            self._context.futures.discard(request.future)
             return
         try:
             stream_id = core.open_request(request.spec, request.timeout_s, now)

@@ -141,7 +141,7 @@ def address(spec: SendSpec, target: str) -> SendSpec:
 
 
 def as_names(names: str | Iterable[str]) -> list[str]:
-    """Return one name or several as a list. Whether each is a name of a cell is checked elsewhere.
+    """Return one name or several as a list, each once. Whether each is a name of a cell is checked elsewhere.
 
     Raises:
         StreamUsageError: it is neither.
@@ -156,7 +156,7 @@ def as_names(names: str | Iterable[str]) -> list[str]:
             raise StreamUsageError(
                 f"a target must be the name of a cell, not {name!r:.100}: give a name or a list of names"
             )
-    return listed
+    return list(dict.fromkeys(listed))
 
 
 def check_message(message: object) -> Message:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import threading
 from typing import Any
@@ -23,7 +24,7 @@ from streamcell import (
     aio,
 )
 from tests.api.aio_cells import AioPair, with_pair
-from tests.cells import Carrier, Gate, pattern
+from tests.cells import PATIENCE_S, QUICK, Carrier, Gate, eventually, pattern
 
 DATA = pattern(3_000_000)
 
@@ -203,6 +204,46 @@ def test_a_cancelled_request_is_given_up(carrier: Carrier) -> None:
     with_pair(carrier, test)
 
 
+def test_a_cancelled_request_of_a_cell_that_stops_is_given_up(carrier: Carrier) -> None:
+    async def test(pair: AioPair) -> None:
+        with Gate() as gate:
+            pair.server.register_request_cb("c", "t", lambda request: gate.pass_through())
+            asking = asyncio.create_task(pair.site.send_request("c", "t", "server", Message()))
+            await asyncio.to_thread(gate.wait_arrived)
+            # It waits for the request, unless nobody waits for that any more.
+            stopping = asyncio.create_task(pair.site.stop(10 * PATIENCE_S))
+            await asyncio.to_thread(eventually, lambda: "is being stopped" in repr(pair.site))
+            asking.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await asking
+            await stopping
+        # It may have a reply for a cell that is gone.
+        await pair.server.stop(0)
+
+    with_pair(carrier, test)
+
+
+@pytest.mark.parametrize("begun", [True, False])
+def test_a_cancelled_broadcast_is_given_up(carrier: Carrier, begun: bool) -> None:
+    async def test(pair: AioPair) -> None:
+        with Gate() as gate:
+            pair.server.register_request_cb("c", "t", lambda request: gate.pass_through())
+            asking = asyncio.create_task(pair.site.broadcast_request("c", "t", ["server", "nobody"], Message()))
+            if begun:
+                await asyncio.to_thread(gate.wait_arrived)
+            else:
+                await asyncio.sleep(0)
+            asking.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await asking
+            # Would wait for them.
+            await pair.site.stop(10 * PATIENCE_S)
+        # It may have a reply for a cell that is gone.
+        await pair.server.stop(0)
+
+    with_pair(carrier, test)
+
+
 # --- requests and the cell
 
 
@@ -261,12 +302,46 @@ def test_the_cell(carrier: Carrier) -> None:
     with_pair(carrier, test)
 
 
+def test_a_callback_for_links_may_await_a_transfer(carrier: Carrier) -> None:
+    async def test(pair: AioPair) -> None:
+        sent: asyncio.Queue[int] = asyncio.Queue()
+
+        async def greet(name: str) -> None:
+            await sent.put(await (await pair.at_server.send_blob("c", "t", name, Message({}, b"hello"))))
+
+        pair.server.set_cell_connected_cb(greet)
+        third = aio.CoreCell("third", connect=pair.server.listen_urls, network=carrier.network)
+        aio.StreamCell(third).register_blob_cb("c", "t", lambda future: None)
+        async with third:
+            assert await sent.get() == len(b"hello")
+
+    with_pair(carrier, test)
+
+
 def test_wait_connected_only_looks(carrier: Carrier) -> None:
     async def test(pair: AioPair) -> None:
         for _ in range(50):
             await pair.site.wait_connected(0)
 
     with_pair(carrier, test)
+
+
+@pytest.mark.parametrize("turns", range(12))
+def test_a_cancelled_start_leaves_nothing_that_runs(carrier: Carrier, turns: int) -> None:
+    async def main() -> None:
+        cell = aio.CoreCell("server", listen=carrier.url, network=carrier.network, config=QUICK)
+        starting = asyncio.create_task(cell.start())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        starting.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await starting
+        if starting.cancelled():
+            assert "is running" not in repr(cell)
+        await cell.stop(0)
+        assert "is running" not in repr(cell)
+
+    asyncio.run(main())
 
 
 def test_start_and_stop(carrier: Carrier) -> None:

@@ -390,6 +390,34 @@ def test_what_is_no_cell_refuses_for_good() -> None:
     assert "not a cell" in str(error)
 
 
+def test_an_address_where_no_cell_listens_is_passed_over_for_the_next() -> None:
+    with concurrent.futures.ThreadPoolExecutor(1) as pool, running(CoreCell("hub", listen="grpc://127.0.0.1:0")) as hub:
+        server = grpc.server(pool)
+        urls = [f"grpc://127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}", *hub.listen_urls]
+        server.start()
+        with running(CoreCell("site", connect=urls, config=QUICK)) as site:
+            site.wait_connected(PATIENCE_S)
+            assert site.is_cell_connected("hub")
+            hub.stop(0)
+            # Nobody is left, and one of them may come back.
+            eventually(lambda: not site.is_cell_connected("hub"))
+            with running(CoreCell("hub", listen=urls[1])):
+                site.wait_connected(PATIENCE_S)
+        server.stop(0).wait()
+
+
+def test_addresses_of_which_none_leads_to_a_cell_refuse_for_good() -> None:
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        servers = [grpc.server(pool) for _ in range(2)]
+        urls = [f"grpc://127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}" for server in servers]
+        for server in servers:
+            server.start()
+        with running(CoreCell("site", connect=urls, config=QUICK)) as site:
+            assert "not a cell" in str(refusal(site))
+        for server in servers:
+            server.stop(0).wait()
+
+
 @pytest.mark.parametrize("url", ["grpcs://127.0.0.1:1", "memory://name"])
 def test_an_address_that_cannot_be_dialled_refuses_for_good(url: str) -> None:
     with running(CoreCell("site", connect=url)) as site:

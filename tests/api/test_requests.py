@@ -49,6 +49,16 @@ def test_a_request_and_its_reply(pair: Pair) -> None:
     assert (request.origin, request.target, request.channel, request.topic) == ("site", "server", "c", "t")
 
 
+def test_a_target_that_is_named_twice_is_asked_once(pair: Pair) -> None:
+    asked: Box[int] = Box()
+    pair.server.register_request_cb("c", "t", lambda request: asked.put(request.headers["n"]))
+    twice = ["server", "server"]
+    assert list(pair.site.broadcast_request("c", "t", twice, Message({"n": 1}), PATIENCE_S)) == ["server"]
+    assert pair.site.fire_and_forget("c", "t", twice, Message({"n": 2})) == {"server": None}
+    pair.site.send_request("c", "t", "server", Message({"n": 3}), PATIENCE_S)
+    assert sorted(asked.get() for _ in range(3)) == [1, 2, 3]
+
+
 def test_requests_go_both_ways_and_large(pair: Pair) -> None:
     for here, there in ((pair.site, pair.server), (pair.server, pair.site)):
         there.register_request_cb("c", "*", echo)

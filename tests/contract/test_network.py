@@ -195,6 +195,31 @@ def test_a_peer_link_is_taken_and_given_up(cells: Cells, tree: Tree) -> None:
             tree.leaf.cell.connect(wrong)
 
 
+def test_a_request_outlives_the_end_of_a_peer_link(cells: Cells, tree: Tree) -> None:
+    direct = cells.make("direct", listen=cells.listen_url, connect=tree.hub.cell.listen_urls[0])
+    direct.cell.start()
+    direct.cell.wait_connected(WAIT_S)
+    asked = Inbox[Message]()
+    answer: concurrent.futures.Future[Message] = concurrent.futures.Future()
+
+    def defer(request: Message) -> concurrent.futures.Future[Message]:
+        asked.put(request)
+        return answer
+
+    tree.leaf.cell.register_request_cb("c", "t", defer)
+    (url,) = direct.cell.listen_urls
+    tree.leaf.cell.connect(url)
+    wait_until(lambda: direct.cell.is_cell_connected("leaf"))
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        reply = pool.submit(direct.cell.send_request, "c", "t", "leaf", Message(), WAIT_S)
+        asked.get()
+        direct.meet(tree.leaf)
+        assert tree.leaf.cell.disconnect(url)
+        wait_until(lambda: not direct.cell.is_cell_connected("leaf"))
+        answer.set_result(Message({"late": True}))
+        assert reply.result(WAIT_S).headers == {"late": True}
+
+
 def test_of_two_cells_that_connect_to_each_other_one_dial_serves_both_and_the_other_takes_over(cells: Cells) -> None:
     hub = cells.listen()
     first, second = (listen_below(cells, hub, name) for name in ("first", "second"))
