@@ -139,6 +139,13 @@ def test_defaults() -> None:
     assert {name: getattr(config, name) for name in DEFAULTS} == DEFAULTS
 
 
+@pytest.mark.parametrize("name", SWITCHES)
+@pytest.mark.parametrize("value", [0, 1, "no", None])
+def test_a_switch_is_true_or_false(name: str, value: object) -> None:
+    with pytest.raises(UsageError, match=f"{name} must be True or False"):
+        CellConfig(**{name: value})  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("name", NUMBERS)
 @given(st.one_of(st.integers(), st.floats(), st.text(max_size=3), st.booleans(), st.none(), st.just([])))
 def test_any_value_is_taken_as_it_is_or_refused_by_name(name: str, value: object) -> None:

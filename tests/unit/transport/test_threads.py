@@ -16,7 +16,7 @@ from tests.timing import scaled
 ONLY_LINUX = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux has such classes")
 
 PROGRAM = """
-import json, os, pathlib, sys, threading
+import json, os, pathlib, sys
 from streamcell import CellConfig, CoreCell
 
 def set_class(thread, name):
