@@ -95,7 +95,7 @@ class CellLife:
         #: Whether it is over, for good.
         self.ended = False
         self.listen_urls: tuple[str, ...] = ()
-        self.notifier = Notifier(f"{fqcn}-notifier", log)
+        self.notifier = Notifier(f"{fqcn}-notifier", log, engine.starter)
         self._core = CellCore(
             fqcn=fqcn,
             incarnation=engine.make_incarnation(),
@@ -114,11 +114,12 @@ class CellLife:
             leave=self.stepper.leave,
             ask=self.stepper.ask,
             pools=Pools(
-                callbacks=WorkerPool(f"{fqcn}-callback", config.callback_threads),
-                requests=WorkerPool(f"{fqcn}-request", config.request_threads),
-                sources=WorkerPool(f"{fqcn}-source", config.source_threads),
+                callbacks=WorkerPool(f"{fqcn}-callback", config.callback_threads, engine.starter),
+                requests=WorkerPool(f"{fqcn}-request", config.request_threads, engine.starter),
+                sources=WorkerPool(f"{fqcn}-source", config.source_threads, engine.starter),
             ),
             buffers=BufferPool(config.idle_buffer_bytes, self._on_memory_returned),
+            starter=engine.starter,
             notifier=self.notifier,
             futures=self._futures,
             make_future=make_future,

@@ -12,6 +12,7 @@ from streamcell.protocol.cell import CellCore
 from streamcell.runtime.buffers import BufferPool
 from streamcell.runtime.clock import Clock
 from streamcell.runtime.notifier import Notifier
+from streamcell.runtime.starter import ThreadStarter
 from streamcell.runtime.trace import CellLog
 from streamcell.runtime.traffic import Traffic
 from streamcell.runtime.transfers import AnyFuture, FutureFactory, OpenFutures
@@ -93,6 +94,7 @@ class CellContext:
     ask: Ask
     pools: Pools
     buffers: BufferPool
+    starter: ThreadStarter
     notifier: Notifier
     futures: OpenFutures
     make_future: FutureFactory

@@ -10,6 +10,7 @@ import asyncio
 import atexit
 import concurrent.futures
 import contextlib
+import functools
 import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol, TypeVar
@@ -19,6 +20,7 @@ from streamcell.errors import CellError, ErrorCode
 from streamcell.runtime.allocator import set_switch_interval, tune_allocator
 from streamcell.runtime.clock import make_incarnation
 from streamcell.runtime.fork import forked_error, watch_forks
+from streamcell.runtime.starter import RETRY_S, ThreadStarter
 from streamcell.runtime.trace import engine_log
 from streamcell.transport.event_loop import quiet_empty_wakeups
 
@@ -49,11 +51,21 @@ class Engine:
         self._forked = False
         self._ended = False
         self._thread = threading.Thread(target=self._run, name="streamcell-engine", daemon=True)
+        #: Starts the threads of all cells.
+        self.starter = ThreadStarter(functools.partial(self.call_later, RETRY_S), engine_log())
 
     def start(self) -> None:
-        """Start the thread and the hooks that end it."""
+        """Start the thread and the hooks that end it.
+
+        Raises:
+            RuntimeError, MemoryError: the system refuses the thread. The engine is of no use then.
+        """
+        try:
+            self._thread.start()
+        except BaseException:
+            self._loop.close()
+            raise
         watch_forks(self._mark_forked)
-        self._thread.start()
         atexit.register(self._close)
 
     @property
@@ -78,7 +90,7 @@ class Engine:
         if self._ended:
             raise CellError("streamcell has ended in this process, which is exiting", ErrorCode.STOPPING)
 
-    def wake(self, callback: Callable[[], None]) -> bool:
+    def wake(self, callback: Callable[[], object]) -> bool:
         """Have ``callback`` called on the loop; return False if it never will be. Any thread."""
         if not self.usable:
             return False
@@ -88,6 +100,10 @@ class Engine:
             # The loop was closed this instant.
             return False
         return True
+
+    def call_later(self, delay_s: float, callback: Callable[[], None]) -> None:
+        """Have ``callback`` called on the loop after ``delay_s``, if the engine still runs then. Any thread."""
+        self.wake(functools.partial(self._loop.call_later, delay_s, callback))
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
         """Run a coroutine on the loop; the future gets its result. Any thread.
@@ -182,8 +198,16 @@ class _EngineHolder:
         if config.tune_allocator:
             tune_allocator()
         set_switch_interval(config.switch_interval_s)
-        self._engine = engine = Engine()
-        engine.start()
+        try:
+            engine = Engine()
+            engine.start()
+        except (OSError, RuntimeError, MemoryError) as error:
+            raise CellError(
+                f"no cell can be started: the system refuses this process a thread or an open file ({error}); end what "
+                "holds many of them, or raise the limit, and start it again",
+                ErrorCode.LIMIT,
+            ) from error
+        self._engine = engine
         return engine
 
 
@@ -195,5 +219,6 @@ def get_engine(config: CellConfig) -> Engine:
 
     Raises:
         UsageError: in a child that was forked after the engine had started.
+        CellError: the system refuses what the engine needs. It may be asked for again.
     """
     return _holder.get(config)

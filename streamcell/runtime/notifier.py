@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from streamcell.runtime.callbacks import call_user_code, level_of_raised
+from streamcell.runtime.starter import ThreadStarter
 from streamcell.runtime.trace import CellLog
 from streamcell.runtime.workers import WorkerPool
 
@@ -18,8 +19,8 @@ class Notifier:
     blocks holds up the later ones, and nothing else.
     """
 
-    def __init__(self, name: str, log: CellLog) -> None:
-        self._pool = WorkerPool(name, max_threads=1)
+    def __init__(self, name: str, log: CellLog, starter: ThreadStarter) -> None:
+        self._pool = WorkerPool(name, 1, starter)
         self._log = log
         self.failures = 0
 

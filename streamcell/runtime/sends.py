@@ -136,7 +136,7 @@ class Sends:
         """Send what ``source`` gives to several cells, reading it once for all that keep up. Never blocks."""
         context = self._context
         # Those that wait for the slowest must not keep the sources of other transfers from being read.
-        pool = WorkerPool(f"{context.fqcn}-shared-source", len(specs))
+        pool = WorkerPool(f"{context.fqcn}-shared-source", len(specs), context.starter)
         shared = SharedSource(
             source, len(specs), context.config.max_window_bytes, context.stream_log, on_closed=pool.close
         )

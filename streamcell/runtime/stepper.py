@@ -176,11 +176,11 @@ class Stepper:
     def _break(self, error: BaseException) -> None:
         self._broken = True
         self.end()
-        self._log.error("the cell has ended because of a bug in streamcell", exc_info=error)
+        cause = "this process has no memory left" if isinstance(error, MemoryError) else "of a bug in streamcell"
+        self._log.error("the cell has ended because %s", cause, exc_info=error)
         self._on_broken(
             CellError(
-                f"the cell has ended because of a bug in streamcell ({type(error).__name__}: {error}); the log has "
-                "the traceback",
+                f"the cell has ended because {cause} ({type(error).__name__}: {error}); the log has the traceback",
                 ErrorCode.INTERNAL,
             )
         )

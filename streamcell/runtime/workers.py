@@ -1,4 +1,4 @@
-"""Threads for what may block: callbacks and sources. Imports the standard library only.
+"""Threads for what may block: callbacks and sources. Imports ``starter`` only.
 
 Unlike those of ``concurrent.futures.ThreadPoolExecutor``, these threads are daemons that nothing waits for at exit: a
 callback that blocks for ever must not keep the interpreter alive.
@@ -11,6 +11,8 @@ import dataclasses
 import threading
 from collections.abc import Callable
 from typing import TypeAlias
+
+from streamcell.runtime.starter import ThreadStarter
 
 Job: TypeAlias = Callable[[], None]
 
@@ -41,10 +43,14 @@ class WorkerPool:
     At most one thread is on its way to work at a time, and it calls for the next one before it begins, if jobs are left
     then. So a burst of short jobs is done by one or two threads, instead of waking as many as there are jobs to fight
     for the interpreter; and jobs that block do not hold up the others by more than the start of a thread each.
+
+    Where the system refuses a thread, the jobs wait for those that there are, and for one that is asked for again and
+    again.
     """
 
-    def __init__(self, name: str, max_threads: int, idle_s: float = IDLE_S) -> None:
+    def __init__(self, name: str, max_threads: int, starter: ThreadStarter, idle_s: float = IDLE_S) -> None:
         self._name = name
+        self._starter = starter
         self._max_threads = max_threads
         self._idle_s = idle_s
         # Reentrant, because a destructor that submits may run anywhere, also in here.
@@ -55,6 +61,8 @@ class WorkerPool:
         self._idle = 0
         # Whether a thread was woken or started and has not got to a job.
         self._coming = False
+        # Whether a thread that was refused will be asked for again.
+        self._retrying = False
         self._closed = False
 
     def submit(self, job: Job) -> None:
@@ -100,7 +108,22 @@ class WorkerPool:
         return True
 
     def _start_thread(self) -> None:
-        threading.Thread(target=self._work, name=self._name, daemon=True).start()
+        """Start a thread that is counted already; if it is refused, it no longer is, and is asked for again later."""
+        if self._starter.start(self._work, self._name):
+            return
+        with self._changed:
+            self._threads -= 1
+            self._coming = False
+            retrying, self._retrying = self._retrying, True
+        if not retrying:
+            self._starter.again(self._retry)
+
+    def _retry(self) -> None:
+        with self._changed:
+            self._retrying = False
+            start = self._call_thread()
+        if start:
+            self._start_thread()
 
     def _work(self) -> None:
         self._coming = False

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from streamcell.errors import LinkError
+from streamcell.errors import ErrorCode, LinkError
 from streamcell.transport.address import Address, Scheme
 
 if TYPE_CHECKING:
@@ -93,6 +93,9 @@ async def _ip_addresses(address: Address) -> list[str]:
         found = await loop.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
     except OSError as error:
         raise LinkError(f"cannot listen at {address}: {error.strerror}") from error
+    except RuntimeError as error:
+        # The name is looked up in a thread.
+        raise LinkError(f"cannot listen at {address} now: {error}", ErrorCode.LIMIT) from error
     return list(dict.fromkeys(str(sockaddr[0]) for *_, sockaddr in found))
 
 

@@ -62,8 +62,11 @@ async def dial(address: Address, timeout_s: float, *, batch_threads: bool = True
     """
     check_can_be_dialled(address)
     options = channel_options(local=address.is_loopback, connect_s=timeout_s)
-    with starting_grpc_threads(batch=batch_threads):
-        channel = aio.insecure_channel(_target(address), options=options)
+    try:
+        with starting_grpc_threads(batch=batch_threads):
+            channel = aio.insecure_channel(_target(address), options=options)
+    except OSError as error:
+        raise LaneClosed(f"{address} cannot be dialled now: {error.strerror}") from error
     try:
         call = await _open_call(address, channel, timeout_s)
     except BaseException:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-from streamcell.errors import UsageError, one_line
+from streamcell.errors import ErrorCode, LinkError, UsageError, one_line
 from streamcell.transport.address import Address
 from streamcell.transport.base import Lane, LaneClosed, PeerInfo, check_batch_size
 from streamcell.transport.binding import Binding, bind
@@ -215,7 +215,10 @@ async def listen(
                 "use grpcs:// with certificates, or allow it with insecure=True"
             )
         _logger.warning("listening at %s without encryption: everybody can read it", address)
-    listener = GrpcListener(on_lane, services, batch_threads=batch_threads)
+    try:
+        listener = GrpcListener(on_lane, services, batch_threads=batch_threads)
+    except OSError as error:
+        raise LinkError(f"cannot listen at {address} now: {error.strerror}", ErrorCode.LIMIT) from error
     await listener.start(address)
     return listener
 

@@ -14,6 +14,7 @@ from streamcell.runtime.notifier import Notifier
 from streamcell.runtime.trace import cell_log
 from streamcell.runtime.transfers import Progress, TransferInfo
 from tests.timing import scaled
+from tests.unit.runtime.starters import STARTER
 
 
 class FakeClock:
@@ -58,7 +59,7 @@ class Transfer:
 
 @pytest.fixture
 def notifier() -> Iterator[Notifier]:
-    notifier = Notifier("notifier", cell_log("site-1"))
+    notifier = Notifier("notifier", cell_log("site-1"), STARTER)
     yield notifier
     notifier.close()
 

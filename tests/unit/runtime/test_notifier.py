@@ -4,10 +4,11 @@ import threading
 from streamcell.runtime.notifier import Notifier
 from streamcell.runtime.trace import cell_log
 from tests.timing import scaled
+from tests.unit.runtime.starters import STARTER
 
 
 def make_notifier() -> Notifier:
-    return Notifier("notifier", cell_log("site-1"))
+    return Notifier("notifier", cell_log("site-1"), STARTER)
 
 
 def test_callbacks_run_in_order_on_one_thread_with_their_arguments() -> None:

@@ -20,6 +20,7 @@ from streamcell.runtime.sources import SourceReader
 from streamcell.runtime.trace import stream_log
 from streamcell.runtime.workers import WorkerPool
 from tests.timing import scaled
+from tests.unit.runtime.starters import STARTER
 
 CHUNK = 4
 
@@ -68,7 +69,7 @@ class Owner:
 
 @pytest.fixture
 def pool() -> Iterator[WorkerPool]:
-    pool = WorkerPool("source", 4)
+    pool = WorkerPool("source", 4, STARTER)
     yield pool
     pool.close()
 

@@ -1,0 +1,126 @@
+"""What the system refuses for a moment: the cell waits for it, says so, and goes on."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import socket
+
+import pytest
+
+from streamcell import CellError, Message, StreamCell
+from tests.adversity.programs import run
+from tests.adversity.refusing import always, first, no_threads, refusing
+from tests.carried import carrier, pair
+from tests.cells import PATIENCE_S, Box, Pair, eventually, grpc_carrier, pattern, running
+
+__all__ = ["carrier", "pair"]
+
+MIB = 1 << 20
+
+
+def test_case_3_1_a_thread_is_refused_once(pair: Pair, caplog: pytest.LogCaptureFixture) -> None:
+    """Each of the threads that a transfer starts, at both ends, is refused a few times."""
+    caplog.set_level(logging.INFO, "streamcell")
+    arrived: Box[bytes] = Box()
+    told: Box[object] = Box()
+    pair.at_server.register_blob_cb("c", "b", lambda future: arrived.put(bytes(future.result())))
+    pair.at_server.register_stream_cb("c", "s", lambda future, stream, resume: arrived.put(stream.read(-1)))
+    pair.server.register_request_cb("c", "r", lambda request: Message({}, request.payload))
+    data = pattern(3 * MIB)
+    with no_threads(first(4)) as refusal:
+        blob = pair.at_site.send_blob("c", "b", "server", Message({}, data))
+        stream = pair.at_site.send_stream("c", "s", "server", Message({}, iter([data])))
+        blob.add_done_callback(told.put)
+        assert blob.result(PATIENCE_S) == stream.result(PATIENCE_S) == len(data)
+        assert pair.site.send_request("c", "r", "server", Message({}, b"1"), PATIENCE_S).payload == b"1"
+        assert arrived.get_all(2) == [data, data]
+        told.get()
+    assert len(refusal.refused) == 4
+    said = [record.getMessage() for record in caplog.records if record.name == "streamcell.engine"]
+    assert said.count("threads can be had again") == sum("refuses a thread" in line for line in said) > 0
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+def test_case_3_1_threads_are_refused_for_long(pair: Pair) -> None:
+    """Nothing arrives as long as no thread can be had, and nothing is lost."""
+    arrived: Box[bytes] = Box()
+    pair.at_server.register_blob_cb("c", "b", lambda future: arrived.put(bytes(future.result())))
+    data = pattern(300_000)
+    with no_threads(always) as refusal:
+        futures = [pair.at_site.send_blob("c", "b", "server", Message({}, data)) for _ in range(10)]
+        eventually(lambda: len(refusal.refused) >= 3)
+        assert not any(future.done() for future in futures)
+        # The cells live, and do what needs no thread.
+        assert pair.site.is_cell_connected("server")
+        refusal.end()
+        assert [future.result(PATIENCE_S) for future in futures] == [len(data)] * 10
+    assert arrived.get_all(10) == [data] * 10
+
+
+def test_case_3_1_the_engine_is_refused_its_thread() -> None:
+    """A start that fails says why, leaves nothing half done, and may be tried again."""
+    ended = run(
+        """
+        import logging
+        really_start = threading.Thread.start
+
+        def refuse(thread):
+            raise RuntimeError("can't start new thread")
+
+        server = CoreCell("server", listen="grpc://localhost:0", config=QUICK)
+        threading.Thread.start = refuse
+        for _ in range(3):
+            try:
+                server.start()
+            except CellError as error:
+                say(error)
+        threading.Thread.start = really_start
+        assert threading.active_count() == 1
+        server.start()
+        StreamCell(server).register_blob_cb("c", "b", lambda future: None)
+        site = CoreCell("site", connect=server.listen_urls, config=QUICK)
+        site.start()
+        say(StreamCell(site).send_blob("c", "b", "server", Message({}, b"123")).result(30))
+        """
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
+    *refusals, done = ended.stdout.splitlines()
+    assert len(refusals) == 3
+    assert all("the system refuses this process a thread" in line and "start it again" in line for line in refusals)
+    assert done == "3"
+
+
+def test_case_3_1_what_listening_needs_is_refused() -> None:
+    """So it is with what gRPC needs: the start fails with a sentence, and the next one works."""
+    with running(grpc_carrier().cell("server", listen="grpc://127.0.0.1:0")):
+        site = grpc_carrier().cell("site", listen="grpc://127.0.0.1:0")
+        with (
+            no_threads(first(1)) as refusal,
+            pytest.raises(CellError, match=r"cannot listen at .* the system refuses a thread"),
+        ):
+            site.start()
+        assert refusal.refused == ["streamcell-engine"]
+        with (
+            refusing(socket, "socketpair", lambda: OSError(errno.EMFILE, "Too many open files"), first(1)),
+            pytest.raises(CellError, match=r"cannot listen at .* Too many open files"),
+        ):
+            site.start()
+        with running(site):
+            assert site.listen_urls
+
+
+def test_case_3_1_what_dialling_needs_is_refused() -> None:
+    """A dial that cannot be made is made again."""
+    server = grpc_carrier().cell("server", listen="grpc://127.0.0.1:0")
+    with running(server):
+        StreamCell(server).register_blob_cb("c", "b", lambda future: None)
+        site = grpc_carrier().cell("site", connect=server.listen_urls)
+        with (
+            refusing(socket, "socketpair", lambda: OSError(errno.EMFILE, "Too many open files"), first(2)) as refusal,
+            running(site),
+        ):
+            site.wait_connected(PATIENCE_S)
+            future = StreamCell(site).send_blob("c", "b", "server", Message({}, bytes(MIB)))
+            assert future.result(PATIENCE_S) == MIB
+            assert len(refusal.refused) == 2
