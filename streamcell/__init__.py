@@ -1,39 +1,46 @@
 """Reliable byte streams and blobs between named cells over gRPC.
 
-Importing this starts nothing, and does not import gRPC; that happens when the first cell starts.
+Importing this starts nothing. It imports a name's module when the name is first used, so that the command line can look
+after Ctrl-C before anything else; gRPC is imported when the first cell starts.
 """
 
-from importlib.metadata import version as _version
+from __future__ import annotations
 
-from streamcell.config import CellConfig
-from streamcell.core_cell import CoreCell
-from streamcell.errors import (
-    AuthenticationError,
-    BlobSizeError,
-    CellError,
-    ErrorCode,
-    Fault,
-    LinkError,
-    NameInUse,
-    ProtocolError,
-    RequestFailed,
-    RequestTimeout,
-    StreamCancelled,
-    StreamError,
-    StreamIntegrityError,
-    StreamOutcomeUnknown,
-    StreamRejected,
-    StreamResumeError,
-    StreamTargetUnreachable,
-    StreamTimeout,
-    StreamUsageError,
-    UsageError,
-)
-from streamcell.future import StreamFuture
-from streamcell.message import HeaderValue, Message
-from streamcell.stream import BytesStream, FileStream, IterStream, ReceivedStream, Stream
-from streamcell.stream_cell import StreamCell
-from streamcell.topology import Hop, KnownCell
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from streamcell.config import CellConfig
+    from streamcell.core_cell import CoreCell
+    from streamcell.errors import (
+        AuthenticationError,
+        BlobSizeError,
+        CellError,
+        ErrorCode,
+        Fault,
+        LinkError,
+        NameInUse,
+        ProtocolError,
+        RequestFailed,
+        RequestTimeout,
+        StreamCancelled,
+        StreamError,
+        StreamIntegrityError,
+        StreamOutcomeUnknown,
+        StreamRejected,
+        StreamResumeError,
+        StreamTargetUnreachable,
+        StreamTimeout,
+        StreamUsageError,
+        UsageError,
+    )
+    from streamcell.future import StreamFuture
+    from streamcell.message import HeaderValue, Message
+    from streamcell.stream import BytesStream, FileStream, IterStream, ReceivedStream, Stream
+    from streamcell.stream_cell import StreamCell
+    from streamcell.topology import Hop, KnownCell
+
+    __version__: str
 
 __all__ = [
     "AuthenticationError",
@@ -72,4 +79,56 @@ __all__ = [
     "__version__",
 ]
 
-__version__ = _version("streamcell")
+# Where the names above are, and modules that may be named without having been imported.
+_EXPORTS = {
+    "config": ("CellConfig",),
+    "core_cell": ("CoreCell",),
+    "errors": (
+        "AuthenticationError",
+        "BlobSizeError",
+        "CellError",
+        "ErrorCode",
+        "Fault",
+        "LinkError",
+        "NameInUse",
+        "ProtocolError",
+        "RequestFailed",
+        "RequestTimeout",
+        "StreamCancelled",
+        "StreamError",
+        "StreamIntegrityError",
+        "StreamOutcomeUnknown",
+        "StreamRejected",
+        "StreamResumeError",
+        "StreamTargetUnreachable",
+        "StreamTimeout",
+        "StreamUsageError",
+        "UsageError",
+    ),
+    "future": ("StreamFuture",),
+    "message": ("HeaderValue", "Message"),
+    "stream": ("BytesStream", "FileStream", "IterStream", "ReceivedStream", "Stream"),
+    "stream_cell": ("StreamCell",),
+    "topology": ("Hop", "KnownCell"),
+}
+_MODULE_OF = {name: module for module, names in _EXPORTS.items() for name in names}
+
+# Type checkers read the imports above, and would take any name for one of these.
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        """Import a public name when it is first used (PEP 562)."""
+        if name in _EXPORTS:
+            return importlib.import_module(f"streamcell.{name}")
+        if name == "__version__":
+            value = importlib.import_module("importlib.metadata").version("streamcell")
+        elif name in _MODULE_OF:
+            value = getattr(importlib.import_module(f"streamcell.{_MODULE_OF[name]}"), name)
+        else:
+            raise AttributeError(f"module 'streamcell' has no attribute {name!r}")
+        globals()[name] = value
+        return value
+
+    def __dir__() -> list[str]:
+        """Return the public names, those too that were not used yet."""
+        return sorted({*globals(), *__all__})

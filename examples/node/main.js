@@ -3,6 +3,10 @@ import assert from 'node:assert/strict';
 import { Cell } from './cell.js';
 
 const [address, name = 'node-1'] = process.argv.slice(2);
+if (address === undefined) {
+  console.error('which cell is to be dialled? node main.js HOST:PORT [NAME]');
+  process.exit(2);
+}
 const blob = Buffer.alloc(1_000_000, 'streamcell ');
 const headers = { round: 7, loss: 0.25, site: 'one', final: true, token: Buffer.from([1, 2]) };
 const lines = Buffer.from(Array.from({ length: 200_000 }, (_, n) => `line ${n}\n`).join(''));

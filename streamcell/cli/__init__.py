@@ -1,8 +1,12 @@
-"""The command line: one module for each family of verbs, and rendering apart from work. May import all below it."""
+"""The command line: one module for each family of verbs, and rendering apart from work. May import all below it.
+
+What is imported before :func:`main` runs is little, so that Ctrl-C hardly ever comes before somebody looks after it.
+"""
 
 from __future__ import annotations
 
 import importlib.util
+import signal
 import sys
 
 _NEEDED = ("typer", "rich")
@@ -12,6 +16,21 @@ _INTERRUPTED = 130
 
 def main() -> int:
     """Run the command line with the arguments of the process; return the exit code."""
+    try:
+        from streamcell.cli.streams import steady_streams
+
+        with steady_streams():
+            return _run()
+    except KeyboardInterrupt:
+        # Before a verb has begun, or after it has ended.
+        print("streamcell: interrupted", file=sys.stderr)
+        return _INTERRUPTED
+    finally:
+        # While the interpreter ends, too, Ctrl-C is not to show where in the source that was.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def _run() -> int:
     missing = [package for package in _NEEDED if importlib.util.find_spec(package) is None]
     if missing:
         print(
@@ -19,13 +38,8 @@ def main() -> int:
             file=sys.stderr,
         )
         return _CANNOT_RUN
-    try:
-        from streamcell.cli.app import run
-        from streamcell.cli.interrupts import noticed_signals
+    from streamcell.cli.app import run
+    from streamcell.cli.interrupts import noticed_signals
 
-        with noticed_signals():
-            return run(sys.argv[1:])
-    except KeyboardInterrupt:
-        # Before a verb has begun, or after it has ended.
-        print("streamcell: interrupted", file=sys.stderr)
-        return _INTERRUPTED
+    with noticed_signals():
+        return run(sys.argv[1:])

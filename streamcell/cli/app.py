@@ -10,7 +10,7 @@ from typer.exceptions import TyperException
 
 from streamcell import __version__
 from streamcell.cli import asking, sending, standing
-from streamcell.cli.outcome import HELP, ExitCode, complain, exit_code_of
+from streamcell.cli.outcome import HELP, ExitCode, complain, end_of_answer, end_of_work, exit_code_of
 from streamcell.errors import CellError
 
 _NAME = "streamcell"
@@ -52,10 +52,13 @@ def run(arguments: Sequence[str]) -> int:
     except CellError as error:
         complain(error.sentence)
         return exit_code_of(error)
-    if ended == ExitCode.INTERRUPTED and not isinstance(ended, ExitCode):
+    if isinstance(ended, ExitCode):
+        return end_of_work(ended)
+    if ended == ExitCode.INTERRUPTED:
         # Typer's code for Ctrl-C, and not that of a verb, which would have told what to do.
         complain("interrupted")
-    return ended if isinstance(ended, int) else ExitCode.DONE
+        return ExitCode.INTERRUPTED
+    return end_of_answer()
 
 
 def _wrong_usage(error: TyperException) -> int:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import sys
 from typing import Annotated
 
 import typer
 
 from streamcell.cli.options import AsJson, Connect, OwnName, Verbose, Wait
-from streamcell.cli.outcome import ExitCode
+from streamcell.cli.streams import lost_output
 
 _ASK_WAIT_S = 10.0
 
@@ -26,7 +27,7 @@ def ping(
     wait: Wait = _ASK_WAIT_S,
     as_json: AsJson = False,
     verbose: Verbose = 0,
-) -> int:
+) -> None:
     """Ask a cell for a sign of life, and tell how long it takes."""
     from streamcell.cli.cells import dialled_cell, log_to_stderr
     from streamcell.cli.measuring import find_way, ping_cell
@@ -39,10 +40,13 @@ def ping(
             times.append(seconds)
             if not as_json:
                 print(f"{target} answered in {milliseconds_text(seconds)}", flush=True)
+            if lost_output() is not None:
+                # Nobody reads of further ones.
+                return
         way = find_way(cell, target, wait)
     if as_json:
         print(json.dumps({"target": target, "round_trips_s": times, "way": way}))
-        return ExitCode.DONE
+        return
     if count > 1:
         shortest, mean, longest = min(times), sum(times) / len(times), max(times)
         print(
@@ -51,7 +55,6 @@ def ping(
         )
     if len(way) > 1:
         print(f"by way of {', '.join(way[:-1])}")
-    return ExitCode.DONE
 
 
 def cells(
@@ -60,10 +63,10 @@ def cells(
     wait: Wait = _ASK_WAIT_S,
     as_json: AsJson = False,
     verbose: Verbose = 0,
-) -> int:
+) -> None:
     """Show the tree of cells that one belongs to."""
     from streamcell.cli.cells import dialled_cell, log_to_stderr
-    from streamcell.cli.tree import find_tree, tree_lines
+    from streamcell.cli.tree import branches_for, find_tree, tree_lines
 
     log_to_stderr(verbose)
     with dialled_cell(own_name or _own_name("cells"), connect, wait) as cell:
@@ -71,12 +74,11 @@ def cells(
     if as_json:
         for each in found:
             print(json.dumps({"parent": each.parent, **dataclasses.asdict(each.known)}))
-        return ExitCode.DONE
-    lines = list(tree_lines(found))
+        return
+    lines = list(tree_lines(found, branches_for(sys.stdout.encoding)))
     width = max((len(line) for line, _ in lines), default=0)
     for line, each in lines:
         print("  ".join(filter(None, [line.ljust(width), each.known.software, each.known.address])))
-    return ExitCode.DONE
 
 
 def bench(
@@ -87,7 +89,7 @@ def bench(
     wait: Wait = _ASK_WAIT_S,
     as_json: AsJson = False,
     verbose: Verbose = 0,
-) -> int:
+) -> None:
     """Measure throughput and round trip to a cell that 'serve' or 'recv' runs."""
     from streamcell.cli.cells import dialled_cell, log_to_stderr
     from streamcell.cli.measuring import measure_round_trips, measure_throughput
@@ -106,7 +108,6 @@ def bench(
         print(
             f"round trip  median {milliseconds_text(median)}, 99 % below {milliseconds_text(slow)} ({len(times)} times)"
         )
-    return ExitCode.DONE
 
 
 def _own_name(verb: str) -> str:

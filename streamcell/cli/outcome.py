@@ -1,10 +1,12 @@
-"""How a command ends: its exit code, and one sentence where it failed. Imports ``errors`` only."""
+"""How a command ends: its exit code, and one sentence where it failed. Imports ``errors`` and ``streams``."""
 
 from __future__ import annotations
 
 import enum
+import errno
 import sys
 
+from streamcell.cli.streams import lost_output
 from streamcell.errors import CellError, ErrorCode, LinkError, NameInUse, StreamTargetUnreachable, UsageError
 
 
@@ -22,6 +24,8 @@ HELP = (
     "Exit codes: 0 all was done; 1 a transfer or request failed or was refused; 2 the command or the configuration is "
     "wrong; 3 a cell or an address could not be reached; 130 interrupted."
 )
+# Standard output has a reader that has ended: it has what it wanted. "head" is one.
+_READER_GONE = (errno.EPIPE, errno.ECONNRESET)
 
 
 def exit_code_of(error: CellError) -> ExitCode:
@@ -33,6 +37,30 @@ def exit_code_of(error: CellError) -> ExitCode:
     if isinstance(error, LinkError) and not isinstance(error, NameInUse) and error.code is ErrorCode.UNREACHABLE:
         return ExitCode.UNREACHABLE
     return ExitCode.FAILED
+
+
+def end_of_work(outcome: ExitCode) -> ExitCode:
+    """Return what a command ends with that has moved files, after a word about results that could not be shown.
+
+    What the command was to do is done, or not, whether or not somebody reads of it.
+    """
+    lost = lost_output()
+    if lost is not None and lost.errno not in (*_READER_GONE, errno.EBADF):
+        complain(_loss(lost))
+    return outcome
+
+
+def end_of_answer() -> ExitCode:
+    """Return what a command ends with whose output is all that it does."""
+    lost = lost_output()
+    if lost is None or lost.errno in _READER_GONE:
+        return ExitCode.DONE
+    complain(_loss(lost))
+    return ExitCode.FAILED
+
+
+def _loss(lost: OSError) -> str:
+    return f"standard output cannot be written to: {lost.strerror}"
 
 
 def complain(sentence: str) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 from pathlib import Path
 
+from streamcell.cli.streams import OUTPUT, write_all
 from streamcell.cli.views import Result, View
 from streamcell.core_cell import CoreCell
 from streamcell.daemon.conventions import FILE_CHANNEL, FILE_TOPIC
@@ -83,7 +83,5 @@ class OutputReceiver:
             self._end.set()
 
     def _copy(self, stream: ReceivedStream) -> None:
-        output = sys.stdout.buffer
         for piece in stream.pieces():
-            output.write(piece)
-            output.flush()
+            write_all(OUTPUT, piece)

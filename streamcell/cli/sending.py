@@ -11,6 +11,7 @@ import typer
 
 from streamcell.cli.options import DEFAULT_WAIT_S, AsJson, Connect, OwnName, Verbose, Wait, as_path
 from streamcell.cli.outcome import ExitCode, complain, exit_code_of
+from streamcell.cli.streams import check_input
 from streamcell.errors import CellError, UsageError
 
 
@@ -45,6 +46,8 @@ def send(
     check_fqcn(to)
     if paths.count(STANDARD_INPUT) > 1:
         raise UsageError("standard input can be sent once: give - one time only")
+    if STANDARD_INPUT in paths:
+        check_input()
     if name is not None and len(paths) > 1:
         raise UsageError("--name is for a single path: leave it out, or send one at a time")
     if own_name is None:

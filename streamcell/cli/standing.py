@@ -10,6 +10,7 @@ import typer
 
 from streamcell.cli.options import DEFAULT_WAIT_S, AsJson, Verbose, Wait, as_path
 from streamcell.cli.outcome import ExitCode, complain
+from streamcell.cli.streams import check_output
 from streamcell.errors import UsageError
 
 if TYPE_CHECKING:
@@ -109,6 +110,8 @@ def recv(
     if (connect is None) == (not listen):
         raise UsageError("name one way to the others: --connect URL of the parent, or --listen URL for them to dial")
     to_output = into == _STANDARD_OUTPUT
+    if to_output:
+        check_output()
     settings = ServeSettings(
         fqcn=own_name,
         listen=tuple(listen or ()),

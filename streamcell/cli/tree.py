@@ -27,6 +27,28 @@ class TreeCell:
     parent: str
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Branches:
+    """What a tree is drawn with."""
+
+    fork: str
+    last: str
+    trunk: str
+
+
+_LINES = Branches("├── ", "└── ", "│   ")
+_ASCII = Branches("|-- ", "`-- ", "|   ")
+
+
+def branches_for(encoding: str) -> Branches:
+    """Return what can be shown in an encoding."""
+    try:
+        "".join(dataclasses.astuple(_LINES)).encode(encoding)
+    except UnicodeEncodeError:
+        return _ASCII
+    return _LINES
+
+
 def find_tree(cell: CoreCell, wait_s: float) -> list[TreeCell]:
     """Return all cells but ``cell`` with their parents, by name.
 
@@ -53,7 +75,7 @@ def find_tree(cell: CoreCell, wait_s: float) -> list[TreeCell]:
     return [TreeCell(known, parents[known.fqcn]) for known in others]
 
 
-def tree_lines(cells: Iterable[TreeCell]) -> Iterator[tuple[str, TreeCell]]:
+def tree_lines(cells: Iterable[TreeCell], branches: Branches) -> Iterator[tuple[str, TreeCell]]:
     """Return the cells in the order of the tree, each with its name behind the branches that lead to it."""
     below: dict[str, list[TreeCell]] = {}
     for each in cells:
@@ -63,7 +85,7 @@ def tree_lines(cells: Iterable[TreeCell]) -> Iterator[tuple[str, TreeCell]]:
         children = below.get(parent, [])
         for each in children:
             last = each is children[-1]
-            branch, further = ("└── ", "    ") if last else ("├── ", "│   ")
+            branch, further = (branches.last, "    ") if last else (branches.fork, branches.trunk)
             if not parent:
                 branch = further = ""
             yield f"{indent}{branch}{each.known.fqcn}", each

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from streamcell import CoreCell
-from streamcell.cli.tree import TreeCell, find_tree, tree_lines
+from streamcell.cli.tree import TreeCell, branches_for, find_tree, tree_lines
 from streamcell.topology import KnownCell
 from tests.cells import CARRIERS, PATIENCE_S, Carrier, eventually, running
 
@@ -49,7 +49,7 @@ def known(fqcn: str, parent: str) -> TreeCell:
 
 
 def test_lines_of_a_tree() -> None:
-    lines = [line for line, _ in tree_lines(known(*each) for each in PARENTS.items())]
+    lines = [line for line, _ in tree_lines((known(*each) for each in PARENTS.items()), branches_for("utf-8"))]
     assert lines == [
         "hub",
         "├── lab",
@@ -60,4 +60,10 @@ def test_lines_of_a_tree() -> None:
 
 
 def test_no_tree_has_no_lines() -> None:
-    assert list(tree_lines([])) == []
+    assert list(tree_lines([], branches_for("utf-8"))) == []
+
+
+def test_lines_where_the_encoding_has_none() -> None:
+    lines = [line for line, _ in tree_lines((known(*each) for each in PARENTS.items()), branches_for("ascii"))]
+    assert lines[1:3] == ["|-- lab", "|   `-- lab.bench"]
+    assert lines[-1] == "`-- office"
