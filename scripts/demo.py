@@ -13,7 +13,6 @@ import concurrent.futures
 import contextlib
 import dataclasses
 import hashlib
-import importlib.util
 import io
 import itertools
 import json
@@ -187,30 +186,33 @@ def make_array(size: int) -> memoryview[float]:
 
 
 def watch_with_bar(what: str, future: StreamFuture) -> None:
-    """Show a bar with bytes, rate and time left until the future has settled."""
-    from rich import progress
+    """Show a bar with bytes, rate and time left, on a line of a terminal that is cleared in the end."""
 
-    columns = (
-        progress.TextColumn("{task.description}"),
-        progress.BarColumn(),
-        progress.DownloadColumn(),
-        progress.TransferSpeedColumn(),
-        progress.TimeRemainingColumn(),
-    )
-    with progress.Progress(*columns, transient=True) as bar:
-        task = bar.add_task(what, total=future.get_size())
-        wait_settled(what, future, BAR_S, lambda: bar.update(task, completed=future.get_progress()))
+    def show() -> None:
+        width, size = 30, future.get_size() or 1
+        filled = width * future.get_progress() // size
+        print(f"\r\033[K[{'#' * filled:{width}}] {standing(what, future)}", end="", flush=True)
+
+    try:
+        wait_settled(what, future, BAR_S, show)
+    finally:
+        print("\r\033[K", end="", flush=True)
 
 
 def watch_with_lines(what: str, future: StreamFuture) -> None:
     """Show a line now and then until the future has settled."""
 
     def show() -> None:
-        left = "?" if future.eta is None else f"{future.eta:.0f} s"
-        done, size = (f"{value / MEGABYTE:,.1f} MB" for value in (future.get_progress(), future.get_size()))
-        print(f"  {what}: {done} of {size}, {future.rate / MEGABYTE:,.0f} MB/s, {left} left", flush=True)
+        print(f"  {standing(what, future)}", flush=True)
 
     wait_settled(what, future, LINE_S, show)
+
+
+def standing(what: str, future: StreamFuture) -> str:
+    """Return how far a transfer is."""
+    left = "?" if future.eta is None else f"{future.eta:.0f} s"
+    done, size = (f"{value / MEGABYTE:,.1f} MB" for value in (future.get_progress(), future.get_size()))
+    return f"{what}: {done} of {size}, {future.rate / MEGABYTE:,.0f} MB/s, {left} left"
 
 
 def wait_settled(what: str, future: StreamFuture, interval_s: float, show: Callable[[], None]) -> None:
@@ -241,8 +243,7 @@ def transfer(what: str, send: Callable[[], StreamFuture], receiver: ReceivingPro
     """Send, watch, compare, and return the line that says so."""
     begun = time.perf_counter()
     future = send()
-    has_bar = sys.stdout.isatty() and importlib.util.find_spec("rich") is not None
-    watch = watch_with_bar if has_bar else watch_with_lines
+    watch = watch_with_bar if sys.stdout.isatty() else watch_with_lines
     watch(what, future)
     size = future.result(timeout=0)
     seconds = time.perf_counter() - begun
@@ -251,8 +252,8 @@ def transfer(what: str, send: Callable[[], StreamFuture], receiver: ReceivingPro
     return f"{what}: {size:,} bytes in {seconds:.2f} s ({rate:,.0f} MB/s), SHA-256 {sha256[:16]}... the same there"
 
 
-def demonstrate(tar_bytes: int, array_bytes: int) -> list[str]:
-    """Do it all and return what happened, in five lines."""
+def demonstrate(tar_bytes: int, array_bytes: int) -> Iterator[str]:
+    """Do it all and tell what happened, in five lines, each when it has happened."""
     with contextlib.ExitStack() as stack:
         receiver = ReceivingProcess()
         stack.callback(receiver.end)
@@ -261,28 +262,25 @@ def demonstrate(tar_bytes: int, array_bytes: int) -> list[str]:
         packed = pack(tar.file, tar_bytes)
         tar.flush()
         seconds = time.perf_counter() - begun
-        lines = [
-            f"packed: {packed.files:,} files of this interpreter's library, {packed.size:,} bytes, {seconds:.1f} s"
-        ]
+        yield f"packed: {packed.files:,} files of this interpreter's library, {packed.size:,} bytes, {seconds:.1f} s"
         url = receiver.hear(START_S)["url"]
         cell = stack.enter_context(CoreCell("site-1", connect=url))
         cell.wait_connected(START_S)
-        lines.append(f"linked: cell site-1 (process {os.getpid()}) with cell server (process {receiver.pid}) at {url}")
+        yield f"linked: cell site-1 (process {os.getpid()}) with cell server (process {receiver.pid}) at {url}"
         sender = StreamCell(cell)
 
         def send_files() -> StreamFuture:
             return sender.send_stream("demo", "files", "server", Message(None, FileStream(tar.name)))
 
-        lines.append(transfer("stream", send_files, receiver, packed.sha256))
+        yield transfer("stream", send_files, receiver, packed.sha256)
         array = make_array(array_bytes)
         digest = hashlib.sha256(array).hexdigest()
 
         def send_array() -> StreamFuture:
             return sender.send_blob("demo", "array", "server", Message(None, array))
 
-        lines.append(transfer("blob", send_array, receiver, digest))
-        lines.append("all of it arrived, in order, once, and the receiver said so")
-        return lines
+        yield transfer("blob", send_array, receiver, digest)
+    yield "all of it arrived, in order, once, and the receiver said so"
 
 
 def main() -> int:
@@ -295,11 +293,11 @@ def main() -> int:
         receive()
         return 0
     try:
-        lines = demonstrate(arguments.tar_megabytes * MEGABYTE, arguments.array_mebibytes * MEBIBYTE)
+        for line in demonstrate(arguments.tar_megabytes * MEGABYTE, arguments.array_mebibytes * MEBIBYTE):
+            print(line, flush=True)
     except (DemoFailed, CellError) as error:
         print(f"the demo failed: {error}", file=sys.stderr)
         return 1
-    print("\n".join(lines))
     return 0
 
 
