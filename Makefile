@@ -1,8 +1,8 @@
 # Everything that is done with this repository. `make help` lists it.
 #
 # Needs make, Python 3.11 or later, and a package index; check-proto and setup-node also need node and npm.
-# PYTHON chooses the interpreter that the environments are made of, PYTEST_ARGS goes to every run of pytest, BENCH_ARGS
-# to the benchmark.
+# PYTHON chooses the interpreter that the environments are made of, PYTEST_ARGS goes to every run of pytest (`-n 0`: one
+# test after the other), BENCH_ARGS to the benchmark.
 
 PYTHON ?= python3
 PYTEST_ARGS ?=
@@ -19,12 +19,19 @@ PIP_VERSION := 26.3
 BENCH_PEERS := peer-nvflare peer-flight
 # The core's dependencies at their lower bounds.
 OLDEST = $(shell sed -nE 's/^ +"(crc32c|grpcio|protobuf)>=([0-9.]+).*/\1==\2/p' pyproject.toml)
+# Tests wait most of their time, so there are more processes than processors: tests/conftest.py says how many. They get
+# tests in twos, since some take a thousand times as long as others.
+PYTEST := -m pytest -n auto --maxschedchunk 2
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --retries 10
 
-# Makes or updates the environment $(1), with a pip that knows dependency groups.
+# Makes or updates the environment $(1).
+make-venv = $(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or \
+	sys.exit("Python 3.11 or later is needed, and this is " + sys.version.split()[0] + ": set PYTHON to another")' && \
+	$(PYTHON) -m venv $(1)
+
+# The same, with a pip that knows dependency groups.
 define new-venv
-$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or later is needed; set PYTHON to one")'
-$(PYTHON) -m venv $(1)
+$(call make-venv,$(1))
 $(1)/bin/python $(PIP_INSTALL) pip==$(PIP_VERSION)
 endef
 
@@ -73,26 +80,35 @@ $(NODE_EXAMPLE)/node_modules/.stamp: $(NODE_EXAMPLE)/package.json $(NODE_EXAMPLE
 			{ echo "$$peer cannot be installed: the benchmark goes on without"; rm -f $@; }; \
 	done
 
-demo: .venv/.stamp ## show what streamcell does, in a minute
-	.venv/bin/python scripts/demo.py
+# The package and what it needs, and nothing of what the tests need: whoever tries it first should not wait.
+.venv-demo/.stamp: pyproject.toml
+	@echo 'making an environment in .venv-demo'
+	@$(call make-venv,.venv-demo)
+	@echo 'installing streamcell and the packages that it needs'
+	@.venv-demo/bin/python $(PIP_INSTALL) --editable .
+	@touch $@
+
+demo: .venv-demo/.stamp ## show what streamcell does, in less than a minute
+	@echo 'sending real files and an array to a cell in another process'
+	@.venv-demo/bin/python scripts/demo.py
 
 check: .venv/.stamp .venv-proto/.stamp ## format, lint, types, generated code, laws, unit tests, 200 simulated histories
 	.venv/bin/ruff format --check --quiet .
 	.venv/bin/ruff check --quiet .
 	.venv/bin/mypy $(SOURCES)
 	.venv-proto/bin/python scripts/generate_proto.py --check
-	.venv/bin/python -m pytest tests/unit -m 'not slow' $(PYTEST_ARGS)
+	.venv/bin/python $(PYTEST) tests/unit -m 'not slow' $(PYTEST_ARGS)
 	scripts/simulate --seeds 0..199
 
 test: .venv/.stamp ## the whole test suite, with coverage
-	.venv/bin/python -m pytest tests --cov=streamcell --cov-branch --cov-fail-under=90 $(PYTEST_ARGS)
+	.venv/bin/python $(PYTEST) tests --cov=streamcell --cov-branch --cov-fail-under=90 $(PYTEST_ARGS)
 	.venv/bin/coverage report --include='streamcell/protocol/*' --skip-covered --fail-under=100
 
 test-strict: .venv/.stamp ## the whole test suite, with every warning an error and Python's own checks on
-	.venv/bin/python -X dev -W error -m pytest tests $(PYTEST_ARGS)
+	.venv/bin/python -X dev -W error $(PYTEST) tests $(PYTEST_ARGS)
 
 test-oldest: .venv-oldest/.stamp ## the whole test suite, on the oldest supported dependencies
-	.venv-oldest/bin/python -m pytest tests $(PYTEST_ARGS)
+	.venv-oldest/bin/python $(PYTEST) tests $(PYTEST_ARGS)
 
 bench: .venv-bench/.stamp ## the full benchmark; BENCH_ARGS=--document puts it into the documentation
 	.venv-bench/bin/python -m scripts.bench $(BENCH_ARGS)
@@ -117,6 +133,6 @@ check-proto: ## lint the protocol and compare it with PROTO_BASE
 	fi
 
 clean: ## remove everything that make made
-	rm -rf .venv .venv-oldest .venv-proto .venv-bench .cache $(NODE_EXAMPLE)/node_modules build dist htmlcov .coverage .coverage.* \
+	rm -rf .venv .venv-* .cache $(NODE_EXAMPLE)/node_modules build dist htmlcov .coverage .coverage.* \
 		.hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find streamcell tests scripts $(wildcard examples) -name __pycache__ -type d -prune -exec rm -rf {} +

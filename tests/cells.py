@@ -17,7 +17,7 @@ from tests.timing import scaled
 T = TypeVar("T")
 
 # Most that anything here may take. Only a failing test comes near it.
-PATIENCE_S = scaled(20.0)
+PATIENCE_S = scaled(30.0)
 
 # Reconnects and gives up in the time that a test has.
 QUICK = CellConfig(backoff_min_s=0.02, backoff_max_s=0.2, dial_timeout_s=5.0)

@@ -1,10 +1,49 @@
-"""What every test shares: how Hypothesis searches, here and in continuous integration."""
+"""What every test shares: how Hypothesis searches, how long tests may take, and how several run at once."""
+
+from __future__ import annotations
 
 import os
+import secrets
+import tempfile
+from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
+
+from tests import pace, side_by_side, timing
+from tests.limits import Limits
 
 # A slow machine is no finding: pytest's own timeout is the only limit on time.
 settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
 settings.register_profile("ci", settings.get_profile("default"), derandomize=True, database=None)
 settings.load_profile("ci" if os.environ.get("CI") else "default")
+
+# Processes for each processor, and in all: as many as it takes to keep two processors busy.
+_WORKERS_PER_CORE, _MOST_WORKERS = 3, 12
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Return how many processes run tests: more than processors, since most tests wait."""
+    return min(_WORKERS_PER_CORE * pace.cores(), _MOST_WORKERS)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Begin to measure, once for all processes of a run, and give each test its time and its room."""
+    config.pluginmanager.register(Limits())
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        config.pluginmanager.register(side_by_side.SideBySide(Path(os.environ[timing.PACE_FILE]).parent))
+        return
+    folder = tempfile.TemporaryDirectory(prefix="streamcell-tests-")
+    config.add_cleanup(folder.cleanup)
+    workers = len(config.getoption("tx", None) or [None])
+    # Workers come on top of what keeps the machine busy already.
+    others = max(0.0, workers / pace.cores() - 1.0)
+    pacer = pace.Pacer(Path(folder.name, "pace"), timing.SCALE.value + others)
+    config.add_cleanup(pacer.end)
+    os.environ[timing.PACE_FILE] = str(pacer.path)
+    # All processes must find the same tests in the same order, those made of a set, too.
+    os.environ.setdefault("PYTHONHASHSEED", str(secrets.randbelow(2**32)))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    side_by_side.last_if_alone(items)

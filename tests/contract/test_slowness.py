@@ -99,14 +99,18 @@ def test_waiting_that_is_nobodys_fault_is_not_idle(cells: Cells, gate: threading
     receiver.on_stream(callback)
     receiver.on_blob(lambda future: read.put(bytes(future.result())), topic="blob")
     sender.on_stream(lambda future, stream, resume: read.put(stream.read(-1)))
+    sender.on_stream(lambda future, stream, resume: wait_for(gate), topic="unread")
+    idle_s = scaled(1.0)
     # Its callback runs on after the end. The next two wait for its thread, the last one for its source.
     futures = [
-        sender.send_stream(receiver, b"runs on", idle_timeout=IDLE_S),
-        sender.send_stream(receiver, pattern(MIB), idle_timeout=IDLE_S),
-        sender.send_blob(receiver, b"blob", topic="blob", idle_timeout=IDLE_S),
-        receiver.send_stream(sender, slow_source(), idle_timeout=IDLE_S),
+        sender.send_stream(receiver, b"runs on", idle_timeout=idle_s),
+        sender.send_stream(receiver, pattern(MIB), idle_timeout=idle_s),
+        sender.send_blob(receiver, b"blob", topic="blob", idle_timeout=idle_s),
+        receiver.send_stream(sender, slow_source(), idle_timeout=idle_s),
     ]
-    let_time_pass(1.6 * IDLE_S)
+    # One that began last, and whose reader is to blame, is idle as long as that: so have been the others.
+    unread = receiver.send_stream(sender, pattern(4 * MIB), idle_timeout=idle_s, topic="unread")
+    assert isinstance(stream_failure_of(unread), StreamTimeout)
     assert not any(future.done() for future in futures)
     gate.set()
     assert [future.result(WAIT_S) for future in futures] == [7, MIB, 4, 9]

@@ -34,7 +34,7 @@ KIB = 1024
 MIB = 1024 * KIB
 
 # How long anything may take that is to happen "at once" or "in the end". Never waited for when all is well.
-WAIT_S = scaled(20)
+WAIT_S = scaled(30)
 # Short enough to be waited for, long enough that a busy machine does not reach it by accident.
 IDLE_S = scaled(1.0)
 

@@ -17,7 +17,7 @@ from typing import IO, Self
 from tests.adversity.programs import environment
 from tests.timing import scaled
 
-LIMIT_S = scaled(45)
+LIMIT_S = scaled(60)
 STREAMCELL = [sys.executable, "-m", "streamcell"]
 
 

@@ -15,7 +15,7 @@ from typing import IO, Self, cast
 from tests.timing import scaled
 
 ROOT = Path(__file__).resolve().parents[2]
-LIMIT_S = scaled(45)
+LIMIT_S = scaled(60)
 
 
 class Program:
