@@ -22,6 +22,7 @@ settings.load_profile("ci" if os.environ.get("CI") else "default")
 _WORKERS_PER_CORE, _MOST_WORKERS = 3, 12
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
     """Return how many processes run tests: more than processors, since most tests wait."""
     return min(_WORKERS_PER_CORE * pace.cores(), _MOST_WORKERS)
