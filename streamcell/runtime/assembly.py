@@ -9,11 +9,15 @@ import pickle
 from collections.abc import Callable
 from typing import Any, Protocol, TypeAlias
 
-from streamcell.errors import StreamRejected
+from streamcell.errors import ErrorCode, Fault, StreamError, StreamRejected
+from streamcell.limits import MIB
 from streamcell.protocol.frames import Payload
 
 # Lends a writable buffer of that size, with whatever it holds.
 Allocate: TypeAlias = Callable[[int], memoryview]
+
+# What is kept of a blob, in the pieces that it came in, while no buffer can be had for it.
+KEPT_BYTES = 64 * MIB
 
 
 class Assembly(Protocol):
@@ -24,14 +28,22 @@ class Assembly(Protocol):
 
         Raises:
             StreamRejected: they do not fit.
+            StreamError: there is no memory for them.
         """
 
     def result(self) -> Any:
-        """Return what the application gets, after the last piece."""
+        """Return what the application gets, after the last piece.
+
+        Raises:
+            MemoryError: the system refuses the memory now. It may be called again.
+        """
 
 
 class SizedAssembly:
-    """A blob whose size is known: one buffer, made when it turns out to need more than one piece."""
+    """A blob whose size is known: one buffer, made when it turns out to need more than one piece.
+
+    Pieces that come while no memory can be had for the buffer are kept as they are.
+    """
 
     def __init__(self, size: int, allocate: Allocate) -> None:
         self._size = size
@@ -39,24 +51,52 @@ class SizedAssembly:
         self._whole: Payload = b""
         self._buffer: memoryview | None = None
         self._filled = 0
+        self._kept: list[Payload] = []
 
     def add(self, piece: Payload) -> None:
-        """Append the next bytes."""
+        """Append the next bytes.
+
+        Raises:
+            StreamError: there is no memory for them, and much is kept already.
+        """
         if not len(piece):
             return
-        if len(piece) == self._size:
-            # A copy, because a piece may be a small part of a batch that it would keep alive.
-            self._whole = bytes(piece)
-            return
-        if self._buffer is None:
-            self._buffer = self._allocate(self._size)
-        end = self._filled + len(piece)
-        self._buffer[self._filled : end] = piece
-        self._filled = end
+        try:
+            if len(piece) == self._size:
+                # A copy, because a piece may be a small part of a batch that it would keep alive.
+                self._whole = bytes(piece)
+                return
+            self._make_buffer()
+        except MemoryError as error:
+            if sum(map(len, self._kept)) > KEPT_BYTES:
+                raise no_memory_error("the receiver", self._size) from error
+            self._kept.append(piece)
+        else:
+            self._fill(piece)
 
     def result(self) -> memoryview:
-        """Return a read-only view of all bytes."""
+        """Return a read-only view of all bytes.
+
+        Raises:
+            MemoryError: the system refuses the memory now. It may be called again.
+        """
+        if self._kept:
+            self._make_buffer()
         return memoryview(self._whole if self._buffer is None else self._buffer).toreadonly()
+
+    def _make_buffer(self) -> None:
+        """Get the buffer, if it is not there, and put what was kept into it."""
+        if self._buffer is None:
+            self._buffer = self._allocate(self._size)
+            for piece in self._kept:
+                self._fill(piece)
+            self._kept.clear()
+
+    def _fill(self, piece: Payload) -> None:
+        if self._buffer is not None:
+            end = self._filled + len(piece)
+            self._buffer[self._filled : end] = piece
+            self._filled = end
 
 
 class GrowingAssembly:
@@ -70,7 +110,11 @@ class GrowingAssembly:
         self._pieces.append(piece)
 
     def result(self) -> memoryview:
-        """Return a read-only view of all bytes."""
+        """Return a read-only view of all bytes.
+
+        Raises:
+            MemoryError: the system refuses the memory now. It may be called again.
+        """
         return memoryview(b"".join(self._pieces))
 
 
@@ -115,6 +159,16 @@ class IntoAssembly:
 def make_assembly(size: int | None, allocate: Allocate) -> Assembly:
     """Return where a blob of ``size`` bytes (None: not known) is put together."""
     return GrowingAssembly() if size is None else SizedAssembly(size, allocate)
+
+
+def no_memory_error(fqcn: str, size: int | None) -> StreamError:
+    """Return what a transfer fails with for which the system gives no memory."""
+    needed = "its size is not known" if size is None else f"{size:,} bytes"
+    return StreamError(
+        f"{fqcn} has no memory for what was sent ({needed}), the system refuses it: send it as a stream, or later",
+        ErrorCode.LIMIT,
+        Fault.TARGET,
+    )
 
 
 def _writable_view(buffer: Any) -> memoryview:

@@ -7,6 +7,7 @@ So large buffers go back to a pool when the last view of them is dropped. Buffer
 from __future__ import annotations
 
 import collections
+import contextlib
 import ctypes
 import mmap
 import pickle
@@ -53,13 +54,31 @@ class BufferPool:
         """Memory that waits for its next use."""
         return self._idle_bytes
 
+    def can_lend(self, size: int) -> bool:
+        """Return whether the system would give memory for ``size`` bytes now."""
+        if size < POOLED_FROM_BYTES:
+            return True
+        rounded = round_up(size)
+        with self._lock:
+            if any(len(memory) == rounded for memory in self._idle):
+                return True
+        try:
+            self._map(rounded).close()
+        except MemoryError:
+            return False
+        return True
+
     def allocate(self, size: int) -> memoryview:
-        """Return a writable view of ``size`` bytes, which hold whatever was there."""
+        """Return a writable view of ``size`` bytes, which hold whatever was there.
+
+        Raises:
+            MemoryError: the system refuses the memory.
+        """
         if size < POOLED_FROM_BYTES:
             raw: bytearray = _new_bytearray(None, size)
             return memoryview(raw)
         rounded = round_up(size)
-        memory = self._take(rounded) or _map(rounded)
+        memory = self._take(rounded) or self._map(rounded)
         lease = (ctypes.c_ubyte * size).from_buffer(memory)
         weakref.finalize(lease, self._give_back, memory).atexit = False
         return pickle.PickleBuffer(lease).raw()
@@ -74,6 +93,17 @@ class BufferPool:
         """Keep nothing from now on. Buffers that are lent stay valid."""
         self._most_idle_bytes = 0
         self.trim()
+
+    def _map(self, size: int) -> mmap.mmap:
+        """Get fresh memory; if the system refuses it, after giving back what is idle."""
+        try:
+            return _map(size)
+        except OSError:
+            self.trim()
+        try:
+            return _map(size)
+        except OSError as error:
+            raise MemoryError(f"{size} bytes: {error.strerror}") from error
 
     def _take(self, size: int) -> mmap.mmap | None:
         with self._lock:
@@ -104,5 +134,7 @@ def round_up(size: int) -> int:
 def _map(size: int) -> mmap.mmap:
     memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     if hasattr(mmap, "MADV_HUGEPAGE"):
-        memory.madvise(mmap.MADV_HUGEPAGE)
+        # Some kernels have no huge pages.
+        with contextlib.suppress(OSError):
+            memory.madvise(mmap.MADV_HUGEPAGE)
     return memory

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import dataclasses
+import functools
 import math
 import secrets
 from collections.abc import Coroutine
@@ -33,6 +34,7 @@ from streamcell.runtime.receives import Receives
 from streamcell.runtime.registry import CallbackRegistry
 from streamcell.runtime.requests import RequestCallback, Requests
 from streamcell.runtime.sends import Sends
+from streamcell.runtime.starter import RETRY_S
 from streamcell.runtime.stats import RunningStats
 from streamcell.runtime.stepper import Stepper
 from streamcell.runtime.traffic import Traffic
@@ -113,6 +115,7 @@ class CellLife:
             post=self.stepper.post,
             leave=self.stepper.leave,
             ask=self.stepper.ask,
+            later=functools.partial(engine.call_later, RETRY_S),
             pools=Pools(
                 callbacks=WorkerPool(f"{fqcn}-callback", config.callback_threads, engine.starter),
                 requests=WorkerPool(f"{fqcn}-request", config.request_threads, engine.starter),

@@ -40,6 +40,13 @@ class Ask(Protocol):
         """Have ``question()`` run on the engine; the future gets its result, or fails if the cell has ended."""
 
 
+class Later(Protocol):
+    """Has something done again that the system refuses now."""
+
+    def __call__(self, attempt: Callable[[], object]) -> None:
+        """Have ``attempt()`` called on the engine in a moment, outside of any step. Any thread."""
+
+
 class FailureCounts:
     """How often the application's code failed. Safe for use by several threads."""
 
@@ -92,6 +99,7 @@ class CellContext:
     post: Post
     leave: Leave
     ask: Ask
+    later: Later
     pools: Pools
     buffers: BufferPool
     starter: ThreadStarter

@@ -101,7 +101,7 @@ class Engine:
             return False
         return True
 
-    def call_later(self, delay_s: float, callback: Callable[[], None]) -> None:
+    def call_later(self, delay_s: float, callback: Callable[[], object]) -> None:
         """Have ``callback`` called on the loop after ``delay_s``, if the engine still runs then. Any thread."""
         self.wake(functools.partial(self._loop.call_later, delay_s, callback))
 

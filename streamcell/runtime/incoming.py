@@ -15,6 +15,7 @@ from streamcell.errors import (
     ErrorCode,
     Fault,
     StreamCancelled,
+    StreamError,
     StreamIntegrityError,
     StreamRejected,
     UsageError,
@@ -25,6 +26,7 @@ from streamcell.protocol.frames import StreamKey, StreamKind
 from streamcell.runtime.assembly import Assembly, IntoAssembly, make_assembly
 from streamcell.runtime.callbacks import call_user_code, copy_error, level_of_raised, raised_sentence
 from streamcell.runtime.context import CellContext
+from streamcell.runtime.memory import MemoryWait
 from streamcell.runtime.receive_queue import ReceiveQueue, wrong_digest
 from streamcell.runtime.receives import Receiver
 from streamcell.runtime.registry import CallbackRegistry
@@ -251,6 +253,7 @@ class IncomingBlob(Incoming):
     def __init__(self, context: CellContext, event: StreamOpened, callback: ReceiveCallback) -> None:
         super().__init__(context, event, callback)
         self._assembly: Assembly = make_assembly(event.size, context.buffers.allocate)
+        self._memory = MemoryWait(context, event.size, f"{self.info.name} from {self.info.origin}")
 
     def cancel(self) -> None:
         """Do nothing: nobody has the future before it is settled."""
@@ -258,7 +261,7 @@ class IncomingBlob(Incoming):
     def accept(self) -> None:
         """Accept the stream, once there is a buffer to receive it into. On the engine."""
         if self._callback.into is None:
-            self._accept(reserve=True)
+            self._memory.admit(functools.partial(self._accept, reserve=True), self._fail)
         else:
             self._context.pools.callbacks.submit(functools.partial(self._choose_buffer, self._callback.into))
 
@@ -272,13 +275,13 @@ class IncomingBlob(Incoming):
         self.info.progress.add(len(event.payload))
         try:
             self._assembly.add(event.payload)
-        except StreamRejected as error:
-            self._context.core.fail_receive(self.key, error, self._context.clock())
+        except StreamError as error:
+            self._fail(error)
 
     def on_ended(self, event: DataEnded, /) -> None:
         """Call the callback as soon as a thread is free."""
         self.info.size = event.size_bytes
-        self._context.pools.callbacks.submit(functools.partial(self._run, event.digest))
+        self._submit(event.digest)
 
     def on_finished(self) -> None:
         """Nothing is left to do."""
@@ -291,6 +294,12 @@ class IncomingBlob(Incoming):
             self._context.failures.count_blob()
             level = level_for(error, logging.ERROR)
             self._context.stream_log.log(level, "< %s from %s failed: %s", self.info.name, self.info.origin, error)
+
+    def _submit(self, digest: str) -> None:
+        self._context.pools.callbacks.submit(functools.partial(self._run, digest))
+
+    def _fail(self, error: StreamError) -> None:
+        self._context.core.fail_receive(self.key, error, self._context.clock())
 
     def _accept(self, *, reserve: bool) -> None:
         now = self._context.clock()
@@ -319,13 +328,21 @@ class IncomingBlob(Incoming):
             return
         self._context.post(self._accept_into, assembly)
 
+    def _fail_from_here(self, error: StreamError) -> None:
+        self._tell_core(self._context.core.fail_receive, error)
+
     def _reject(self, sentence: str) -> None:
         self._tell_core(self._context.core.reject, ErrorCode.REJECTED, sentence)
 
     def _run(self, digest: str) -> None:
         if self._error is not None:
             return
-        result = self._assembly.result()
+        try:
+            result = self._assembly.result()
+        except MemoryError:
+            self._memory.again(functools.partial(self._submit, digest), self._fail_from_here)
+            return
+        self._memory.end()
         if digest:
             found = f"sha256:{hashlib.sha256(result).hexdigest()}"
             if found != digest:

@@ -10,7 +10,7 @@ import asyncio
 import functools
 import logging
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from streamcell.errors import CellError, ProtocolError
 from streamcell.limits import BATCH_BYTES, WRITTEN_FRAMES
@@ -28,6 +28,10 @@ FLUSH_S = 0.5
 # A batch of no more than this was all that there was: what ends a batch before its time is many times as much.
 FEW_FRAMES = WRITTEN_FRAMES // 4
 SHORT_BATCH_BYTES = BATCH_BYTES // 4
+
+
+_From = TypeVar("_From")
+_To = TypeVar("_To")
 
 
 class LaneHost(Protocol):
@@ -168,7 +172,7 @@ class OpenLane:
             self._wake.clear()
             frames: list[Frame] = self._host.step(self._context.core.frames_to_send, self._lane_id)
             if frames:
-                batch = encode_batch(frames)
+                batch = _in_memory(encode_batch, frames)
                 await self._lane.send(batch)
                 if len(frames) > FEW_FRAMES or len(batch) > SHORT_BATCH_BYTES or self._draining:
                     continue
@@ -180,7 +184,7 @@ class OpenLane:
         while True:
             batch = await self._lane.receive()
             try:
-                frames = decode_batch(batch)
+                frames = _in_memory(decode_batch, batch)
             except ProtocolError as error:
                 self._host.step(self._context.core.reject_batch, self._lane_id, error.sentence)
                 # The writer says why, and ends the lane.
@@ -190,6 +194,17 @@ class OpenLane:
             if self.uplink is not None:
                 self.uplink.forget_refusals()
             self._host.step(self._context.core.receive, self._lane_id, frames)
+
+
+def _in_memory(make: Callable[[_From], _To], source: _From) -> _To:
+    """Return ``make(source)``. Without memory for it the lane ends, and what it carried is sent again on the next.
+
+    :raises LaneClosed: if there is none.
+    """
+    try:
+        return make(source)
+    except MemoryError as error:
+        raise LaneClosed("this process had no memory for what travels on the lane") from error
 
 
 def _take_exception(task: asyncio.Task[None]) -> None:

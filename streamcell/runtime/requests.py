@@ -17,6 +17,7 @@ from streamcell.errors import (
     ErrorCode,
     Fault,
     RequestFailed,
+    StreamError,
     StreamRejected,
     UsageError,
     error_from_wire,
@@ -29,6 +30,7 @@ from streamcell.protocol.sender import SendSpec
 from streamcell.runtime.assembly import make_assembly
 from streamcell.runtime.callbacks import call_user_code, level_of, level_of_raised, raised_sentence
 from streamcell.runtime.context import CellContext
+from streamcell.runtime.memory import MemoryWait
 from streamcell.runtime.payloads import flatten_payload
 from streamcell.runtime.receives import Receiver
 from streamcell.runtime.registry import CallbackRegistry
@@ -95,8 +97,9 @@ class Requests:
             )
             core.reject(event.key, ErrorCode.NO_CALLBACK, sentence, now)
             return None
-        core.accept(event.key, assemble=True, reserve=True, now=now)
-        return IncomingRequest(self._context, self._sends, event, found[1])
+        arriving = IncomingRequest(self._context, self._sends, event, found[1])
+        arriving.accept()
+        return arriving
 
     def open_reply(self, event: StreamOpened) -> IncomingReply | None:
         """Accept the reply to a request that still waits for one."""
@@ -105,8 +108,9 @@ class Requests:
         if request is None:
             core.reject(event.key, ErrorCode.STALE, "nobody waits for this reply", now)
             return None
-        core.accept(event.key, assemble=True, reserve=True, now=now)
-        return IncomingReply(self, self._context, event)
+        arriving = IncomingReply(self, self._context, event)
+        arriving.accept()
+        return arriving
 
     def settle_reply(self, event: StreamOpened, payload: memoryview) -> None:
         """Give a reply that is whole to whom it is for."""
@@ -120,6 +124,12 @@ class Requests:
             self._settle(request, as_request_error(error))
             return
         self._settle(request, make_message(event, self._context.fqcn, payload))
+
+    def fail_reply(self, event: StreamOpened, error: CellError) -> None:
+        """Tell whom a reply was for that it cannot be had."""
+        request = self._pending.pop(event.reply_to, None)
+        if request is not None:
+            self._settle(request, error)
 
     # --- on the engine
 
@@ -161,25 +171,52 @@ class Requests:
             )
 
 
-class IncomingReply(Receiver):
-    """The reply to a request of this cell. If it fails, the core ends the request."""
+class IncomingMessage(Receiver):
+    """What requests and replies have in common: they are put together whole."""
 
-    def __init__(self, requests: Requests, context: CellContext, event: StreamOpened) -> None:
-        self._requests = requests
+    def __init__(self, context: CellContext, event: StreamOpened) -> None:
         self._context = context
         self._event = event
         self._assembly = make_assembly(event.size, context.buffers.allocate)
+        self._memory = MemoryWait(context, event.size, f"a {event.kind.name.lower()} from {event.key.origin}")
+
+    def accept(self) -> None:
+        """Accept it as soon as there is memory for it."""
+        self._memory.admit(self._accept, self._fail)
 
     def on_admitted(self) -> None:
         """Wait for the data."""
 
     def on_data(self, event: DataReceived, /) -> None:
         """Add it to what is there."""
-        self._assembly.add(event.payload)
+        try:
+            self._assembly.add(event.payload)
+        except StreamError as error:
+            self._fail(error)
 
-    def on_ended(self, _event: DataEnded, /) -> None:
+    def _accept(self) -> None:
+        self._context.core.accept(self._event.key, assemble=True, reserve=True, now=self._context.clock())
+
+    def _fail(self, error: StreamError) -> None:
+        self._context.core.fail_receive(self._event.key, error, self._context.clock())
+
+
+class IncomingReply(IncomingMessage):
+    """The reply to a request of this cell. If it fails before it is whole, the core ends the request."""
+
+    def __init__(self, requests: Requests, context: CellContext, event: StreamOpened) -> None:
+        super().__init__(context, event)
+        self._requests = requests
+
+    def on_ended(self, event: DataEnded, /) -> None:
         """Hand the reply over."""
-        self._requests.settle_reply(self._event, self._assembly.result())
+        try:
+            payload = self._assembly.result()
+        except MemoryError:
+            self._memory.again(functools.partial(self.on_ended, event), self._fail_whole)
+            return
+        self._memory.end()
+        self._requests.settle_reply(self._event, payload)
         self._context.core.release(self._event.key, self._context.clock())
 
     def on_finished(self) -> None:
@@ -188,30 +225,25 @@ class IncomingReply(Receiver):
     def on_failed(self, _error: CellError, _discard: bool, /) -> None:
         """Leave it to the core, which ends the request."""
 
+    def _fail_whole(self, error: StreamError) -> None:
+        self._requests.fail_reply(self._event, error)
+        self._fail(error)
 
-class IncomingRequest(Receiver):
+
+class IncomingRequest(IncomingMessage):
     """A request that arrives, and the reply to it."""
 
     def __init__(self, context: CellContext, sends: Sends, event: StreamOpened, callback: RequestCallback) -> None:
-        self._context = context
+        super().__init__(context, event)
         self._sends = sends
-        self._event = event
         self._callback = callback
-        self._assembly = make_assembly(event.size, context.buffers.allocate)
         self._failed = False
 
     # --- on the engine
 
-    def on_admitted(self) -> None:
-        """Wait for the data."""
-
-    def on_data(self, event: DataReceived, /) -> None:
-        """Add it to what is there."""
-        self._assembly.add(event.payload)
-
     def on_ended(self, _event: DataEnded, /) -> None:
         """Call the callback as soon as a thread is free."""
-        self._context.pools.requests.submit(self._run)
+        self._submit()
 
     def on_finished(self) -> None:
         """Nothing is left to do."""
@@ -220,6 +252,9 @@ class IncomingRequest(Receiver):
         """See to it that the callback is not called any more."""
         self._failed = True
         self._context.stream_log.info("< request %s failed: %s", self._name, error)
+
+    def _submit(self) -> None:
+        self._context.pools.requests.submit(self._run)
 
     def _release(self) -> None:
         self._context.core.release(self._event.key, self._context.clock())
@@ -233,8 +268,14 @@ class IncomingRequest(Receiver):
     def _run(self) -> None:
         if self._failed:
             return
+        try:
+            payload = self._assembly.result()
+        except MemoryError:
+            self._memory.again(self._submit, self._fail_from_here)
+            return
+        self._memory.end()
         self._context.post(self._release)
-        request = make_message(self._event, self._context.fqcn, self._assembly.result())
+        request = make_message(self._event, self._context.fqcn, payload)
         what = f"the request callback for {self._event.channel}/{self._event.topic} at {self._context.fqcn}"
         answer, raised = call_user_code(self._context.stream_log, level_of_raised, what, self._callback, request)
         if raised is not None:
@@ -243,6 +284,9 @@ class IncomingRequest(Receiver):
             answer.add_done_callback(functools.partial(self._reply_deferred, what))
         else:
             self._reply(what, answer)
+
+    def _fail_from_here(self, error: StreamError) -> None:
+        self._context.post(self._fail, error)
 
     def _reply_deferred(self, what: str, answer: AnyFuture) -> None:
         """Reply with what the callback's future has settled with, in the thread that settled it."""

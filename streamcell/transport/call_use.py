@@ -127,6 +127,8 @@ async def _only_closed(operation: Awaitable[_T]) -> _T:
         if is_cancelled_itself():
             raise
         raise LaneClosed("the lane was ended") from error
+    except MemoryError as error:
+        raise LaneClosed("this process had no memory for what travels on the lane") from error
     except Exception as error:
         _logger.exception("a lane failed in a way that it should not")
         raise LaneClosed(f"the lane failed: {error!r}") from error

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import errno
 import logging
+import mmap
 import socket
 
 import pytest
 
-from streamcell import CellError, Message, StreamCell
-from tests.adversity.programs import run
+from streamcell import CellError, ErrorCode, Message, StreamCell, StreamError
+from streamcell.runtime import lanes
+from streamcell.runtime.buffers import BufferPool
+from tests.adversity.programs import run, started
 from tests.adversity.refusing import always, first, no_threads, refusing
 from tests.carried import carrier, pair
 from tests.cells import PATIENCE_S, Box, Pair, eventually, grpc_carrier, pattern, running
@@ -124,3 +127,106 @@ def test_case_3_1_what_dialling_needs_is_refused() -> None:
             future = StreamCell(site).send_blob("c", "b", "server", Message({}, bytes(MIB)))
             assert future.result(PATIENCE_S) == MIB
             assert len(refusal.refused) == 2
+
+
+# --- memory
+
+
+def no_memory() -> BaseException:
+    return OSError(errno.ENOMEM, "Cannot allocate memory")
+
+
+def test_case_3_1_memory_is_refused_for_a_moment(pair: Pair, caplog: pytest.LogCaptureFixture) -> None:
+    """A blob, a request and a reply that are too large for the heap wait until they can have their buffers."""
+    caplog.set_level(logging.INFO, "streamcell")
+    arrived: Box[bytes] = Box()
+    pair.at_server.register_blob_cb("c", "b", lambda future: arrived.put(bytes(future.result())))
+    pair.server.register_request_cb("c", "r", lambda request: Message({}, request.payload))
+    data = pattern(6 * MIB)
+    with refusing(mmap, "mmap", no_memory, first(6)) as refusal:
+        assert pair.at_site.send_blob("c", "b", "server", Message({}, data)).result(PATIENCE_S) == len(data)
+        assert arrived.get() == data
+    assert len(refusal.refused) == 6
+    for number in range(1, 8, 2):
+        # Each is asked for twice before it counts as refused.
+        with refusing(mmap, "mmap", no_memory, {number, number + 1}.__contains__):
+            reply = pair.site.send_request("c", "r", "server", Message({}, data), PATIENCE_S)
+            assert reply.payload == data
+    said = [record.getMessage() for record in caplog.records if record.name == "streamcell.stream"]
+    assert sum("waits for memory" in line for line in said) == sum("has the memory" in line for line in said) > 0
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+@pytest.mark.parametrize("refused", range(1, 5))
+def test_case_3_1_a_buffer_is_refused_when_the_bytes_are_there(pair: Pair, refused: int) -> None:
+    """What is kept meanwhile is put in its place."""
+    arrived: Box[bytes] = Box()
+    pair.at_server.register_blob_cb("c", "b", lambda future: arrived.put(bytes(future.result())))
+    pair.server.register_request_cb("c", "r", lambda request: Message({}, request.payload))
+    data = pattern(2 * MIB + 1)
+    with refusing(BufferPool, "allocate", MemoryError, first(refused)) as refusal:
+        assert pair.at_site.send_blob("c", "b", "server", Message({}, data)).result(PATIENCE_S) == len(data)
+        assert arrived.get() == data
+        assert pair.site.send_request("c", "r", "server", Message({}, data), PATIENCE_S).payload == data
+    assert len(refusal.refused) == refused
+
+
+def test_case_3_1_memory_is_refused_for_good(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The sender is told, and nothing else suffers."""
+    monkeypatch.setattr("streamcell.runtime.memory.PATIENCE_S", 0.3)
+    pair.at_server.register_blob_cb("c", "b", lambda future: None)
+    pair.server.register_request_cb("c", "r", lambda request: Message({}, bytes(int(request.headers["size"]))))
+    large = bytes(9 * MIB)
+    with refusing(mmap, "mmap", no_memory, always):
+        future = pair.at_site.send_blob("c", "b", "server", Message({}, large))
+        beside = pair.at_site.send_blob("c", "b", "server", Message({}, bytes(MIB)))
+        assert beside.result(PATIENCE_S) == MIB
+        with pytest.raises(StreamError, match=r"server has no memory for what was sent \(9,437,184 bytes\)") as raised:
+            future.result(PATIENCE_S)
+        assert raised.value.code is ErrorCode.LIMIT
+        for headers, payload in (({"size": 1}, large), ({"size": len(large)}, b"")):
+            with pytest.raises(CellError, match="has no memory for what was sent"):
+                pair.site.send_request("c", "r", "server", Message(headers, payload), PATIENCE_S)
+    assert pair.at_site.send_blob("c", "b", "server", Message({}, large)).result(PATIENCE_S) == len(large)
+    assert "bug" not in caplog.text
+
+
+@pytest.mark.parametrize("name", ["decode_batch", "encode_batch"])
+def test_case_3_1_there_is_no_memory_for_what_travels(pair: Pair, name: str) -> None:
+    """The lane ends and is dialled again; the blob arrives."""
+    arrived: Box[bytes] = Box()
+    pair.at_server.register_blob_cb("c", "b", lambda future: arrived.put(bytes(future.result())))
+    data = pattern(3 * MIB)
+    with refusing(lanes, name, MemoryError, {5, 9}.__contains__) as refusal:
+        assert pair.at_site.send_blob("c", "b", "server", Message({}, data)).result(PATIENCE_S) == len(data)
+    assert arrived.get() == data
+    assert refusal.refused
+
+
+def test_case_3_1_a_process_may_not_have_so_much_memory() -> None:
+    """The limit of the system itself: the blob is refused before its bytes travel, the cell goes on."""
+    receiver = """
+        import resource
+        import streamcell.runtime.memory
+        streamcell.runtime.memory.PATIENCE_S = 0.3
+        server = CoreCell("server", listen="grpc://127.0.0.1:0", config=QUICK)
+        StreamCell(server).register_blob_cb("c", "b", lambda future: say(len(future.result())))
+        server.start()
+        say(server.listen_urls[0])
+        size = int(open("/proc/self/statm").read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+        resource.setrlimit(resource.RLIMIT_AS, (size + (1 << 29), size + (1 << 29)))
+        sys.stdin.readline()
+    """
+    with started(receiver) as program, running(grpc_carrier().cell("site", connect=program.hear())) as site:
+        site.wait_connected(PATIENCE_S)
+        streams = StreamCell(site)
+        for size in (5 * MIB, 1 << 30, 5 * MIB):
+            future = streams.send_blob("c", "b", "server", Message({}, bytes(size)))
+            if size < 1 << 29:
+                assert future.result(PATIENCE_S) == size
+                assert program.hear() == str(size)
+            else:
+                with pytest.raises(StreamError, match="server has no memory for what was sent"):
+                    future.result(PATIENCE_S)
