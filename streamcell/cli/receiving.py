@@ -32,20 +32,20 @@ class ViewWatcher:
         self._view.start(name, future)
 
     def on_arrived(self, name: str, future: StreamFuture, path: Path) -> None:
-        """Show where it is."""
-        self._view.end(future, self._result(name, future, path.stat().st_size, path=str(path)))
+        """Count it, and show where it is."""
         with self._lock:
             self._left -= 1
             if self._left == 0:
                 self._end.set()
+        self._view.end(future, self._result(name, future, path=str(path)))
 
     def on_failed(self, name: str, future: StreamFuture, sentence: str) -> None:
         """Show why."""
-        self._view.end(future, self._result(name, future, future.get_progress(), error=sentence))
+        self._view.end(future, self._result(name, future, error=sentence))
 
-    def _result(self, name: str, future: StreamFuture, size_bytes: int, *, path: str = "", error: str = "") -> Result:
-        seconds = time.monotonic() - self._begun.pop(future)
-        return Result(name, size_bytes, seconds, future.origin, path, error)
+    def _result(self, name: str, future: StreamFuture, *, path: str = "", error: str = "") -> Result:
+        now = time.monotonic()
+        return Result(name, future.get_progress(), now - self._begun.pop(future, now), future.origin, path, error)
 
 
 class OutputReceiver:

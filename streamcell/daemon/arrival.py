@@ -1,31 +1,41 @@
 """One file on its way into an inbox: from its first byte, or from where it stood, to its name. Imports siblings.
 
 The bytes go to a partial file in the work folder of the origin's folder. At the end the file is checked, given its
-permissions and time, synced, and moved to its name, and both folders are synced; only then does the sender hear of
-success. A transfer that has a ``resume_id`` leaves its partial file when it is interrupted in whatever way, and a
-receipt when it is complete, so that one that is begun again goes on, or ends at once.
+permissions and time, synced, and given its name, and both folders are synced; only then does the sender hear of
+success. The name is the point of no return: what fails before it fails for the sender, too, and leaves no file under
+the name; nothing after it can make a failure of it.
+
+A transfer that has a ``resume_id`` leaves its partial file when it is interrupted in whatever way, and a receipt when
+it is complete. One that is begun again goes on where the partial file ends; it ends at once if the receipt's file is
+what the sender has; and if that is the beginning of it, as of a log that has grown, only the rest travels.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import errno
 import hashlib
-import json
+import logging
 import os
-from typing import Any, BinaryIO
+import stat
+from typing import BinaryIO, cast
 
+from streamcell.daemon.admission import Admission
 from streamcell.daemon.conventions import FileHeaders
-from streamcell.daemon.folder import Folder
+from streamcell.daemon.file_system import FileSystem, Lack
+from streamcell.daemon.folder import Folder, Taken
 from streamcell.daemon.names import WORK_FOLDER, safe_path
+from streamcell.daemon.receipts import Kept, Prefix, Receipt, write_all
 from streamcell.daemon.space import Claim, Space
 from streamcell.errors import StreamIntegrityError, StreamResumeError
 from streamcell.limits import MIB
 from streamcell.stream import ReceivedStream
 
+_logger = logging.getLogger("streamcell.daemon")
+
 PART_SUFFIX = ".part"
 RECEIPT_SUFFIX = ".done"
-# Of a receipt: a name of many parts, and some numbers.
-_RECEIPT_BYTES = 64 * 1024
 # How often a file of unknown size looks how much room is left.
 _CHECK_SPACE_BYTES = 16 * MIB
 # Permissions of a file whose sender did not name any, before the umask.
@@ -40,48 +50,22 @@ def transfer_key(stream: ReceivedStream, stream_id: int) -> str:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Receipt:
-    """Where a complete transfer has gone (or to that name with a number), and how to know its file again."""
-
-    parts: tuple[str, ...]
-    size_bytes: int
-    mtime_ns: int
-    inode: int
-
-    @staticmethod
-    def of(parts: tuple[str, ...], status: os.stat_result) -> Receipt:
-        """Return the receipt for a file."""
-        return Receipt(parts, status.st_size, status.st_mtime_ns, status.st_ino)
-
-    def agrees(self, status: os.stat_result) -> bool:
-        """Return whether a file is still the one that arrived."""
-        return Receipt.of(self.parts, status) == self
-
-    def to_bytes(self) -> bytes:
-        """Return the receipt as it is kept."""
-        return json.dumps(dataclasses.asdict(self)).encode()
-
-    @staticmethod
-    def from_bytes(data: bytes) -> Receipt | None:
-        """Return the receipt that was kept; None if it cannot be read."""
-        try:
-            kept: Any = json.loads(data)
-            return Receipt(tuple(kept["parts"]), kept["size_bytes"], kept["mtime_ns"], kept["inode"])
-        except (ValueError, KeyError, TypeError):
-            return None
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
 class Manner:
     """How files arrive in an inbox.
 
     Attributes:
         replace: a file that exists is replaced instead of the new one being numbered.
         umask: permissions that files do not get, whatever their senders say.
+        file_system: where.
+        space: the room that there is.
+        admission: says until when a file may be given its name.
     """
 
     replace: bool
     umask: int
+    file_system: FileSystem
+    space: Space
+    admission: Admission
 
 
 class Arrival:
@@ -91,107 +75,147 @@ class Arrival:
         stream: what arrives. Nothing of it was read.
         key: what its work files are called; nobody else uses it at the same time.
         origin_folder: the folder for files of this origin.
-        space: the room that there is.
         manner: how it arrives.
 
     Raises:
         StreamRejected: the headers or the name are not acceptable.
     """
 
-    def __init__(self, stream: ReceivedStream, key: str, origin_folder: Folder, space: Space, manner: Manner) -> None:
+    def __init__(self, stream: ReceivedStream, key: str, origin_folder: Folder, manner: Manner) -> None:
         self._stream = stream
         self._headers = FileHeaders.from_headers(stream.headers)
         self._parts = safe_path(self._headers.name)
         self._part_name = key + PART_SUFFIX
         self._receipt_name = key + RECEIPT_SUFFIX
         self._origin_folder = origin_folder
-        self._space = space
         self._manner = manner
 
     def receive(self) -> tuple[str, ...]:
-        """Receive the file to its end; return the parts of its path below the origin's folder.
+        """Receive the file to its end, and tell its sender; return the parts of its path below the origin's folder.
 
         Raises:
             CellError: the stream failed, or the file is refused.
             OSError: it cannot be written.
         """
         with self._origin_folder.enter((WORK_FOLDER,), make=True, mode=0o700) as work:
-            known = self._already_here(work)
-            if known is not None:
-                return known
-            try:
-                return self._receive_into(work)
-            except BaseException as error:
-                if not self._stream.resume_id or isinstance(error, StreamIntegrityError):
-                    work.remove(self._part_name)
-                raise
+            self._check_way(work)
+            self._forget_named(work)
+            with self._find_kept(work) as kept:
+                try:
+                    if kept is not None and self._is_whole(work, kept):
+                        return self._end_with(kept)
+                    return self._receive_into(work, kept)
+                except BaseException as error:
+                    if not self._stream.resume_id or isinstance(error, StreamIntegrityError):
+                        with contextlib.suppress(OSError):
+                            work.remove(self._part_name)
+                    raise
 
-    def _already_here(self, work: Folder) -> tuple[str, ...] | None:
-        """Return where the file is, if it arrived before and its sender agrees that it is the same."""
-        receipt = self._read_receipt(work)
-        if receipt is None:
-            return None
-        parts = self._agreed_place(receipt)
-        if parts is None:
-            work.remove(self._receipt_name)
-        elif self._stream.read(1):
-            # Nothing is left to come but the end.
-            raise StreamIntegrityError(f"{self._stream.origin} sent more than the file that it agreed to")
-        return parts
+    # --- before the first byte
 
-    def _agreed_place(self, receipt: Receipt) -> tuple[str, ...] | None:
-        """Return where the file of a receipt is, if the sender agrees that nothing is missing in it."""
-        *folders, name = receipt.parts
-        try:
-            with self._origin_folder.enter(folders) as folder:
-                found = folder.find_numbered(name, receipt.agrees)
-                if found is None:
-                    return None
-                with os.fdopen(folder.open_file(found, os.O_RDONLY), "rb") as file:
-                    return (*folders, found) if self._go_on_at(receipt.size_bytes, file) else None
-        except OSError:
-            return None
+    def _check_way(self, work: Folder) -> None:
+        """Refuse now what could not be given its name in the end."""
+        *folders, name = self._parts
+        self._origin_folder.check_way(folders, work)
+        if not self._manner.replace:
+            return
+        with contextlib.suppress(FileNotFoundError), self._origin_folder.enter(folders) as folder:
+            there = folder.stat(name)
+            if there is not None and stat.S_ISDIR(there.st_mode):
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), name)
 
-    def _read_receipt(self, work: Folder) -> Receipt | None:
-        if not self._stream.resume_id:
-            return None
-        try:
-            with os.fdopen(work.open_file(self._receipt_name, os.O_RDONLY), "rb") as file:
-                return Receipt.from_bytes(file.read(_RECEIPT_BYTES))
-        except OSError:
-            return None
+    def _forget_named(self, work: Folder) -> None:
+        """Let go of a partial file that has its name already, because a process ended between the two.
 
-    def _receive_into(self, work: Folder) -> tuple[str, ...]:
-        descriptor = work.open_file(self._part_name, os.O_RDWR | os.O_CREAT)
-        with os.fdopen(descriptor, "r+b", buffering=0) as file:
-            offset = self._begin(file)
-            with self._space.claim(max(0, self._stream.get_size() - offset), work.free_bytes()) as claim:
+        Whoever wrote to it would write to the file that has arrived.
+        """
+        there = work.stat(self._part_name)
+        if there is None or there.st_nlink <= 1:
+            return
+        if self._stream.resume_id:
+            Receipt.of(self._parts, there).write(work, self._receipt_name)
+        work.remove(self._part_name)
+
+    def _find_kept(self, work: Folder) -> contextlib.AbstractContextManager[Kept | None]:
+        """Return the file that this transfer has brought before, if it is still there as it came."""
+        receipt = Receipt.read(work, self._receipt_name) if self._stream.resume_id else None
+        kept = receipt.find(self._origin_folder) if receipt is not None else None
+        return kept if kept is not None else contextlib.nullcontext()
+
+    def _is_whole(self, work: Folder, kept: Kept) -> bool:
+        """Return whether the sender agrees that nothing is missing in a file: of that length, and the same."""
+        declared = self._stream.get_size()
+        if not declared or declared != kept.size_bytes:
+            return False
+        if self._go_on_at(declared, Prefix(kept.file)):
+            return True
+        # The sender has another file by now: what is begun of that is what it goes on from.
+        work.remove(self._receipt_name)
+        return False
+
+    def _end_with(self, kept: Kept) -> tuple[str, ...]:
+        """Be done with the file that is there."""
+        for _ in self._stream.pieces():
+            # Nothing is left to come but the end, which the core sees to.
+            pass
+        self._stream.close()
+        return kept.parts
+
+    # --- the bytes
+
+    def _receive_into(self, work: Folder, kept: Kept | None) -> tuple[str, ...]:
+        descriptor = self._open_part(work)
+        with os.fdopen(descriptor, "r+b", buffering=0) as opened:
+            file = cast("BinaryIO", opened)
+            have, declared = os.fstat(descriptor).st_size, self._stream.get_size()
+            copied = kept if kept is not None and self._is_beginning(kept, have) else None
+            most = declared if copied is None else max(declared, copied.size_bytes)
+            with self._manner.space.claim(max(0, most - have), work.free_bytes()) as claim:
+                offset = self._begin(work, file, have, copied, claim)
+                claim.need(declared - offset)
                 size = self._write(work, file, offset, claim)
+            if kept is not None and not declared and size == offset == kept.size_bytes:
+                # Its sender did not know how long it is: as long as it was.
+                work.remove(self._part_name)
+                return self._end_with(kept)
             if os.fstat(descriptor).st_size != size:
                 raise StreamIntegrityError(f"the partial file has not the {size:,} bytes that were written to it")
             self._finish(descriptor)
             if self._stream.resume_id:
-                # Before it is moved, so that it is never received twice, wherever this process ends.
-                self._write_receipt(work, Receipt.of(self._parts, os.fstat(descriptor)))
+                # Before it has its name, so that it is never received twice, wherever this process ends.
+                Receipt.of(self._parts, os.fstat(descriptor)).write(work, self._receipt_name)
         return self._publish(work)
 
-    def _begin(self, file: BinaryIO) -> int:
-        """Go on where the partial file stands, if the sender agrees; return from where the bytes come."""
-        have = os.fstat(file.fileno()).st_size
+    def _open_part(self, work: Folder) -> int:
+        try:
+            return work.open_file(self._part_name, os.O_RDWR | os.O_CREAT)
+        except PermissionError:
+            # Complete but for its name it has the sender's permissions, which may forbid to write to it.
+            work.remove(self._part_name)
+            return work.open_file(self._part_name, os.O_RDWR | os.O_CREAT | os.O_EXCL)
+
+    def _is_beginning(self, kept: Kept, have: int) -> bool:
+        """Return whether a file that has arrived may be the beginning of this one, and more of it than is here."""
         declared = self._stream.get_size()
-        if have and not (declared and have > declared):
-            file.seek(0)
-            if self._go_on_at(have, file):
-                file.seek(have)
-                return have
+        return kept.size_bytes > have and (not declared or kept.size_bytes < declared)
+
+    def _begin(self, work: Folder, file: BinaryIO, have: int, copied: Kept | None, claim: Claim) -> int:
+        """Go on behind what is here already, if the sender agrees; return from where the bytes come."""
+        declared = self._stream.get_size()
+        if copied is not None:
+            if self._go_on_at(copied.size_bytes, Prefix(copied.file, file, claim.use)):
+                return copied.size_bytes
+            work.remove(self._receipt_name)
+        elif have and not (declared and have > declared) and self._go_on_at(have, Prefix(file)):
+            return have
         file.seek(0)
         file.truncate()
         return 0
 
-    def _go_on_at(self, offset: int, file: BinaryIO) -> bool:
-        """Return whether the sender goes on at ``offset``, because what lies before is the same in ``file``."""
+    def _go_on_at(self, offset: int, have: Prefix) -> bool:
+        """Return whether the sender goes on at ``offset``, because what lies before is the same in ``have``."""
         try:
-            self._stream.resume_from(offset, have=file)
+            self._stream.resume_from(offset, have=cast("BinaryIO", have))
         except StreamResumeError:
             return False
         return True
@@ -199,36 +223,86 @@ class Arrival:
     def _write(self, work: Folder, file: BinaryIO, offset: int, claim: Claim) -> int:
         unchecked = 0
         for piece in self._stream.pieces():
-            view = memoryview(piece)
-            while view:
-                view = view[file.write(view) :]
+            write_all(file, piece)
             offset += len(piece)
             claim.use(len(piece))
             unchecked += len(piece)
             if not self._stream.get_size() and unchecked >= _CHECK_SPACE_BYTES:
                 unchecked = 0
-                self._space.check(work.free_bytes(), 0)
+                self._check_space(work)
         return offset
 
+    def _check_space(self, work: Folder) -> None:
+        free = work.free_bytes()
+        if free is not None:
+            self._manner.space.check(free, 0)
+
+    # --- behind the last byte
+
     def _finish(self, descriptor: int) -> None:
+        file_system = self._manner.file_system
         mode = _DEFAULT_MODE if self._headers.mode is None else self._headers.mode
-        os.fchmod(descriptor, mode & ~self._manner.umask)
+        with file_system.without(Lack.MODE):
+            os.fchmod(descriptor, mode & ~self._manner.umask)
         if self._headers.mtime_ns is not None:
-            os.utime(descriptor, ns=(self._headers.mtime_ns, self._headers.mtime_ns))
-        os.fsync(descriptor)
+            with file_system.without(Lack.TIME):
+                os.utime(descriptor, ns=(self._headers.mtime_ns, self._headers.mtime_ns))
+        with file_system.without(Lack.SYNC_FILE):
+            os.fsync(descriptor)
 
     def _publish(self, work: Folder) -> tuple[str, ...]:
         *folders, name = self._parts
-        with self._origin_folder.enter(folders, make=True) as folder:
+        with self._origin_folder.enter(folders, make=True) as folder, self._manner.admission.naming():
             if self._manner.replace:
                 work.replace(self._part_name, folder, name)
+                self._sync_name(folder, name)
             else:
-                name = work.move_to_free_name(self._part_name, folder, name)
-            folder.sync()
-        work.sync()
+                taken = work.take_free_name(self._part_name, folder, name)
+                self._sync_or_take_back(work, folder, taken)
+                name = taken.name
+            self._forget_part(work)
+            # It is there, and the sender is told, whatever comes next.
+            self._stream.close()
         return (*folders, name)
 
-    def _write_receipt(self, work: Folder, receipt: Receipt) -> None:
-        work.remove(self._receipt_name)
-        with os.fdopen(work.open_file(self._receipt_name, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb") as file:
-            file.write(receipt.to_bytes())
+    def _sync_or_take_back(self, work: Folder, folder: Folder, taken: Taken) -> None:
+        """Make the name last; one that cannot be made to is none: the sender is told, and sends the file again.
+
+        Raises:
+            OSError: the disk says no, and the file has its name no more.
+        """
+        try:
+            folder.sync()
+        except OSError as error:
+            if self._take_back(work, folder, taken):
+                raise
+            _warn_of_loss(taken.name, error)
+
+    def _take_back(self, work: Folder, folder: Folder, taken: Taken) -> bool:
+        try:
+            if taken.linked:
+                folder.remove(taken.name)
+            else:
+                folder.replace(taken.name, work, self._part_name)
+        except OSError:
+            return False
+        return True
+
+    def _sync_name(self, folder: Folder, name: str) -> None:
+        """Make the name last. What it has replaced is gone, so that an error cannot make a failure of it any more."""
+        try:
+            folder.sync()
+        except OSError as error:
+            _warn_of_loss(name, error)
+
+    def _forget_part(self, work: Folder) -> None:
+        """Remove the other name of the file. If that fails, whoever comes here next sees to it."""
+        try:
+            work.remove(self._part_name)
+            work.sync()
+        except OSError as error:
+            _logger.warning("a work file of the inbox cannot be removed: %s", error.strerror)
+
+
+def _warn_of_loss(name: str, error: OSError) -> None:
+    _logger.warning("'%s' has arrived, but its folder cannot be synced, and may forget it: %s", name, error.strerror)

@@ -1,4 +1,4 @@
-"""A folder that nothing outside of can be reached from. Imports the standard library and siblings' values.
+"""A folder that nothing outside of can be reached from. Imports siblings.
 
 Every path is walked part by part from an open folder, and no part may be a symbolic link (openat(2) with O_NOFOLLOW),
 so that it does not matter what stands in the folder or changes there meanwhile.
@@ -10,39 +10,53 @@ import contextlib
 import errno
 import os
 import stat
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Self
+from typing import NamedTuple, Self
 
+from streamcell.daemon.file_system import FileSystem, Lack
 from streamcell.daemon.names import numbered
 
 _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE_FLAGS = os.O_NOFOLLOW | os.O_CLOEXEC
-# Where hard links do not exist, or may not be made.
-_NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS})
 # Files of one name in one folder: beyond it somebody sends the same thing over and over.
 MOST_NUMBERED = 9_999
 
 
-class Folder:
-    """An open folder. A context manager; use it in one thread at a time."""
+class Taken(NamedTuple):
+    """A name that a file has got: a further one that it is linked to, or, where there are no links, its only one."""
 
-    def __init__(self, descriptor: int) -> None:
+    name: str
+    linked: bool
+
+
+class Folder:
+    """An open folder. A context manager; use it in one thread at a time.
+
+    Args:
+        descriptor: of the folder; closed with it.
+        file_system: what is done without on it.
+    """
+
+    def __init__(self, descriptor: int, file_system: FileSystem) -> None:
         self.descriptor = descriptor
+        self._file_system = file_system
 
     @classmethod
-    def open(cls, path: Path) -> Self:
+    def open(cls, path: Path, file_system: FileSystem) -> Self:
         """Open a folder that the operator has named, made if it is missing. It may be a symbolic link.
 
         Raises:
             OSError: it cannot be made or opened.
         """
         path.mkdir(parents=True, exist_ok=True)
-        return cls(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+        return cls(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC), file_system)
 
     def close(self) -> None:
-        """Close it."""
-        os.close(self.descriptor)
+        """Close it. Nothing was written through it, so that no error here is of interest to anybody."""
+        with contextlib.suppress(OSError):
+            os.close(self.descriptor)
 
     def __enter__(self) -> Self:
         return self
@@ -62,7 +76,7 @@ class Folder:
         Raises:
             OSError: one of them is missing, is a symbolic link, or is no folder.
         """
-        folder = Folder(os.dup(self.descriptor))
+        folder = Folder(os.dup(self.descriptor), self._file_system)
         try:
             for part in parts:
                 inner = folder.open_inner(part, make=make, mode=mode)
@@ -78,7 +92,50 @@ class Folder:
             with contextlib.suppress(FileExistsError):
                 os.mkdir(name, mode, dir_fd=self.descriptor)
                 self.sync()
-        return Folder(os.open(name, _FOLDER_FLAGS, dir_fd=self.descriptor))
+        return Folder(os.open(name, _FOLDER_FLAGS, dir_fd=self.descriptor), self._file_system)
+
+    def check_way(self, parts: Sequence[str], work: Folder) -> None:
+        """Check that a file from ``work`` can be moved into a folder below, as far as that can be known beforehand.
+
+        Args:
+            parts: the names of the folders on the way; those that are missing are not made.
+            work: where the file is.
+
+        Raises:
+            OSError: it cannot.
+        """
+        there = 0
+        folder = Folder(os.dup(self.descriptor), self._file_system)
+        try:
+            for part in parts:
+                try:
+                    inner = folder.open_inner(part, make=False, mode=0)
+                except FileNotFoundError:
+                    break
+                folder.close()
+                folder = inner
+                there += 1
+            if not os.access(".", os.W_OK | os.X_OK, dir_fd=folder.descriptor):
+                shown = "/".join(parts[:there]) or "of this sender"
+                raise PermissionError(errno.EACCES, f"the folder {shown} may not be written to")
+            if os.fstat(folder.descriptor).st_dev != os.fstat(work.descriptor).st_dev:
+                folder.try_move(work)
+        finally:
+            folder.close()
+
+    def try_move(self, source: Folder) -> None:
+        """Move an empty file here, from a folder that seems to be on another file system, and remove it.
+
+        Raises:
+            OSError: it cannot be moved.
+        """
+        name = f".streamcell-{os.getpid()}-{threading.get_ident()}"
+        os.close(source.open_file(name, os.O_WRONLY | os.O_CREAT))
+        try:
+            source.replace(name, self, name)
+        finally:
+            source.remove(name)
+            self.remove(name)
 
     def open_file(self, name: str, flags: int, mode: int = 0o600) -> int:
         """Open a file directly below and return its descriptor.
@@ -109,19 +166,21 @@ class Folder:
         """Move a file to a name in another folder of the same file system; what is there is replaced at once."""
         os.replace(name, target_name, src_dir_fd=self.descriptor, dst_dir_fd=target.descriptor)
 
-    def move_to_free_name(self, name: str, target: Folder, target_name: str) -> str:
-        """Move a file to another folder of the same file system, to a name that is free; return that name.
+    def take_free_name(self, name: str, target: Folder, target_name: str) -> Taken:
+        """Give a file a name in another folder of the same file system that is free, and return that.
 
         If ``target_name`` is taken, a number is added. Where the file system has hard links nothing is ever replaced,
-        whatever other programs put there at the same time.
+        whatever other programs put there at the same time, and the file keeps ``name`` as well.
 
         Raises:
             FileExistsError: there are too many files of this name.
+            OSError: it cannot be done.
         """
         for number in range(1, MOST_NUMBERED + 1):
             candidate = target_name if number == 1 else numbered(target_name, number)
-            if self._move_if_free(name, target, candidate):
-                return candidate
+            linked = self._take_if_free(name, target, candidate)
+            if linked is not None:
+                return Taken(candidate, linked)
         raise FileExistsError(errno.EEXIST, f"there are {MOST_NUMBERED} files of this name", target_name)
 
     def find_numbered(self, name: str, is_it: Callable[[os.stat_result], bool]) -> str | None:
@@ -136,30 +195,34 @@ class Folder:
         return None
 
     def sync(self) -> None:
-        """Make the names in this folder survive a power failure."""
-        os.fsync(self.descriptor)
+        """Make the names in this folder survive a power failure, where the file system can."""
+        with self._file_system.without(Lack.SYNC_FOLDER):
+            os.fsync(self.descriptor)
 
-    def free_bytes(self) -> int:
-        """Return how much may be written to the file system."""
-        status = os.fstatvfs(self.descriptor)
-        return status.f_bavail * status.f_frsize
+    def free_bytes(self) -> int | None:
+        """Return how much may be written to the file system; None if it does not say."""
+        return self._file_system.free_bytes(self.descriptor)
 
-    def _move_if_free(self, name: str, target: Folder, candidate: str) -> bool:
+    def _take_if_free(self, name: str, target: Folder, candidate: str) -> bool | None:
+        """Return whether the file is linked to a name now, or moved there; None if the name is not free."""
         try:
             os.link(name, candidate, src_dir_fd=self.descriptor, dst_dir_fd=target.descriptor, follow_symlinks=False)
         except FileExistsError:
-            if not self._is_same(name, target, candidate):
-                return False
-            # It was moved before, by a process that ended at this point.
+            # The same: it was linked before, by a process that ended at this point.
+            return True if self._is_same(name, target, candidate) else None
         except OSError as error:
-            if error.errno not in _NO_LINKS:
+            if error.errno not in Lack.LINK.errors:
                 raise
-            if target.stat(candidate) is not None:
-                return False
-            self.replace(name, target, candidate)
-            return True
-        os.unlink(name, dir_fd=self.descriptor)
+            return self._move_if_free(name, target, candidate, error)
         return True
+
+    def _move_if_free(self, name: str, target: Folder, candidate: str, no_link: OSError) -> bool | None:
+        with self._file_system.naming:
+            if target.stat(candidate) is not None:
+                return None
+            self.replace(name, target, candidate)
+        self._file_system.note(Lack.LINK, no_link)
+        return False
 
     def _is_same(self, name: str, target: Folder, candidate: str) -> bool:
         mine, there = self.stat(name), target.stat(candidate)

@@ -9,27 +9,28 @@ import contextlib
 import dataclasses
 import logging
 import os
-import threading
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
+from streamcell.daemon.admission import Admission
 from streamcell.daemon.arrival import Arrival, Manner, transfer_key
 from streamcell.daemon.conventions import FILE_CHANNEL, FILE_TOPIC, NAME_HEADER
+from streamcell.daemon.file_system import FileSystem
 from streamcell.daemon.folder import Folder
 from streamcell.daemon.names import WORK_FOLDER, escape, safe_part
 from streamcell.daemon.space import Space
-from streamcell.errors import CellError, ErrorCode, StreamRejected, UsageError
+from streamcell.errors import CellError, StreamRejected, UsageError
 from streamcell.future import StreamFuture
 from streamcell.limits import MIB
 from streamcell.message import HeaderValue
+from streamcell.runtime.callbacks import call_user_code
+from streamcell.runtime.trace import cell_log
 from streamcell.stream import ReceivedStream
 from streamcell.stream_cell import StreamCell
 
 _logger = logging.getLogger("streamcell.daemon")
 
-# How long a transfer that is begun again waits for its predecessor to let go of the partial file.
-_PREDECESSOR_S = 10.0
 _DAY_S = 24 * 3600.0
 
 
@@ -51,13 +52,13 @@ class InboxSettings:
 
 
 class Watcher(Protocol):
-    """Who wants to know what happens in an inbox. Called in the thread that receives the file."""
+    """Who wants to know what happens in an inbox. Called in the thread that receives the file; decides nothing."""
 
     def on_started(self, name: str, future: StreamFuture) -> None:
         """A file begins to arrive."""
 
     def on_arrived(self, name: str, future: StreamFuture, path: Path) -> None:
-        """A file is complete and has its name; its sender hears of it next."""
+        """A file is complete, has its name, and its sender hears of it; ``future.get_progress()`` is its size."""
 
     def on_failed(self, name: str, future: StreamFuture, sentence: str) -> None:
         """A file was refused, or did not arrive to its end."""
@@ -84,23 +85,22 @@ class Inbox:
 
     Args:
         settings: how.
-        watcher: is told of every file.
+        watcher: is told of every file. What it raises is logged, and changes nothing.
 
     Raises:
-        UsageError: the folder cannot be made, opened or written to.
+        UsageError: the folder cannot be made or opened, or files cannot be kept in it.
     """
 
     def __init__(self, settings: InboxSettings, watcher: Watcher) -> None:
         self._settings = settings
         self._watcher = watcher
-        self._manner = Manner(settings.replace, _read_umask())
-        self._space = Space(settings.min_free_bytes)
-        self._changed = threading.Condition()
-        self._active: set[str] = set()
-        self._draining = False
+        self._admission = Admission()
+        file_system = FileSystem(f"the inbox {settings.folder}")
+        space = Space(settings.min_free_bytes)
+        self._manner = Manner(settings.replace, _read_umask(), file_system, space, self._admission)
         try:
-            self._root = Folder.open(settings.folder)
-            _check_writable(settings.folder)
+            self._root = Folder.open(settings.folder, file_system)
+            file_system.try_out(settings.folder)
         except OSError as error:
             reason = error.strerror or str(error)
             raise UsageError(
@@ -114,32 +114,40 @@ class Inbox:
     def receive(self, future: StreamFuture, stream: ReceivedStream, _resume: bool) -> None:
         """Receive one file; a stream callback."""
         name = shown_name(stream.headers)
-        self._watcher.on_started(name, future)
+        self._tell(future, self._watcher.on_started, name, future)
         try:
-            parts = self._receive(stream, future.get_stream_id())
+            with self._admission.enter(transfer_key(stream, future.get_stream_id())) as key:
+                parts = self._receive(stream, key)
+                path = self._settings.folder.joinpath(safe_part(stream.origin), *parts)
+                self._tell(future, self._watcher.on_arrived, name, future, path)
         except CellError as error:
-            self._watcher.on_failed(name, future, error.sentence)
+            self._tell(future, self._watcher.on_failed, name, future, error.sentence)
             raise
         except OSError as error:
             reason = error.strerror or type(error).__name__
             sentence = f"the inbox of {future.target} cannot keep '{name}': {reason}"
-            self._watcher.on_failed(name, future, sentence)
+            self._tell(future, self._watcher.on_failed, name, future, sentence)
             raise StreamRejected(f"{sentence}; mend that there and send it again") from error
-        self._watcher.on_arrived(name, future, self._settings.folder.joinpath(safe_part(stream.origin), *parts))
 
     def begin_drain(self) -> None:
         """Refuse new files from now on, in a way that senders can try again."""
-        with self._changed:
-            self._draining = True
+        self._admission.begin_drain()
+
+    def give_up(self) -> None:
+        """Let no file get its name from now on, but those that are given it just now; see :meth:`wait_named`."""
+        self._admission.give_up()
+
+    def wait_named(self, timeout_s: float) -> bool:
+        """Wait until no file is just given its name; return False if there still is one after ``timeout_s``."""
+        return self._admission.wait_named(timeout_s)
 
     def wait_idle(self, timeout_s: float) -> bool:
         """Wait until no file is on its way; return False if there still is one after ``timeout_s``."""
-        with self._changed:
-            return self._changed.wait_for(lambda: not self._active, timeout_s)
+        return self._admission.wait_idle(timeout_s)
 
     def active(self) -> int:
         """Return how many files are on their way."""
-        return len(self._active)
+        return self._admission.count()
 
     def clean(self, now: float) -> int:
         """Remove partial files and receipts that nobody came back for; return how many.
@@ -164,30 +172,16 @@ class Inbox:
         """Let go of the folder, when nothing is on its way."""
         self._root.close()
 
-    def _receive(self, stream: ReceivedStream, stream_id: int) -> tuple[str, ...]:
-        key = transfer_key(stream, stream_id)
-        with self._admitted(key), self._root.enter((safe_part(stream.origin),), make=True) as origin_folder:
-            return Arrival(stream, key, origin_folder, self._space, self._manner).receive()
-
-    @contextlib.contextmanager
-    def _admitted(self, key: str) -> Iterator[None]:
-        """Keep the work files of a transfer from everybody else."""
-        with self._changed:
-            free = self._changed.wait_for(lambda: self._draining or key not in self._active, _PREDECESSOR_S)
-            if self._draining:
-                raise StreamRejected("the inbox is being closed: send it again in a while", ErrorCode.STOPPING)
-            if not free:
-                raise StreamRejected("this file is being received already: wait for the other sender to end")
-            self._active.add(key)
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._active.discard(key)
-                self._changed.notify_all()
+    def _receive(self, stream: ReceivedStream, key: str) -> tuple[str, ...]:
+        with self._root.enter((safe_part(stream.origin),), make=True) as origin_folder:
+            return Arrival(stream, key, origin_folder, self._manner).receive()
 
     def _is_active(self, work_name: str) -> bool:
-        return work_name.partition(".")[0] in self._active
+        return self._admission.is_active(work_name.partition(".")[0])
+
+    def _tell(self, future: StreamFuture, call: Callable[..., None], *args: object) -> None:
+        """Tell the watcher, whose trouble is not the file's."""
+        call_user_code(cell_log(future.target), logging.ERROR, "who watches the inbox", call, *args)
 
 
 def shown_name(headers: dict[str, HeaderValue]) -> str:
@@ -202,8 +196,3 @@ def _read_umask() -> int:
     umask = os.umask(0o077)
     os.umask(umask)
     return umask
-
-
-def _check_writable(path: Path) -> None:
-    if not os.access(path, os.W_OK | os.X_OK):
-        raise PermissionError(13, "Permission denied", str(path))

@@ -19,6 +19,10 @@ class Claim:
         """Take note that so much of it was written."""
         self.needed_bytes = max(0, self.needed_bytes - size_bytes)
 
+    def need(self, size_bytes: int) -> None:
+        """Take note of what it needs from now on, which is no more than before but for what was given back."""
+        self.needed_bytes = max(0, size_bytes)
+
 
 class Space:
     """The room on the file system of an inbox, divided among the files that arrive. Safe for use by several threads.
@@ -33,8 +37,12 @@ class Space:
         self._claims: set[Claim] = set()
 
     @contextlib.contextmanager
-    def claim(self, needed_bytes: int, free_bytes: int) -> Iterator[Claim]:
+    def claim(self, needed_bytes: int, free_bytes: int | None) -> Iterator[Claim]:
         """Set room aside for one file as long as it arrives.
+
+        Args:
+            needed_bytes: how much it needs.
+            free_bytes: how much there is; None: nobody knows, and it may try.
 
         Raises:
             StreamRejected: there is not so much.
@@ -42,7 +50,8 @@ class Space:
         claim = Claim(needed_bytes)
         with self._lock:
             claimed = sum(other.needed_bytes for other in self._claims)
-            self.check(free_bytes - claimed - needed_bytes, needed_bytes)
+            if free_bytes is not None:
+                self.check(free_bytes - claimed - needed_bytes, needed_bytes)
             self._claims.add(claim)
         try:
             yield claim

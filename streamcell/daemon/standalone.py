@@ -116,6 +116,8 @@ class StandaloneCell:
             self._health.set_serving(False)
         deadline = time.monotonic() + self._settings.grace_s
         idle = self._wait_idle(deadline, hurry)
+        if not idle:
+            self._give_up(hurry)
         self.stop(0.0 if hurry.is_set() else max(0.0, deadline - time.monotonic()))
         return idle
 
@@ -127,6 +129,10 @@ class StandaloneCell:
         if self._lag is not None:
             self._lag.stop()
             self._lag = None
+        if self._inbox is not None:
+            # Whoever stops without draining, too: no file gets its name whose sender cannot be told.
+            self._inbox.give_up()
+            self._inbox.wait_named(_LET_GO_S)
         self.cell.stop(grace_s)
         if self._inbox is not None and self._inbox.wait_idle(_LET_GO_S):
             self._inbox.close()
@@ -148,10 +154,20 @@ class StandaloneCell:
             _logger.info("draining; streams on their way here: %d", arriving)
         while arriving:
             if time.monotonic() >= deadline or hurry.wait(_LOOK_S):
-                _logger.warning("streams that had not arrived: %d; their senders can go on later", arriving)
                 return False
             arriving = self._arriving()
         return True
+
+    def _give_up(self, hurry: threading.Event) -> None:
+        """Give up what has not arrived. What is just given its name does arrive, and its sender hears so."""
+        if self._inbox is not None:
+            self._inbox.give_up()
+            while not self._inbox.wait_named(_LOOK_S):
+                if hurry.wait(_LOOK_S):
+                    break
+        arriving = self._arriving()
+        if arriving:
+            _logger.warning("streams that had not arrived: %d; their senders can go on later", arriving)
 
     def _arriving(self) -> int:
         """Return how many streams arrive, up to the moment when their senders are told that they are complete."""

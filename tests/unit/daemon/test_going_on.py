@@ -5,69 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from streamcell import BytesStream, CoreCell, Message, Stream, StreamCell, StreamFuture
+from streamcell import BytesStream, Message, StreamCell
 from streamcell.daemon.conventions import FILE_CHANNEL, FILE_TOPIC
-from streamcell.daemon.inbox import Inbox, InboxSettings, LogWatcher
 from tests.cells import CARRIERS, PATIENCE_S, Carrier, eventually, pattern, running
-
-SIZE = 3_000_000
-DATA = pattern(SIZE)
-
-
-class Ending(Stream):
-    """A source that ends in the middle, as a sender that is killed."""
-
-    def __init__(self, data: bytes, stop_at: int) -> None:
-        super().__init__(len(data), {"name": "file"})
-        self._data = data
-        self._stop_at = stop_at
-
-    def read(self, size: int) -> bytes:
-        position = self.get_pos()
-        if position >= self._stop_at:
-            raise OSError("the sender is ended here")
-        piece = self._data[position : min(self._stop_at, position + size)]
-        self._pos += len(piece)
-        return piece
-
-
-class Life:
-    """One life of a receiver with an inbox, and of a sender."""
-
-    def __init__(self, carrier: Carrier, folder: Path) -> None:
-        self._carrier = carrier
-        self._folder = folder
-
-    def __enter__(self) -> Life:
-        self._inbox = Inbox(InboxSettings(folder=self._folder), LogWatcher())
-        self.server: CoreCell = self._carrier.cell("server", listen=self._carrier.url)
-        self._inbox.register(StreamCell(self.server))
-        self.server.start()
-        self.site: CoreCell = self._carrier.cell("site", connect=self.server.listen_urls)
-        self.site.start()
-        self.site.wait_connected(PATIENCE_S)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.site.stop(0)
-        self.server.stop(0)
-        self._inbox.wait_idle(PATIENCE_S)
-        self._inbox.close()
-
-    def send(self, source: Any = None, resume_id: str = "the file", **more: Any) -> StreamFuture:
-        message = Message(None, BytesStream(DATA, {"name": "file"}) if source is None else source)
-        return StreamCell(self.site).send_stream(
-            FILE_CHANNEL, FILE_TOPIC, "server", message, resume_id=resume_id, **more
-        )
-
-    def received(self) -> int:
-        """Return how many bytes of files have travelled in this life."""
-        counts = self.server.stats().traffic.payload_bytes
-        return sum(count for (_, channel), count in counts.items() if channel == FILE_CHANNEL)
+from tests.inboxes import DATA, SIZE, Ending, Life, files, work_files
 
 
 @pytest.fixture(params=CARRIERS)
@@ -78,14 +22,6 @@ def carrier(request: pytest.FixtureRequest) -> Carrier:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     return tmp_path / "inbox"
-
-
-def files(folder: Path) -> list[str]:
-    return sorted(path.name for path in (folder / "site").iterdir() if path.is_file())
-
-
-def work_files(folder: Path) -> dict[str, Path]:
-    return {path.suffix: path for path in folder.rglob(".streamcell/*")}
 
 
 @pytest.fixture

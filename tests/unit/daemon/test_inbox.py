@@ -16,80 +16,14 @@ from streamcell import (
     BytesStream,
     ErrorCode,
     IterStream,
-    Message,
     StreamCancelled,
-    StreamError,
     StreamFuture,
     StreamRejected,
     UsageError,
 )
-from streamcell.daemon.conventions import FILE_CHANNEL, FILE_TOPIC, FileHeaders
 from streamcell.daemon.inbox import Inbox, InboxSettings
-from tests.cells import PATIENCE_S, Box, Gate, Pair, connected_pair, eventually, memory_carrier, pattern
-
-MODE, MTIME_NS = 0o640, 1_234_567_890_123_456_789
-
-
-class Events:
-    """A watcher that remembers."""
-
-    def __init__(self) -> None:
-        self.started: Box[str] = Box()
-        self.arrived: Box[Path] = Box()
-        self.failed: Box[str] = Box()
-
-    def on_started(self, name: str, _future: StreamFuture) -> None:
-        self.started.put(name)
-
-    def on_arrived(self, _name: str, _future: StreamFuture, path: Path) -> None:
-        self.arrived.put(path)
-
-    def on_failed(self, _name: str, _future: StreamFuture, sentence: str) -> None:
-        self.failed.put(sentence)
-
-
-class World:
-    """A pair of cells, the first of which has an inbox."""
-
-    def __init__(self, pair: Pair, folder: Path, **settings: Any) -> None:
-        self.pair = pair
-        self.folder = folder
-        self.events = Events()
-        self.inbox = Inbox(InboxSettings(folder=folder, **settings), self.events)
-        self.inbox.register(pair.at_server)
-
-    def send(self, name: str | bytes | None, payload: Any = b"some bytes", **more: Any) -> StreamFuture:
-        headers = more.pop("headers", None)
-        if headers is None:
-            headers = FileHeaders(name or "", MTIME_NS, MODE).to_headers()
-        return self.pair.at_site.send_stream(FILE_CHANNEL, FILE_TOPIC, "server", Message(headers, payload), **more)
-
-    def begin(self, name: str, gate: Gate, first: bytes, rest: bytes = b"", **more: Any) -> StreamFuture:
-        """Send what stands still at the gate behind its first bytes, and wait until it stands there."""
-
-        def source() -> Iterator[bytes]:
-            yield first
-            gate.pass_through()
-            yield rest
-
-        future = self.send(name, IterStream(source()), **more)
-        gate.wait_arrived()
-        return future
-
-    def refusal(self, name: str | bytes | None = "name", payload: Any = b"some bytes", **more: Any) -> StreamError:
-        error = self.send(name, payload, **more).exception(PATIENCE_S)
-        assert isinstance(error, StreamError)
-        return error
-
-    @property
-    def names(self) -> list[str]:
-        """Every file below the sender's folder, work files too."""
-        below = self.folder / "site"
-        return sorted(str(path.relative_to(below)) for path in below.rglob("*") if not path.is_dir())
-
-    @property
-    def finished(self) -> list[str]:
-        return [name for name in self.names if not name.startswith(".streamcell/")]
+from tests.cells import PATIENCE_S, Gate, Pair, connected_pair, eventually, memory_carrier, pattern
+from tests.inboxes import MODE, MTIME_NS, Events, World
 
 
 @pytest.fixture
