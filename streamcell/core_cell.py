@@ -12,6 +12,7 @@ from streamcell.config import CellConfig
 from streamcell.errors import CellError, UsageError
 from streamcell.fqcn import check_fqcn
 from streamcell.future import StreamFuture
+from streamcell.logs import flush
 from streamcell.message import Message
 from streamcell.protocol.frames import StreamKind
 from streamcell.runtime.cell_life import CellSettings
@@ -19,6 +20,7 @@ from streamcell.runtime.cell_runner import ANSWER_S, CellRunner
 from streamcell.runtime.requests import PendingRequest
 from streamcell.runtime.specs import check_callback, check_instance, check_timeout, check_wait
 from streamcell.runtime.stats import RunningStats
+from streamcell.runtime.waiting import answer_to, check_may_wait
 from streamcell.topology import Hop, KnownCell
 from streamcell.transport.address import check_can_be_dialled, parse_address
 from streamcell.transport.base import Network
@@ -98,20 +100,28 @@ class CoreCell:
             LinkError: it cannot listen there: host, port and reason are named. Nothing was started.
             UsageError: it was started before, or a URL is wrong, or this is a forked child.
         """
-        self.runner.begin_start().result()
+        answer_to(self.runner.begin_start)
 
     def stop(self, grace: float | None = None) -> None:
         """Refuse new sends, let open ones settle for up to ``grace`` seconds, then end.
 
         May be called again, also while another call waits, or after one was interrupted: the grace that ends first
         counts for all of them.
-        Afterwards every future of the cell is settled. Callbacks that run are not waited for; their streams fail.
+        Afterwards every future of the cell is settled, and what it has logged has reached the handlers of the log (if
+        they take no longer than a second). Callbacks that run are not waited for; their streams fail.
 
         Args:
             grace: seconds; as configured (5) if not given.
+
+        Raises:
+            UsageError: this is a destructor that runs in the engine's thread: the cell is being stopped, and nobody
+                waits for it. Or another thread starts it, or this is a forked child.
         """
         default = self.runner.settings.config.stop_grace_s
-        self.runner.begin_stop(check_timeout(grace, "grace", default)).result()
+        stopped = self.runner.begin_stop(check_timeout(grace, "grace", default))
+        check_may_wait("the cell is being stopped; ")
+        stopped.result()
+        flush()
 
     def wait_connected(self, timeout: float | None = None) -> None:
         """Wait until the uplink is up and every cell above has accepted this cell's name.
@@ -125,6 +135,7 @@ class CoreCell:
             UsageError: the cell is not running, or has no uplink, or ``timeout`` is no number of seconds.
         """
         timeout_s = check_wait(timeout, "timeout")
+        check_may_wait()
         waiter = self.runner.begin_wait_connected()
         try:
             waiter.result(timeout_s)
@@ -134,11 +145,11 @@ class CoreCell:
 
     def is_cell_connected(self, name: str) -> bool:
         """Return whether there is a link between this cell and that one that works."""
-        return bool(self.runner.begin_is_connected(check_fqcn(name)).result())
+        return bool(answer_to(self.runner.begin_is_connected, check_fqcn(name)))
 
     def is_cell_reachable(self, name: str) -> bool:
         """Return whether there is a way to that cell, as far as is known here."""
-        return bool(self.runner.begin_is_reachable(check_fqcn(name)).result())
+        return bool(answer_to(self.runner.begin_is_reachable, check_fqcn(name)))
 
     def connect(self, url: str | Iterable[str]) -> None:
         """Keep a peer link to the cell that listens there, from now on and until :meth:`disconnect`; returns at once.
@@ -158,7 +169,7 @@ class CoreCell:
 
     def disconnect(self, url: str | Iterable[str]) -> bool:
         """End the peer link that :meth:`connect` has made with the same argument; return whether there was one."""
-        return bool(self.runner.begin_disconnect(as_urls(url, "url")).result())
+        return bool(answer_to(self.runner.begin_disconnect, as_urls(url, "url")))
 
     def cells(self, timeout: float = ANSWER_S) -> list[KnownCell]:
         """Return every cell of the tree, this one included, by name; and the peers.
@@ -173,7 +184,7 @@ class CoreCell:
             StreamError: no answer in time (code TIMEOUT).
             UsageError: the cell is not running.
         """
-        listed: list[KnownCell] = self.runner.begin_cells(timeout).result()
+        listed: list[KnownCell] = answer_to(self.runner.begin_cells, timeout)
         return listed
 
     def trace(self, target: str, timeout: float = ANSWER_S) -> list[Hop]:
@@ -188,12 +199,12 @@ class CoreCell:
             StreamError: a cell on the way did not answer in time (code TIMEOUT).
             UsageError: the cell is not running, or the name is none.
         """
-        hops: list[Hop] = self.runner.begin_trace(target, timeout).result()
+        hops: list[Hop] = answer_to(self.runner.begin_trace, target, timeout)
         return hops
 
     def stats(self) -> RunningStats:
         """Return a snapshot of links, transfers, threads and counts."""
-        snapshot: RunningStats = self.runner.begin_stats().result()
+        snapshot: RunningStats = answer_to(self.runner.begin_stats)
         return snapshot
 
     def set_cell_connected_cb(self, cb: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
@@ -261,6 +272,7 @@ class CoreCell:
             RequestFailed: its callback raised, or there is none.
             CellError: anything else that failed.
         """
+        check_may_wait()
         pending = self.runner.begin_request(channel, topic, target, request, timeout, secure=secure, optional=optional)
         return self._wait_for_reply(pending)
 
@@ -282,6 +294,7 @@ class CoreCell:
         Raises:
             UsageError: another argument is wrong, or the cell is not running. Nothing was sent to anybody.
         """
+        check_may_wait()
         begun = self.runner.begin_broadcast(channel, topic, targets, request, timeout, secure=secure, optional=optional)
         try:
             return {target: self._reply_or_error(each) for target, each in begun.items()}

@@ -7,12 +7,13 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from streamcell.errors import StreamCancelled
+from streamcell.errors import StreamCancelled, UsageError
 from streamcell.message import HeaderValue
 from streamcell.runtime.fork import Birthplace
 from streamcell.runtime.notifier import Notifier
 from streamcell.runtime.specs import check_callback
 from streamcell.runtime.transfers import TransferControl, TransferInfo
+from streamcell.runtime.waiting import check_may_wait
 
 
 class StreamFuture(concurrent.futures.Future[Any]):
@@ -96,9 +97,10 @@ class StreamFuture(concurrent.futures.Future[Any]):
             TimeoutError: the end did not come within ``timeout``. The transfer goes on.
             StreamCancelled: one of the two sides cancelled; ``cancelled()`` tells whether it was this one.
             CellError: the transfer failed.
-            UsageError: this is a forked child, in which the end would never come.
+            UsageError: the end would never come: this is a forked child, the engine's thread, or the thread that reads
+                the transfer's source.
         """
-        self._birthplace.check()
+        self._check_may_wait()
         try:
             return super().result(timeout)
         except concurrent.futures.CancelledError:
@@ -115,9 +117,10 @@ class StreamFuture(concurrent.futures.Future[Any]):
         Raises:
             TimeoutError: the end did not come within ``timeout``. The transfer goes on.
             StreamCancelled: this future was cancelled.
-            UsageError: this is a forked child, in which the end would never come.
+            UsageError: the end would never come: this is a forked child, the engine's thread, or the thread that reads
+                the transfer's source.
         """
-        self._birthplace.check()
+        self._check_may_wait()
         try:
             return super().exception(timeout)
         except concurrent.futures.CancelledError:
@@ -187,6 +190,18 @@ class StreamFuture(concurrent.futures.Future[Any]):
             f"<StreamFuture {info.origin}->{info.target} {info.channel}/{info.topic} "
             f"stream={info.stream_id} {state} {self.get_progress()}/{info.size} bytes>"
         )
+
+    def _check_may_wait(self) -> None:
+        self._birthplace.check()
+        if self.done():
+            return
+        check_may_wait()
+        control = self._control
+        if control is not None and control.is_supplied_here():
+            raise UsageError(
+                f"the transfer from {self._info.origin} to {self._info.target} cannot end before its source does, "
+                "which is being read in this thread: wait for the result in another one"
+            )
 
     def _post_callbacks(self) -> None:
         """Have the callbacks run, once, and let go of the transfer. In the thread that settles the future."""

@@ -15,6 +15,7 @@ from streamcell.limits import MIB
 from streamcell.message import HeaderValue
 from streamcell.runtime.payloads import flatten_buffer
 from streamcell.runtime.resuming import check_offset, check_placed
+from streamcell.runtime.waiting import check_may_wait
 
 if TYPE_CHECKING:
     from streamcell.runtime.incoming import IncomingStream
@@ -416,6 +417,7 @@ class ReceivedStream(io.RawIOBase, Stream):
             UsageError: ``offset`` is negative, not a whole number, or larger than what can travel; or ``have`` is no
                 file that can be read and can seek.
         """
+        check_may_wait()
         placed = self.begin_resume(offset, have)
         if placed is not None:
             check_placed(offset, placed.result(), self.origin)

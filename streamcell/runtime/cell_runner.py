@@ -63,7 +63,8 @@ class CellRunner:
         self._make_future = make_future
         self._find_network = find_network
         self._clock = clock
-        self._lock = threading.Lock()
+        # Reentrant: the handler of a signal may stop the cell while its thread is in here.
+        self._lock = threading.RLock()
         self._state = CellState.NEW
         self._engine: Engine | None = None
         self._life: CellLife | None = None

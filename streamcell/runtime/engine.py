@@ -1,7 +1,8 @@
 """The engine: one event loop in one daemon thread, which runs all cells of the process. Imports values and siblings.
 
 It starts with the first cell, never at import, and ends with the process: an ``atexit`` hook lets every cell say
-Goodbye and ends the loop, so that nobody has to call ``stop()``. The application's code never runs on it.
+Goodbye and ends the loop, so that nobody has to call ``stop()``. The application's code never runs on it, except what
+the interpreter itself runs in whichever thread it likes: see ``waiting``.
 """
 
 from __future__ import annotations
@@ -17,17 +18,30 @@ from typing import Any, Protocol, TypeVar
 
 from streamcell.config import CellConfig
 from streamcell.errors import CellError, ErrorCode
+from streamcell.logs import flush, move_elsewhere
 from streamcell.runtime.allocator import set_switch_interval, tune_allocator
 from streamcell.runtime.clock import make_incarnation
 from streamcell.runtime.fork import forked_error, watch_forks
 from streamcell.runtime.starter import RETRY_S, ThreadStarter
 from streamcell.runtime.trace import engine_log
 from streamcell.transport.event_loop import quiet_empty_wakeups
+from streamcell.whereabouts import enter_engine_thread
 
 T = TypeVar("T")
 
 # How long the exit of the process may wait for cells to say Goodbye.
 EXIT_S = 1.5
+
+# Who else logs in the engine's thread: what happens in the loop, in futures that are settled there, and in gRPC.
+_OTHER_LOGGERS = (
+    "asyncio",
+    "concurrent.futures",
+    "grpc",
+    "grpc._common",
+    "grpc._cython.cygrpc",
+    "grpc.aio._call",
+    "grpc.aio._server",
+)
 
 
 class EngineGuest(Protocol):
@@ -66,6 +80,7 @@ class Engine:
             self._loop.close()
             raise
         watch_forks(self._mark_forked)
+        move_elsewhere(*_OTHER_LOGGERS)
         atexit.register(self._close)
 
     @property
@@ -133,6 +148,7 @@ class Engine:
         self._guests.discard(guest)
 
     def _run(self) -> None:
+        enter_engine_thread()
         asyncio.set_event_loop(self._loop)
         try:
             self._loop.run_forever()
@@ -166,6 +182,7 @@ class Engine:
             closing.result(EXIT_S)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(EXIT_S)
+        flush()
 
     async def _close_guests(self) -> None:
         await asyncio.gather(*(guest.close() for guest in list(self._guests)))
@@ -177,9 +194,9 @@ class Engine:
 class _EngineHolder:
     """Where the process keeps its one engine.
 
-    The only mutable global of the package. The engine is one for the process because what it stands for is: an
-    interpreter with one lock gains nothing from a second loop, gRPC's asyncio layer serves one loop at a time well, and
-    cells of one process must not depend on who was created first to end the thread.
+    With the queue of the log the only mutable global of the package. The engine is one for the process because what it
+    stands for is: an interpreter with one lock gains nothing from a second loop, gRPC's asyncio layer serves one loop
+    at a time well, and cells of one process must not depend on who was created first to end the thread.
     """
 
     def __init__(self) -> None:

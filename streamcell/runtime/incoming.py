@@ -76,6 +76,10 @@ class Incoming(Receiver):
     def wait_opened(self) -> None:
         """Do nothing: a stream that arrives is open."""
 
+    def is_supplied_here(self) -> bool:
+        """Return False: what arrives has its source elsewhere."""
+        return False
+
     def on_adopted(self, key: StreamKey, /) -> None:
         """Go by the new key."""
         self.key = key

@@ -139,6 +139,9 @@ class OpenLane:
         loop = asyncio.get_running_loop()
         writing, reading = loop.create_task(self._write()), loop.create_task(self._read())
         directions = (writing, reading)
+        for task in directions:
+            # However this ends, by being cancelled as well: one of them may end later, and nobody waits for it then.
+            task.add_done_callback(_take_exception)
         try:
             await asyncio.wait({*directions, self._stopped}, return_when=asyncio.FIRST_COMPLETED)
             if writing.done() and not self._draining and not self._stopped.done():
@@ -151,8 +154,6 @@ class OpenLane:
             await self._lane.close()
             # One that waits for a peer that takes nothing ends with the connection, and is not waited for.
             await asyncio.wait(directions, timeout=FLUSH_S)
-            for task in directions:
-                task.add_done_callback(_take_exception)
         self._report([task.exception() for task in ended])
 
     def _report(self, ended: Sequence[BaseException | None]) -> None:

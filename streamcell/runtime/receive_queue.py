@@ -17,6 +17,7 @@ from streamcell.limits import KIB
 from streamcell.protocol.frames import Payload
 from streamcell.runtime.clock import Clock, monotonic
 from streamcell.runtime.fork import Birthplace
+from streamcell.runtime.waiting import check_may_wait
 
 # Telling the engine costs as much as copying this many bytes, and credit comes in steps of some chunks anyway.
 REPORT_BYTES = 64 * KIB
@@ -208,6 +209,7 @@ class ReceiveQueue:
             if not wait:
                 return False
             self._birthplace.check()
+            check_may_wait()
             self._changed.wait()
         if self._closed:
             raise ValueError("I/O operation on a closed stream")

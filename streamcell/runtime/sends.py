@@ -27,6 +27,7 @@ from streamcell.runtime.shared_source import SharedSource
 from streamcell.runtime.sources import Source, SourceReader
 from streamcell.runtime.traffic import Direction
 from streamcell.runtime.transfers import Progress, TransferInfo, ended_error, fail, level_for, succeed
+from streamcell.runtime.waiting import check_may_wait
 from streamcell.runtime.workers import WorkerPool
 
 
@@ -78,6 +79,11 @@ class Outgoing:
     def wait_opened(self) -> None:
         """Wait until the engine has opened the stream, or failed to."""
         self._sends.wait_until_handled()
+
+    def is_supplied_here(self) -> bool:
+        """Return whether this thread reads the source."""
+        reader = self.reader
+        return reader is not None and reader.is_used_here()
 
     def on_piece(self, piece: bytes) -> None:
         """Supply what the source gave."""
@@ -157,6 +163,7 @@ class Sends:
 
     def wait_until_handled(self) -> None:
         """Wait until everything that was posted before has been handled."""
+        check_may_wait()
         self._context.ask(lambda: None).exception()
 
     def supply(self, outgoing: Outgoing, piece: bytes) -> None:

@@ -130,6 +130,8 @@ class SourceReader:
         self._state = _State.IDLE
         self._allowance = 0
         self._seek: _Seek | None = None
+        # The thread that is in the source.
+        self._thread = 0
 
     def want(self, size_bytes: int) -> None:
         """Read up to ``size_bytes`` from now on, in place of what is left of an earlier allowance."""
@@ -167,12 +169,21 @@ class SourceReader:
             self._state = _State.STOPPED
         self._pool.submit(self._close)
 
+    def is_used_here(self) -> bool:
+        """Return whether this thread is in the source."""
+        return self._thread == threading.get_ident()
+
     def _read_ahead(self) -> None:
         while (task := self._next_task()) is not None:
+            self._thread = threading.get_ident()
             if isinstance(task, _Seek):
-                self._tell_moved(*self._move(task))
+                moved = self._move(task)
+                self._thread = 0
+                self._tell_moved(*moved)
             else:
-                self._hand_on(*self._read(task))
+                piece = self._read(task)
+                self._thread = 0
+                self._hand_on(*piece)
 
     def _next_task(self) -> _Seek | int | None:
         """Return where to go, or how much to read, now; None when the thread is to go."""

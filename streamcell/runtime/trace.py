@@ -1,4 +1,4 @@
-"""Loggers that say which cell and stream they speak of. Imports the standard library only.
+"""Loggers that say which cell and stream they speak of. Imports ``logs``.
 
 Logger names: ``streamcell.engine``, ``streamcell.cell`` (a cell's life, its callbacks), ``streamcell.link`` (lanes and
 neighbours) and ``streamcell.stream`` (transfers). Arrows: ``<`` came in, ``>`` went out. Payloads are never logged.
@@ -9,6 +9,8 @@ from __future__ import annotations
 import logging
 from collections.abc import MutableMapping
 from typing import Any, TypeAlias
+
+from streamcell.logs import get_logger
 
 _Adapter: TypeAlias = "logging.LoggerAdapter[logging.Logger]"
 
@@ -46,19 +48,19 @@ def _printable(argument: object) -> object:
 
 def engine_log() -> logging.Logger:
     """Return the logger of what concerns the whole process."""
-    return logging.getLogger("streamcell.engine")
+    return get_logger("streamcell.engine")
 
 
 def cell_log(fqcn: str) -> CellLog:
     """Return the logger of a cell's life."""
-    return CellLog(logging.getLogger("streamcell.cell"), {"cell": fqcn})
+    return CellLog(get_logger("streamcell.cell"), {"cell": fqcn})
 
 
 def link_log(fqcn: str) -> CellLog:
     """Return the logger of a cell's links and lanes."""
-    return CellLog(logging.getLogger("streamcell.link"), {"cell": fqcn})
+    return CellLog(get_logger("streamcell.link"), {"cell": fqcn})
 
 
 def stream_log(fqcn: str) -> CellLog:
     """Return the logger of a cell's transfers."""
-    return CellLog(logging.getLogger("streamcell.stream"), {"cell": fqcn})
+    return CellLog(get_logger("streamcell.stream"), {"cell": fqcn})

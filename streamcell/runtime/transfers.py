@@ -90,7 +90,14 @@ class TransferControl(Protocol):
         """Stop the transfer because its future was cancelled. Any thread; returns at once."""
 
     def wait_opened(self) -> None:
-        """Wait until the engine has opened the stream, or failed to. Any thread but the engine's."""
+        """Wait until the engine has opened the stream, or failed to.
+
+        Raises:
+            UsageError: this is the engine's thread.
+        """
+
+    def is_supplied_here(self) -> bool:
+        """Return whether this thread reads the source of the transfer at this moment."""
 
 
 # The application's future is made by the layer above, which knows its class.

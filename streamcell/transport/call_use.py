@@ -9,15 +9,15 @@ closing finds out what is still under way.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+from streamcell.logs import get_logger
 from streamcell.transport.base import LaneClosed
 
 _T = TypeVar("_T")
 
-_logger = logging.getLogger("streamcell.transport")
+_logger = get_logger("streamcell.transport")
 
 
 class CallUse:

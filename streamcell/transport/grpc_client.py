@@ -12,7 +12,6 @@ passes through.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
@@ -24,6 +23,7 @@ from streamcell.errors import (
     LinkError,
     one_line,
 )
+from streamcell.logs import get_logger
 from streamcell.transport.address import Address, Scheme, check_can_be_dialled
 from streamcell.transport.base import LaneClosed, PeerInfo, check_batch_size
 from streamcell.transport.call_use import CallUse, is_cancelled_itself
@@ -50,7 +50,7 @@ _GRPC_ERRORS = (aio.AioRpcError, aio.BaseError, asyncio.InvalidStateError)
 
 _T = TypeVar("_T")
 
-_logger = logging.getLogger("streamcell.transport")
+_logger = get_logger("streamcell.transport")
 
 
 async def dial(address: Address, timeout_s: float, *, batch_threads: bool = True) -> GrpcClientLane:

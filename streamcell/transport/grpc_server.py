@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from streamcell.errors import ErrorCode, LinkError, UsageError, one_line
+from streamcell.logs import get_logger
 from streamcell.transport.address import Address
 from streamcell.transport.base import Lane, LaneClosed, PeerInfo, check_batch_size
 from streamcell.transport.binding import Binding, bind
@@ -39,7 +40,7 @@ _LANES = 8192
 _CLOSED_HERE = "the lane was closed here"
 _CLOSED_THERE = "the other side ended the lane"
 
-_logger = logging.getLogger("streamcell.transport")
+_logger = get_logger("streamcell.transport")
 
 
 class GrpcServerLane:

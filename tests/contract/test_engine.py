@@ -88,6 +88,8 @@ def test_engine_that_dies_of_a_bug_fails_every_future_and_logs_it_once_with_trac
         for future in futures:
             assert_internal(future.exception(WAIT_S))
         assert_internal(reader.outcomes.get()[1])
+        # What was logged has reached the handlers.
+        doomed.cell.stop()
     logged = [record for record in caplog.records if record.exc_info and record.exc_info[0] is ZeroDivisionError]
     assert len(logged) == 1
 

@@ -71,30 +71,32 @@ TABLE = (
         stdlib=VALUE_MODULES | {"concurrent.futures", "ipaddress", "urllib.parse"},
     ),
     room("protocol", "protocol", below="values", stdlib=VALUE_MODULES),
+    # What every room that runs in threads stands on.
+    room("process", "whereabouts logs"),
     room("v1", "v1", third_party="google"),
     room("security", "security", below="values protocol", third_party="cryptography"),
     room(
         "transport",
         "transport",
-        below="values protocol v1 security",
+        below="values protocol process v1 security",
         third_party="grpc grpc_health grpc_reflection google crc32c",
     ),
-    room("runtime", "runtime", below="values protocol security transport", third_party="crc32c"),
+    room("runtime", "runtime", below="values protocol process security transport", third_party="crc32c"),
     room(
         "public",
         "streamcell core_cell stream_cell sending stream future aio testing",
-        below="values protocol security transport runtime",
+        below="values protocol process security transport runtime",
     ),
     room(
         "daemon",
         "daemon",
-        below="values protocol security transport runtime public",
+        below="values protocol process security transport runtime public",
         third_party="prometheus_client",
     ),
     room(
         "cli",
         "cli __main__",
-        below="values protocol security transport runtime public daemon",
+        below="values protocol process security transport runtime public daemon",
         third_party="typer rich",
     ),
 )
@@ -114,6 +116,7 @@ BROAD_EXCEPT_ALLOWED: frozenset[tuple[str, str]] = frozenset(
         # Around the application's code.
         ("streamcell.runtime.callbacks", "call_user_code"),
         ("streamcell.runtime.callbacks", "_ask_error"),
+        ("streamcell.logs", "_guarded"),
         # At the top of the supervised loop.
         ("streamcell.runtime.stepper", "Stepper.step"),
     }

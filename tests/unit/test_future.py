@@ -38,6 +38,9 @@ class Control:
     def wait_opened(self) -> None:
         self.info.stream_id = 7
 
+    def is_supplied_here(self) -> bool:
+        return False
+
 
 class Transfer:
     """A future and what it belongs to."""
