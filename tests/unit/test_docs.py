@@ -67,7 +67,8 @@ def test_only_switches_have_no_range() -> None:
 
 def test_every_error_has_its_line_in_troubleshooting() -> None:
     text = (DOCS / "troubleshooting.md").read_text(encoding="utf-8")
-    errors = [value for value in vars(streamcell).values() if inspect.isclass(value) and issubclass(value, CellError)]
+    names = (getattr(streamcell, name) for name in streamcell.__all__)
+    errors = [value for value in names if inspect.isclass(value) and issubclass(value, CellError)]
     assert len(errors) > 10
     assert [error.__name__ for error in errors if f"`{error.__name__}`" not in text] == []
 
