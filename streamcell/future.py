@@ -54,8 +54,16 @@ class StreamFuture(concurrent.futures.Future[Any]):
         return self._info.topic
 
     @property
+    def resumed_at(self) -> int:
+        """How many bytes the target had when this transfer began: they are not sent again. 0 if it knew nothing of it.
+
+        ``get_progress()`` counts them, ``rate`` and ``eta`` do not.
+        """
+        return self._info.progress.resumed_at
+
+    @property
     def rate(self) -> float:
-        """Bytes a second over the last seconds."""
+        """Bytes a second that have travelled over the last seconds."""
         return self._info.progress.rate
 
     @property

@@ -65,8 +65,13 @@ class StreamFuture:
         return self.future.topic
 
     @property
+    def resumed_at(self) -> int:
+        """How many bytes the target had when this transfer began: they are not sent again."""
+        return self.future.resumed_at
+
+    @property
     def rate(self) -> float:
-        """Bytes a second over the last seconds."""
+        """Bytes a second that have travelled over the last seconds."""
         return self.future.rate
 
     @property

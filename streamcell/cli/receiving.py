@@ -45,7 +45,9 @@ class ViewWatcher:
 
     def _result(self, name: str, future: StreamFuture, *, path: str = "", error: str = "") -> Result:
         now = time.monotonic()
-        return Result(name, future.get_progress(), now - self._begun.pop(future, now), future.origin, path, error)
+        size, resumed_at = future.get_progress(), future.resumed_at
+        sent, seconds = max(0, size - resumed_at), now - self._begun.pop(future, now)
+        return Result(name, size, sent, resumed_at, seconds, future.origin, path, error)
 
 
 class OutputReceiver:

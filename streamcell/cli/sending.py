@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,6 +13,9 @@ from streamcell.cli.options import DEFAULT_WAIT_S, AsJson, Connect, OwnName, Ver
 from streamcell.cli.outcome import ExitCode, complain, exit_code_of
 from streamcell.cli.streams import check_input
 from streamcell.errors import CellError, UsageError
+
+if TYPE_CHECKING:
+    from streamcell.cli.transfers import Transfers
 
 
 def send(
@@ -64,16 +67,19 @@ def send(
         complain("interrupted: give the same command again to go on")
         return ExitCode.INTERRUPTED
     if len(sources) != 1 and not as_json:
-        _summarize(transfers.files, transfers.bytes, len(transfers.errors), time.monotonic() - began)
+        _summarize(transfers, time.monotonic() - began)
     return max((_exit_code_of(error) for error in transfers.errors), default=ExitCode.DONE)
 
 
-def _summarize(files: int, size_bytes: int, failed: int, seconds: float) -> None:
+def _summarize(transfers: Transfers, seconds: float) -> None:
     from streamcell.cli.text import rate_text, seconds_text
 
-    rate = f", {rate_text(size_bytes / seconds)}" if size_bytes else ""
-    failures = f"; {failed} failed" if failed else ""
-    print(f"{files} files, {size_bytes:,} bytes in {seconds_text(seconds)}{rate}{failures}", flush=True)
+    rate = f", {rate_text(transfers.sent_bytes / seconds)}" if transfers.sent_bytes else ""
+    there = transfers.bytes - transfers.sent_bytes
+    before = f"; {there:,} bytes were there before" if there else ""
+    failures = f"; {len(transfers.errors)} failed" if transfers.errors else ""
+    files = f"{transfers.files} files, {transfers.bytes:,} bytes"
+    print(f"{files} in {seconds_text(seconds)}{rate}{before}{failures}", flush=True)
 
 
 def _exit_code_of(error: CellError | OSError) -> ExitCode:

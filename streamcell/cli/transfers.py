@@ -55,7 +55,10 @@ class Transfers:
         #: What failed, in order.
         self.errors: list[CellError | OSError] = []
         self.files = 0
+        #: Of complete files.
         self.bytes = 0
+        #: Of these, the bytes that have travelled now.
+        self.sent_bytes = 0
 
     def run(self, sources: Iterable[Source]) -> None:
         """Send all of them; what failed is in ``errors``. Interrupted, it cancels what runs."""
@@ -115,10 +118,11 @@ class Transfers:
     def _settle(self, future: StreamFuture, attempt: _Try) -> None:
         error = future.exception()
         if error is None:
+            result = self._result(attempt, future, future.result(), future.result())
             self.files += 1
-            self.bytes += future.result()
-            seconds = time.monotonic() - attempt.begun_at
-            self._view.end(future, Result(attempt.source.shown_name, future.result(), seconds, self._target))
+            self.bytes += result.size_bytes
+            self.sent_bytes += result.sent_bytes
+            self._view.end(future, result)
         elif not isinstance(error, CellError):
             raise error
         elif not self._try_again(future, attempt, error):
@@ -141,6 +145,13 @@ class Transfers:
 
     def _fail(self, attempt: _Try, future: StreamFuture | None, sentence: str, error: CellError | OSError) -> None:
         self.errors.append(error)
+        received = 0 if future is None else future.get_progress()
+        result = self._result(attempt, future, attempt.source.size_bytes or 0, received)
+        self._view.end(future, dataclasses.replace(result, error=sentence))
+
+    def _result(self, attempt: _Try, future: StreamFuture | None, size_bytes: int, received: int) -> Result:
+        resumed_at = 0 if future is None else future.resumed_at
         seconds = time.monotonic() - attempt.begun_at
-        size = attempt.source.size_bytes or 0
-        self._view.end(future, Result(attempt.source.shown_name, size, seconds, self._target, error=sentence))
+        return Result(
+            attempt.source.shown_name, size_bytes, max(0, received - resumed_at), resumed_at, seconds, self._target
+        )

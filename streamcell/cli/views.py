@@ -35,6 +35,8 @@ class Result:
     Attributes:
         name: what is shown of it.
         size_bytes: of the whole file.
+        sent_bytes: of those that have travelled now.
+        resumed_at: of those that were there before, from an earlier try.
         seconds: how long it took.
         peer: the cell at the other end.
         path: where it is, at the receiver; empty at the sender.
@@ -43,6 +45,8 @@ class Result:
 
     name: str
     size_bytes: int
+    sent_bytes: int
+    resumed_at: int
     seconds: float
     peer: str
     path: str = ""
@@ -53,11 +57,19 @@ class Result:
         """The result for people."""
         if self.error:
             return f"{self.name}: {self.error}"
-        rate = f", {rate_text(self.size_bytes / self.seconds)}" if self.size_bytes >= _RATE_FROM_BYTES else ""
         what = f"{self.path}: {self.size_bytes:,} bytes"
         if not self.path:
             what = f"{self.name}: {self.size_bytes:,} bytes to {self.peer}"
-        return f"{what} in {seconds_text(self.seconds)}{rate}"
+        if self.was_there:
+            return f"{what}, already there"
+        rate = f", {rate_text(self.sent_bytes / self.seconds)}" if self.sent_bytes >= _RATE_FROM_BYTES else ""
+        before = f"; {self.resumed_at:,} of them were there before" if self.resumed_at else ""
+        return f"{what} in {seconds_text(self.seconds)}{rate}{before}"
+
+    @property
+    def was_there(self) -> bool:
+        """Whether the whole file was there already."""
+        return 0 < self.size_bytes == self.resumed_at
 
     def to_json(self) -> str:
         """The result for programs, in one line."""

@@ -112,6 +112,19 @@ class SendProgressed:
 
 
 @dataclasses.dataclass(slots=True)
+class SendPlaced:
+    """The target goes on at ``offset``, with everything below.
+
+    ``skipped``: how many of these bytes it had before, beyond those that it confirmed last and those that were on their
+    way to it.
+    """
+
+    stream_id: int
+    offset: int
+    skipped: int
+
+
+@dataclasses.dataclass(slots=True)
 class SendFinished:
     """The target confirmed the whole stream."""
 
@@ -268,6 +281,7 @@ Event: TypeAlias = (
     | SourceWanted
     | SourceSeekWanted
     | SendProgressed
+    | SendPlaced
     | SendFinished
     | SendFailed
     | StreamOpened

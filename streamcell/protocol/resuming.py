@@ -12,7 +12,7 @@ from typing import Protocol
 from streamcell.errors import CellError
 from streamcell.protocol import send_errors
 from streamcell.protocol.context import Context
-from streamcell.protocol.events import SendProgressed, SourceSeekWanted
+from streamcell.protocol.events import SendPlaced, SendProgressed, SourceSeekWanted
 from streamcell.protocol.frames import ResumeReply
 from streamcell.protocol.sender import StreamSender
 from streamcell.protocol.states import SenderInput, SenderState
@@ -66,9 +66,9 @@ class Resuming:
         if sender.taken_up and incarnation != sender.target_incarnation:
             # One that was only offered to that life, or that it did not hear to begin, has left nothing there.
             sender.seen_before = True
-        before = sender.received
+        if sender.received:
+            self._context.events.append(SendProgressed(sender.key.stream_id, 0))
         sender.forget_target()
-        self._tell_progress(sender, before)
         sender.target_incarnation = incarnation
         sender.heard_at = now
         if sender.asks_offset:
@@ -101,16 +101,12 @@ class Resuming:
         if sender.opened:
             # The offer was this attempt's first chunk, and its only one.
             sender.raise_attempt()
-        before = sender.received
+        skipped = max(0, offset - max(sender.received, sender.next_offset))
         sender.step(SenderInput.GO_ON)
         sender.begin(offset, sender.link.initial_credit if sender.link is not None else 0)
         sender.place(offset)
-        self._tell_progress(sender, before)
+        self._context.events.append(SendPlaced(sender.key.stream_id, sender.received, skipped))
         self._owner.pump(sender, now)
-
-    def _tell_progress(self, sender: StreamSender, before: int) -> None:
-        if sender.received != before:
-            self._context.events.append(SendProgressed(sender.key.stream_id, sender.received))
 
 
 def _fault_in_starting_over(sender: StreamSender, incarnation: int) -> CellError | None:

@@ -276,6 +276,7 @@ class CellLife:
                 events.SourceWanted: self.sends.on_source_wanted,
                 events.SourceSeekWanted: self.sends.on_source_seek_wanted,
                 events.SendProgressed: self.sends.on_send_progressed,
+                events.SendPlaced: self.sends.on_send_placed,
                 events.SendFinished: self.sends.on_send_finished,
                 events.SendFailed: self.sends.on_send_failed,
                 events.StreamOpened: self._receives.on_stream_opened,

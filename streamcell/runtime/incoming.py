@@ -150,7 +150,8 @@ class IncomingStream(Incoming):
     def on_placed(self, offset: int, /) -> None:
         """Begin there, and let those know who wait for that."""
         prefix = self.resumption.settle(offset) if self.resumption is not None else None
-        self.info.progress.note(offset)
+        progress = self.info.progress
+        progress.place(offset, max(0, offset - progress.received))
         self.queue.start_at(offset, prefix)
 
     def on_data(self, event: DataReceived, /) -> None:

@@ -15,6 +15,7 @@ from streamcell.errors import CellError
 from streamcell.protocol.events import (
     SendFailed,
     SendFinished,
+    SendPlaced,
     SendProgressed,
     SourceSeekWanted,
     SourceWanted,
@@ -207,6 +208,13 @@ class Sends:
         outgoing = self._open.get(event.stream_id)
         if outgoing is not None:
             self._note_received(outgoing, event.received)
+
+    def on_send_placed(self, event: SendPlaced) -> None:
+        """Show what the target had before."""
+        outgoing = self._open.get(event.stream_id)
+        if outgoing is not None:
+            outgoing.info.progress.place(event.offset, event.skipped)
+            self._note_received(outgoing, event.offset)
 
     def on_send_finished(self, event: SendFinished) -> None:
         """Settle the future with the number of bytes."""

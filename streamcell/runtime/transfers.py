@@ -22,18 +22,31 @@ RATE_SAMPLE_S = 0.1
 
 
 class Progress:
-    """How many bytes have arrived, and how fast. Written by the engine, read by any thread."""
+    """How many bytes the target has, and how fast they come. Written by the engine, read by any thread.
 
-    __slots__ = ("_clock", "_samples", "received")
+    ``received`` counts from the start of the stream. The ``resumed_at`` bytes that the target had before the transfer
+    began do not count for the rate.
+    """
+
+    __slots__ = ("_clock", "_samples", "received", "resumed_at")
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._samples: collections.deque[tuple[float, int]] | None = None
         self.received = 0
+        self.resumed_at = 0
+
+    def place(self, offset: int, skipped: int) -> None:
+        """Take note that the target goes on at ``offset``, and had ``skipped`` of the bytes below before."""
+        self.resumed_at = skipped if self._samples is None else min(self.resumed_at, offset)
+        self._shift(skipped)
 
     def note(self, received: int) -> None:
-        """Take note that ``received`` bytes have arrived."""
+        """Take note that the target has ``received`` bytes."""
         now = self._clock()
+        if received < self.received:
+            # It has lost some. That takes nothing from how fast they come.
+            self._shift(received - self.received)
         if self._samples is None:
             self._samples = collections.deque([(now, self.received)])
         elif now - self._samples[-1][0] >= RATE_SAMPLE_S:
@@ -45,6 +58,11 @@ class Progress:
     def add(self, size: int) -> None:
         """Take note that ``size`` more bytes have arrived."""
         self.note(self.received + size)
+
+    def _shift(self, size: int) -> None:
+        if self._samples is not None:
+            self._samples = collections.deque((at, received + size) for at, received in self._samples)
+        self.received += size
 
     @property
     def rate(self) -> float:

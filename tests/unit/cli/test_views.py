@@ -12,20 +12,37 @@ from streamcell.cli import views
 from streamcell.cli.views import PlainView, Result, TerminalView, make_view, progress_line
 from tests.cells import PATIENCE_S, Gate, connected_pair, eventually, memory_carrier
 
-SUCCESS = Result("a.bin", 3_000_000, 2.0, "hub")
-FAILURE = Result("a.bin", 0, 2.0, "hub", error="hub is full; make room there")
+SUCCESS = Result("a.bin", 3_000_000, 3_000_000, 0, 2.0, "hub")
+FAILURE = Result("a.bin", 0, 0, 0, 2.0, "hub", error="hub is full; make room there")
 
 
 def test_result_for_people() -> None:
     assert SUCCESS.sentence == "a.bin: 3,000,000 bytes to hub in 2.00 s, 1.5 MB/s"
-    assert Result("small", 10, 0.1, "hub").sentence == "small: 10 bytes to hub in 0.10 s"
-    assert Result("small", 10, 0.1, "site", path="in/site/small").sentence == ("in/site/small: 10 bytes in 0.10 s")
+    assert Result("small", 10, 10, 0, 0.1, "hub").sentence == "small: 10 bytes to hub in 0.10 s"
+    assert Result("small", 10, 10, 0, 0.1, "site", "in/site/small").sentence == "in/site/small: 10 bytes in 0.10 s"
+    assert Result("empty", 0, 0, 0, 0.1, "hub").sentence == "empty: 0 bytes to hub in 0.10 s"
     assert FAILURE.sentence == "a.bin: hub is full; make room there"
 
 
 def test_result_for_programs() -> None:
-    assert json.loads(SUCCESS.to_json()) == {"name": "a.bin", "size_bytes": 3_000_000, "seconds": 2.0, "peer": "hub"}
+    assert json.loads(SUCCESS.to_json()) == {
+        "name": "a.bin",
+        "size_bytes": 3_000_000,
+        "sent_bytes": 3_000_000,
+        "resumed_at": 0,
+        "seconds": 2.0,
+        "peer": "hub",
+    }
     assert json.loads(FAILURE.to_json())["error"] == "hub is full; make room there"
+
+
+def test_what_was_there_before_does_not_count_for_the_rate() -> None:
+    there = Result("a.bin", 3_000_000, 0, 3_000_000, 2.0, "hub")
+    assert there.sentence == "a.bin: 3,000,000 bytes to hub, already there"
+    resumed = Result("a.bin", 3_000_000, 1_000_000, 2_000_000, 2.0, "hub")
+    assert resumed.sentence == (
+        "a.bin: 3,000,000 bytes to hub in 2.00 s, 500 kB/s; 2,000,000 of them were there before"
+    )
 
 
 @pytest.fixture
@@ -89,7 +106,7 @@ def test_terminal_view_takes_names_as_they_are(half_way: StreamFuture, capsys: p
         view.start("[red]a[/red].bin", half_way)
         view.refresh()
         view.note("[bold]note")
-        view.end(half_way, Result("[red]a[/red].bin", 1, 1.0, "hub"))
+        view.end(half_way, Result("[red]a[/red].bin", 1, 1, 0, 1.0, "hub"))
         view.end(None, FAILURE)
     output, errors = capsys.readouterr()
     assert "[bold]note" in errors

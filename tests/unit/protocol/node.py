@@ -22,6 +22,7 @@ from streamcell.protocol.events import (
     RequestEnded,
     SendFailed,
     SendFinished,
+    SendPlaced,
     SendProgressed,
     SourceSeekWanted,
     SourceWanted,
@@ -225,6 +226,9 @@ class Node:
 
     def progress(self, stream_id: int) -> list[int]:
         return [event.received for event in self.of(SendProgressed) if event.stream_id == stream_id]
+
+    def placements(self, stream_id: int) -> list[tuple[int, int]]:
+        return [(event.offset, event.skipped) for event in self.of(SendPlaced) if event.stream_id == stream_id]
 
     def refusals(self) -> list[UplinkRefused]:
         return self.of(UplinkRefused)

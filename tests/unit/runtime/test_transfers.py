@@ -78,3 +78,40 @@ def test_progress_may_fall() -> None:
     progress.note(40)
     assert progress.received == 40
     assert progress.rate >= 0
+
+
+def test_what_the_target_had_before_has_no_rate() -> None:
+    clock = FakeClock()
+    progress = Progress(clock)
+    progress.place(1_000_000, 1_000_000)
+    assert (progress.received, progress.resumed_at) == (1_000_000, 1_000_000)
+    progress.note(1_000_000)
+    clock.now += 1
+    progress.note(1_000_100)
+    assert progress.rate == pytest.approx(100)
+    # A break, after which the target has something that was on its way, and nothing that it had not.
+    progress.place(1_000_150, 0)
+    progress.note(1_000_150)
+    assert progress.resumed_at == 1_000_000
+    assert progress.rate == pytest.approx(150)
+
+
+def test_what_a_restarted_target_has_kept_has_no_rate() -> None:
+    clock = FakeClock()
+    progress = Progress(clock)
+    for received in (0, 400, 800):
+        clock.now += 1
+        progress.note(received)
+    rate = progress.rate
+    progress.note(0)
+    assert progress.rate == rate
+    progress.place(700, 700)
+    assert (progress.received, progress.resumed_at, progress.rate) == (700, 0, rate)
+    # It has lost what it had before, so that all is sent.
+    again = Progress(clock)
+    again.place(500, 500)
+    again.note(500)
+    again.note(600)
+    again.place(0, 0)
+    again.note(0)
+    assert (again.received, again.resumed_at) == (0, 0)
