@@ -264,13 +264,20 @@ class CellCore:
         """The application has taken every byte below ``offset``."""
         self._receives.consume(key, offset, now)
 
+    def approve(self, key: StreamKey, now: float) -> None:
+        """Say of a stream that is read as it arrives: all was taken, the end is known, the digest is right.
+
+        Of what is assembled, :meth:`release` says that as well.
+        """
+        self._receives.approve(key, now)
+
     def release(self, key: StreamKey, now: float) -> None:
         """The callback has returned, or the blob's callback has been started."""
         self._receives.release(key, now)
 
-    def close_receive(self, key: StreamKey, now: float) -> None:
-        """The reader was closed: at the end a release, before it an early close."""
-        self._receives.close(key, now)
+    def close_receive(self, key: StreamKey, offset: int, now: float) -> None:
+        """The reader was closed behind ``offset``: at the size, as far as that is known, a release; else too early."""
+        self._receives.close(key, offset, now)
 
     def fail_receive(self, key: StreamKey, error: CellError, now: float) -> None:
         """Give up a stream that is being received."""

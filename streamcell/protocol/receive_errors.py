@@ -43,8 +43,9 @@ def reset_by_origin(frame: Reset) -> CellError:
 
 def closed_early(receiver: StreamReceiver, fqcn: str) -> CellError:
     """The reader was closed before the end."""
+    end = "its end" if receiver.size is not None else "its end was known: one that has no size is read until b''"
     return StreamCancelled(
-        f"the reader at {fqcn} closed {_name(receiver)} at offset {receiver.consumed}, before its end",
+        f"the reader at {fqcn} closed {_name(receiver)} at offset {receiver.consumed}, before {end}",
         fault=Fault.TARGET,
     )
 

@@ -1,8 +1,8 @@
 """The receiving half of a stream. Imports L0 and the smaller parts of ``protocol``.
 
-A :class:`StreamReceiver` is finished when its state is ENDED: everything was read and released, or one side gave the
-stream up. It puts chunks into order, drops what it has already, checks each checksum, and says what it wants to tell
-the sender: at most one Credit and one Ack, the latest.
+A :class:`StreamReceiver` is finished when its state is ENDED: everything was read, approved and released, or one side
+gave the stream up. It puts chunks into order, drops what it has already, checks each checksum, and says what it wants
+to tell the sender: at most one Credit and one Ack, the latest.
 """
 
 from __future__ import annotations
@@ -182,11 +182,6 @@ class StreamReceiver:
         return self.ended and self.received == self.size
 
     @property
-    def all_consumed(self) -> bool:
-        """Whether the application has taken every byte of the whole stream."""
-        return self.all_received and self.consumed == self.size
-
-    @property
     def report_bytes(self) -> int:
         """How much consumption is worth telling at once: less than would ever leave the sender without credit."""
         return self.window.size // _REPORT_WINDOW_PART
@@ -235,7 +230,7 @@ class StreamReceiver:
         self.credit = min(offset + INITIAL_CREDIT_BYTES, max(self.limit, self.initial_limit))
         self.credited = self.credit_due = False
         self.ack_due = True
-        if self.state in (ReceiverState.RECEIVING, ReceiverState.RECEIVED):
+        if self.state in (ReceiverState.RECEIVING, ReceiverState.RECEIVED, ReceiverState.APPROVED):
             self.extend_credit(self.limit)
 
     def start_at(self, attempt: int, offset: int) -> None:

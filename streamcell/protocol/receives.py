@@ -128,6 +128,14 @@ class ReceiveTable:
             receiver.consume(offset)
             self.speak(receiver)
             self._delay_ack(receiver, now)
+
+    def approve(self, key: StreamKey, now: float) -> None:
+        """The application has taken every byte of the whole stream, and they are what the sender says."""
+        receiver = self.find(key)
+        if receiver is not None:
+            receiver.consume(receiver.received)
+            receiver.step(ReceiverInput.APPROVED)
+            self.speak(receiver)
             self._finish_if_done(receiver, now)
 
     def release(self, key: StreamKey, now: float) -> None:
@@ -137,15 +145,16 @@ class ReceiveTable:
             receiver.released = True
             self._finish_if_done(receiver, now)
 
-    def close(self, key: StreamKey, now: float) -> None:
-        """The reader was closed."""
+    def close(self, key: StreamKey, offset: int, now: float) -> None:
+        """The reader was closed behind ``offset``: where the stream ends, as far as that is known by now, or not."""
         receiver = self.find(key)
         if receiver is None:
             return
-        if receiver.all_consumed:
+        self.consume(key, offset, now)
+        if offset == receiver.size:
             self.release(key, now)
-            return
-        self.give_up(receiver, receive_errors.closed_early(receiver, self._context.fqcn), now)
+        else:
+            self.give_up(receiver, receive_errors.closed_early(receiver, self._context.fqcn), now)
 
     def fail(self, key: StreamKey, error: CellError, now: float) -> None:
         """End a stream from this side."""
@@ -429,8 +438,11 @@ class ReceiveTable:
     # Ending.
 
     def _finish_if_done(self, receiver: StreamReceiver, now: float) -> None:
-        if not (receiver.released and receiver.all_consumed) or receiver.awaits_last:
+        if not receiver.released or receiver.awaits_last:
             return
+        if receiver.assemble:
+            # It was checked before it was released.
+            receiver.step(ReceiverInput.APPROVED)
         if receiver.step(ReceiverInput.FINISHED) is not ReceiverAction.CONFIRM:
             return
         last_word = receiver.ack(complete=True)

@@ -36,11 +36,16 @@ the target's word; both are final, and so is COMPLETE: the first of them wins an
 
 **Receiver** (the target's half)::
 
-    OFFERED --accepted--> WAITING --admitted--> RECEIVING --all received--> RECEIVED --finished--> ENDED
+    OFFERED --accepted--> WAITING --admitted--> RECEIVING --all received--> RECEIVED --approved--> APPROVED
+                                                                                                      | finished
+                                                                                                      v
+                                                                                                    ENDED
 
 Chunks are placed in every state before ENDED, within the credit that was given; the states say only what the
-application may see. DELIVER hands over what came before admission. FINISHED is offered when every byte is consumed
-*and* the application has released the stream, so the final Ack cannot come before either.
+application may see. DELIVER hands over what came before admission. APPROVED means that the application has every byte,
+and that they are what the sender says. FINISHED is offered when it has released the stream too, so the final Ack cannot
+come before either. Who closes a stream where it ends, as far as is known then, releases it; who closes it before gives
+it up. This table is the one judge of both: the shell reports facts, and settles nothing at the sender by itself.
 
 **Agreement** (where a received stream begins)::
 
@@ -164,6 +169,7 @@ class ReceiverState(_Symbol):
     WAITING = enum.auto()
     RECEIVING = enum.auto()
     RECEIVED = enum.auto()
+    APPROVED = enum.auto()
     ENDED = enum.auto()
 
 
@@ -173,6 +179,7 @@ class ReceiverInput(_Symbol):
     ACCEPTED = enum.auto()
     ADMITTED = enum.auto()
     ALL_RECEIVED = enum.auto()
+    APPROVED = enum.auto()
     FINISHED = enum.auto()
     GIVE_UP = enum.auto()
     RESET = enum.auto()
@@ -351,9 +358,10 @@ _RECEIVER_WRITTEN: dict[tuple[ReceiverState, ReceiverInput], tuple[ReceiverActio
     (_R.OFFERED, _RI.ACCEPTED): (_RA.ADMIT, _R.WAITING),
     (_R.WAITING, _RI.ADMITTED): (_RA.DELIVER, _R.RECEIVING),
     (_R.RECEIVING, _RI.ALL_RECEIVED): (_RA.END_DATA, _R.RECEIVED),
-    (_R.RECEIVED, _RI.FINISHED): (_RA.CONFIRM, _R.ENDED),
+    (_R.RECEIVED, _RI.APPROVED): (_RA.IGNORE, _R.APPROVED),
+    (_R.APPROVED, _RI.FINISHED): (_RA.CONFIRM, _R.ENDED),
 }
-for _receiver_state in (_R.OFFERED, _R.WAITING, _R.RECEIVING, _R.RECEIVED):
+for _receiver_state in (_R.OFFERED, _R.WAITING, _R.RECEIVING, _R.RECEIVED, _R.APPROVED):
     _RECEIVER_WRITTEN[_receiver_state, _RI.GIVE_UP] = (_RA.RESET_AND_FAIL, _R.ENDED)
     _RECEIVER_WRITTEN[_receiver_state, _RI.RESET] = (_RA.FAIL, _R.ENDED)
 

@@ -96,21 +96,29 @@ class Incoming(Receiver):
     def _callback_name(self) -> str:
         return f"the callback for {self.info.channel}/{self.info.topic} at {self.info.target}"
 
-    def _run_callback(self) -> tuple[Any, StreamRejected | None]:
-        """Call the callback in this thread; return what it returned, and what the sender is told it raised.
+    def _run_callback(self) -> Any:
+        """Call the callback in this thread; return what it returned.
 
-        The exception itself is not returned, because its traceback keeps the callback's variables alive, the stream
-        among them.
+        The exception that it raises is not returned, because its traceback keeps the callback's variables alive, the
+        stream among them; nor kept, since the traceback refers to this very frame as well.
         """
         what = self._callback_name
         returned, error = call_user_code(self._context.stream_log, self._level_of, what, self._callback.call, self)
         if error is None:
-            return returned, None
-        if self._level_of(error) > logging.DEBUG:
-            self._context.failures.count_callback()
-        if isinstance(error, StreamRejected):
-            return None, copy_error(StreamRejected, what, error)
-        return None, StreamRejected(raised_sentence(what, error))
+            return returned
+        try:
+            if self._level_of(error) > logging.DEBUG:
+                self._context.failures.count_callback()
+            if isinstance(error, StreamRejected):
+                self._on_raised(copy_error(StreamRejected, what, error))
+            else:
+                self._on_raised(StreamRejected(raised_sentence(what, error)))
+        finally:
+            del error
+        return None
+
+    def _on_raised(self, rejection: StreamRejected, /) -> None:
+        """Do nothing about what the callback has raised, as the sender would be told it: it was logged."""
 
     def _level_of(self, raised: BaseException, /) -> int:
         """Return the level at which what the callback raised is logged."""
@@ -149,10 +157,13 @@ class IncomingStream(Incoming):
 
     def on_placed(self, offset: int, /) -> None:
         """Begin there, and let those know who wait for that."""
-        prefix = self.resumption.settle(offset) if self.resumption is not None else None
         progress = self.info.progress
         progress.place(offset, max(0, offset - progress.received))
-        self.queue.start_at(offset, prefix)
+        if self.resumption is None:
+            self.queue.start_at(offset, None)
+        else:
+            self.queue.start_at(offset, self.resumption.prefix_below(offset))
+            self.resumption.settle(offset)
 
     def on_data(self, event: DataReceived, /) -> None:
         """Queue it for the reader."""
@@ -165,22 +176,23 @@ class IncomingStream(Incoming):
         self.queue.end(event.size_bytes, event.digest)
 
     def on_finished(self) -> None:
-        """Forget the future, which the reader has settled."""
+        """Forget the future, which was settled when the end was reached: the core was told after that."""
         self._context.futures.discard(self.future)
 
     def on_failed(self, error: CellError, discard: bool, /) -> None:
         """Let the reader see the error, after what arrived before it."""
         self._error = error
         self._discarded = discard
-        self.queue.fail(error, discard)
+        raised = self.queue.fail(error, discard)
         if self.resumption is not None:
             self.resumption.fail(error)
         self._context.futures.discard(self.future)
-        if fail(self.future, error):
-            told = self._rejected or isinstance(error, StreamCancelled)
+        # If the end was reached first, the future is settled by whoever has reached it.
+        if raised is not None and fail(self.future, raised):
+            told = self._rejected or isinstance(raised, StreamCancelled)
             level = logging.DEBUG if told else logging.WARNING
-            level = level_for(error, level)
-            self._context.stream_log.log(level, "< %s from %s failed: %s", self.info.name, self.info.origin, error)
+            level = level_for(raised, level)
+            self._context.stream_log.log(level, "< %s from %s failed: %s", self.info.name, self.info.origin, raised)
 
     # --- in the thread that chooses
 
@@ -202,16 +214,17 @@ class IncomingStream(Incoming):
             self._context.leave(self._call_core, self._context.core.consume, (offset,))
 
     def on_end_reached(self, size_bytes: int) -> None:
-        """Settle the future with the number of bytes read."""
-        succeed(self.future, size_bytes)
+        """Settle the future with the number of bytes read, and the sender's with that; unless it was cancelled."""
+        if succeed(self.future, size_bytes):
+            self._tell_core(self._context.core.approve)
 
     def on_corrupt(self, error: StreamIntegrityError) -> None:
         """Fail the stream for both sides."""
         self._tell_core(self._context.core.fail_receive, error)
 
-    def on_closed(self) -> None:
-        """Tell the sender that nobody reads on, or that the stream is complete."""
-        self._tell_core(self._context.core.close_receive)
+    def on_closed(self, offset: int) -> None:
+        """Tell the core how far the reader came; it knows whether that is the end."""
+        self._tell_core(self._context.core.close_receive, offset)
 
     # --- in a thread of the pool
 
@@ -221,24 +234,30 @@ class IncomingStream(Incoming):
         self._tell_core(self._context.core.callback_started)
         if self.resumption is not None:
             self.resumption.enter(threading.get_ident())
-        rejection = self._leave(*self._run_callback())
-        if rejection is None or self.queue.closed:
-            self._tell_core(self._context.core.release)
-        else:
-            self._rejected = True
-            self._tell_core(self._context.core.fail_receive, rejection)
+        returned = self._run_callback()
+        if not self._rejected and self.resumption is not None:
+            self._leave(self.resumption, returned)
+        # If it was rejected, that has ended it already.
+        self._tell_core(self._context.core.release)
 
-    def _leave(self, returned: Any, rejection: StreamRejected | None) -> StreamRejected | None:
-        """Take what the callback returned as its choice of an offset; return what the sender is told is wrong."""
-        if self.resumption is None or (rejection is not None and not self.queue.closed):
-            return rejection
+    def _on_raised(self, rejection: StreamRejected, /) -> None:
+        """Reject the stream, unless it was closed before; before the traceback goes, and closes it with itself."""
+        if not self.queue.closed:
+            self._reject(rejection)
+
+    def _leave(self, resumption: Resumption, returned: Any) -> None:
+        """Take what the callback returned as its choice of an offset."""
         try:
-            self.resumption.leave(returned)
+            resumption.leave(returned)
         except UsageError as error:
             self._context.stream_log.error("%s: %s", self._callback_name, error)
             self._context.failures.count_callback()
-            return StreamRejected(f"{self._callback_name}: {error}")
-        return rejection
+            self._reject(StreamRejected(f"{self._callback_name}: {error}"))
+
+    def _reject(self, rejection: StreamRejected) -> None:
+        """Fail the stream for both sides, for what the callback has done."""
+        self._rejected = True
+        self._tell_core(self._context.core.fail_receive, rejection)
 
     def _level_of(self, raised: BaseException, /) -> int:
         """Return DEBUG for what is no accident: what reading has raised, which is logged, and a refusal."""
@@ -354,9 +373,9 @@ class IncomingBlob(Incoming):
                 self._tell_core(self._context.core.fail_receive, wrong_digest(found, digest))
                 return
         self._context.futures.discard(self.future)
-        succeed(self.future, result)
-        self._tell_core(self._context.core.release)
-        self._run_callback()
+        if succeed(self.future, result):
+            self._tell_core(self._context.core.release)
+            self._run_callback()
 
 
 class UnclaimedStream(Receiver):

@@ -33,20 +33,21 @@ class QueueOwner(Protocol):
         """Every byte below ``offset`` was handed out. If it is not ``urgent``, it may be told with the next news."""
 
     def on_end_reached(self, size_bytes: int) -> None:
-        """The last byte was handed out and all are as the sender says. Comes after the last ``on_consumed``."""
+        """The last byte was handed out and all are as the sender says. Comes once, instead of ``on_corrupt``."""
 
     def on_corrupt(self, error: StreamIntegrityError) -> None:
         """All bytes were handed out, and they are not what the sender has sent."""
 
-    def on_closed(self) -> None:
-        """The reader closed the queue. Comes once."""
+    def on_closed(self, offset: int) -> None:
+        """The reader closed the queue behind ``offset``. Comes once; the end may be reached later all the same."""
 
 
 class ReceiveQueue:
     """Pieces in order. One thread reads at a time; the engine writes; ``close`` may be called in any thread.
 
-    The end is reached when the last byte was handed out and the end is known. A failure is raised after what arrived
-    before it was handed out, a discarding one at once, and then again by every further ``take``.
+    The end is reached when the last byte was handed out and the end is known; also if the queue was closed in between,
+    since only then the digest can be judged. A failure is raised after what arrived before it was handed out, a
+    discarding one at once, and then again by every further ``take``. Of end and failure the first one counts.
     """
 
     def __init__(self, owner: QueueOwner, hashing: bool, clock: Clock = monotonic) -> None:
@@ -115,15 +116,19 @@ class ReceiveQueue:
             self._wake()
         self._tell_end(reached)
 
-    def fail(self, error: CellError, discard: bool) -> None:
-        """Say that no more will come; with ``discard``, what was not read is not to be read."""
+    def fail(self, error: CellError, discard: bool) -> CellError | None:
+        """Say that no more will come; with ``discard``, what was not read is not to be read.
+
+        Returns:
+            What the stream has failed with, now or before; None if the end was reached before.
+        """
         with self._changed:
-            if self._ended or self._error is not None:
-                return
-            self._error = error
-            if discard:
-                self._pieces.clear()
-            self._wake()
+            if not self._ended and self._error is None:
+                self._error = error
+                if discard:
+                    self._pieces.clear()
+                self._wake()
+            return self._error
 
     # --- the reader's side
 
@@ -191,12 +196,9 @@ class ReceiveQueue:
                 return
             self._closed = True
             self._pieces.clear()
-            unreported = self.position > self._reported and not self._ended
             self._wake()
-        if unreported:
-            # So that the sender learns how far the reader came.
-            self._owner.on_consumed(self.position, urgent=True)
-        self._owner.on_closed()
+        # Later it stays as it is.
+        self._owner.on_closed(self.position)
 
     # --- inside
 
@@ -232,6 +234,9 @@ class ReceiveQueue:
         if self._hash is not None:
             self._hash.update(piece)
         with self._changed:
+            if self._closed:
+                # Another thread was faster, and has said where: this piece does not count.
+                return
             self.position += len(piece)
             empty = not self._pieces
             position, last = self.position, self.position == self._size
@@ -254,7 +259,7 @@ class ReceiveQueue:
 
     def _reach_end(self) -> bool:
         """Take note of the end if it is reached; by either side, because either may be the one to complete it."""
-        if self._ended or self._closed or self._error or self.position != self._size:
+        if self._ended or self._error or self.position != self._size:
             return False
         if self._hash is not None and self._digest:
             found = f"sha256:{self._hash.hexdigest()}"
@@ -270,7 +275,6 @@ class ReceiveQueue:
         if isinstance(self._error, StreamIntegrityError):
             self._owner.on_corrupt(self._error)
         else:
-            self._owner.on_consumed(self.position, urgent=True)
             self._owner.on_end_reached(self.position)
 
     def _wake(self) -> None:

@@ -81,10 +81,13 @@ class Resumption:
             raise StreamResumeError(f"the stream was told before to go on at {self._chosen}")
         return self.placed
 
-    def settle(self, offset: int) -> hashlib._Hash | None:
-        """Take note of where the origin goes on; return the hash of what lies below, if it is known. On the engine."""
-        succeed(self.placed, offset)
+    def prefix_below(self, offset: int) -> hashlib._Hash | None:
+        """Return the hash of what lies below ``offset``, where the origin goes on, if it is known. On the engine."""
         return self._prefix if offset == self._chosen else None
+
+    def settle(self, offset: int) -> None:
+        """Take note of where the origin goes on, and let those go on who wait for that. On the engine."""
+        succeed(self.placed, offset)
 
     def fail(self, error: CellError) -> None:
         """Take note that the stream has failed. On the engine."""

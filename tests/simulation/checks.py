@@ -93,7 +93,7 @@ class Checks:
                 f"{transfer} failed with {code.name}, which nobody gave a reason for: {transfer.outcome}",
             )
             return
-        done = [receipt for receipt in self.receipts[transfer.key] if receipt.released]
+        done = [receipt for receipt in self.receipts[transfer.key] if receipt.released and receipt.approved]
         demand(bool(done), f"{transfer} was reported done, and no application has got it")
 
     def on_request_ended(self, transfer: Transfer) -> None:
@@ -277,6 +277,7 @@ class Checks:
         """A received stream is finished when its application says so."""
         transfer = receipt.transfer
         demand(receipt.released, f"{transfer} was finished before the application had released it")
+        demand(receipt.approved, f"{transfer} was finished before the application had found it right")
         demand(not (receipt.finished or receipt.failed), f"{transfer} ended twice at the target")
 
     def on_receive_failed(self, receipt: Receipt, event: ReceiveFailed) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import crc32c
 
 from streamcell.config import CellConfig
-from streamcell.errors import ErrorCode, Fault, StreamError, StreamResumeError
+from streamcell.errors import ErrorCode, Fault, StreamError, StreamIntegrityError, StreamResumeError
 from streamcell.protocol.cell import CellCore
 from streamcell.protocol.events import (
     DataEnded,
@@ -44,6 +44,9 @@ _SLOW_PAUSE_S = 0.25
 _CLOSES_AT = 0.5
 # How often what was read is on the disk before the next thing happens.
 _SAVES = 0.5
+# How long it takes to find out whether what was read is right, and how often nobody reads on before that.
+_COMPARING_S = (0.0, 0.01, 1.0)
+_RELEASES_FIRST = 0.5
 
 
 class Observer(Protocol):
@@ -373,30 +376,62 @@ class Host:
             return
         reading = receipt.transfer.reading
         if reading is Reading.CLOSES and receipt.delivered >= _CLOSES_AT * len(receipt.transfer.data):
-            self.core.close_receive(event.key, self.now)
-        elif reading in (Reading.EAGER, Reading.CLOSES):
+            self.core.close_receive(event.key, receipt.consumed, self.now)
+        elif reading in (Reading.EAGER, Reading.CLOSES, Reading.LEAVES):
             self._read(receipt, receipt.delivered)
+            if reading is Reading.LEAVES and receipt.consumed == receipt.transfer.declared and not receipt.released:
+                receipt.released = True
+                self.core.close_receive(event.key, receipt.consumed, self.now)
 
     def _read(self, receipt: Receipt, offset: int) -> None:
         receipt.consumed = offset
         if self._chance.random() < _SAVES:
             receipt.saved.size = offset
         self.core.consume(receipt.key, offset, self.now)
-        self._release_at_end(receipt)
+        self._reach_end(receipt)
 
-    def _release_at_end(self, receipt: Receipt) -> None:
-        if receipt.ended and receipt.consumed == receipt.delivered and not receipt.released and not receipt.failed:
-            # A careful application saves before it says that it is done.
-            receipt.saved.size = receipt.consumed
+    def _reach_end(self, receipt: Receipt) -> None:
+        """Begin to find out whether all is right, when all was read."""
+        if not receipt.ended or receipt.consumed < receipt.delivered or receipt.reached or receipt.failed:
+            return
+        # A careful application saves before it says that it is done.
+        receipt.reached = True
+        receipt.saved.size = receipt.consumed
+        if receipt.transfer.kind is not StreamKind.STREAM:
+            receipt.approved = True
+            self._release(receipt)
+            return
+        pause_s = self._chance.choice(_COMPARING_S)
+        self._agenda.add(self._agenda.now + pause_s, functools.partial(self._approve, receipt))
+        if self._chance.random() < _RELEASES_FIRST:
+            self._release(receipt)
+
+    def _release(self, receipt: Receipt) -> None:
+        if not receipt.released:
             receipt.released = True
             self.core.release(receipt.key, self.now)
+
+    def _approve(self, receipt: Receipt) -> None:
+        """Say that all is right, or not."""
+        if not self.alive or receipt.failed:
+            return
+        if self.frozen_until > self._agenda.now:
+            self._agenda.add(self.frozen_until, functools.partial(self._approve, receipt))
+            return
+        if receipt.transfer.flawed:
+            self.core.fail_receive(receipt.key, StreamIntegrityError("another digest"), self.now)
+        else:
+            receipt.approved = True
+            self.core.approve(receipt.key, self.now)
+            self._release(receipt)
+        self.settle()
 
     def _read_later(self, receipt: Receipt) -> None:
         pause_s = _SLOW_PAUSE_S * self._chance.random()
         self._agenda.add(self._agenda.now + pause_s, functools.partial(self._read_a_little, receipt))
 
     def _read_a_little(self, receipt: Receipt) -> None:
-        if not self.alive or receipt.failed or receipt.released:
+        if not self.alive or receipt.failed or receipt.reached:
             return
         if self.frozen_until <= self._agenda.now:
             unread = receipt.delivered - receipt.consumed
@@ -420,7 +455,7 @@ class Host:
         receipt = self.receipts[event.key]
         self.observer.on_data_ended(receipt, event.size_bytes)
         receipt.ended = True
-        self._release_at_end(receipt)
+        self._reach_end(receipt)
         if receipt.transfer.kind is StreamKind.REQUEST:
             self.observer.answer(self, receipt.transfer)
 

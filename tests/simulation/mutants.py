@@ -38,8 +38,20 @@ MUTANTS = (
     Mutant(
         "an ack too early: a stream counts as complete when all has arrived, read or not",
         "receives",
-        "if not (receiver.released and receiver.all_consumed) or receiver.awaits_last:",
-        "if not receiver.all_received:",
+        "if not receiver.released or receiver.awaits_last:\n            return\n        if receiver.assemble:",
+        "if not receiver.all_received:\n            return\n        if True:",
+    ),
+    Mutant(
+        "a success before the digest was compared: what all was read and released counts as complete",
+        "receives",
+        "if receiver.assemble:\n            # It was checked",
+        "if receiver.all_received and receiver.consumed == receiver.size:\n            # It was checked",
+    ),
+    Mutant(
+        "outcome by race: whether a close where the stream is to end is early depends on whether the end is known yet",
+        "receives",
+        "if offset == receiver.size:",
+        "if receiver.all_received and offset == receiver.size:",
     ),
     Mutant(
         "a dedupe left out: bytes that are there already are delivered again",

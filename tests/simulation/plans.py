@@ -43,6 +43,8 @@ class Plans:
         transfer.retry_unknown = self.random.random() < 0.1
         if kind is StreamKind.STREAM and self.random.random() < 0.4:
             self._name(transfer)
+        elif kind is StreamKind.STREAM:
+            transfer.flawed = self.random.random() < 0.1
         self._excuse_plan(transfer)
         return transfer
 
@@ -113,7 +115,7 @@ class Plans:
         """Draw how the bytes are read."""
         if kind is not StreamKind.STREAM:
             return Reading.REFUSES if self.random.random() < 0.05 else Reading.EAGER
-        return self.random.choices(list(Reading), [10, 4, 2, 1, 1])[0]
+        return self.random.choices(list(Reading), [10, 4, 2, 1, 3, 1])[0]
 
     def _excuse_plan(self, transfer: Transfer) -> None:
         """Take note of what its own plan lets a transfer fail with."""
@@ -121,6 +123,8 @@ class Plans:
             transfer.declared = len(transfer.data) + self.random.choice([-1, 1, 100_000])
             if transfer.declared < 0:
                 transfer.declared = 1
+            transfer.excuse(ErrorCode.INTEGRITY)
+        if transfer.flawed:
             transfer.excuse(ErrorCode.INTEGRITY)
         if transfer.source.fails:
             transfer.excuse(ErrorCode.SOURCE)

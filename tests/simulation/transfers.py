@@ -20,6 +20,7 @@ class Reading(enum.Enum):
     SLOW = "reads a little now and then"
     LATE = "reads nothing before all heals"
     CLOSES = "closes the stream in the middle"
+    LEAVES = "closes the stream where it is to end, whether that is known or not"
     REFUSES = "does not want it"
 
 
@@ -89,6 +90,8 @@ class Transfer:
     # Of a reply: the request that it answers.
     answers: Transfer | None = None
     retry_unknown: bool = False
+    # Whether its bytes are not what the origin's digest says, as the target's application finds at the end.
+    flawed: bool = False
     corrupted: int = 0
 
     @property
@@ -119,6 +122,7 @@ class Receipt:
     """What one life of a target got of a transfer. Offsets are those of the stream.
 
     ``saved``: what is on the disk, which outlives the cell. ``chosen``: where the application wants to go on.
+    ``reached``: all was read and is being compared; ``approved``: it was found right; ``released``: nobody reads on.
     """
 
     transfer: Transfer
@@ -134,6 +138,8 @@ class Receipt:
     credit: int = 0
     largest_window: int = 0
     ended: bool = False
+    reached: bool = False
+    approved: bool = False
     released: bool = False
     finished: bool = False
     failed: bool = False

@@ -90,6 +90,10 @@ class Node:
         self.auto_read = True
         self.auto_release = True
         self.slow: set[StreamKey] = set()
+        # Of what is read as it arrives: how far each was read, and which have all their bytes.
+        self.assembled: set[StreamKey] = set()
+        self.taken: dict[StreamKey, int] = {}
+        self.whole: set[StreamKey] = set()
         self.answer: Callable[[bytes], bytes] | None = None
         self.on_opened: Callable[[StreamOpened], None] | None = None
 
@@ -146,11 +150,23 @@ class Node:
             self.core.end_source(stream_id, "", self.net.now)
 
     def accept(self, key: StreamKey, *, assemble: bool = False, reserve: bool = True) -> None:
+        if assemble:
+            self.assembled.add(key)
         self.core.accept(key, assemble=assemble, reserve=reserve, now=self.net.now)
 
     def read(self, key: StreamKey, size: int | None = None) -> None:
-        """Take the bytes that have been delivered, or those below ``size``."""
-        self.core.consume(key, len(self.data[key]) if size is None else size, self.net.now)
+        """Take the bytes that have been delivered, or those below ``size``; the last one shows that all are right."""
+        self.taken[key] = len(self.data[key]) if size is None else size
+        self.core.consume(key, self.taken[key], self.net.now)
+        self._approve(key)
+
+    def _approve(self, key: StreamKey) -> None:
+        if key in self.whole and self.taken.get(key, 0) >= len(self.data[key]):
+            self.core.approve(key, self.net.now)
+
+    def close(self, key: StreamKey) -> None:
+        """Close the reader where it is."""
+        self.core.close_receive(key, self.taken.get(key, 0), self.net.now)
 
     def _feed(
         self, stream_id: int, data: bytes | None, kind: StreamKind, *, piece: int, end: bool, digest: str
@@ -279,6 +295,7 @@ class Node:
                 self._choose(self.opened[event.key])
             case StreamPlaced():
                 self.data[event.key] = bytearray(self.had.get(event.key, b"")[: event.offset])
+                self.taken[event.key] = event.offset
             case StreamAdopted():
                 self._rename(event.old_key, event.key)
             case DataReceived():
@@ -298,6 +315,9 @@ class Node:
 
     def _rename(self, old_key: StreamKey, key: StreamKey) -> None:
         self.data[key] = self.data.pop(old_key, bytearray())
+        self.taken[key] = self.taken.pop(old_key, 0)
+        if old_key in self.whole:
+            self.whole.add(key)
         self.opened[key] = dataclasses.replace(self.opened.pop(old_key), key=key)
         if old_key in self.had:
             self.had[key] = self.had.pop(old_key)
@@ -323,6 +343,9 @@ class Node:
         self.core.move_source(event.stream_id, offset, self.net.now)
 
     def _end(self, event: DataEnded) -> None:
+        if event.key not in self.assembled:
+            self.whole.add(event.key)
+            self._approve(event.key)
         if not self.auto_release:
             return
         self.core.release(event.key, self.net.now)

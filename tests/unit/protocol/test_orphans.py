@@ -172,7 +172,7 @@ def test_its_reader_may_read_on_close_it_and_cancel_it_while_it_waits() -> None:
     transfer.restart()
     transfer.server.read(transfer.key)
     assert transfer.server.core.stats().receives[0].consumed == len(transfer.server.data[transfer.key])
-    transfer.server.core.close_receive(transfer.key, transfer.net.now)
+    transfer.server.close(transfer.key)
     transfer.net.run()
     assert isinstance(transfer.failure().error, StreamCancelled)
     assert transfer.server.core.stats().receives == ()

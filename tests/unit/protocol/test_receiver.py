@@ -278,7 +278,8 @@ def test_a_blob_is_acknowledged_every_4_mib() -> None:
 def test_an_assembled_blob_counts_as_consumed_when_delivered() -> None:
     receiver = receiver_of(size=3, assemble=True)
     place(receiver, make_chunk(0, b"abc", last=True))
-    assert receiver.all_consumed
+    assert receiver.all_received
+    assert receiver.consumed == 3
 
 
 def test_frames_due_are_told_once_and_as_things_stand() -> None:

@@ -113,8 +113,9 @@ def test_verbs_for_a_stream_that_is_not_there_are_ignored() -> None:
         server.core.reject(key, ErrorCode.REJECTED, "no", net.now)
         server.core.callback_started(key, net.now)
         server.core.consume(key, 5, net.now)
+        server.core.approve(key, net.now)
         server.core.release(key, net.now)
-        server.core.close_receive(key, net.now)
+        server.close(key)
         server.core.fail_receive(key, StreamError("no"), net.now)
         server.core.cancel_receive(key, "no", net.now)
     net.run()
@@ -294,7 +295,7 @@ def test_a_reader_that_closes_early_cancels_and_says_where() -> None:
     key = client.key(stream_id)
     net.run()
     server.read(key, 100)
-    server.core.close_receive(key, net.now)
+    server.close(key)
     net.run()
     error = client.error(stream_id)
     assert isinstance(error, StreamCancelled)
@@ -303,9 +304,68 @@ def test_a_reader_that_closes_early_cancels_and_says_where() -> None:
     assert server.failure(key).discard
 
 
+def test_closing_at_the_declared_size_waits_for_the_end() -> None:
+    net = Net()
+    server, client = net.pair()
+    server.auto_release = False
+    stream_id = client.stream("server", SMALL, size=len(SMALL), end=False)
+    net.run()
+    server.close(client.key(stream_id))
+    net.run()
+    assert client.outcomes(stream_id) == []
+    client.core.end_source(stream_id, "", net.now)
+    net.run()
+    assert client.finished(stream_id)
+
+
+def test_closing_where_no_size_is_declared_is_early_until_the_end_is_known() -> None:
+    net = Net()
+    server, client = net.pair()
+    server.auto_release = False
+    stream_id = client.stream("server", SMALL, size=None, end=False)
+    net.run()
+    server.close(client.key(stream_id))
+    net.run()
+    assert "before its end was known" in str(client.error(stream_id))
+
+
+@pytest.mark.parametrize("closes", [True, False])
+def test_what_is_released_is_complete_when_it_is_approved_and_not_before(closes: bool) -> None:
+    net = Net()
+    server, client = net.pair()
+    server.auto_read = server.auto_release = False
+    stream_id = client.stream("server", SMALL, size=len(SMALL))
+    key = client.key(stream_id)
+    net.run()
+    server.core.consume(key, len(SMALL), net.now)
+    if closes:
+        server.core.close_receive(key, len(SMALL), net.now)
+    else:
+        server.core.release(key, net.now)
+    net.run()
+    assert client.outcomes(stream_id) == []
+    server.core.approve(key, net.now)
+    net.run()
+    assert client.finished(stream_id)
+
+
+def test_what_is_found_wrong_after_it_was_released_fails() -> None:
+    net = Net()
+    server, client = net.pair()
+    server.auto_read = server.auto_release = False
+    stream_id = client.stream("server", SMALL, size=len(SMALL))
+    key = client.key(stream_id)
+    net.run()
+    server.core.close_receive(key, len(SMALL), net.now)
+    server.core.fail_receive(key, StreamIntegrityError("wrong digest"), net.now)
+    net.run()
+    assert isinstance(client.error(stream_id), StreamIntegrityError)
+    assert server.failure(key).error.code is ErrorCode.INTEGRITY
+
+
 def test_closing_at_the_end_is_a_release() -> None:
     net, server, client, stream_id = read_and_unreleased(SMALL)
-    server.core.close_receive(client.key(stream_id), net.now)
+    server.close(client.key(stream_id))
     net.run()
     assert client.finished(stream_id)
 

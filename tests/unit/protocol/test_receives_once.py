@@ -87,7 +87,7 @@ def test_the_last_word_about_a_stream_is_the_last() -> None:
     net.run()
     key = client.key(stream_id)
     server.read(key, 100 * KIB)
-    server.core.close_receive(key, net.now)
+    server.close(key)
     net.advance(10.0)
     said = [frame for name, _, frame in net.carried if name == "server" and isinstance(frame, Ack | Credit | Reset)]
     assert isinstance(said[-1], Reset)

@@ -98,7 +98,9 @@ RECEIVER: dict[str, dict[str, Row]] = {
     "OFFERED": {"ACCEPTED": ("ADMIT", "WAITING"), **_GIVEN_UP},
     "WAITING": {"ADMITTED": ("DELIVER", "RECEIVING"), **_GIVEN_UP},
     "RECEIVING": {"ALL_RECEIVED": ("END_DATA", "RECEIVED"), **_GIVEN_UP},
-    "RECEIVED": {"FINISHED": ("CONFIRM", "ENDED"), **_GIVEN_UP},
+    # What was released is confirmed when it was found to be right, and not before.
+    "RECEIVED": {"APPROVED": ("IGNORE", "APPROVED"), **_GIVEN_UP},
+    "APPROVED": {"FINISHED": ("CONFIRM", "ENDED"), **_GIVEN_UP},
     "ENDED": {},
 }
 AGREEMENT: dict[str, dict[str, Row]] = {

@@ -28,8 +28,8 @@ class Owner:
     def on_corrupt(self, error: StreamIntegrityError) -> None:
         self.told.append(("corrupt", error))
 
-    def on_closed(self) -> None:
-        self.told.append(("closed", None))
+    def on_closed(self, offset: int) -> None:
+        self.told.append(("closed", offset))
 
 
 @pytest.fixture
@@ -98,7 +98,7 @@ def test_the_end_is_reached_with_the_last_byte(owner: Owner) -> None:
     received.end(3, "")
     assert owner.told == []
     received.take(3)
-    assert owner.told == [("consumed", 3), ("end", 3)]
+    assert owner.told == [("end", 3)]
 
 
 def test_the_end_is_reached_when_it_becomes_known_after_the_last_byte(owner: Owner) -> None:
@@ -106,13 +106,13 @@ def test_the_end_is_reached_when_it_becomes_known_after_the_last_byte(owner: Own
     received.take(3)
     assert owner.told == [("consumed", 3)]
     received.end(3, "")
-    assert owner.told == [("consumed", 3), ("consumed", 3), ("end", 3)]
+    assert owner.told == [("consumed", 3), ("end", 3)]
 
 
 def test_an_empty_stream_is_at_its_end(owner: Owner) -> None:
     received = make_queue(owner)
     received.end(0, "")
-    assert owner.told == [("consumed", 0), ("end", 0)]
+    assert owner.told == [("end", 0)]
     assert received.take(1) == b""
 
 
@@ -228,7 +228,7 @@ def test_closing_tells_how_far_the_reader_came(owner: Owner) -> None:
     received.take(2)
     received.close()
     received.close()
-    assert owner.told == [("consumed", 2), ("closed", None)]
+    assert owner.told == [("closed", 2)]
     with pytest.raises(ValueError, match="closed"):
         received.take(1)
 
@@ -255,7 +255,55 @@ def test_what_comes_after_closing_is_dropped(owner: Owner) -> None:
     received.put(b"abc")
     received.end(3, "")
     assert received.waiting == 0
-    assert owner.told == [("closed", None)]
+    assert owner.told == [("closed", 0)]
+
+
+@pytest.mark.parametrize(("data", "told"), [(b"abc", ("end", 3)), (b"abd", "corrupt")])
+def test_the_digest_is_compared_after_closing_at_the_end(owner: Owner, data: bytes, told: Any) -> None:
+    received = make_queue(owner, b"abc", hashing=True)
+    received.take(3)
+    received.close()
+    received.end(3, f"sha256:{hashlib.sha256(data).hexdigest()}")
+    assert owner.told[:2] == [("consumed", 3), ("closed", 3)]
+    assert owner.told[2] == told or owner.told[2][0] == told
+    assert len(owner.told) == 3
+
+
+def test_of_end_and_failure_the_first_counts(owner: Owner) -> None:
+    error, later = StreamError("no"), StreamError("no again")
+    received = make_queue(owner)
+    received.end(0, "")
+    assert received.fail(error, False) is None
+    assert received.take(1) == b""
+    received = make_queue(owner, b"a")
+    assert received.fail(error, False) is error
+    assert received.fail(later, False) is error
+    received.take(1)
+    received.end(1, "")
+    with pytest.raises(StreamError) as raised:
+        received.take(1)
+    assert raised.value is error
+
+
+class ClosingHash:
+    """Is fed while no lock is held: closes the queue then, as another thread may."""
+
+    received: ReceiveQueue
+
+    def update(self, piece: bytes) -> None:
+        self.received.close()
+
+
+def test_a_piece_under_way_while_the_queue_is_closed_does_not_count(owner: Owner) -> None:
+    """Its reader gets it all the same; but what the sender is told stays true."""
+    prefix: Any = ClosingHash()
+    prefix.received = received = ReceiveQueue(owner, True, FakeClock())
+    received.start_at(1, prefix)
+    received.put(b"abc")
+    received.end(4, "")
+    assert received.take(3) == b"abc"
+    assert received.position == 1
+    assert owner.told == [("closed", 1)]
 
 
 @pytest.mark.parametrize("limit", [2, 100])

@@ -89,7 +89,8 @@ def test_what_is_there_is_hashed(resumption: Resumption, owner: Owner) -> None:
     placed = resumption.begin(4, file)
     assert owner.told == ["weighing", (4, f"sha256:{hashlib.sha256(DATA[:4]).hexdigest()}")]
     assert file.tell() == 4
-    prefix = resumption.settle(4)
+    prefix = resumption.prefix_below(4)
+    resumption.settle(4)
     assert placed.result(0) == 4
     assert prefix is not None
     assert prefix.digest() == hashlib.sha256(DATA[:4]).digest()
@@ -97,7 +98,8 @@ def test_what_is_there_is_hashed(resumption: Resumption, owner: Owner) -> None:
 
 def test_what_is_there_is_nothing_where_the_origin_goes_on_elsewhere(resumption: Resumption, owner: Owner) -> None:
     placed = resumption.begin(4, io.BytesIO(DATA))
-    assert resumption.settle(0) is None
+    assert resumption.prefix_below(0) is None
+    resumption.settle(0)
     assert placed.result(0) == 0
 
 
