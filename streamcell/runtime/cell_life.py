@@ -39,7 +39,6 @@ from streamcell.runtime.stats import RunningStats
 from streamcell.runtime.stepper import Stepper
 from streamcell.runtime.traffic import Traffic
 from streamcell.runtime.transfers import AnyFuture, FutureFactory, OpenFutures, ended_error
-from streamcell.runtime.workers import WorkerPool
 from streamcell.transport.base import Listener, Network
 from streamcell.transport.checksum import checksum
 
@@ -116,11 +115,7 @@ class CellLife:
             leave=self.stepper.leave,
             ask=self.stepper.ask,
             later=functools.partial(engine.call_later, RETRY_S),
-            pools=Pools(
-                callbacks=WorkerPool(f"{fqcn}-callback", config.callback_threads, engine.starter),
-                requests=WorkerPool(f"{fqcn}-request", config.request_threads, engine.starter),
-                sources=WorkerPool(f"{fqcn}-source", config.source_threads, engine.starter),
-            ),
+            pools=Pools.of(fqcn, config, engine.starter),
             buffers=BufferPool(config.idle_buffer_bytes, self._on_memory_returned),
             starter=engine.starter,
             notifier=self.notifier,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import threading
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 from streamcell.config import CellConfig
 from streamcell.protocol.cell import CellCore
@@ -68,20 +68,42 @@ class FailureCounts:
 
 @dataclasses.dataclass(slots=True)
 class Pools:
-    """The threads of one cell. Streams and blobs, requests, and sources cannot take them from each other."""
+    """The threads of one cell, by what may hold up what runs in them, so that none takes them from the others.
 
-    callbacks: WorkerPool
+    A stream's callback waits for a source elsewhere; what chooses a blob's buffer, perhaps for the callback of another
+    blob; a blob's callback for nothing that comes by the cell; a source for what it reads from; a digest for nothing.
+    """
+
+    streams: WorkerPool
+    buffers: WorkerPool
+    blobs: WorkerPool
     requests: WorkerPool
     sources: WorkerPool
+    digests: WorkerPool
+
+    @classmethod
+    def of(cls, fqcn: str, config: CellConfig, starter: ThreadStarter) -> Self:
+        """Make the pools of a cell."""
+        return cls(
+            streams=WorkerPool(f"{fqcn}-stream", config.callback_threads, starter),
+            buffers=WorkerPool(f"{fqcn}-into", config.callback_threads, starter),
+            blobs=WorkerPool(f"{fqcn}-blob", config.callback_threads, starter),
+            requests=WorkerPool(f"{fqcn}-request", config.request_threads, starter),
+            sources=WorkerPool(f"{fqcn}-source", config.source_threads, starter),
+            digests=WorkerPool(f"{fqcn}-digest", config.source_threads, starter),
+        )
 
     def close(self) -> None:
         """Let the threads end as soon as they are idle."""
-        for pool in (self.callbacks, self.requests, self.sources):
+        for pool in self._all():
             pool.close()
 
     def stats(self) -> tuple[PoolStats, ...]:
         """Return the figures of all pools."""
-        return self.callbacks.stats(), self.requests.stats(), self.sources.stats()
+        return tuple(pool.stats() for pool in self._all())
+
+    def _all(self) -> tuple[WorkerPool, ...]:
+        return self.streams, self.buffers, self.blobs, self.requests, self.sources, self.digests
 
 
 @dataclasses.dataclass(slots=True)

@@ -153,7 +153,7 @@ class IncomingStream(Incoming):
 
     def on_admitted(self) -> None:
         """Call the callback as soon as a thread is free."""
-        self._context.pools.callbacks.submit(self._run)
+        self._context.pools.streams.submit(self._run)
 
     def on_placed(self, offset: int, /) -> None:
         """Begin there, and let those know who wait for that."""
@@ -287,7 +287,7 @@ class IncomingBlob(Incoming):
         if self._callback.into is None:
             self._memory.admit(functools.partial(self._accept, reserve=True), self._fail)
         else:
-            self._context.pools.callbacks.submit(functools.partial(self._choose_buffer, self._callback.into))
+            self._context.pools.buffers.submit(functools.partial(self._choose_buffer, self._callback.into))
 
     # --- on the engine
 
@@ -320,7 +320,7 @@ class IncomingBlob(Incoming):
             self._context.stream_log.log(level, "< %s from %s failed: %s", self.info.name, self.info.origin, error)
 
     def _submit(self, digest: str) -> None:
-        self._context.pools.callbacks.submit(functools.partial(self._run, digest))
+        self._context.pools.blobs.submit(functools.partial(self._run, digest))
 
     def _fail(self, error: StreamError) -> None:
         self._context.core.fail_receive(self.key, error, self._context.clock())

@@ -201,7 +201,7 @@ class Sends:
         if outgoing.reader is not None:
             outgoing.reader.seek(event.offset, event.prefix_digest)
         else:
-            self._context.pools.sources.submit(lambda: self._compare_payload(outgoing, outgoing.payload, event))
+            self._context.pools.digests.submit(lambda: self._compare_payload(outgoing, outgoing.payload, event))
 
     def on_send_progressed(self, event: SendProgressed) -> None:
         """Show what the target has received."""
@@ -266,7 +266,7 @@ class Sends:
         if payload:
             core.supply(outgoing.info.stream_id, payload, now)
         if outgoing.spec.digest_follows:
-            self._context.pools.sources.submit(lambda: self._hash_payload(outgoing, payload))
+            self._context.pools.digests.submit(lambda: self._hash_payload(outgoing, payload))
         else:
             core.end_source(outgoing.info.stream_id, "", now)
         if not outgoing.spec.kept:

@@ -15,7 +15,7 @@ class RunningStats:
 
     Attributes:
         protocol: links, streams under way, and counts of bytes and streams since the start.
-        pools: the threads for callbacks, requests and sources, and what waits for them.
+        pools: the threads for callbacks, requests, sources and digests, and what waits for them.
         done_callbacks_waiting: callbacks of futures and links that wait for the notifier thread.
         callbacks_failed: callbacks of any sort that raised.
         blobs_failed: blobs that did not arrive, so that no callback was called.

@@ -91,17 +91,24 @@ def test_waiting_that_is_nobodys_fault_is_not_idle(cells: Cells, gate: threading
         read.put(stream.read(-1))
         wait_for(gate)
 
+    def blob_callback(future: StreamFuture) -> None:
+        read.put(bytes(future.result()))
+        wait_for(gate)
+
     def slow_source() -> Iterator[bytes]:
         yield b"first"
         wait_for(gate)
         yield b"last"
 
     receiver.on_stream(callback)
-    receiver.on_blob(lambda future: read.put(bytes(future.result())), topic="blob")
+    receiver.on_blob(blob_callback, topic="blob")
     sender.on_stream(lambda future, stream, resume: read.put(stream.read(-1)))
     sender.on_stream(lambda future, stream, resume: wait_for(gate), topic="unread")
     idle_s = scaled(1.0)
-    # Its callback runs on after the end. The next two wait for its thread, the last one for its source.
+    first = sender.send_blob(receiver, b"keeps the thread", topic="blob")
+    assert first.result(WAIT_S) == 16
+    assert read.get() == b"keeps the thread"
+    # Its callback runs on after the end. The next two wait for threads, the last one for its source.
     futures = [
         sender.send_stream(receiver, b"runs on", idle_timeout=idle_s),
         sender.send_stream(receiver, pattern(MIB), idle_timeout=idle_s),
@@ -128,10 +135,16 @@ def test_callback_is_not_called_when_the_sender_gave_up_before_there_was_a_threa
         called.put(data)
         wait_for(gate)
 
+    def blob_callback(future: StreamFuture) -> None:
+        called.put(bytes(future.result()))
+        wait_for(gate)
+
     receiver.on_stream(callback)
-    receiver.on_blob(lambda future: called.put(bytes(future.result())), topic="blob")
+    receiver.on_blob(blob_callback, topic="blob")
     first = sender.send_stream(receiver, b"first")
     assert called.get() == b"first"
+    assert sender.send_blob(receiver, b"first blob", topic="blob").result(WAIT_S) == 10
+    assert called.get() == b"first blob"
     given_up = [sender.send_stream(receiver, b"second"), sender.send_blob(receiver, b"third", topic="blob")]
     sender.meet(receiver)
     for future in given_up:

@@ -198,7 +198,8 @@ def test_a_snapshot_names_links_and_threads(network: MemoryNetwork, server: Core
         site.wait_connected(scaled(5))
         stats = site.stats()
         assert [link.fqcn for link in stats.protocol.links] == ["server"]
-        assert [pool.name for pool in stats.pools] == ["site-1-callback", "site-1-request", "site-1-source"]
+        kinds = ["stream", "into", "blob", "request", "source", "digest"]
+        assert [pool.name for pool in stats.pools] == [f"site-1-{kind}" for kind in kinds]
         assert (stats.callbacks_failed, stats.blobs_failed, stats.done_callbacks_waiting) == (0, 0, 0)
 
 
