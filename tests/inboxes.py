@@ -39,6 +39,9 @@ class Events:
     def on_arrived(self, _name: str, _future: StreamFuture, path: Path) -> None:
         self.arrived.put(path)
 
+    def on_folder(self, _name: str, _future: StreamFuture, path: Path) -> None:
+        self.arrived.put(path)
+
     def on_failed(self, _name: str, _future: StreamFuture, sentence: str) -> None:
         self.failed.put(sentence)
 

@@ -39,6 +39,10 @@ class ViewWatcher:
                 self._end.set()
         self._view.end(future, self._result(name, future, path=str(path)))
 
+    def on_folder(self, name: str, future: StreamFuture, path: Path) -> None:
+        """Show where it is. It is no file, and not counted."""
+        self._view.end(future, self._result(f"{name}/", future, path=f"{path}/"))
+
     def on_failed(self, name: str, future: StreamFuture, sentence: str) -> None:
         """Show why."""
         self._view.end(future, self._result(name, future, error=sentence))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from pathlib import Path
@@ -15,7 +16,9 @@ from streamcell.cli.streams import check_input
 from streamcell.errors import CellError, UsageError
 
 if TYPE_CHECKING:
+    from streamcell.cli.sources import Found
     from streamcell.cli.transfers import Transfers
+    from streamcell.cli.views import View
 
 
 def send(
@@ -57,18 +60,27 @@ def send(
         named = [absolute(path) for path in paths if path != STANDARD_INPUT]
         # Standard input cannot be sent again, so that two of them at a time must not share a name.
         own_name = send_name(to, named) if named else command_name("send", to, str(os.getpid()))
-    sources = list(find_sources(paths, to, name))
+    found = find_sources(paths, to, name)
     began = time.monotonic()
     try:
         with dialled_cell(own_name, connect, wait) as cell, make_view(as_json=as_json) as view:
             transfers = Transfers(StreamCell(cell), to, view, digest=digest, wait_s=wait)
-            transfers.run(sources)
+            if found.left_out:
+                _tell_left_out(found, view, as_json=as_json)
+            transfers.run(found.sources)
     except KeyboardInterrupt:
         complain("interrupted: give the same command again to go on")
         return ExitCode.INTERRUPTED
-    if len(sources) != 1 and not as_json:
+    if len(found.sources) != 1 and not as_json:
         _summarize(transfers, time.monotonic() - began)
     return max((_exit_code_of(error) for error in transfers.errors), default=ExitCode.DONE)
+
+
+def _tell_left_out(found: Found, view: View, *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps({"left_out": found.left_out}), flush=True)
+    else:
+        view.note(f"left out: {found.left_out_text}")
 
 
 def _summarize(transfers: Transfers, seconds: float) -> None:
@@ -78,7 +90,8 @@ def _summarize(transfers: Transfers, seconds: float) -> None:
     there = transfers.bytes - transfers.sent_bytes
     before = f"; {there:,} bytes were there before" if there else ""
     failures = f"; {len(transfers.errors)} failed" if transfers.errors else ""
-    files = f"{transfers.files} files, {transfers.bytes:,} bytes"
+    folders = f", {transfers.folders} folders without files" if transfers.folders else ""
+    files = f"{transfers.files} files{folders}, {transfers.bytes:,} bytes"
     print(f"{files} in {seconds_text(seconds)}{rate}{before}{failures}", flush=True)
 
 

@@ -1,25 +1,30 @@
 """What ``send`` sends: files, folders with all that is in them, or standard input. Imports the public classes.
 
-A folder's files arrive under its own name: ``send photos`` sends ``photos/2026/a.jpg``. Folders without files, links to
-folders, and what is neither file nor folder are left out of a folder; named on the command line, a pipe is read to its
-end.
+A folder's files arrive under its own name: ``send photos`` sends ``photos/2026/a.jpg``. What has no content that could
+be sent is left out of a folder, and counted: links that lead nowhere or to folders, pipes, sockets, devices. What
+should have been sent and cannot be is a source, too, whose opening fails. Named on the command line, a pipe is read to
+its end.
 """
 
 from __future__ import annotations
 
+import collections
 import dataclasses
+import logging
 import os
 import stat
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from streamcell.cli.naming import absolute, resume_id
-from streamcell.daemon.conventions import FileHeaders
+from streamcell.daemon.conventions import FILE_TOPIC, FOLDER_TOPIC, FileHeaders
 from streamcell.errors import UsageError
 from streamcell.message import Message
 from streamcell.stream import FileStream
+
+_logger = logging.getLogger("streamcell.cli")
 
 STANDARD_INPUT = Path("-")
 _STANDARD_INPUT_NAME = "stdin"
@@ -34,12 +39,21 @@ class Source:
         wire_name: the name that it arrives under.
         size_bytes: None if it is not known.
         resume_id: the name of the transfer across restarts; empty if it cannot be sent again.
+        is_folder: it is a folder without files, of which there is only the name to send.
+        problem: why it cannot be sent; None: nothing is known against it.
     """
 
     path: Path | None
     wire_name: str | bytes
     size_bytes: int | None
     resume_id: str
+    is_folder: bool = False
+    problem: OSError | None = None
+
+    @property
+    def topic(self) -> str:
+        """What it is sent as."""
+        return FOLDER_TOPIC if self.is_folder else FILE_TOPIC
 
     @property
     def shown_name(self) -> str:
@@ -47,7 +61,8 @@ class Source:
         name = self.wire_name
         text = os.fsdecode(name) if isinstance(name, bytes) else name
         encoded = text.encode("utf-8", "replace").decode()
-        return "".join(character if character.isprintable() else "?" for character in encoded)
+        shown = "".join(character if character.isprintable() else "?" for character in encoded)
+        return f"{shown}/" if self.is_folder else shown
 
     def open(self) -> Message:
         """Open it and return what is to be sent.
@@ -55,6 +70,10 @@ class Source:
         Raises:
             OSError: it cannot be opened.
         """
+        if self.problem is not None:
+            raise self.problem
+        if self.is_folder:
+            return Message(FileHeaders(self.wire_name).to_headers(), b"")
         if self.path is None:
             # Without Python's buffer, which would wait until a whole chunk has come.
             payload: Any = getattr(sys.stdin.buffer, "raw", sys.stdin.buffer)
@@ -64,8 +83,28 @@ class Source:
         return Message(headers.to_headers(), FileStream(self.path))
 
 
-def find_sources(paths: Iterable[Path], target: str, name: str | None) -> Iterator[Source]:
-    """Return what is to be sent, folder by folder, in the order of names.
+@dataclasses.dataclass(slots=True)
+class Found:
+    """What is to be sent, folder by folder, in the order of names.
+
+    Attributes:
+        sources: all of it.
+        left_out: how many things of which kind were left out of folders.
+    """
+
+    sources: list[Source] = dataclasses.field(default_factory=list)
+    left_out: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
+
+    @property
+    def left_out_text(self) -> str:
+        """What was left out, for people; empty if nothing was."""
+        return ", ".join(
+            f"{count} {kind if count == 1 else _PLURALS[kind]}" for kind, count in sorted(self.left_out.items())
+        )
+
+
+def find_sources(paths: Iterable[Path], target: str, name: str | None) -> Found:
+    """Return what is to be sent.
 
     Args:
         paths: as on the command line.
@@ -75,43 +114,106 @@ def find_sources(paths: Iterable[Path], target: str, name: str | None) -> Iterat
     Raises:
         UsageError: a path does not exist or cannot be sent.
     """
+    found = Found()
     for path in paths:
         if path == STANDARD_INPUT:
-            yield Source(None, name or _STANDARD_INPUT_NAME, None, "")
+            found.sources.append(Source(None, name or _STANDARD_INPUT_NAME, None, ""))
             continue
         place = absolute(path)
         own_name = name or place.name or "root"
         try:
-            mode = place.stat().st_mode
+            status = place.stat()
         except OSError as error:
             raise UsageError(f"{path} cannot be sent: {error.strerror}") from error
-        if stat.S_ISDIR(mode):
-            yield from _walk(place, own_name, target)
-        elif stat.S_ISREG(mode):
-            yield _file(place, own_name, target)
-        elif stat.S_ISFIFO(mode) or stat.S_ISCHR(mode):
-            yield Source(place, _wire(own_name), None, "")
+        if stat.S_ISDIR(status.st_mode):
+            found.sources.extend(_Walk(target, found.left_out).sources(place, own_name))
+        elif stat.S_ISREG(status.st_mode):
+            found.sources.append(_source(target, place, own_name, status.st_size))
+        elif stat.S_ISFIFO(status.st_mode) or stat.S_ISCHR(status.st_mode):
+            found.sources.append(Source(place, _wire(own_name), None, ""))
         else:
             raise UsageError(f"{path} cannot be sent: it is neither a file nor a folder nor a pipe")
+    return found
 
 
-def _walk(folder: Path, wire_folder: str, target: str) -> Iterator[Source]:
-    try:
-        with os.scandir(folder) as entries:
-            listed = sorted(entries, key=lambda entry: entry.name)
-    except OSError as error:
-        raise UsageError(f"{folder} cannot be read: {error.strerror}") from error
-    for entry in listed:
-        wire_name = f"{wire_folder}/{entry.name}"
-        if entry.is_dir(follow_symlinks=False):
-            yield from _walk(Path(entry.path), wire_name, target)
-        elif entry.is_file():
-            yield _file(Path(entry.path), wire_name, target)
+# What is left out of a folder, by the kind of what a name leads to, one and several of them.
+_KINDS = {stat.S_IFDIR: "link to a folder", stat.S_IFIFO: "pipe", stat.S_IFSOCK: "socket"}
+_DEVICE, _DANGLING = "device", "dangling link"
+_PLURALS = {
+    **{kind: f"{kind}s" for kind in ("pipe", "socket", _DEVICE, _DANGLING)},
+    "link to a folder": "links to folders",
+}
 
 
-def _file(path: Path, name: str, target: str) -> Source:
+class _Folder(NamedTuple):
+    """A folder that is still to be looked into."""
+
+    path: Path
+    wire_name: str
+
+
+class _Walk:
+    """Looks through a folder, however deep, and goes on whatever it meets."""
+
+    def __init__(self, target: str, left_out: collections.Counter[str]) -> None:
+        self._target = target
+        self._left_out = left_out
+
+    def sources(self, folder: Path, wire_name: str) -> Iterator[Source]:
+        """Return what is to be sent of a folder."""
+        below: list[Source | _Folder] = [_Folder(folder, wire_name)]
+        while below:
+            found = below.pop()
+            if isinstance(found, Source):
+                yield found
+            else:
+                below.extend(self._open(found))
+
+    def _open(self, folder: _Folder) -> list[Source | _Folder]:
+        """Return the sources and folders in a folder, the last one first."""
+        entries: list[os.DirEntry[str]] = []
+        below: list[Source | _Folder] = []
+        problem: OSError | None = None
+        try:
+            with os.scandir(folder.path) as listed:
+                # Those before an error stay.
+                entries.extend(listed)
+        except OSError as error:
+            problem = error
+        for entry in sorted(entries, key=lambda entry: entry.name, reverse=True):
+            found = self._look_at(entry, f"{folder.wire_name}/{entry.name}")
+            if found is not None:
+                below.append(found)
+        if problem is not None:
+            below.append(_source(self._target, *folder, None, problem))
+        elif not below:
+            below.append(dataclasses.replace(_source(self._target, *folder, 0), is_folder=True))
+        return below
+
+    def _look_at(self, entry: os.DirEntry[str], wire_name: str) -> Source | _Folder | None:
+        path = Path(entry.path)
+        try:
+            if entry.is_dir(follow_symlinks=False):
+                return _Folder(path, wire_name)
+            status = entry.stat()
+        except OSError as error:
+            if isinstance(error, FileNotFoundError) and entry.is_symlink():
+                self._leave_out(entry, _DANGLING)
+                return None
+            return _source(self._target, path, wire_name, None, error)
+        if stat.S_ISREG(status.st_mode):
+            return _source(self._target, path, wire_name, status.st_size)
+        self._leave_out(entry, _KINDS.get(stat.S_IFMT(status.st_mode), _DEVICE))
+        return None
+
+    def _leave_out(self, entry: os.DirEntry[str], kind: str) -> None:
+        self._left_out[kind] += 1
+        _logger.info("left out: %r, a %s", entry.path, kind)
+
+
+def _source(target: str, path: Path, name: str, size_bytes: int | None, problem: OSError | None = None) -> Source:
     wire_name = _wire(name)
-    return Source(path, wire_name, path.stat().st_size, resume_id(target, path, wire_name))
+    return Source(path, wire_name, size_bytes, resume_id(target, path, wire_name), problem=problem)
 
 
 def _wire(name: str) -> str | bytes:

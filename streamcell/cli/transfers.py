@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 
 from streamcell.cli.sources import Source
 from streamcell.cli.views import Result, View
-from streamcell.daemon.conventions import FILE_CHANNEL, FILE_TOPIC
+from streamcell.daemon.conventions import FILE_CHANNEL
 from streamcell.errors import CellError, ErrorCode
 from streamcell.future import StreamFuture
 from streamcell.stream_cell import StreamCell
@@ -55,6 +55,8 @@ class Transfers:
         #: What failed, in order.
         self.errors: list[CellError | OSError] = []
         self.files = 0
+        #: Those without files.
+        self.folders = 0
         #: Of complete files.
         self.bytes = 0
         #: Of these, the bytes that have travelled now.
@@ -105,7 +107,7 @@ class Transfers:
             return
         future = self._cell.send_stream(
             FILE_CHANNEL,
-            FILE_TOPIC,
+            source.topic,
             self._target,
             message,
             resume_id=source.resume_id,
@@ -119,14 +121,25 @@ class Transfers:
         error = future.exception()
         if error is None:
             result = self._result(attempt, future, future.result(), future.result())
-            self.files += 1
+            if attempt.source.is_folder:
+                self.folders += 1
+            else:
+                self.files += 1
             self.bytes += result.size_bytes
             self.sent_bytes += result.sent_bytes
             self._view.end(future, result)
         elif not isinstance(error, CellError):
             raise error
         elif not self._try_again(future, attempt, error):
-            self._fail(attempt, future, error.sentence, error)
+            self._fail(attempt, future, self._sentence(attempt.source, error), error)
+
+    def _sentence(self, source: Source, error: CellError) -> str:
+        """Return what went wrong in the words of those who run cells, not of those who program them."""
+        if error.code is not ErrorCode.NO_CALLBACK:
+            return error.sentence
+        if source.is_folder:
+            return f"{self._target} takes no folders without files: start it with --inbox DIR, in this version or later"
+        return f"{self._target} takes no files: start it with --inbox DIR"
 
     def _try_again(self, future: StreamFuture, attempt: _Try, error: CellError) -> bool:
         """Send a file again whose receiver is ending, perhaps to be updated; return False if there is no point."""

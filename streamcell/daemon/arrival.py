@@ -116,6 +116,7 @@ class Arrival:
     def _check_way(self, work: Folder) -> None:
         """Refuse now what could not be given its name in the end."""
         *folders, name = self._parts
+        os.fsencode(name)
         self._origin_folder.check_way(folders, work)
         if not self._manner.replace:
             return

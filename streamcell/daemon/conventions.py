@@ -16,6 +16,8 @@ FILE_CHANNEL = "streamcell.files"
 MEASURE_CHANNEL = "streamcell.measure"
 # A stream that becomes a file in the target's inbox.
 FILE_TOPIC = "file"
+# A stream without a byte that becomes a folder there: one without files, whose name would be lost.
+FOLDER_TOPIC = "folder"
 # A request that is answered with its own payload.
 ECHO_TOPIC = "echo"
 # A stream that is read and dropped.

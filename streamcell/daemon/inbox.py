@@ -9,16 +9,16 @@ import contextlib
 import dataclasses
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol
 
 from streamcell.daemon.admission import Admission
 from streamcell.daemon.arrival import Arrival, Manner, transfer_key
-from streamcell.daemon.conventions import FILE_CHANNEL, FILE_TOPIC, NAME_HEADER
+from streamcell.daemon.conventions import FILE_CHANNEL, FILE_TOPIC, FOLDER_TOPIC, NAME_HEADER, FileHeaders
 from streamcell.daemon.file_system import FileSystem
 from streamcell.daemon.folder import Folder
-from streamcell.daemon.names import WORK_FOLDER, escape, safe_part
+from streamcell.daemon.names import WORK_FOLDER, escape, safe_part, safe_path
 from streamcell.daemon.space import Space
 from streamcell.errors import CellError, StreamRejected, UsageError
 from streamcell.future import StreamFuture
@@ -60,8 +60,11 @@ class Watcher(Protocol):
     def on_arrived(self, name: str, future: StreamFuture, path: Path) -> None:
         """A file is complete, has its name, and its sender hears of it; ``future.get_progress()`` is its size."""
 
+    def on_folder(self, name: str, future: StreamFuture, path: Path) -> None:
+        """A folder without files is there; it was not announced by ``on_started``."""
+
     def on_failed(self, name: str, future: StreamFuture, sentence: str) -> None:
-        """A file was refused, or did not arrive to its end."""
+        """A file or folder was refused, or did not arrive to its end."""
 
 
 class LogWatcher:
@@ -74,6 +77,10 @@ class LogWatcher:
     def on_arrived(self, _name: str, future: StreamFuture, path: Path) -> None:
         """Log where it is."""
         _logger.info("< %s: %d bytes from %s", path, future.get_progress(), future.origin)
+
+    def on_folder(self, _name: str, future: StreamFuture, path: Path) -> None:
+        """Log where it is."""
+        _logger.info("< %s/: a folder from %s", path, future.origin)
 
     def on_failed(self, name: str, future: StreamFuture, sentence: str) -> None:
         """Log why."""
@@ -110,24 +117,28 @@ class Inbox:
     def register(self, cell: StreamCell) -> None:
         """Receive what is sent to a cell as files."""
         cell.register_stream_cb(FILE_CHANNEL, FILE_TOPIC, self.receive)
+        cell.register_stream_cb(FILE_CHANNEL, FOLDER_TOPIC, self.receive_folder)
 
     def receive(self, future: StreamFuture, stream: ReceivedStream, _resume: bool) -> None:
         """Receive one file; a stream callback."""
         name = shown_name(stream.headers)
         self._tell(future, self._watcher.on_started, name, future)
-        try:
-            with self._admission.enter(transfer_key(stream, future.get_stream_id())) as key:
-                parts = self._receive(stream, key)
-                path = self._settings.folder.joinpath(safe_part(stream.origin), *parts)
-                self._tell(future, self._watcher.on_arrived, name, future, path)
-        except CellError as error:
-            self._tell(future, self._watcher.on_failed, name, future, error.sentence)
-            raise
-        except OSError as error:
-            reason = error.strerror or type(error).__name__
-            sentence = f"the inbox of {future.target} cannot keep '{name}': {reason}"
-            self._tell(future, self._watcher.on_failed, name, future, sentence)
-            raise StreamRejected(f"{sentence}; mend that there and send it again") from error
+        with self._told(future, name), self._admission.enter(transfer_key(stream, future.get_stream_id())) as key:
+            parts = self._receive(stream, key)
+            self._tell(future, self._watcher.on_arrived, name, future, self._path(stream, parts))
+
+    def receive_folder(self, future: StreamFuture, stream: ReceivedStream, _resume: bool) -> None:
+        """Make one folder, if it is not there, also while the inbox drains: it takes no time; a stream callback."""
+        name = shown_name(stream.headers)
+        with self._told(future, name), self._admission.naming():
+            parts = safe_path(FileHeaders.from_headers(stream.headers).name)
+            if stream.read(1):
+                raise StreamRejected(
+                    f"'{name}' was sent as a folder, and has bytes: send it on the topic {FILE_TOPIC!r}"
+                )
+            with self._root.enter((safe_part(stream.origin), *parts), make=True):
+                stream.close()
+            self._tell(future, self._watcher.on_folder, name, future, self._path(stream, parts))
 
     def begin_drain(self) -> None:
         """Refuse new files from now on, in a way that senders can try again."""
@@ -176,6 +187,23 @@ class Inbox:
         with self._root.enter((safe_part(stream.origin),), make=True) as origin_folder:
             return Arrival(stream, key, origin_folder, self._manner).receive()
 
+    def _path(self, stream: ReceivedStream, parts: tuple[str, ...]) -> Path:
+        return self._settings.folder.joinpath(safe_part(stream.origin), *parts)
+
+    @contextlib.contextmanager
+    def _told(self, future: StreamFuture, name: str) -> Iterator[None]:
+        """Have the watcher and the sender told of what goes wrong inside."""
+        try:
+            yield
+        except CellError as error:
+            self._tell(future, self._watcher.on_failed, name, future, error.sentence)
+            raise
+        except (OSError, UnicodeEncodeError) as error:
+            reason = _reason(error)
+            sentence = f"the inbox of {future.target} cannot keep '{name}': {reason}"
+            self._tell(future, self._watcher.on_failed, name, future, sentence)
+            raise StreamRejected(f"{sentence}; mend that there and send it again") from error
+
     def _is_active(self, work_name: str) -> bool:
         return self._admission.is_active(work_name.partition(".")[0])
 
@@ -189,6 +217,12 @@ def shown_name(headers: dict[str, HeaderValue]) -> str:
     name = headers.get(NAME_HEADER, "")
     text = name.decode("utf-8", "surrogateescape") if isinstance(name, bytes) else str(name)
     return escape(text)[:255]
+
+
+def _reason(error: OSError | UnicodeEncodeError) -> str:
+    if isinstance(error, UnicodeEncodeError):
+        return f"its locale writes names in {error.encoding}, which has not all of these letters: set PYTHONUTF8=1"
+    return error.strerror or type(error).__name__
 
 
 def _read_umask() -> int:

@@ -62,8 +62,8 @@ def test_send_what_has_gone_meanwhile(
 ) -> None:
     find = sources.find_sources
 
-    def find_and_remove(*arguments: Any) -> list[sources.Source]:
-        found = list(find(*arguments))
+    def find_and_remove(*arguments: Any) -> sources.Found:
+        found = find(*arguments)
         (folder / "b").unlink()
         return found
 

@@ -10,7 +10,7 @@ from streamcell.cli.sources import STANDARD_INPUT, Source, find_sources
 
 
 def names(*paths: Path, name: str | None = None) -> list[str | bytes]:
-    return [source.wire_name for source in find_sources(paths, "hub", name)]
+    return [source.wire_name for source in find_sources(paths, "hub", name).sources]
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def tree(tmp_path: Path) -> Path:
 
 
 def test_folder_is_walked_in_order(tree: Path) -> None:
-    assert names(tree) == ["tree/a.txt", "tree/b/deep/two", "tree/b/one", "tree/z.txt"]
+    assert names(tree) == ["tree/a.txt", "tree/b/deep/two", "tree/b/one", "tree/empty", "tree/z.txt"]
 
 
 def test_single_file_arrives_under_its_own_name_or_another(tree: Path) -> None:
@@ -51,13 +51,13 @@ def test_name_that_is_not_utf8_travels_as_bytes(tree: Path) -> None:
     raw = os.fsencode(tree / "b") + b"/caf\xe9"
     with open(raw, "w"):  # noqa: PTH123 - a path of bytes
         pass
-    found = list(find_sources([tree / "b"], "hub", None))
+    found = find_sources([tree / "b"], "hub", None).sources
     assert found[0].wire_name == b"b/caf\xe9"
     assert found[0].shown_name == "b/caf?"
 
 
 def test_size_and_resume_id(tree: Path) -> None:
-    one, again, other = (next(find_sources([tree / path], "hub", None)) for path in ("a.txt", "a.txt", "z.txt"))
+    one, again, other = (find_sources([tree / path], "hub", None).sources[0] for path in ("a.txt", "a.txt", "z.txt"))
     assert one == again
     assert one.size_bytes == 5
     assert one.resume_id
@@ -67,7 +67,7 @@ def test_size_and_resume_id(tree: Path) -> None:
 def test_standard_input_and_pipes_cannot_be_sent_again(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
-    assert list(find_sources([STANDARD_INPUT, pipe], "hub", None)) == [
+    assert find_sources([STANDARD_INPUT, pipe], "hub", None).sources == [
         Source(None, "stdin", None, ""),
         Source(pipe, "pipe", None, ""),
     ]
