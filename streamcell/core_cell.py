@@ -25,8 +25,6 @@ from streamcell.topology import Hop, KnownCell
 from streamcell.transport.address import check_can_be_dialled, parse_address
 from streamcell.transport.base import Network
 
-DEFAULT_REQUEST_TIMEOUT_S = 60.0
-
 
 class CoreCell:
     """A named process that others can reach.
@@ -248,7 +246,7 @@ class CoreCell:
         topic: str,
         target: str,
         request: Message,
-        timeout: float | None = DEFAULT_REQUEST_TIMEOUT_S,
+        timeout: float | None = None,
         secure: bool = False,
         optional: bool = False,
     ) -> Message:
@@ -259,7 +257,7 @@ class CoreCell:
             topic: the topic that it is registered for.
             target: the name of the cell.
             request: headers and payload; a payload larger than a chunk must not change before this returns.
-            timeout: seconds in total; 0 for none, None for what is configured.
+            timeout: seconds in total; 0 for none, None for what is configured (``request_timeout_s``, 60 s).
             secure: seal end to end; needs certificates, which this version does not have.
             optional: failing is normal: log it at DEBUG, and fail at once if the target is not reachable now.
 
@@ -282,7 +280,7 @@ class CoreCell:
         topic: str,
         targets: str | Iterable[str],
         request: Message,
-        timeout: float | None = DEFAULT_REQUEST_TIMEOUT_S,
+        timeout: float | None = None,
         secure: bool = False,
         optional: bool = False,
     ) -> dict[str, Message | CellError]:

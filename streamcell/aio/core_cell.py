@@ -11,7 +11,6 @@ from typing import Any, Self
 
 from streamcell import core_cell
 from streamcell.config import CellConfig
-from streamcell.core_cell import DEFAULT_REQUEST_TIMEOUT_S
 from streamcell.errors import CellError, UsageError
 from streamcell.fqcn import check_fqcn
 from streamcell.message import Message
@@ -168,7 +167,7 @@ class CoreCell:
         topic: str,
         target: str,
         request: Message,
-        timeout: float | None = DEFAULT_REQUEST_TIMEOUT_S,  # noqa: ASYNC109
+        timeout: float | None = None,  # noqa: ASYNC109
         secure: bool = False,
         optional: bool = False,
     ) -> Message:
@@ -183,7 +182,7 @@ class CoreCell:
         topic: str,
         targets: str | Iterable[str],
         request: Message,
-        timeout: float | None = DEFAULT_REQUEST_TIMEOUT_S,  # noqa: ASYNC109
+        timeout: float | None = None,  # noqa: ASYNC109
         secure: bool = False,
         optional: bool = False,
     ) -> dict[str, Message | CellError]:

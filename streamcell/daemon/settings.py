@@ -158,7 +158,10 @@ def _read_table(table: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
             raise UsageError('[metrics] has no address: write listen = "HOST:PORT" there')
         fields["metrics"] = parse_host_port(metrics["listen"], "[metrics] listen")
     if sections["cell"]:
-        fields["config"] = _read_cell(sections["cell"])
+        fields["config"] = config = _read_cell(sections["cell"])
+        if "stop_grace_s" in sections["cell"]:
+            # The same for any cell; what is said of this one counts before.
+            fields.setdefault("grace_s", config.stop_grace_s)
     return fields, inbox
 
 

@@ -29,8 +29,8 @@ CELL = (
 )
 SEND = "self, channel, topic, target, message, secure=False, optional=False, **more"
 SEND_MORE = {"resume_id", "idle_timeout", "unreachable_timeout", "digest", "retry_unknown", "reliable"}
-REQUEST = "self, channel, topic, target, request, timeout=60.0, secure=False, optional=False"
-BROADCAST = "self, channel, topic, targets, request, timeout=60.0, secure=False, optional=False"
+REQUEST = "self, channel, topic, target, request, timeout=None, secure=False, optional=False"
+BROADCAST = "self, channel, topic, targets, request, timeout=None, secure=False, optional=False"
 FIRE = "self, channel, topic, targets, message, secure=False, optional=False"
 
 SIGNATURES = {
