@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import enum
+import operator
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
@@ -25,7 +27,8 @@ class Message:
     A message that was received also says where it came from: ``origin``, ``target``, ``channel``, ``topic``; they are
     empty in a message that you made. Not safe for use by several threads at once.
 
-    :param headers: string keys; values are ``str``, ``int`` (64 bits), ``float``, ``bool`` or ``bytes``.
+    :param headers: string keys; values are ``str``, ``int`` (64 bits), ``float``, ``bool`` or ``bytes``, and what has
+        ``__index__``, which is sent as an int, as numpy's bool is sent as a bool.
     :param payload: what is sent; which types are accepted is said where it is sent.
     :raises UsageError: the headers are not a mapping.
     """
@@ -64,7 +67,10 @@ class Message:
 
 
 def freeze_headers(headers: Mapping[str, HeaderValue] | None) -> Headers:
-    """Check headers and return them as they travel: sorted by key.
+    """Check headers and return them as they travel: sorted by key, with values of the five plain types.
+
+    A value that says which whole number it is (``__index__``, as numpy's integers do) is that number, and numpy's bool
+    is a bool. No value is turned into another type if that could lose anything.
 
     :raises UsageError: naming the key and the type, if a key is not a string, a value is of a type that does not
         travel, an integer needs more than 64 bits, or all together are larger than 1 MiB.
@@ -72,18 +78,57 @@ def freeze_headers(headers: Mapping[str, HeaderValue] | None) -> Headers:
     if not headers:
         return ()
     total = 0
-    for key, value in headers.items():
+    plain: list[tuple[str, HeaderValue]] = []
+    for key, given in headers.items():
+        value = _plain_value(key, given)
         total += _checked_size(key, value)
+        plain.append((key, value))
     if total > HEADERS_BYTES:
         raise UsageError(
             f"the headers take {total} bytes, more than {HEADERS_BYTES}: put large values into the payload"
         )
-    return tuple(sorted(headers.items()))
+    return tuple(sorted(plain))
 
 
-def _checked_size(key: object, value: object) -> int:
+def _plain_value(key: object, value: object) -> HeaderValue:
+    """Return a value as one of the five types that travel."""
+    if isinstance(value, str | bytes | int | float):
+        return value
+    if _is_numpy_bool(value):
+        return bool(value)
+    try:
+        # Whatever the types say: what cannot be an index raises.
+        return operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        raise UsageError(
+            f"header {key!r:.100} has a value of type {full_name(type(value))}: {_way_to_header(value)}"
+        ) from None
+
+
+def _is_numpy_bool(value: object) -> bool:
+    """Return whether it is numpy's bool, which is no number; its name depends on numpy's version."""
+    kind = type(value)
+    return kind.__module__ == "numpy" and kind.__name__ in {"bool", "bool_"}
+
+
+def _way_to_header(value: object) -> str:
+    """Return what to do with a value of a type that does not travel."""
+    if value is None:
+        return "leave the header out, or use an empty string"
+    if isinstance(value, bytearray | memoryview):
+        return "use bytes(value)"
+    if isinstance(value, Mapping | list | tuple | set | frozenset):
+        return "use json.dumps(value), or put it into the payload"
+    if isinstance(value, enum.Enum):
+        return "use its .value"
+    if hasattr(type(value), "__float__"):
+        return "use float(value) or str(value)"
+    return "use str, int, float, bool or bytes, for example str(value)"
+
+
+def _checked_size(key: object, value: HeaderValue) -> int:
     if not isinstance(key, str):
-        raise UsageError(f"header key {key!r:.100} is a {type(key).__name__}: use a string")
+        raise UsageError(f"header key {key!r:.100} is a {full_name(type(key))}: use a string")
     try:
         size = len(key.encode("utf-8")) + _HEADER_OVERHEAD_BYTES
         if isinstance(value, str):
@@ -92,12 +137,11 @@ def _checked_size(key: object, value: object) -> int:
         raise UsageError(f"header {key!r:.100} is not valid Unicode") from error
     if isinstance(value, bytes):
         return size + len(value)
-    if isinstance(value, int):
-        if not _INT64_MIN <= value <= _INT64_MAX:
-            raise UsageError(f"header {key!r:.100} does not fit in 64 bits: send it as str")
-        return size
-    if isinstance(value, float):
-        return size
-    raise UsageError(
-        f"header {key!r:.100} has a value of type {type(value).__name__}: use str, int, float, bool or bytes"
-    )
+    if isinstance(value, int) and not _INT64_MIN <= value <= _INT64_MAX:
+        raise UsageError(f"header {key!r:.100} does not fit in 64 bits: send it as str")
+    return size
+
+
+def full_name(kind: type) -> str:
+    """Return the name of a type with its module, as ``numpy.float32``; without it for Python's own."""
+    return f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins.")

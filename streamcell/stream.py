@@ -5,14 +5,16 @@ from __future__ import annotations
 import concurrent.futures
 import io
 import os
+import stat
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from streamcell.errors import Fault, StreamIntegrityError, StreamResumeError, StreamUsageError
 from streamcell.limits import MIB
 from streamcell.message import HeaderValue
+from streamcell.runtime.advice import holds_data, is_asynchronous, refusal
 from streamcell.runtime.payloads import flatten_buffer
 from streamcell.runtime.resuming import check_offset, check_placed
 from streamcell.runtime.waiting import check_may_wait
@@ -85,12 +87,15 @@ class Stream:
 class FileStream(Stream):
     """A file as a source, opened now and closed when the transfer ends.
 
-    It must not change while it is sent: at the end, and when it has to be read again, its size, its time of
+    A regular file must not change while it is sent: at the end, and when it has to be read again, its size, its time of
     modification and its inode are compared with those at the start; if they differ the transfer fails with
     StreamIntegrityError. The same three are its stamp.
 
+    Anything else that can be read, such as a named pipe or a terminal, is read to its end: its size is not known, it
+    has no stamp, and it cannot seek.
+
     Args:
-        path: the file.
+        path: the file. Opening a named pipe waits until somebody writes to it.
         headers: sent along.
 
     Raises:
@@ -103,24 +108,31 @@ class FileStream(Stream):
             raise StreamUsageError("'' is no path: FileStream needs that of a file")
         self._file: BinaryIO = Path(path).open("rb", buffering=0)  # noqa: SIM115
         self._path = os.fspath(path)
+        # None: nothing that could be compared, because writing to a pipe is how it is used.
         self._state = _file_state(self._file)
-        super().__init__(self._state[0], headers)
+        super().__init__(self._state[0] if self._state else 0, headers)
 
     def read(self, size: int) -> bytes:
         """Return the next bytes of the file."""
         piece = self._file.read(size)
+        ended = not piece and size > 0
         # More than there was says the same as a change: that is what the application has to be told.
-        if (not piece and size > 0) or 0 < self._state[0] < self._pos + len(piece):
+        if self._state is not None and (ended or 0 < self._state[0] < self._pos + len(piece)):
             self._check_unchanged()
         self._pos += len(piece)
         return piece
 
     def get_stamp(self) -> bytes:
-        """Return size, time of modification, inode and device of the file, and where it is read from."""
-        return ":".join(map(str, (*self._state, self._pos))).encode()
+        """Return size, time of modification, inode and device of the file, and where it is read from; else nothing."""
+        return ":".join(map(str, (*self._state, self._pos))).encode() if self._state else b""
 
     def seek(self, offset: int) -> int:
-        """Go to ``offset``."""
+        """Go to ``offset``.
+
+        Raises:
+            OSError: it is no regular file.
+            StreamIntegrityError: it was changed.
+        """
         self._check_unchanged()
         self._pos = self._file.seek(offset)
         return self._pos
@@ -210,15 +222,28 @@ class _OpenFile(Stream):
         size, self._start = _remaining(file)
         super().__init__(size)
         self._file = file
+        # What arrives slowly is sent as it arrives: ``read`` of a buffered pipe waits until it has all that was asked
+        # for. What lies on a disk does not, and comes in larger pieces.
+        self._read_some: Callable[[int], Any] | None = None if _is_on_disk(file) else getattr(file, "read1", None)
 
     def read(self, size: int) -> Any:
-        piece = self._file.read(size)
+        piece = self._read_what_is_there(size)
         if piece is None:
             raise StreamUsageError(
                 f"read() of a {type(self._file).__name__} returned None: it is in non-blocking mode, which "
                 "cannot be sent from"
             )
         return piece
+
+    def _read_what_is_there(self, size: int) -> Any:
+        if self._read_some is None:
+            return self._file.read(size)
+        try:
+            # Nothing may mean that it does not block: ``read`` tells that from the end, by None.
+            return self._read_some(size) or self._file.read(1)
+        except io.UnsupportedOperation:
+            self._read_some = None
+            return self._file.read(size)
 
     def seek(self, offset: int) -> Any:
         if self._start is None:
@@ -247,20 +272,29 @@ def as_stream(payload: Any) -> Stream:
         return payload
     if isinstance(payload, io.TextIOBase):
         raise StreamUsageError("a text file cannot be sent: open it in binary mode ('rb')")
+    if is_asynchronous(payload) or holds_data(payload):
+        raise StreamUsageError(refusal(payload))
     if callable(getattr(payload, "read", None)):
         return _OpenFile(payload)
-    if isinstance(payload, Iterable) and not isinstance(payload, str | Mapping):
+    if isinstance(payload, Iterable) and not isinstance(payload, str | Mapping | Set):
         return IterStream(payload)
-    raise StreamUsageError(
-        f"a {type(payload).__name__} cannot be sent as a stream: use a Stream, a binary file object, an "
-        "iterable of bytes, or bytes"
-    )
+    raise StreamUsageError(refusal(payload))
 
 
-def _file_state(file: BinaryIO) -> tuple[int, int, int, int]:
-    """Return what changes when somebody writes to a file, the size first."""
+def _file_state(file: BinaryIO) -> tuple[int, int, int, int] | None:
+    """Return what changes when somebody writes to a regular file, the size first; None for anything else."""
     status = os.fstat(file.fileno())
+    if not stat.S_ISREG(status.st_mode):
+        return None
     return status.st_size, status.st_mtime_ns, status.st_ino, status.st_dev
+
+
+def _is_on_disk(file: BinaryIO) -> bool:
+    """Return whether a file object reads a regular file, by itself or through what unpacks it."""
+    try:
+        return _file_state(file) is not None
+    except (AttributeError, OSError, TypeError, ValueError):
+        return False
 
 
 def _remaining(file: BinaryIO) -> tuple[int, int | None]:
@@ -269,11 +303,20 @@ def _remaining(file: BinaryIO) -> tuple[int, int | None]:
         if not file.seekable():
             return 0, None
         position = file.tell()
+        if _makes_its_bytes(file):
+            return 0, position
         end = file.seek(0, io.SEEK_END)
         file.seek(position)
     except (AttributeError, OSError, ValueError):
         return 0, None
     return max(0, end - position), position
+
+
+def _makes_its_bytes(file: BinaryIO) -> bool:
+    """Return whether ``file`` gets its bytes out of others, as what unpacks does: its end is known by reading all."""
+    return isinstance(file, io.BufferedIOBase) and not isinstance(
+        file, io.BufferedReader | io.BufferedRandom | io.BytesIO
+    )
 
 
 class ReceivedStream(io.RawIOBase, Stream):

@@ -10,11 +10,13 @@ from typing import Any, Unpack, cast, overload
 from streamcell import future as blocking
 from streamcell import stream_cell
 from streamcell.aio.core_cell import CoreCell
+from streamcell.aio.sources import AsyncSource
 from streamcell.aio.transfers import ReceivedStream, StreamFuture
 from streamcell.message import Message
 from streamcell.protocol.frames import StreamKind
+from streamcell.runtime.advice import is_asynchronous
 from streamcell.runtime.incoming import Incoming, IncomingStream, Into, ReceiveCallback
-from streamcell.runtime.specs import check_callback, check_instance
+from streamcell.runtime.specs import check_callback, check_instance, check_message
 from streamcell.sending import SendMore
 
 
@@ -72,7 +74,16 @@ class StreamCell:
         optional: bool = False,
         **more: Unpack[SendMore],
     ) -> StreamFuture | dict[str, StreamFuture]:
-        """Send a stream; see :meth:`streamcell.StreamCell.send_stream`. Its source is read in a thread."""
+        """Send a stream; see :meth:`streamcell.StreamCell.send_stream`.
+
+        The payload may also be asynchronous: any ``AsyncIterable`` of bytes, such as the body of a request to a web
+        framework, and whatever has a ``read(size)`` that is a coroutine, such as an ``asyncio.StreamReader`` or another
+        received stream. It is read on the running loop when the transfer can take more, to its end, and cannot go back.
+        Any other source is read in a thread.
+        """
+        payload = check_message(message).payload
+        if is_asynchronous(payload):
+            message = Message(message.headers, AsyncSource(payload))
         return _wrap_sent(self.stream_cell.send_stream(channel, topic, target, message, secure, optional, **more))
 
     @overload

@@ -1,4 +1,4 @@
-"""Turning what an application sends into views of bytes, without joining them. Imports values only."""
+"""Turning what an application sends into views of bytes, without joining them. Imports values and ``advice``."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 from streamcell.errors import StreamUsageError
 from streamcell.protocol.frames import Payload
+from streamcell.runtime.advice import refusal
 
 # In the format of a buffer of structures (PEP 3118): the name behind a field's type.
 _FIELD_NAME = re.compile(":[^:]*:")
@@ -22,7 +23,7 @@ def flatten_payload(payload: Any, copy_up_to: int) -> tuple[list[Payload], int]:
     total is referred to, not copied, unless it is not contiguous: it must not change while the pieces are in use.
 
     Raises:
-        StreamUsageError: naming the type, for anything else.
+        StreamUsageError: naming the type and what to do, for anything else.
     """
     parts = payload if isinstance(payload, list | tuple) else [] if payload is None else [payload]
     pieces = [flatten_buffer(part) for part in parts]
@@ -36,22 +37,16 @@ def flatten_buffer(buffer: Any) -> Payload:
     """Return the bytes of one object that has the buffer protocol: a view if it is contiguous, else a copy.
 
     Raises:
-        StreamUsageError: naming the type, if the object does not give out its bytes.
+        StreamUsageError: naming the type and what to do, if the object does not give out its bytes.
     """
     if isinstance(buffer, bytes):
         return buffer
     try:
         view = memoryview(buffer)
     except (TypeError, ValueError, BufferError) as error:
-        raise StreamUsageError(
-            f"a payload of type {type(buffer).__name__} cannot be sent ({error}): use bytes, bytearray, "
-            "memoryview, a list of these, or anything else with the buffer protocol"
-        ) from error
+        raise StreamUsageError(refusal(buffer)) from error
     if "O" in _FIELD_NAME.sub("", view.format):
-        raise StreamUsageError(
-            f"a payload of type {type(buffer).__name__} that holds Python objects cannot be sent: "
-            "its bytes are addresses"
-        )
+        raise StreamUsageError(refusal(buffer))
     if not view.c_contiguous:
         return view.tobytes()
     if view.format == "B" and view.ndim == 1:

@@ -4,6 +4,7 @@ Each transfer has a :class:`SharedReader`, which is its source. What one of them
 or until that would be more than a window. Then the slowest are left behind: they re-read a source that can seek, each
 for itself, and join the others again when they have caught up. A source that cannot seek is read no further until the
 slowest has moved; then the threads of the others wait, which is why the readers of one source have a pool of their own.
+They wait no longer when their transfer has ended.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from collections.abc import Callable
 from streamcell.errors import StreamUsageError
 from streamcell.runtime.callbacks import call_user_code
 from streamcell.runtime.payloads import flatten_buffer
-from streamcell.runtime.sources import Source
+from streamcell.runtime.sources import Interruptible, Source
 from streamcell.runtime.trace import CellLog
 
 
@@ -51,6 +52,8 @@ class SharedSource:
         self._changed = threading.Condition()
         self.readers = [SharedReader(self) for _ in range(count)]
         self._open = set(self.readers)
+        # Those whose transfer has ended, while a thread may still be reading for them.
+        self._leaving: set[SharedReader] = set()
         # The bytes from _start to _end as they came, with the offset of each piece.
         self._pieces: list[bytes] = []
         self._offsets: list[int] = []
@@ -65,13 +68,15 @@ class SharedSource:
         self._can_seek = False
 
     def read(self, reader: SharedReader, size: int) -> bytes:
-        """Return the next bytes for ``reader``; empty at the end.
+        """Return the next bytes for ``reader``; empty at the end, and once it is leaving.
 
         Raises:
             Exception: whatever the source raised there.
         """
         while True:
             with self._changed:
+                if reader in self._leaving:
+                    return b""
                 offset = reader.position
                 if self._start <= offset < self._end:
                     return self._advance(reader, self._kept(offset, size))
@@ -106,15 +111,28 @@ class SharedSource:
             reader.position = offset
             self._changed.notify_all()
 
+    def interrupt(self, reader: SharedReader) -> None:
+        """Take note that ``reader`` will leave; once all will, do not wait for the source any longer."""
+        with self._changed:
+            self._leaving.add(reader)
+            self._changed.notify_all()
+            if not self._open <= self._leaving:
+                return
+        if isinstance(self._source, Interruptible):
+            self._source.interrupt()
+
     def leave(self, reader: SharedReader) -> None:
         """Read no more for ``reader``."""
         with self._changed:
             self._open.discard(reader)
             self._changed.notify_all()
-            if self._open:
-                return
-        self._source.close()
-        self._on_closed()
+            interrupted = bool(self._open) and self._open <= self._leaving
+            ended = not self._open
+        if interrupted and isinstance(self._source, Interruptible):
+            self._source.interrupt()
+        if ended:
+            self._source.close()
+            self._on_closed()
 
     def _fetch(self, offset: int, size: int) -> tuple[bytes, BaseException | None]:
         """Read the source at ``offset``, in the one thread that may."""
@@ -190,7 +208,7 @@ class SharedSource:
             self._start = self._offsets[0] if self._offsets else self._end
 
 
-class SharedReader:
+class SharedReader(Interruptible):
     """What one transfer reads: the source of a :class:`SharedSource` as if it were its own."""
 
     def __init__(self, shared: SharedSource) -> None:
@@ -209,6 +227,10 @@ class SharedReader:
     def seek(self, offset: int) -> None:
         """Go to ``offset``."""
         self._shared.seek(self, offset)
+
+    def interrupt(self) -> None:
+        """Wait no longer for the source, unless others do."""
+        self._shared.interrupt(self)
 
     def close(self) -> None:
         """Leave the others; the last one closes the source."""

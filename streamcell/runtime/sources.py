@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import enum
 import hashlib
 import logging
@@ -38,6 +39,14 @@ class Source(Protocol):
 
     def close(self) -> Any:
         """Release what the source holds. Called once, in another thread than ``read`` perhaps, never during it."""
+
+
+class Interruptible(abc.ABC):
+    """A source whose ``read`` can be told that nobody wants its bytes any more."""
+
+    @abc.abstractmethod
+    def interrupt(self) -> None:
+        """Have a ``read`` that waits return, and any later one, with whatever. Called in any thread; never waits."""
 
 
 class SourceOwner(Protocol):
@@ -162,12 +171,17 @@ class SourceReader:
     def stop(self) -> None:
         """Close the source, after a ``read`` that runs; nothing is told to the owner from now on."""
         with self._lock:
-            if self._state is _State.READING:
+            reading = self._state is _State.READING
+            if reading:
                 self._state = _State.STOPPING
-            if self._state in {_State.STOPPING, _State.STOPPED}:
+            elif self._state in {_State.STOPPING, _State.STOPPED}:
                 return
-            self._state = _State.STOPPED
-        self._pool.submit(self._close)
+            else:
+                self._state = _State.STOPPED
+        if not reading:
+            self._pool.submit(self._close)
+        elif isinstance(self._source, Interruptible):
+            self._source.interrupt()
 
     def is_used_here(self) -> bool:
         """Return whether this thread is in the source."""

@@ -12,6 +12,7 @@ import pytest
 
 from streamcell import BytesStream, IterStream, Stream, UsageError
 from streamcell.runtime.shared_source import SharedReader, SharedSource
+from streamcell.runtime.sources import Interruptible
 from streamcell.runtime.trace import stream_log
 from tests.cells import PATIENCE_S, Box, eventually, pattern
 
@@ -226,3 +227,48 @@ def test_many_readers_in_threads_of_their_own_get_everything() -> None:
     readers = share(Recorded(data), 8, window=20_000).readers
     boxes = [in_thread(functools.partial(drain, reader, 700 + 90 * number)) for number, reader in enumerate(readers)]
     assert all(box.get(PATIENCE_S) == data for box in boxes)
+
+
+class Waiting(Stream, Interruptible):
+    """Gives one piece, and then waits until it is interrupted."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.interrupted = threading.Event()
+        self.asked = Box[int]()
+
+    def read(self, size: int) -> bytes:
+        if self.get_pos() == 0:
+            self._pos = 1
+            return b"x"
+        self.asked.put(size)
+        self.interrupted.wait(PATIENCE_S)
+        return b""
+
+    def interrupt(self) -> None:
+        self.interrupted.set()
+
+
+def test_a_source_is_interrupted_when_all_that_are_left_are_leaving() -> None:
+    source = Waiting()
+    one, other = share(source, 2).readers
+    assert one.read(1) == other.read(1) == b"x"
+    waiting = in_thread(lambda: one.read(1))
+    source.asked.get()
+    one.interrupt()
+    assert not source.interrupted.is_set()
+    other.close()
+    assert source.interrupted.is_set()
+    assert waiting.get() == b""
+
+
+def test_one_that_waits_for_the_slowest_and_is_leaving_waits_no_longer() -> None:
+    shared = share(IterStream([bytes(100)] * 30), 2)
+    fast, slow = shared.readers
+    assert len(slow.read(100)) == 100
+    waiting = in_thread(functools.partial(drain, fast))
+    eventually(lambda: fast.position >= 1000)
+    fast.interrupt()
+    assert len(waiting.get()) == fast.position
+    fast.close()
+    assert len(drain(slow)) == 2900

@@ -1,0 +1,530 @@
+"""What can be sent: pipes and whatever trickles, asynchronous sources, numbers of other packages, arrays, tables."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import contextvars
+import dataclasses
+import enum
+import gzip
+import io
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from streamcell import FileStream, Message, ReceivedStream, StreamError, StreamFuture, StreamUsageError, UsageError, aio
+from tests.api.aio_cells import AioPair, with_pair
+from tests.cells import PATIENCE_S, Box, Carrier, Gate, Pair, pattern
+from tests.e2e.commands import hub, run
+
+MIB = 1 << 20
+DATA = pattern(2 * MIB + 54_321)
+
+
+@pytest.fixture
+def pieces(pair: Pair) -> Box[bytes]:
+    """What the server gets of streams on c/t, piece by piece as it comes; empty: the end."""
+    box: Box[bytes] = Box()
+
+    def read(future: StreamFuture, stream: ReceivedStream, resume: bool) -> None:
+        for piece in stream.pieces():
+            box.put(bytes(piece))
+        box.put(b"")
+
+    pair.at_server.register_stream_cb("c", "t", read)
+    return box
+
+
+def all_of(pieces: Box[bytes]) -> bytes:
+    return b"".join(iter(pieces.get, b""))
+
+
+def send(pair: Pair, payload: Any, headers: dict[str, Any] | None = None) -> StreamFuture:
+    return pair.at_site.send_stream("c", "t", "server", Message(headers, payload))
+
+
+# --- 4.1: what is no regular file has neither a size nor a stamp
+
+
+@pytest.fixture
+def fifo(tmp_path: Path) -> Iterator[Path]:
+    """A named pipe to which a thread writes all of DATA."""
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    writer = threading.Thread(target=path.write_bytes, args=(DATA,))
+    writer.start()
+    yield path
+    writer.join(PATIENCE_S)
+
+
+@pytest.mark.parametrize("buffering", [0, -1])
+def test_case_4_1_a_named_pipe_that_was_opened_arrives(
+    pair: Pair, pieces: Box[bytes], fifo: Path, buffering: int
+) -> None:
+    with fifo.open("rb", buffering=buffering) as opened:
+        assert send(pair, opened).result(PATIENCE_S) == len(DATA)
+    assert all_of(pieces) == DATA
+
+
+def test_case_4_1_a_named_pipe_arrives(pair: Pair, pieces: Box[bytes], fifo: Path) -> None:
+    assert send(pair, FileStream(fifo)).result(PATIENCE_S) == len(DATA)
+    assert all_of(pieces) == DATA
+
+
+def test_case_4_1_a_named_pipe_for_several_targets(pair: Pair, pieces: Box[bytes], fifo: Path) -> None:
+    futures = pair.at_site.send_stream("c", "t", ["server"], Message({}, FileStream(fifo)), digest="sha256")
+    assert futures["server"].result(PATIENCE_S) == len(DATA)
+    assert all_of(pieces) == DATA
+
+
+def test_case_4_1_a_device_arrives(pair: Pair, pieces: Box[bytes]) -> None:
+    assert send(pair, FileStream(os.devnull)).result(PATIENCE_S) == 0
+    assert all_of(pieces) == b""
+
+
+def test_case_4_1_only_a_regular_file_has_size_and_stamp(tmp_path: Path, fifo: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"bytes")
+    with contextlib.closing(FileStream(path)) as regular, contextlib.closing(FileStream(fifo)) as pipe:
+        assert (regular.get_size(), bool(regular.get_stamp())) == (5, True)
+        assert (pipe.get_size(), pipe.get_stamp()) == (0, b"")
+        with pytest.raises(OSError, match=r"seek"):
+            pipe.seek(1)
+        while pipe.read(MIB):
+            pass
+
+
+def test_case_4_1_the_command_sends_a_named_pipe(tmp_path: Path, fifo: Path) -> None:
+    with hub(tmp_path) as (_, url):
+        ended = run("send", fifo, "--to", "hub", "--connect", url, "--as", "site", cwd=tmp_path)
+    assert (ended.returncode, ended.stderr) == (0, b"")
+    assert (tmp_path / "inbox/site/pipe").read_bytes() == DATA
+
+
+# --- 4.2: what trickles is sent as it comes
+
+
+def assert_line_by_line(pair: Pair, pieces: Box[bytes], source: Any, write: Callable[[bytes], None]) -> None:
+    """Each line is written when the one before has arrived, so none can be held back."""
+    future = send(pair, source)
+    for number in range(5):
+        line = b"line %d\n" % number
+        write(line)
+        assert pieces.get() == line
+    write(b"")
+    assert pieces.get() == b""
+    future.result(PATIENCE_S)
+
+
+@pytest.mark.parametrize("buffering", [0, -1])
+def test_case_4_2_lines_of_a_process_arrive_one_by_one(pair: Pair, pieces: Box[bytes], buffering: int) -> None:
+    echo = [sys.executable, "-c", "import os, sys\nfor line in sys.stdin.buffer: os.write(1, line)"]
+    with subprocess.Popen(echo, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=buffering) as process:
+        entrance = process.stdin
+        assert entrance is not None
+
+        def write(line: bytes) -> None:
+            entrance.write(line)
+            entrance.flush() if line else entrance.close()
+
+        assert_line_by_line(pair, pieces, process.stdout, write)
+
+
+def test_case_4_2_lines_that_are_unpacked_arrive_one_by_one(pair: Pair, pieces: Box[bytes]) -> None:
+    way_out, way_in = os.pipe()
+    # Unpacking reads as much as its file lets it wait for.
+    with open(way_out, "rb", buffering=0) as packed, open(way_in, "wb") as raw, gzip.open(raw, "wb") as packer:  # noqa: PTH123
+
+        def write(line: bytes) -> None:
+            packer.write(line)
+            packer.flush() if line else packer.close()
+            raw.flush() if line else raw.close()
+
+        with gzip.open(packed) as unpacked:
+            assert_line_by_line(pair, pieces, unpacked, write)
+
+
+def test_case_4_2_the_end_is_told_from_nothing_yet(pair: Pair, pieces: Box[bytes]) -> None:
+    way_out, way_in = os.pipe()
+    os.set_blocking(way_out, False)
+    # A buffered file that does not block gives no bytes from read1() where read() gives None.
+    with (
+        open(way_out, "rb") as source,  # noqa: PTH123
+        open(way_in, "wb"),  # noqa: PTH123
+        pytest.raises(StreamUsageError, match="non-blocking"),
+    ):
+        send(pair, source).result(PATIENCE_S)
+
+
+def test_case_4_2_a_file_object_whose_read1_is_not_supported(pair: Pair, pieces: Box[bytes]) -> None:
+    class Bare(io.BufferedIOBase):
+        def __init__(self) -> None:
+            self.left = [b"some ", b"bytes"]
+
+        def read(self, size: int | None = -1, /) -> bytes:
+            return self.left.pop(0) if self.left else b""
+
+    assert send(pair, Bare()).result(PATIENCE_S) == 10
+    assert all_of(pieces) == b"some bytes"
+
+
+# --- 4.3: asynchronous sources
+
+
+async def numbers(count: int) -> AsyncIterator[bytes]:
+    for number in range(count):
+        yield b"" if number == 7 else b"%d " % number
+
+
+class Upload:
+    """What web frameworks give for a file: ``read`` is a coroutine, and nothing is iterated."""
+
+    def __init__(self, data: bytes) -> None:
+        self._file = io.BytesIO(data)
+
+    async def read(self, size: int = -1) -> bytes:
+        await asyncio.sleep(0)
+        return self._file.read(size)
+
+
+async def arriving(pair: AioPair) -> asyncio.Queue[bytes]:
+    """Have the server read what comes on c/t, and return where it puts it."""
+    arrived: asyncio.Queue[bytes] = asyncio.Queue()
+
+    async def read(future: aio.StreamFuture, stream: aio.ReceivedStream, resume: bool) -> None:
+        await arrived.put(await stream.read())
+
+    pair.at_server.register_stream_cb("c", "t", read)
+    return arrived
+
+
+def test_case_4_3_an_asynchronous_generator(carrier: Carrier) -> None:
+    async def test(pair: AioPair) -> None:
+        arrived = await arriving(pair)
+        future = await pair.at_site.send_stream("c", "t", "server", Message({}, numbers(100)), digest="sha256")
+        sent = b"".join([piece async for piece in numbers(100)])
+        assert await future == len(sent)
+        assert await arrived.get() == sent
+
+    with_pair(carrier, test)
+
+
+def test_case_4_3_a_stream_reader(carrier: Carrier) -> None:
+    async def test(pair: AioPair) -> None:
+        arrived = await arriving(pair)
+        reader = asyncio.StreamReader()
+        future = await pair.at_site.send_stream("c", "t", "server", Message({}, reader))
+        # One line, longer than what a StreamReader can iterate.
+        reader.feed_data(DATA)
+        reader.feed_eof()
+        assert await future == len(DATA)
+        assert await arrived.get() == DATA
+
+    with_pair(carrier, test)
+
+
+def test_case_4_3_an_upload_for_several_targets(carrier: Carrier) -> None:
+    async def test(pair: AioPair) -> None:
+        arrived = await arriving(pair)
+        futures = await pair.at_site.send_stream("c", "t", ["server"], Message({}, Upload(DATA)))
+        assert await futures["server"] == len(DATA)
+        assert await arrived.get() == DATA
+
+    with_pair(carrier, test)
+
+
+def test_case_4_3_a_received_stream_is_sent_on(carrier: Carrier) -> None:
+    async def test(pair: AioPair) -> None:
+        arrived = await arriving(pair)
+
+        async def pass_on(future: aio.StreamFuture, stream: aio.ReceivedStream, resume: bool) -> None:
+            await (await pair.at_server.send_stream("c", "t", "server", Message({}, stream)))
+
+        pair.at_server.register_stream_cb("c", "on", pass_on)
+        assert await (await pair.at_site.send_stream("c", "on", "server", Message({}, DATA))) == len(DATA)
+        assert await arrived.get() == DATA
+
+    with_pair(carrier, test)
+
+
+def test_case_4_3_no_more_is_read_than_the_transfer_can_take(carrier: Carrier) -> None:
+    given = 0
+
+    async def endless() -> AsyncIterator[bytes]:
+        nonlocal given
+        while True:
+            given += 1
+            yield bytes(64 << 10)
+
+    async def test(pair: AioPair) -> None:
+        with Gate() as gate:
+            pair.at_server.stream_cell.register_stream_cb("c", "t", lambda *_: gate.pass_through())
+            future = await pair.at_site.send_stream("c", "t", "server", Message({}, endless()))
+            await asyncio.to_thread(gate.wait_arrived)
+            # Another transfer over the same link has to pass: by then what may be read ahead has been read.
+            await (await pair.at_site.send_stream("d", "t", "server", Message({}, DATA)))
+            assert 0 < given * (64 << 10) < 64 * MIB
+            future.cancel()
+
+    async def with_other(pair: AioPair) -> None:
+        pair.at_server.stream_cell.register_stream_cb("d", "t", lambda _, stream, __: stream.readall())
+        await test(pair)
+
+    with_pair(carrier, with_other)
+
+
+def test_case_4_3_cancelling_the_task_cancels_the_transfer_and_the_source(carrier: Carrier) -> None:
+    closed: Box[str] = Box()
+
+    async def waiting() -> AsyncIterator[bytes]:
+        try:
+            yield b"first"
+            await asyncio.Event().wait()
+        finally:
+            closed.put("source")
+
+    async def test(pair: AioPair) -> None:
+        begun = asyncio.Event()
+        failed: asyncio.Queue[BaseException] = asyncio.Queue()
+
+        async def read(future: aio.StreamFuture, stream: aio.ReceivedStream, resume: bool) -> None:
+            assert await stream.read(5) == b"first"
+            begun.set()
+            try:
+                await stream.read(1)
+            except StreamError as error:
+                await failed.put(error)
+
+        pair.at_server.register_stream_cb("c", "t", read)
+
+        async def transfer() -> None:
+            await (await pair.at_site.send_stream("c", "t", "server", Message({}, waiting())))
+
+        task = asyncio.create_task(transfer())
+        await begun.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await failed.get()
+        assert await asyncio.to_thread(closed.get) == "source"
+
+    with_pair(carrier, test)
+
+
+def test_case_4_3_what_the_source_raises_fails_the_transfer(carrier: Carrier) -> None:
+    async def broken() -> AsyncIterator[bytes]:
+        yield b"good"
+        raise OSError("the network is down")
+
+    async def texts() -> AsyncIterator[Any]:
+        yield "text"
+
+    async def test(pair: AioPair) -> None:
+        await arriving(pair)
+        with pytest.raises(StreamError, match="the network is down"):
+            await (await pair.at_site.send_stream("c", "t", "server", Message({}, broken())))
+        with pytest.raises(UsageError, match=r"payload\.encode\(\)"):
+            await (await pair.at_site.send_stream("c", "t", "server", Message({}, texts())))
+
+    with_pair(carrier, test)
+
+
+def test_case_4_3_the_source_runs_in_one_task_with_the_callers_context(carrier: Carrier) -> None:
+    word: contextvars.ContextVar[str] = contextvars.ContextVar("word")
+    tasks = set()
+
+    async def words() -> AsyncIterator[bytes]:
+        for _ in range(5):
+            tasks.add(asyncio.current_task())
+            async with asyncio.timeout(PATIENCE_S):
+                yield word.get().encode()
+
+    async def test(pair: AioPair) -> None:
+        arrived = await arriving(pair)
+        word.set("word ")
+        future = await pair.at_site.send_stream("c", "t", "server", Message({}, words()))
+        word.set("other")
+        await future
+        assert await arrived.get() == b"word " * 5
+        assert len(tasks) == 1
+
+    with_pair(carrier, test)
+
+
+def test_case_4_3_a_source_without_a_target_is_left_alone(carrier: Carrier) -> None:
+    async def test(pair: AioPair) -> None:
+        with pytest.raises(UsageError):
+            await pair.at_site.send_stream("c", "t", "no name", Message({}, numbers(3)))
+        with pytest.raises(StreamError):
+            await (await pair.at_site.send_stream("c", "t", "nobody", Message({}, numbers(3)), optional=True))
+
+    with_pair(carrier, test)
+
+
+def test_case_4_3_threads_are_told_where_it_can_be_sent(pair: Pair) -> None:
+    async def ask() -> None:
+        for payload in (numbers(3), asyncio.StreamReader(), Upload(b"")):
+            for call in (pair.at_site.send_stream, pair.at_site.send_blob):
+                with pytest.raises(StreamUsageError, match=r"streamcell\.aio"):
+                    call("c", "t", "server", Message({}, payload))
+
+    asyncio.run(ask())
+
+
+# --- 4.4: headers
+
+
+class Colour(enum.IntEnum):
+    RED = 3
+
+
+class Kind(enum.Enum):
+    A = "a"
+
+
+def test_case_4_4_numbers_that_say_which_whole_number_they_are(pair: Pair) -> None:
+    arrived: Box[dict[str, Any]] = Box()
+    pair.at_server.register_blob_cb("c", "t", lambda future: arrived.put(future.get_headers()))
+    headers: dict[str, Any] = {
+        "step": np.int64(3),
+        "small": np.uint8(255),
+        "done": np.bool_(True),
+        "not": np.bool_(False),
+        "loss": np.float64(0.5),
+        "colour": Colour.RED,
+        "array": np.array(7),
+    }
+    pair.at_site.send_blob("c", "t", "server", Message(headers, b"")).result(PATIENCE_S)
+    received = arrived.get()
+    assert received == {
+        "step": 3, "small": 255, "done": True, "not": False, "loss": 0.5, "colour": 3, "array": 7,
+    }  # fmt: skip
+    assert [type(received[key]) for key in ("step", "done", "not", "loss")] == [int, bool, bool, float]
+    replied: dict[str, Any] = {"steps": np.int32(5)}
+    asked: dict[str, Any] = {"step": np.int16(4)}
+    pair.server.register_request_cb("r", "t", lambda request: Message(replied))
+    assert pair.site.send_request("r", "t", "server", Message(asked), PATIENCE_S).headers == {"steps": 5}
+
+
+@pytest.mark.parametrize(
+    ("value", "named"),
+    [
+        (None, "NoneType: leave the header out"),
+        (np.float32(0.5), r"numpy\.float32: use float\(value\)"),
+        (bytearray(b"x"), r"bytearray: use bytes\(value\)"),
+        ([1], r"list: use json\.dumps"),
+        ({"a": 1}, r"dict: use json\.dumps"),
+        (np.array([1, 2]), r"numpy\.ndarray: "),
+        (np.datetime64("2026-01-01"), r"numpy\.datetime64: .*str\(value\)"),
+        (np.uint64(2**63), "64 bits"),
+        (Path("x"), r"pathlib\.PosixPath: .*str\(value\)"),
+        (Kind.A, r"Kind: use its \.value"),
+    ],
+    ids=lambda each: type(each).__name__,
+)
+def test_case_4_4_what_cannot_travel_is_named_in_full(pair: Pair, value: Any, named: str) -> None:
+    for call in (pair.at_site.send_stream, pair.at_site.send_blob):
+        with pytest.raises(UsageError, match=f"'key'.*{named}"):
+            call("c", "t", "server", Message({"key": value}, b""))
+    with pytest.raises(UsageError, match=f"'key'.*{named}"):
+        pair.site.send_request("c", "t", "server", Message({"key": value}))
+
+
+# --- 4.5: what gives out no bytes by itself
+
+
+def made(module: str, name: str, **methods: Any) -> Any:
+    """Return something of a type like those of a package that is not installed here."""
+    return type(name, (), {"__module__": module, **methods})()
+
+
+def nothing(*_: Any) -> Iterator[Any]:
+    return iter(())
+
+
+@dataclasses.dataclass
+class Point:
+    x: int
+
+
+TENSOR = made("torch", "Tensor", detach=nothing, numpy=nothing, __array__=nothing, __iter__=nothing, __len__=len)
+
+WAYS: dict[str, tuple[Any, str]] = {
+    "tensor": (TENSOR, r"torch\.Tensor .*payload\.detach\(\)\.cpu\(\)\.numpy\(\)"),
+    "dict of tensors": ({"w": TENSOR}, r"dict .*safetensors"),
+    "dict of arrays": ({"w": np.zeros(3)}, r"dict .*safetensors"),
+    "dict": ({"w": 1}, r"dict .*json\.dumps\(payload\)\.encode\(\)"),
+    "table": (made("pyarrow.lib", "Table", __arrow_c_stream__=nothing, __array__=nothing), r"lib\.Table .*IPC"),
+    "frame": (made("pandas", "DataFrame", __dataframe__=nothing, __array__=nothing, __iter__=nothing), "IPC"),
+    "str": ("text", r"str .*payload\.encode\(\)"),
+    "list of str": (["text"], r"str .*payload\.encode\(\)"),
+    "model": (made("shop", "Order", model_dump_json=nothing, __iter__=nothing), r"shop\.Order .*model_dump_json\(\)"),
+    "times": (np.array(["2026-01-01"], "datetime64[s]"), r'numpy\.ndarray .*payload\.view\("i8"\)'),
+    "durations": (np.array([1], "timedelta64[s]"), r'payload\.view\("i8"\)'),
+    "record of times": (np.zeros(2, [("at", "M8[s]")]), r"payload\.view\(numpy\.uint8\)"),
+    "objects": (np.array([object()]), r"astype"),
+    "protobuf": (made("shop_pb2", "Order", SerializeToString=nothing), r"SerializeToString\(\)"),
+    "dataclass": (Point(1), r"dataclasses\.asdict"),
+    "number": (5, r"str\(payload\)\.encode\(\)"),
+    "path": (Path("file"), r"FileStream\(payload\)"),
+    "set": ({b"x"}, "no order"),
+    "object": (object(), "buffer protocol"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WAYS)
+def test_case_4_5_the_sentence_says_which_call_makes_bytes_of_it(pair: Pair, name: str) -> None:
+    payload, way = WAYS[name]
+    stream, blob = pair.at_site.send_stream, pair.at_site.send_blob
+    with pytest.raises(StreamUsageError, match=way):
+        blob("c", "t", "server", Message({}, payload))
+    with pytest.raises(UsageError, match=way):
+        pair.site.send_request("c", "t", "server", Message({}, payload))
+    with pytest.raises(StreamUsageError, match=way):
+        stream("c", "t", "server", Message({}, payload)).result(PATIENCE_S)
+
+
+def test_case_4_5_what_the_sentence_says_works(pair: Pair, pieces: Box[bytes]) -> None:
+    times = np.array(["2026-01-01", "2026-01-02"], "datetime64[s]")
+    records = np.zeros(2, [("at", "M8[s]"), ("value", "f4")])
+    for array, way in ((times, times.view("i8")), (records, records.view(np.uint8))):
+        send(pair, way).result(PATIENCE_S)
+        assert all_of(pieces) == array.tobytes()
+
+
+# --- 4.6: an array is its bytes, never its elements
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.arange(5.0),
+        np.arange(20.0)[::2],
+        np.arange(12, dtype=">i4").reshape(3, 4).T,
+        np.zeros((0, 3)),
+        np.array(2.5),
+        np.zeros(3, [("a", "i4"), ("b", "f8")]),
+        np.array(["ab", "c"]),
+    ],
+    ids=["floats", "every second", "transposed", "empty", "scalar", "records", "texts"],
+)
+def test_case_4_6_an_array_as_a_stream_is_its_bytes(pair: Pair, pieces: Box[bytes], array: Any) -> None:
+    future = send(pair, array)
+    assert future.get_size() == array.nbytes
+    assert future.result(PATIENCE_S) == array.nbytes
+    assert all_of(pieces) == array.tobytes()
+
+
+def test_case_4_6_no_array_is_taken_apart(pair: Pair) -> None:
+    # Whatever cannot give its bytes is refused at the call: nothing of it has been sent.
+    for array in (np.array(["2026-01-01"], "datetime64[s]"), np.array([object()]), TENSOR):
+        with pytest.raises(StreamUsageError):
+            send(pair, array)
