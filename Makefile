@@ -7,6 +7,9 @@
 PYTHON ?= python3
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
+# Where check, test and test-strict have their environment. Another one for another Python:
+# make check test PYTHON=/usr/bin/python3 VENV=.venv-debian
+VENV ?= .venv
 # The revision that the protocol must stay compatible with. Default: origin/main, else HEAD. Empty: lint only.
 PROTO_BASE ?= $(shell git rev-parse --verify --quiet origin/main 2>/dev/null || \
 	git rev-parse --verify --quiet HEAD 2>/dev/null)
@@ -42,7 +45,7 @@ endef
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-setup: .venv/.stamp .venv-proto/.stamp ## make the environments (every target does it when needed)
+setup: $(VENV)/.stamp .venv-proto/.stamp ## make the environments (every target does it when needed)
 
 setup-buf: ## fetch the protocol's linter
 	@$(BUF) --version >/dev/null
@@ -55,9 +58,9 @@ $(NODE_EXAMPLE)/node_modules/.stamp: $(NODE_EXAMPLE)/package.json $(NODE_EXAMPLE
 		--ignore-scripts --fetch-retries=1 --fetch-timeout=10000
 	@touch $@
 
-.venv/.stamp: pyproject.toml
-	$(call new-venv,.venv)
-	.venv/bin/python $(PIP_INSTALL) --editable '.[cli,daemon,bench,dev]'
+$(VENV)/.stamp: pyproject.toml
+	$(call new-venv,$(VENV))
+	$(VENV)/bin/python $(PIP_INSTALL) --editable '.[cli,daemon,bench,dev]'
 	@touch $@
 
 .venv-oldest/.stamp: pyproject.toml
@@ -92,20 +95,20 @@ demo: .venv-demo/.stamp ## show what streamcell does, in less than a minute
 	@echo 'sending real files and an array to a cell in another process'
 	@.venv-demo/bin/python scripts/demo.py
 
-check: .venv/.stamp .venv-proto/.stamp ## format, lint, types, generated code, laws, unit tests, 200 simulated histories
-	.venv/bin/ruff format --check --quiet .
-	.venv/bin/ruff check --quiet .
-	.venv/bin/mypy $(SOURCES)
+check: $(VENV)/.stamp .venv-proto/.stamp ## format, lint, types, generated code, laws, unit tests, 200 simulated histories
+	$(VENV)/bin/ruff format --check --quiet .
+	$(VENV)/bin/ruff check --quiet .
+	$(VENV)/bin/mypy $(SOURCES)
 	.venv-proto/bin/python scripts/generate_proto.py --check
-	.venv/bin/python $(PYTEST) tests/unit -m 'not slow' $(PYTEST_ARGS)
-	scripts/simulate --seeds 0..199
+	$(VENV)/bin/python $(PYTEST) tests/unit -m 'not slow' $(PYTEST_ARGS)
+	PYTHON=$(VENV)/bin/python scripts/simulate --seeds 0..199
 
-test: .venv/.stamp ## the whole test suite, with coverage
-	.venv/bin/python $(PYTEST) tests --cov=streamcell --cov-branch --cov-fail-under=90 $(PYTEST_ARGS)
-	.venv/bin/coverage report --include='streamcell/protocol/*' --skip-covered --fail-under=100
+test: $(VENV)/.stamp ## the whole test suite, with coverage
+	$(VENV)/bin/python $(PYTEST) tests --cov=streamcell --cov-branch --cov-fail-under=90 $(PYTEST_ARGS)
+	$(VENV)/bin/coverage report --include='streamcell/protocol/*' --skip-covered --fail-under=100
 
-test-strict: .venv/.stamp ## the whole test suite, with every warning an error and Python's own checks on
-	.venv/bin/python -X dev -W error $(PYTEST) tests $(PYTEST_ARGS)
+test-strict: $(VENV)/.stamp ## the whole test suite, with every warning an error and Python's own checks on
+	$(VENV)/bin/python -X dev -W error $(PYTEST) tests $(PYTEST_ARGS)
 
 test-oldest: .venv-oldest/.stamp ## the whole test suite, on the oldest supported dependencies
 	.venv-oldest/bin/python $(PYTEST) tests $(PYTEST_ARGS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import sys
 import tempfile
 from pathlib import Path
 
@@ -17,6 +18,11 @@ from tests.limits import Limits
 settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
 settings.register_profile("ci", settings.get_profile("default"), derandomize=True, database=None)
 settings.load_profile("ci" if os.environ.get("CI") else "default")
+
+# Bytecode is kept whatever the environment says. Without, every run reads all tests anew, every program that a test
+# starts compiles the whole package first, and both together cost more than the tests.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # Processes for each processor, and in all: as many as it takes to keep two processors busy.
 _WORKERS_PER_CORE, _MOST_WORKERS = 3, 12

@@ -25,7 +25,7 @@ from tests.pace import SLOWEST
 # Beyond the limit: where a test that waits in C, and so cannot be ended, shows where.
 _SHOW_AFTER = 1.5
 # A rest that is shorter than this is as good as none.
-_SHORTEST_S = 0.5
+_SHORTEST_S = 0.1
 
 
 class Settings(Protocol):

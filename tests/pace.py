@@ -27,10 +27,10 @@ WAKING_S = 0.004
 WAKINGS = 20
 # The most that is believed. Beyond it a hanging test would never be ended.
 SLOWEST = 50.0
-# How often it is measured: 2 % of one processor.
-EVERY_S = 0.5
+# How often it is measured: 1 % of one processor.
+EVERY_S = 1.0
 # What the pace of the last few seconds is made of.
-RECENT = 6
+RECENT = 4
 
 _RECORD = struct.Struct("<ddd")
 

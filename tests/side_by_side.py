@@ -50,8 +50,10 @@ def with_escapes(data: Any) -> Any:
         return data.encode("utf-8", "backslashreplace").decode()
     if isinstance(data, dict):
         return {with_escapes(key): with_escapes(value) for key, value in data.items()}
-    if isinstance(data, list | tuple):
+    if isinstance(data, list):
         return [with_escapes(each) for each in data]
+    if isinstance(data, tuple):
+        return tuple(with_escapes(each) for each in data)
     return data
 
 

@@ -156,6 +156,6 @@ def test_a_test_that_wants_to_be_alone_is(tmp_path: Path) -> None:
 
 def test_what_is_no_unicode_is_told_with_escapes() -> None:
     assert with_escapes({"a\ud800": ["\udcff", ("b", 1)], "c": None}) == {
-        "a\\ud800": ["\\udcff", ["b", 1]],
+        "a\\ud800": ["\\udcff", ("b", 1)],
         "c": None,
     }
