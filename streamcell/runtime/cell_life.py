@@ -204,6 +204,11 @@ class CellLife:
         """End without another word, because the engine has died."""
         self._end(error)
 
+    def leave_to_parent(self) -> None:
+        """Close, in a forked child, what keeps the addresses busy at which the parent listens."""
+        for listener in self._listeners:
+            listener.leave_to_parent()
+
     def step(self, verb: Any, *args: Any) -> Any:
         """See Stepper.step."""
         return self.stepper.step(verb, *args)

@@ -53,6 +53,9 @@ class EngineGuest(Protocol):
     def fail(self, error: CellError) -> None:
         """End the cell without the engine, which has died. Called in the engine's thread."""
 
+    def leave_to_parent(self) -> None:
+        """Let go, in a forked child, of what the parent has to be able to have again. In the thread that has forked."""
+
 
 class Engine:
     """The loop and its thread. One for each process; see :func:`get_engine`."""
@@ -189,6 +192,8 @@ class Engine:
 
     def _mark_forked(self) -> None:
         self._forked = True
+        for guest in list(self._guests):
+            guest.leave_to_parent()
 
 
 class _EngineHolder:

@@ -2,7 +2,7 @@
 
 The engine's thread does not exist in the child, its sockets belong to the parent, and locks may be held by threads that
 are gone. So the child may do anything but use streamcell: whatever needs the engine or would wait for it raises, and
-nothing of ours runs at its exit.
+nothing of ours runs at its exit. What listens is closed in it, so that the address is free when the parent has ended.
 """
 
 from __future__ import annotations

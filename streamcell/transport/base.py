@@ -98,6 +98,10 @@ class Listener(Protocol):
         """Stop listening and end all lanes that arrived here."""
         ...
 
+    def leave_to_parent(self) -> None:
+        """Let go, in a forked child, of what keeps the address busy. In the thread that has forked."""
+        ...
+
 
 class Network(Protocol):
     """A carrier: what dials and listens. One object may serve any number of cells."""

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from streamcell.errors import ErrorCode, LinkError
+from streamcell.transport.accepting import ListeningSocket, find_listening
 from streamcell.transport.address import Address, Scheme
 
 if TYPE_CHECKING:
@@ -36,10 +37,12 @@ class Binding:
     """Where a server is bound.
 
     :ivar address: with the real port.
-    :ivar inode: device and inode of the unix socket.
+    :ivar sockets: those that listen there, as far as they can be found out.
+    :ivar inode: device and inode of the unix socket's name.
     """
 
     address: Address
+    sockets: tuple[ListeningSocket, ...] = ()
     inode: tuple[int, int] | None = None
 
     def release(self) -> None:
@@ -55,12 +58,16 @@ async def bind(server: Server, address: Address) -> Binding:
     :raises LinkError: if the address is busy or cannot be used. The server may then be bound to a
         part of it: start and stop it.
     """
+    before = set(find_listening())
     if address.scheme is Scheme.UNIX:
         try:
-            return _bind_unix(server, address)
+            binding = _bind_unix(server, address)
         except OSError as error:
             raise LinkError(f"cannot listen at {address}: {error.strerror}") from error
-    return Binding(await _bind_tcp(server, address))
+    else:
+        binding = Binding(await _bind_tcp(server, address))
+    sockets = tuple(each for each in find_listening() if each not in before and each.is_at(binding.address.port))
+    return dataclasses.replace(binding, sockets=sockets)
 
 
 async def _bind_tcp(server: Server, address: Address) -> Address:
@@ -127,7 +134,7 @@ def _bind_unix(server: Server, address: Address) -> Binding:
         hidden.chmod(_SOCKET_MODE)
         inode = _inode(hidden)
         hidden.rename(path)
-    return Binding(address, inode)
+    return Binding(address, inode=inode)
 
 
 def _remove_stale_socket(path: Path) -> None:

@@ -16,6 +16,7 @@ from urllib.parse import unquote
 
 from streamcell.errors import ErrorCode, LinkError, UsageError, one_line
 from streamcell.logs import get_logger
+from streamcell.transport.accepting import can_open, close_copies
 from streamcell.transport.address import Address
 from streamcell.transport.base import Lane, LaneClosed, PeerInfo, check_batch_size
 from streamcell.transport.binding import Binding, bind
@@ -37,6 +38,12 @@ METHOD = "Exchange"
 FLUSH_S = 1.0
 # Lanes of one listener: as many as LINKS links with a control and a bulk lane each.
 _LANES = 8192
+# How often it is looked whether connections wait that gRPC does not accept, and how many times in a row that may be so.
+# It tries again after a second when it is short of descriptors.
+CHECK_S = 1.0
+DEAF_AFTER = 3
+# How long lanes of a server that was left may take to move to the new one.
+MOVE_S = 30.0
 _CLOSED_HERE = "the lane was closed here"
 _CLOSED_THERE = "the other side ended the lane"
 
@@ -139,17 +146,17 @@ class GrpcListener:
         self, on_lane: Callable[[Lane], None], services: Sequence[Service] = (), *, batch_threads: bool = True
     ) -> None:
         self._on_lane = on_lane
+        self._services = tuple(services)
         self._lanes: set[GrpcServerLane] = set()
+        # All that have ever arrived.
+        self._arrived = 0
         self._closing = False
         self._binding: Binding | None = None
+        self._watching: asyncio.Task[None] | None = None
+        # Servers whose place another has taken, on their way to their end.
+        self._leaving: set[asyncio.Task[None]] = set()
         with starting_grpc_threads(batch=batch_threads):
-            self._server: Server = aio.server(options=server_options(), maximum_concurrent_rpcs=_LANES)
-        exchange: RpcMethodHandler[bytes, bytes] = grpc.stream_stream_rpc_method_handler(self._exchange)
-        service = grpc.method_handlers_generic_handler(SERVICE, {METHOD: exchange})
-        self._server.add_generic_rpc_handlers((service,))
-        names = (SERVICE, *(name for each in services for name in each.names))
-        for each in services:
-            each.add_to(self._server, names)
+            self._server = self._make_server()
 
     @property
     def url(self) -> str:
@@ -163,19 +170,70 @@ class GrpcListener:
         """
         logging.getLogger("grpc._cython.cygrpc").addFilter(_no_failed_goodbyes)
         try:
-            self._binding = await bind(self._server, address)
-        finally:
-            # Also if binding failed: only a server that was started can let go of what it holds.
-            await self._server.start()
-            if self._binding is None:
-                await self._server.stop(None)
+            self._binding = await _bind_and_start(self._server, address)
+        except LinkError:
+            await self._server.stop(None)
+            raise
+        self._watching = asyncio.get_running_loop().create_task(self._watch(self._binding), name=f"watch {self.url}")
 
     async def close(self) -> None:
         """Stop listening and end all lanes that arrived here."""
         self._closing = True
-        await asyncio.gather(self._server.stop(FLUSH_S), *(lane.close() for lane in tuple(self._lanes)))
+        if self._watching is not None:
+            self._watching.cancel()
+        ending = [lane.close() for lane in tuple(self._lanes)]
+        await asyncio.gather(self._server.stop(FLUSH_S), *ending, *self._leaving)
         if self._binding is not None:
             self._binding.release()
+
+    def leave_to_parent(self) -> None:
+        """Close, in a forked child, what listens here and what was accepted here."""
+        if self._binding is not None:
+            close_copies(self._binding.sockets)
+
+    def _make_server(self) -> Server:
+        server: Server = aio.server(options=server_options(), maximum_concurrent_rpcs=_LANES)
+        exchange: RpcMethodHandler[bytes, bytes] = grpc.stream_stream_rpc_method_handler(self._exchange)
+        service = grpc.method_handlers_generic_handler(SERVICE, {METHOD: exchange})
+        server.add_generic_rpc_handlers((service,))
+        names = (SERVICE, *(name for each in self._services for name in each.names))
+        for each in self._services:
+            each.add_to(server, names)
+        return server
+
+    async def _watch(self, binding: Binding) -> None:
+        """Listen anew when gRPC has stopped accepting, as it does when the system has refused it something once."""
+        unanswered = 0
+        while True:
+            arrived = self._arrived
+            await asyncio.sleep(CHECK_S)
+            waiting = any(each.is_waited_at for each in binding.sockets)
+            # While there are no descriptors gRPC tries again by itself.
+            unanswered = unanswered + 1 if waiting and arrived == self._arrived and can_open() else 0
+            if unanswered == DEAF_AFTER:
+                unanswered = 0
+                _logger.warning("%s is not accepting connections any more: listening there anew", self.url)
+                binding = await self._listen_anew(binding)
+                _logger.info("%s accepts connections again", self.url)
+
+    async def _listen_anew(self, binding: Binding) -> Binding:
+        """Have another server take the place of the present one, whose lanes are told to move."""
+        leaving = asyncio.get_running_loop().create_task(self._server.stop(MOVE_S))
+        self._leaving.add(leaving)
+        leaving.add_done_callback(self._leaving.discard)
+        while True:
+            await asyncio.sleep(CHECK_S)
+            if any(each.is_open for each in binding.sockets):
+                continue
+            server = self._make_server()
+            try:
+                self._binding = await _bind_and_start(server, binding.address)
+            except LinkError as error:
+                _logger.warning("%s; trying again", error)
+                await server.stop(None)
+                continue
+            self._server = server
+            return self._binding
 
     async def _exchange(self, _requests: object, context: ServicerContext[bytes, bytes]) -> None:
         if self._closing:
@@ -184,6 +242,7 @@ class GrpcListener:
         # that comes while the first batch still waits; which fails.
         await context.send_initial_metadata(())
         lane = GrpcServerLane(context, PeerInfo(_peer_address(context.peer())))
+        self._arrived += 1
         self._lanes.add(lane)
         try:
             self._on_lane(lane)
@@ -191,6 +250,18 @@ class GrpcListener:
         finally:
             self._lanes.discard(lane)
             lane.end(_CLOSED_THERE)
+
+
+async def _bind_and_start(server: Server, address: Address) -> Binding:
+    """Have a server listen. Also if that fails it is to be stopped.
+
+    :raises LinkError: if the address is busy or cannot be used.
+    """
+    try:
+        return await bind(server, address)
+    finally:
+        # Also if binding failed: only a server that was started can let go of what it holds.
+        await server.start()
 
 
 async def listen(

@@ -150,6 +150,9 @@ class _MemoryListener:
         self._lanes.add(lane)
         self._on_lane(lane)
 
+    def leave_to_parent(self) -> None:
+        """A name in memory is the child's own."""
+
     async def close(self) -> None:
         self._on_close(self)
         for lane in list(self._lanes):

@@ -5,7 +5,10 @@ from __future__ import annotations
 import errno
 import logging
 import mmap
+import os
+import signal
 import socket
+from pathlib import Path
 
 import pytest
 
@@ -16,6 +19,7 @@ from tests.adversity.programs import run, started
 from tests.adversity.refusing import always, first, no_threads, refusing
 from tests.carried import carrier, pair
 from tests.cells import PATIENCE_S, Box, Pair, eventually, grpc_carrier, pattern, running
+from tests.timing import scaled
 
 __all__ = ["carrier", "pair"]
 
@@ -230,3 +234,85 @@ def test_case_3_1_a_process_may_not_have_so_much_memory() -> None:
             else:
                 with pytest.raises(StreamError, match="server has no memory for what was sent"):
                     future.result(PATIENCE_S)
+
+
+# --- forking
+
+PARENT = """
+server = CoreCell("server", listen={url!r}, config=QUICK)
+server.start()
+site = CoreCell("site", connect=server.listen_urls, config=QUICK)
+site.start()
+site.wait_connected(30)
+
+def child():
+    say(os.getpid())
+    sys.stdin.readline()
+
+{fork}
+sys.stdin.readline()
+"""
+
+FORKS = {
+    "os.fork": """
+if os.fork() == 0:
+    say(server.listen_urls[0])
+    child()
+    os._exit(0)
+""",
+    "multiprocessing": """
+import multiprocessing
+say(server.listen_urls[0])
+multiprocessing.get_context("fork").Process(target=child).start()
+""",
+    "subprocess": """
+import subprocess
+say(server.listen_urls[0])
+say(subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], preexec_fn=lambda: None).pid)
+""",
+}
+
+
+@pytest.mark.parametrize("fork", FORKS)
+@pytest.mark.parametrize("scheme", ["tcp", "every address", "unix"])
+def test_case_3_3_the_address_is_free_when_the_parent_was_killed(fork: str, scheme: str, tmp_path: Path) -> None:
+    """A child that lives on does not keep the address busy, nor the connections of its parent's neighbours."""
+    url = {"tcp": "grpc://127.0.0.1:0", "every address": "grpc://localhost:0", "unix": f"unix://{tmp_path}/s"}[scheme]
+    with started(PARENT.format(url=url, fork=FORKS[fork])) as program:
+        url = program.hear()
+        child = int(program.hear())
+        try:
+            with running(grpc_carrier().cell("far", connect=url)) as far:
+                far.wait_connected(PATIENCE_S)
+                program.signal(signal.SIGKILL)
+                # The end of the connection is seen at once, not by silence.
+                eventually(lambda: not far.is_cell_connected("server"), seconds=scaled(2.5))
+                with running(grpc_carrier().cell("server", listen=url)) as again:
+                    eventually(lambda: again.is_cell_connected("far"))
+        finally:
+            os.kill(child, signal.SIGKILL)
+
+
+def test_case_3_3_the_parent_goes_on_and_foreign_sockets_stay_open() -> None:
+    """What the child closes is closed there alone, and only what was the cell's."""
+    ended = run(
+        """
+        import socket
+        mine = socket.create_server(("127.0.0.1", 0))
+        server, site = connected_pair()
+        StreamCell(server).register_blob_cb("c", "b", lambda future: None)
+        for number in range(20):
+            pid = os.fork()
+            if pid == 0:
+                mine.getsockname()
+                socket.create_connection(mine.getsockname()).close()
+                os._exit(7)
+            assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
+            assert StreamCell(site).send_blob("c", "b", "server", Message({}, bytes(300_000))).result(30) == 300_000
+        late = CoreCell("late", connect=server.listen_urls, config=QUICK)
+        late.start()
+        late.wait_connected(30)
+        say(site.stats().protocol.reconnects)
+        """
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "0\n", "")
