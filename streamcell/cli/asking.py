@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import sys
@@ -12,6 +11,7 @@ import typer
 
 from streamcell.cli.options import AsJson, Connect, OwnName, Verbose, Wait
 from streamcell.cli.streams import lost_output
+from streamcell.config import LONGEST_TIMEOUT_S
 
 _ASK_WAIT_S = 10.0
 
@@ -23,7 +23,9 @@ def ping(
     connect: Connect,
     own_name: OwnName = None,
     count: Annotated[int, typer.Option("--count", "-n", min=1, help="How often.")] = 4,
-    interval: Annotated[float, typer.Option("--interval", min=0.0, help="Seconds between two.")] = 0.5,
+    interval: Annotated[
+        float, typer.Option("--interval", min=0.0, max=LONGEST_TIMEOUT_S, metavar="SECONDS", help="Between two.")
+    ] = 0.5,
     wait: Wait = _ASK_WAIT_S,
     as_json: AsJson = False,
     verbose: Verbose = 0,
@@ -73,7 +75,7 @@ def cells(
         found = find_tree(cell, wait)
     if as_json:
         for each in found:
-            print(json.dumps({"parent": each.parent, **dataclasses.asdict(each.known)}))
+            print(json.dumps(each.to_values()))
         return
     lines = list(tree_lines(found, branches_for(sys.stdout.encoding)))
     width = max((len(line) for line, _ in lines), default=0)
@@ -85,7 +87,9 @@ def bench(
     target: Target,
     connect: Connect,
     own_name: OwnName = None,
-    seconds: Annotated[float, typer.Option("--seconds", min=0.1, help="How long each part takes.")] = 3.0,
+    seconds: Annotated[
+        float, typer.Option("--seconds", min=0.1, max=LONGEST_TIMEOUT_S, metavar="SECONDS", help="For each part.")
+    ] = 3.0,
     wait: Wait = _ASK_WAIT_S,
     as_json: AsJson = False,
     verbose: Verbose = 0,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from streamcell.core_cell import CoreCell
+from streamcell.daemon.addresses import check_dialled
 from streamcell.daemon.settings import DEFAULT_CONFIG
 from streamcell.runtime.allocator import use_one_arena
 
@@ -16,15 +17,16 @@ LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
 
 
 @contextlib.contextmanager
-def dialled_cell(name: str, url: str, wait_s: float) -> Iterator[CoreCell]:
-    """Make a cell that has dialled ``url``; stop it at the end.
+def dialled_cell(name: str, urls: Sequence[str], wait_s: float) -> Iterator[CoreCell]:
+    """Make a cell that has dialled one of ``urls``; stop it at the end.
 
     Raises:
         LinkError: there is no link after ``wait_s`` seconds.
-        UsageError: the name or the URL is wrong.
+        UsageError: the name or a URL is wrong.
     """
+    check_dialled(urls)
     use_one_arena()
-    cell = CoreCell(name, connect=url, config=DEFAULT_CONFIG)
+    cell = CoreCell(name, connect=urls, config=DEFAULT_CONFIG)
     cell.start()
     try:
         cell.wait_connected(wait_s)

@@ -1,4 +1,4 @@
-"""Options that several verbs have in common. Imports typer."""
+"""Options that several verbs have in common. Imports typer and values."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Annotated, TypeAlias
 
 import typer
+
+from streamcell.config import LONGEST_TIMEOUT_S
 
 
 def as_path(text: str) -> Path:
@@ -15,18 +17,20 @@ def as_path(text: str) -> Path:
     return Path(text)
 
 
-Connect: TypeAlias = Annotated[
-    str,
-    typer.Option(
-        "--connect",
-        "-c",
-        metavar="URL",
-        envvar="STREAMCELL_CONNECT",
-        help="Where the parent listens: grpc://host:port.",
-    ),
-]
+_CONNECT = typer.Option(
+    "--connect",
+    "-c",
+    metavar="URL",
+    envvar="STREAMCELL_CONNECT",
+    help="Where the parent listens: grpc://host:port. Repeatable: if one does not answer, the next is dialled.",
+)
+Connect: TypeAlias = Annotated[list[str], _CONNECT]
+Parent: TypeAlias = Annotated[list[str] | None, _CONNECT]
 Wait: TypeAlias = Annotated[
-    float, typer.Option("--wait", min=0.0, metavar="SECONDS", help="How long a cell may be out of reach.")
+    float,
+    typer.Option(
+        "--wait", min=0.1, max=LONGEST_TIMEOUT_S, metavar="SECONDS", help="How long a cell may be out of reach."
+    ),
 ]
 Verbose: TypeAlias = Annotated[
     int, typer.Option("--verbose", "-v", count=True, help="Log what happens to standard error; twice: everything.")

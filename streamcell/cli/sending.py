@@ -54,6 +54,8 @@ def send(
         raise UsageError("standard input can be sent once: give - one time only")
     if STANDARD_INPUT in paths:
         check_input()
+    if name == "":
+        raise UsageError("--name '' is no name: leave it out, or name what arrives")
     if name is not None and len(paths) > 1:
         raise UsageError("--name is for a single path: leave it out, or send one at a time")
     if own_name is None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from streamcell.cli.options import DEFAULT_WAIT_S, AsJson, Verbose, Wait, as_path
+from streamcell.cli.options import DEFAULT_WAIT_S, AsJson, Parent, Verbose, Wait, as_path
 from streamcell.cli.outcome import ExitCode, complain
 from streamcell.cli.streams import check_output
 from streamcell.errors import UsageError
@@ -26,9 +26,6 @@ _REFRESH_S = 0.1
 Listen = Annotated[
     list[str] | None,
     typer.Option("--listen", "-l", metavar="URL", help="Where others reach this cell: grpc://host:port. Repeatable."),
-]
-Parent = Annotated[
-    str | None, typer.Option("--connect", "-c", metavar="URL", help="Where the parent listens: grpc://host:port.")
 ]
 Insecure = Annotated[
     bool, typer.Option("--insecure", help="Listen without encryption where other machines can reach it.")
@@ -73,7 +70,7 @@ def serve(
         {
             "fqcn": fqcn,
             "listen": tuple(listen) if listen else None,
-            "connect": (connect,) if connect else None,
+            "connect": tuple(connect) if connect else None,
             "insecure": insecure or None,
             "inbox_folder": inbox,
             "replace": replace or None,
@@ -107,15 +104,17 @@ def recv(
     from streamcell.daemon.settings import ServeSettings
 
     log_to_stderr(verbose)
-    if (connect is None) == (not listen):
-        raise UsageError("name one way to the others: --connect URL of the parent, or --listen URL for them to dial")
+    if not (connect or listen):
+        raise UsageError("name a way to the others: --connect URL of the parent, or --listen URL for them to dial")
     to_output = into == _STANDARD_OUTPUT
     if to_output:
+        if replace or count or as_json:
+            raise UsageError("--count, --replace and --json are for a folder: standard output takes one file")
         check_output()
     settings = ServeSettings(
         fqcn=own_name,
         listen=tuple(listen or ()),
-        connect=() if connect is None else (connect,),
+        connect=tuple(connect or ()),
         insecure=insecure,
         inbox=None if to_output else InboxSettings(folder=into, replace=replace),
         grace_s=_RECV_GRACE_S,

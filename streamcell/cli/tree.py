@@ -10,6 +10,7 @@ import concurrent.futures
 import dataclasses
 import itertools
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 from streamcell.core_cell import CoreCell
 from streamcell.errors import CellError
@@ -25,6 +26,11 @@ class TreeCell:
 
     known: KnownCell
     parent: str
+
+    def to_values(self) -> dict[str, Any]:
+        """Return it for JSON. What has 64 bits is text there: many programs read numbers with 53."""
+        known = dataclasses.asdict(self.known) | {"incarnation": str(self.known.incarnation)}
+        return {"parent": self.parent, **known}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from streamcell.config import CellConfig
-from streamcell.core_cell import as_urls
+from streamcell.daemon.addresses import check_dialled, check_listened
 from streamcell.daemon.inbox import InboxSettings
 from streamcell.errors import UsageError
 from streamcell.fqcn import check_fqcn
@@ -75,8 +75,8 @@ class ServeSettings:
 
     def __post_init__(self) -> None:
         check_fqcn(self.fqcn)
-        as_urls(self.listen, "listen")
-        as_urls(self.connect, "connect", dialled=True)
+        check_listened(self.listen, insecure=self.insecure)
+        check_dialled(self.connect)
         if not self.listen and not self.connect:
             raise UsageError(
                 f"cell {self.fqcn} neither listens nor dials: give it 'listen' (where others reach it), 'connect' "

@@ -94,7 +94,6 @@ def outcome_unknown(sender: StreamSender) -> CellError:
     """Another life of the target may have got all of what must not be delivered twice."""
     return StreamOutcomeUnknown(
         f"{sender.spec.target} was restarted after all of stream {sender.key.stream_id} had been sent and before it "
-        "confirmed: it may or may not have been delivered; send it again with retry_unknown=True if twice is better "
-        "than not at all",
+        "confirmed: it may or may not have been delivered; send it again if twice is better than not at all",
         fault=Fault.TARGET,
     )

@@ -130,8 +130,7 @@ def not_connected_error(fqcn: str, urls: tuple[str, ...], reason: str, waited_s:
     where = "" if reason and len(urls) == 1 else f" at {' or '.join(urls)}"
     because = f": {reason}" if reason else ""
     return LinkError(
-        f"{fqcn} has no link to its parent{where} after {waited_s:g} s{because}; check that a cell listens there; this "
-        "cell goes on trying"
+        f"{fqcn} has no link to its parent{where} after {waited_s:g} s{because}; check that a cell listens there"
     )
 
 
@@ -139,5 +138,5 @@ def not_accepted_error(fqcn: str, url: str, waited_s: float) -> LinkError:
     """Return the same where the parent is there, but could not say yet that this cell may have its name."""
     return LinkError(
         f"the cell at {url} has taken {fqcn}'s link, but has not heard within {waited_s:g} s from the cells above it "
-        "whether that name is free; check that those run; this cell goes on waiting"
+        "whether that name is free; check that those run"
     )

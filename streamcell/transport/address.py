@@ -18,7 +18,7 @@ _HOST_AND_PORT = re.compile(
 _MEMORY_NAME = re.compile(r"[A-Za-z0-9._~-]{0,255}", re.ASCII)
 _NUMBERS_AND_DOTS = re.compile(r"[0-9.]+", re.ASCII)
 _MAX_PORT = 65535
-_FORMS = "use grpc://host:port, grpcs://host:port, unix:///path or memory://name"
+_FORMS = "use grpc://host:port or unix:///path"
 
 
 class Scheme(enum.StrEnum):

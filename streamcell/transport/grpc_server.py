@@ -283,8 +283,8 @@ async def listen(
     if not address.is_loopback:
         if not insecure:
             raise UsageError(
-                f"{address} can be reached from other machines and is not encrypted: "
-                "use grpcs:// with certificates, or allow it with insecure=True"
+                f"{address} can be reached from other machines and is not encrypted: allow that with insecure=True, on "
+                "a network that you trust"
             )
         _logger.warning("listening at %s without encryption: everybody can read it", address)
     try:

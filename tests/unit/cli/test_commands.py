@@ -115,7 +115,7 @@ def test_nobody_answers(url: str, capsys: pytest.CaptureFixture[str]) -> None:
     [
         (["send"], "missing argument 'PATH'; 'streamcell send --help' tells what there is"),
         (["nothing"], "no such command 'nothing'; 'streamcell --help' tells what there is"),
-        (["recv", "--as", "x", "--into", "y"], "name one way to the others"),
+        (["recv", "--as", "x", "--into", "y"], "name a way to the others"),
         (["serve", "--fqcn", "x"], "neither listens nor dials"),
         (["serve", "--fqcn", "x", "--connect", "grpc://127.0.0.1:0"], "port 0 is for listening"),
         (["send", "", "--to", "hub", "-c", "grpc://127.0.0.1:1"], "'' is no path"),
