@@ -48,7 +48,7 @@ from streamcell.protocol.loop import make_loop
 from streamcell.protocol.queries import QueryTable
 from streamcell.protocol.receives import ReceiveTable
 from streamcell.protocol.relays import RelayTable
-from streamcell.protocol.requests import RequestTable
+from streamcell.protocol.requests import RequestTable, Standing
 from streamcell.protocol.routing import RouteTable
 from streamcell.protocol.sender import SendSpec, StreamSender
 from streamcell.protocol.sends import SendTable
@@ -90,7 +90,7 @@ class CellCore:
         settled = SettledNews()
         self._sends = SendTable(self._context, self._links, self._routes, self._writing, settled, self._on_send_settled)
         self._batches = Batches(self._context, self._links, self._sends, self._writing, settled)
-        self._requests = RequestTable(self._context, self._is_acknowledged, self._give_up_send)
+        self._requests = RequestTable(self._context, self._standing_of, self._give_up_send)
         self._receives = ReceiveTable(
             self._context, self._links, self._routes, budget, self._requests.awaits, self._requests.end_reply
         )
@@ -478,9 +478,13 @@ class CellCore:
         if sender is not None:
             self._sends.give_up(sender, error, now)
 
-    def _is_acknowledged(self, stream_id: int) -> bool:
+    def _standing_of(self, stream_id: int) -> Standing:
         sender = self._sends.get(stream_id)
-        return sender is not None and sender.acknowledged
+        if sender is None or not sender.acknowledged:
+            queued = sender is not None and self._sends.waits_for_slot(sender)
+            return Standing.QUEUED if queued else Standing.UNHEARD
+        whole = sender.last_sent and sender.received == sender.total
+        return Standing.WHOLE if whole else Standing.UNDER_WAY
 
     def _on_send_settled(self, sender: StreamSender, error: CellError | None) -> None:
         if error is None:

@@ -6,6 +6,7 @@ with the reply whole, with the failure of either stream, or when its time is ove
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Callable
 
 from streamcell.errors import (
@@ -18,6 +19,15 @@ from streamcell.errors import (
 )
 from streamcell.protocol.context import Context
 from streamcell.protocol.events import RequestEnded
+
+
+class Standing(enum.Enum):
+    """How far the stream of a request has come that is not complete: what to say when its time is over."""
+
+    QUEUED = "waits here for a slot"
+    UNHEARD = "nothing was heard of it"
+    UNDER_WAY = "the target knows of it"
+    WHOLE = "the target has all of it, and has not called the callback"
 
 
 class Request:
@@ -42,19 +52,19 @@ class Request:
 class RequestTable:
     """The requests of one cell.
 
-    :param is_acknowledged: tells whether the target has acknowledged the stream of a request that is under way.
+    :param standing: tells how far the stream of a request has come that is under way.
     :param give_up: gives up the stream of a request whose time is over, if it is still under way.
     """
 
     def __init__(
         self,
         context: Context,
-        is_acknowledged: Callable[[int], bool],
+        standing: Callable[[int], Standing],
         give_up: Callable[[int, CellError, float], None],
     ) -> None:
         self._requests: dict[int, Request] = {}
         self._context = context
-        self._is_acknowledged = is_acknowledged
+        self._standing = standing
         self._give_up = give_up
 
     def __len__(self) -> int:
@@ -107,18 +117,34 @@ class RequestTable:
             self.end(stream_id, error)
 
     def _expire(self, request: Request, now: float) -> None:
-        if request.holder is not None or self._is_acknowledged(request.stream_id):
-            error: CellError = RequestTimeout(
-                f"{request.target} got the request {request.name} and did not reply in time", fault=Fault.TARGET
-            )
-        else:
-            error = StreamTargetUnreachable(
-                f"{request.target} did not acknowledge the request {request.name} in time: check its name, and that "
-                "it runs and is connected",
-                fault=Fault.NETWORK,
-            )
+        standing = Standing.UNDER_WAY if request.holder is not None else self._standing(request.stream_id)
+        error = _timed_out(request, standing)
         self.end(request.stream_id, error)
         self._give_up(request.stream_id, error, now)
+
+
+def _timed_out(request: Request, standing: Standing) -> CellError:
+    target, name = request.target, request.name
+    if standing is Standing.UNHEARD:
+        return StreamTargetUnreachable(
+            f"{target} did not acknowledge the request {name} in time: check its name, and that it runs and is "
+            "connected",
+            fault=Fault.NETWORK,
+        )
+    if standing is Standing.QUEUED:
+        return RequestTimeout(
+            f"the request {name} was not sent in time: as many others to {target} are under way as may be at a time "
+            "(max_requests_per_peer)",
+            fault=Fault.ORIGIN,
+        )
+    if standing is Standing.WHOLE:
+        return RequestTimeout(
+            f"{target} has the request {name} and did not call its callback in time: all request threads of {target} "
+            "are in use (request_threads), or it stands still; callbacks that wait for requests of their own keep "
+            "theirs",
+            fault=Fault.TARGET,
+        )
+    return RequestTimeout(f"{target} got the request {name} and did not reply in time", fault=Fault.TARGET)
 
 
 def _outcome_unknown(request: Request) -> StreamOutcomeUnknown:

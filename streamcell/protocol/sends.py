@@ -83,6 +83,10 @@ class SendTable:
         """Return the sender of a stream that is not settled."""
         return self._senders.get(stream_id)
 
+    def waits_for_slot(self, sender: StreamSender) -> bool:
+        """Return whether as many others to its target are under way as may be, so that it was not begun."""
+        return self._slots.is_waiting(sender)
+
     # Verbs of the shell.
 
     def open(self, spec: SendSpec, now: float) -> StreamSender:

@@ -40,6 +40,11 @@ class SlotTable:
         slots.taken.add(sender.key.stream_id)
         return True
 
+    def is_waiting(self, sender: StreamSender) -> bool:
+        """Return whether a stream is in line."""
+        slots = self._slots.get(self._key(sender))
+        return slots is not None and sender in slots.waiting
+
     def release(self, sender: StreamSender) -> list[StreamSender]:
         """Give back a stream's slot, or its place in line, if it has one; return those that have got a slot now."""
         if sender.spec.kind is StreamKind.REPLY:

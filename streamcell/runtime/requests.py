@@ -17,6 +17,7 @@ from streamcell.errors import (
     ErrorCode,
     Fault,
     RequestFailed,
+    RequestTimeout,
     StreamError,
     StreamRejected,
     UsageError,
@@ -84,7 +85,7 @@ class Requests:
         request = self._pending.pop(event.stream_id, None)
         if request is not None:
             self._context.traffic.count_failure(Direction.SENT, event.error)
-            self._settle(request, as_request_error(event.error))
+            self._settle(request, self._explain(as_request_error(event.error)))
 
     def open_request(self, event: StreamOpened) -> IncomingRequest | None:
         """Accept a request that arrives for its callback, or reject it."""
@@ -132,6 +133,15 @@ class Requests:
             self._settle(request, error)
 
     # --- on the engine
+
+    def _explain(self, error: CellError) -> CellError:
+        """Say with a timeout what here may have to do with it: whoever was asked may ask this cell in its turn."""
+        pool = self._context.pools.requests.stats()
+        if not isinstance(error, RequestTimeout) or not pool.exhausted:
+            return error
+        busy = f"all {pool.max_threads} request threads of {self._context.fqcn} are in use as well (request_threads)"
+        waits = f", and {pool.waiting} requests wait for one" if pool.waiting else ""
+        return RequestTimeout(f"{error.sentence}; {busy}{waits}", error.code, error.fault)
 
     def _open(self, request: PendingRequest) -> None:
         core, now = self._context.core, self._context.clock()
@@ -238,6 +248,8 @@ class IncomingRequest(IncomingMessage):
         self._sends = sends
         self._callback = callback
         self._failed = False
+        # Whether all of it is there, and it waits for a thread.
+        self._waits = False
 
     # --- on the engine
 
@@ -251,9 +263,18 @@ class IncomingRequest(IncomingMessage):
     def on_failed(self, error: CellError, _discard: bool, /) -> None:
         """See to it that the callback is not called any more."""
         self._failed = True
+        pool = self._context.pools.requests.stats()
+        if self._waits and pool.exhausted:
+            self._context.stream_log.warning(
+                "< request %s was given up before its callback was called: all %d request threads are in use "
+                "(request_threads)",
+                self._name,
+                pool.max_threads,
+            )
         self._context.stream_log.info("< request %s failed: %s", self._name, error)
 
     def _submit(self) -> None:
+        self._waits = True
         self._context.pools.requests.submit(self._run)
 
     def _release(self) -> None:
@@ -268,6 +289,7 @@ class IncomingRequest(IncomingMessage):
     def _run(self) -> None:
         if self._failed:
             return
+        self._waits = False
         try:
             payload = self._assembly.result()
         except MemoryError:

@@ -30,6 +30,11 @@ class PoolStats:
     running: int
     waiting: int
 
+    @property
+    def exhausted(self) -> bool:
+        """Whether a job that is submitted now waits until another one has ended."""
+        return self.running >= self.max_threads
+
 
 class WorkerPool:
     """Runs jobs in daemon threads, which start when needed and end when idle.

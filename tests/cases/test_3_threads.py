@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 
-from streamcell import CellConfig, Message, ReceivedStream, StreamFuture, aio
+from streamcell import CellConfig, CellError, CoreCell, Message, ReceivedStream, RequestTimeout, StreamFuture, aio
 from tests.api.aio_cells import AioPair, with_pair
 from tests.carried import carrier, pair
-from tests.cells import PATIENCE_S, QUICK, Box, Carrier, Gate, Pair, connected_pair, eventually
+from tests.cells import PATIENCE_S, QUICK, Box, Carrier, Gate, Pair, connected_pair, eventually, running
+from tests.timing import scaled
 
 __all__ = ["carrier", "pair"]
 
@@ -142,3 +143,85 @@ def test_case_3_7_coroutines_that_wait_hold_up_no_blob(carrier: Carrier, gate: G
         assert [await future for future in slow] == [2] * count
 
     with_pair(carrier, test)
+
+
+class Nest:
+    """Two cells whose request callbacks ask each other, one level deeper each time, and wait for the answer."""
+
+    def __init__(self, pair: Pair, timeout_s: float) -> None:
+        self._pair = pair
+        self._timeout_s = timeout_s
+        self.errors: Box[tuple[str, CellError]] = Box()
+        for cell in (pair.server, pair.site):
+            cell.register_request_cb("c", "nest", self._answer, cell)
+
+    def ask(self, cell: CoreCell, depth: int) -> Message:
+        target = "server" if cell is self._pair.site else "site"
+        return cell.send_request("c", "nest", target, Message({"depth": depth}), self._timeout_s)
+
+    def _answer(self, request: Message, cell: CoreCell) -> Message:
+        depth = request.get_header("depth")
+        assert isinstance(depth, int)
+        if depth == 0:
+            return Message({"reached": True})
+        try:
+            return self.ask(cell, depth - 1)
+        except CellError as error:
+            self.errors.put((cell.fqcn, error))
+            raise
+
+
+def test_case_3_8_requests_nested_too_deep_say_that_the_threads_are_in_use(carrier: Carrier) -> None:
+    with connected_pair(carrier, config=dataclasses.replace(QUICK, request_threads=2)) as pair:
+        nest = Nest(pair, scaled(0.4))
+        with pytest.raises(RequestTimeout, match="all 2 request threads of site are in use as well"):
+            nest.ask(pair.site, 6)
+        # The next one to give up is the server's callback that was called first.
+        cell, error = nest.errors.get()
+        assert f"all 2 request threads of {cell} are in use as well" in str(error)
+
+
+def test_case_3_8_requests_nested_as_deep_as_there_are_threads_are_answered(carrier: Carrier) -> None:
+    with connected_pair(carrier, config=dataclasses.replace(QUICK, request_threads=4)) as pair:
+        nest = Nest(pair, PATIENCE_S)
+        assert nest.ask(pair.site, 7).headers == {"reached": True}
+        assert nest.errors.is_empty()
+
+
+def test_case_3_8_a_callback_that_is_slow_is_not_said_to_wait_for_a_thread(pair: Pair, gate: Gate) -> None:
+    pair.server.register_request_cb("c", "t", lambda request: gate.pass_through())
+    with pytest.raises(RequestTimeout, match=r"got the request c/t and did not reply in time$"):
+        pair.site.send_request("c", "t", "server", Message(), scaled(0.25))
+    gate.open()
+
+
+def test_case_3_8_of_several_targets_and_through_a_cell_in_the_middle(
+    carrier: Carrier, gate: Gate, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = dataclasses.replace(QUICK, request_threads=1)
+    with connected_pair(carrier, config=config) as pair, gate:
+        other = carrier.cell("other", connect=pair.server.listen_urls, config=config)
+        other.register_request_cb("c", "t", lambda request: gate.pass_through())
+        with running(other):
+            other.wait_connected(PATIENCE_S)
+            pair.server.fire_and_forget("c", "t", "other", Message())
+            gate.wait_arrived()
+            replies = pair.site.broadcast_request("c", "t", ["other"], Message(), scaled(0.25))
+            assert isinstance(replies["other"], RequestTimeout)
+            assert "all request threads of other are in use" in str(replies["other"])
+            # Where they are in use, it is said as well.
+            eventually(lambda: "was given up before its callback was called: all 1 request threads" in caplog.text)
+            gate.open()
+
+
+def test_case_3_8_a_request_that_waits_for_others_here_says_so(carrier: Carrier, gate: Gate) -> None:
+    config = dataclasses.replace(QUICK, request_threads=1, max_requests_per_peer=1)
+    with connected_pair(carrier, config=config) as pair, gate:
+        pair.server.register_request_cb("c", "t", lambda request: gate.pass_through())
+        pair.site.fire_and_forget("c", "t", "server", Message())
+        gate.wait_arrived()
+        # The server has no thread for this one, and the site sends no other before that.
+        pair.site.fire_and_forget("c", "t", "server", Message())
+        with pytest.raises(RequestTimeout, match="was not sent in time: as many others to server"):
+            pair.site.send_request("c", "t", "server", Message(), scaled(0.3))
+        gate.open()

@@ -17,8 +17,8 @@ from streamcell.errors import (
 )
 from streamcell.limits import MIB
 from streamcell.protocol.events import RequestEnded, StreamOpened
-from streamcell.protocol.frames import Ack, Reset, StreamKind
-from streamcell.protocol.requests import Request, RequestTable
+from streamcell.protocol.frames import Ack, Chunk, Reset, StreamKind
+from streamcell.protocol.requests import Request, RequestTable, Standing
 from tests.unit.protocol.harness import LARGE, SMALL, Net, Node, make_context, pattern, refusing
 
 
@@ -86,7 +86,32 @@ def test_a_target_that_acknowledged_and_does_not_reply_is_a_timeout(released: bo
     server.auto_release = released
     request = client.request("server", SMALL, timeout_s=7.0)
     net.advance(7.1)
-    assert isinstance(client.request_error(request), RequestTimeout)
+    error = client.request_error(request)
+    assert isinstance(error, RequestTimeout)
+    assert ("all request threads of server are in use" in str(error)) is not released
+
+
+def test_a_request_that_has_come_in_part_is_a_timeout() -> None:
+    net = Net()
+    _server, client = net.pair()
+    net.tamper = lambda name, frame: None if isinstance(frame, Chunk) and frame.last else frame
+    request = client.request("server", LARGE, timeout_s=7.0)
+    net.advance(7.1)
+    assert str(client.request_error(request)).endswith("server got the request c/t and did not reply in time")
+
+
+def test_a_request_that_waits_for_others_is_a_timeout_that_says_so() -> None:
+    net = Net()
+    server, client = net.node("server"), net.node("client", CellConfig(max_requests_per_peer=1))
+    client.connect("server")
+    net.run()
+    server.auto_release = False
+    client.request("server", SMALL, timeout_s=0.0)
+    request = client.request("server", SMALL, timeout_s=7.0)
+    net.advance(7.1)
+    error = client.request_error(request)
+    assert isinstance(error, RequestTimeout)
+    assert "was not sent in time: as many others to server" in str(error)
 
 
 def test_a_request_that_was_not_acknowledged_is_unreachable_even_if_it_was_sent() -> None:
@@ -264,7 +289,7 @@ def test_a_reply_to_an_earlier_life_is_not_taken_for_one_to_this() -> None:
 
 def test_a_reply_whose_sender_was_restarted_leaves_the_outcome_unknown() -> None:
     context = make_context()
-    requests = RequestTable(context, lambda stream_id: True, lambda stream_id, error, now: None)
+    requests = RequestTable(context, lambda stream_id: Standing.WHOLE, lambda stream_id, error, now: None)
     requests.add(1, "server", "c/t", None)
     requests.end_reply(2, StreamError("of a request that nobody waits for", ErrorCode.RESUME))
     requests.end_reply(1, StreamError("server was restarted in the middle of stream 9", ErrorCode.RESUME))
