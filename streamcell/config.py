@@ -48,6 +48,8 @@ class CellConfig:
     dial_timeout_s: float = 3.0
     backoff_min_s: float = 0.2
     backoff_max_s: float = 5.0
+    # How long to wait, up to twice that, before what refuses is dialled again where no cell has answered yet.
+    backoff_refused_s: float = 30.0
     stop_grace_s: float = 5.0
 
     # The process. tune_allocator sets two glibc thresholds for the whole process at the first start of a cell;
@@ -102,6 +104,7 @@ _RANGES: tuple[tuple[str, float, float], ...] = (
     ("dial_timeout_s", 0.01, 3600),
     ("backoff_min_s", 0.001, 3600),
     ("backoff_max_s", 0.001, 3600),
+    ("backoff_refused_s", 0.001, 3600),
     ("stop_grace_s", 0, 3600),
     ("switch_interval_s", 0, 1),
 )

@@ -129,7 +129,9 @@ class CoreCell:
 
         Raises:
             LinkError: it is not up after ``timeout``; the cell goes on trying. NameInUse is one.
-            CellError: the parent refuses this cell for good, at once.
+            CellError: whoever answers refuses this cell and would do so again; at once, unless there was a link
+                before. The cell goes on trying, slowly, and another call has it try soon. ProtocolError: one of the two
+                could not read the other, three times within a minute; at once, too.
             UsageError: the cell is not running, or has no uplink, or ``timeout`` is no number of seconds.
         """
         timeout_s = check_wait(timeout, "timeout")
@@ -154,8 +156,8 @@ class CoreCell:
 
         What the two cells send each other takes this short cut while it works, and the way through the tree while it
         does not. Nothing else travels over it: it makes neither the parent of the other. Both may ask for it: one link
-        serves both, and lasts until both have ended it. Where something else listens, or the cell refuses for good, it
-        is not dialled again before :meth:`disconnect` and another call; the log says so.
+        serves both, and lasts until both have ended it. Where something else listens, or the cell refuses, it is
+        dialled again slowly; another call has it dialled soon.
 
         Args:
             url: where the peer listens, or a list that is tried in turn.

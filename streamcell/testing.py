@@ -83,14 +83,15 @@ class _Cut:
 
 @dataclasses.dataclass(slots=True)
 class _Corruption:
-    """Changes a byte of the payload in the n-th batch that has one."""
+    """Changes the n-th batch that can be changed so."""
 
     direction: Direction
     batches: int
+    change: Callable[[bytes], bytes | None]
     spent: bool = False
 
     def apply(self, batch: bytes) -> bytes:
-        corrupted = _with_corrupt_payload(batch)
+        corrupted = self.change(batch)
         if corrupted is None:
             return batch
         self.batches -= 1
@@ -164,7 +165,11 @@ class FaultyNetwork:
 
     def corrupt_payload(self, batch: int = 1, *, direction: Direction = Direction.TO_LISTENER) -> None:
         """Change one byte of payload in the n-th batch from now on that has any. Happens once."""
-        self._rules.append(_Corruption(direction, batch))
+        self._rules.append(_Corruption(direction, batch, _with_corrupt_payload))
+
+    def corrupt_batch(self, batch: int = 1, *, direction: Direction = Direction.TO_LISTENER) -> None:
+        """Let the n-th batch from now on arrive as bytes that no cell can read. Happens once."""
+        self._rules.append(_Corruption(direction, batch, _unreadable))
 
     def stall(self, *directions: Direction) -> None:
         """Let nothing pass, as when a cable is pulled: no batch, no end of a lane, no dialling.
@@ -364,6 +369,11 @@ def _take_exception(task: asyncio.Future[Any]) -> None:
     """Take the exception of a task that nobody may be waiting for any more."""
     if not task.cancelled():
         task.exception()
+
+
+def _unreadable(batch: bytes) -> bytes:
+    """Return as many bytes that are no frames: a field that is longer than the batch."""
+    return b"\x0a" + b"\xff" * max(1, len(batch) - 1)
 
 
 def _with_corrupt_payload(batch: bytes) -> bytes | None:

@@ -66,7 +66,7 @@ class AnnouncementTable:
         """A link is there of which the other end knows nothing yet."""
         self._forget(self._routes.over(link), now)
         if link.peer:
-            self._links.announce_up(link)
+            self._links.announce_up(link, now)
             self._observer.on_life_confirmed(link.fqcn, link.incarnation, now)
             self._observer.on_ways_changed((link.fqcn,), now)
         elif link.uplink is not None:
@@ -102,7 +102,7 @@ class AnnouncementTable:
 
     def _uplink_accepted(self, link: Link, now: float) -> None:
         self._routes.parent = link
-        self._links.announce_up(link)
+        self._links.announce_up(link, now)
         self._observer.on_life_confirmed(link.fqcn, link.incarnation, now)
         self._observer.on_ways_changed(None, now)
 
@@ -199,7 +199,7 @@ class AnnouncementTable:
         self._context.deadlines.cancel(route)
         self._reply(route.link, AnnounceReply(route.fqcn, route.incarnation, route.epoch))
         if route.link.fqcn == route.fqcn:
-            self._links.announce_up(route.link)
+            self._links.announce_up(route.link, now)
         self._observer.on_life_confirmed(route.fqcn, route.incarnation, now)
         self._observer.on_ways_changed((route.fqcn,), now)
 

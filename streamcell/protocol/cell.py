@@ -123,17 +123,21 @@ class CellCore:
 
     # Links and lanes.
 
-    def add_uplink(self, now: float) -> int:
-        """Begin to dial another cell, and return the uplink's number."""
-        return self._links.dialler.add_uplink(now).number
+    def add_uplink(self, now: float, places: int = 1) -> int:
+        """Begin to dial another cell, which may be reached at so many addresses; return the uplink's number."""
+        return self._links.dialler.add_uplink(now, places).number
 
-    def add_peer(self, now: float) -> int:
-        """Begin to dial a cell to which there shall be a peer link, and return the number of that uplink."""
-        return self._links.dialler.add_uplink(now, peer=True).number
+    def add_peer(self, now: float, places: int = 1) -> int:
+        """Begin to dial a cell to which there shall be a peer link; return the number of that uplink."""
+        return self._links.dialler.add_uplink(now, places, peer=True).number
 
     def remove_peer(self, number: int, now: float) -> None:
         """End a peer link that this cell has dialled."""
         self._links.remove_peer(number, now)
+
+    def hurry_uplink(self, number: int, now: float) -> None:
+        """Somebody waits for an uplink: dial soon where it was refused."""
+        self._links.hurry_uplink(number, now)
 
     def lane_connected(self, lane_id: int, address: str, identity: str, now: float) -> None:
         """A lane that was dialled is up."""
@@ -148,7 +152,7 @@ class CellCore:
         self._links.handover.leave(lane_id, now)
 
     def lane_closed(self, lane_id: int, reason: str, refusal: CellError | None, now: float) -> None:
-        """A lane has ended, or could not be dialled. ``refusal``: for good."""
+        """A lane has ended, or could not be dialled. ``refusal``: what answers there would end it again."""
         self._links.lane_closed(lane_id, reason, refusal, now)
 
     def receive(self, lane_id: int, frames: Sequence[Frame], now: float) -> None:

@@ -17,11 +17,15 @@ from streamcell.topology import Hop, KnownCell
 
 @dataclasses.dataclass(slots=True)
 class LaneWanted:
-    """Dial a lane to the address of ``uplink`` and report with ``lane_connected`` or ``lane_closed``."""
+    """Dial a lane to an address of ``uplink`` and report with ``lane_connected`` or ``lane_closed``.
+
+    ``place``: which of the addresses, counted from 0.
+    """
 
     lane_id: int
     uplink: int
     role: LaneRole
+    place: int
 
 
 @dataclasses.dataclass(slots=True)
@@ -57,12 +61,23 @@ class CellDisconnected:
 
 @dataclasses.dataclass(slots=True)
 class UplinkRefused:
-    """The listener refused the link. ``final``: it will not be dialled again. ``peer``: it is not the parent."""
+    """Whoever was dialled refused the link, or it ended because one of the two could not read the other.
+
+    ``firm``: whoever answers would do so again, at each address. It is dialled again all the same, slowly.
+    ``peer``: it is not the parent.
+    """
 
     uplink: int
     error: CellError
-    final: bool
+    firm: bool
     peer: bool
+
+
+@dataclasses.dataclass(slots=True)
+class UplinkEnded:
+    """The uplink with this number is dialled no more, and was forgotten."""
+
+    uplink: int
 
 
 @dataclasses.dataclass(slots=True)
@@ -277,6 +292,7 @@ Event: TypeAlias = (
     | CellConnected
     | CellDisconnected
     | UplinkRefused
+    | UplinkEnded
     | ProtocolBroken
     | SourceWanted
     | SourceSeekWanted

@@ -58,13 +58,14 @@ class LaneTable:
         return list(self._lanes.values())
 
     def open(self, state: LaneState, role: LaneRole, number: int, now: float) -> Lane:
-        """Make a lane. It has the dial timeout to get as far as a Hello."""
+        """Make a lane. It has the dial timeout to get as far as a connection, or if it arrived here to a Hello."""
         self._last_lane_id += 1
         lane = Lane(self._last_lane_id, state, role, number)
         lane.on_timer = self._handle_timer
-        lane.opened_at = lane.heard_at = now
+        lane.dialled_at = lane.opened_at = lane.heard_at = now
         self._lanes[lane.lane_id] = lane
-        self._context.deadlines.schedule(lane, now + self._context.config.dial_timeout_s)
+        lane.greeted_by = now + self._context.config.dial_timeout_s
+        self._context.deadlines.schedule(lane, lane.greeted_by)
         return lane
 
     def forget(self, lane: Lane, now: float) -> None:
@@ -170,12 +171,11 @@ class LaneTable:
         if lane.goodbye is not None:
             return
         if lane.state in (LaneState.DIALLING, LaneState.GREETING):
-            greeted_by = lane.opened_at + self._context.config.dial_timeout_s
-            if now >= greeted_by:
+            if now >= lane.greeted_by:
                 self.drop(lane, now)
             else:
                 # The connection was made meanwhile, which gave the Hello a time of its own.
-                self._context.deadlines.schedule(lane, greeted_by)
+                self._context.deadlines.schedule(lane, lane.greeted_by)
         elif lane.state is LaneState.CLAIMING:
             self._keeper.on_claim_expired(lane, now)
         else:

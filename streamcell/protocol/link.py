@@ -9,15 +9,17 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from streamcell.errors import CellError
 from streamcell.limits import ANSWERS, INITIAL_CREDIT_BYTES, MESSAGE_BYTES
 from streamcell.protocol.credit import RememberedWindow
 from streamcell.protocol.frames import Chunk, Frame, Goodbye, LaneRole, Ping, StreamKey
 from streamcell.protocol.schedule import RoundRobin
 from streamcell.protocol.sharing import SharedRoom
 from streamcell.protocol.states import LANE_TABLE, LaneAction, LaneInput, LaneState, step
+
+if TYPE_CHECKING:
+    from streamcell.protocol.uplink import Uplink
 
 # Frames without a state behind them that a lane may have carried in vain: they are repeated when it breaks. More at
 # once are left to the streams' own timers and to the settled ids.
@@ -66,7 +68,12 @@ class ChunkSource(StreamSpeaker, Protocol):
 
 
 class Lane:
-    """One lane. ``number`` is 0 until it is known."""
+    """One lane. ``number`` is 0 until it is known.
+
+    :ivar place: which of the addresses of its uplink it was dialled at.
+    :ivar greeted_by: when it is given up if no Hello came.
+    :ivar late: no Hello came in the time in which one is expected, so that others are dialled beside it.
+    """
 
     def __init__(self, lane_id: int, state: LaneState, role: LaneRole, number: int) -> None:
         self.lane_id = lane_id
@@ -78,6 +85,10 @@ class Lane:
         self.identity = ""
         self.link: Link | None = None
         self.uplink: Uplink | None = None
+        self.place = 0
+        self.greeted_by = 0.0
+        self.dialled_at = 0.0
+        self.late = False
         self.own_frames: deque[Frame] = deque()
         self.shared_room = SharedRoom()
         self.goodbye: Goodbye | None = None
@@ -226,6 +237,8 @@ class Link:
         self.fresh = True
         # Whether the application was told that the neighbour is there.
         self.announced = False
+        # When it is told so, if the link has to prove itself first.
+        self.announce_at: float | None = None
         # Whether it was told that the neighbour sends what it may not.
         self.told_of_refusal = False
         # Whether it was told that one of the two broke the rules of the wire.
@@ -284,65 +297,3 @@ class Link:
     def highest_number(self) -> int:
         """Return the highest number of a lane that said Hello."""
         return max(self.lanes, default=0)
-
-
-class Uplink:
-    """What a dialler knows of the address that it dials: its lanes under way, and how long to wait.
-
-    :ivar peer: it leads not to the parent, but to a cell to which there shall be a peer link.
-    """
-
-    def __init__(self, number: int, *, peer: bool = False) -> None:
-        self.number = number
-        self.peer = peer
-        self.ended = False
-        self.link: Link | None = None
-        # Another link to the cell that was dialled, which makes this one needless while it lasts.
-        self.rests_on: Link | None = None
-        self.next_lane_number = 1
-        self.dialling: dict[int, Lane] = {}
-        self.failures = 0
-        self.retry_at = 0.0
-        self.bulk_failures = 0
-        self.bulk_retry_at = 0.0
-        self.bulk_wanted = 0
-        self.timer_at: float | None = None
-        self.on_timer: Callable[[Uplink, float], None] | None = None
-        self.refused: CellError | None = None
-
-    def __repr__(self) -> str:
-        return f"<Uplink {self.number} link {self.link!r} dialling {sorted(self.dialling)} failures {self.failures}>"
-
-    def handle_timer(self, now: float) -> None:
-        """Pass the deadline on to whoever tends the uplink."""
-        if self.on_timer is not None:
-            self.on_timer(self, now)
-
-    def dials(self, role: LaneRole) -> bool:
-        """Return whether a lane of this role is being dialled or greeted."""
-        return any(lane.role is role for lane in self.dialling.values())
-
-    def missing_bulk_lanes(self) -> int:
-        """Return how many more bulk lanes are wanted than are up and trusted, or under way."""
-        under_way = sum(lane.role is LaneRole.BULK for lane in self.dialling.values())
-        return self.bulk_wanted - self._count_ready_lanes(LaneRole.BULK) - under_way
-
-    def has_ready_lane(self, role: LaneRole) -> bool:
-        """Return whether a lane of this role is up and trusted."""
-        return self._count_ready_lanes(role) > 0
-
-    def _count_ready_lanes(self, role: LaneRole) -> int:
-        lanes = self.link.lanes.values() if self.link is not None else ()
-        return sum(lane.role is role and lane.usable and lane.state is LaneState.READY for lane in lanes)
-
-    def lanes_held(self) -> tuple[int, ...]:
-        """Return the numbers of the lanes that are up or under way."""
-        held = set(self.dialling)
-        if self.link is not None:
-            held.update(self.link.lanes)
-        return tuple(sorted(held))
-
-    def lanes_leaving(self, role: LaneRole) -> tuple[int, ...]:
-        """Return the numbers of the lanes of a role whose connections are about to end."""
-        lanes = self.link.lanes.values() if self.link is not None else ()
-        return tuple(lane.number for lane in lanes if lane.role is role and lane.state is LaneState.LEAVING)

@@ -15,12 +15,7 @@ from streamcell.errors import (
     NameInUse,
     ProtocolError,
 )
-from streamcell.limits import (
-    INITIAL_CREDIT_BYTES,
-    LINKS,
-    MESSAGE_BYTES,
-    PROTOCOL_VERSION,
-)
+from streamcell.limits import INITIAL_CREDIT_BYTES, LINKS
 from streamcell.protocol.context import Context
 from streamcell.protocol.dialling import Dialler
 from streamcell.protocol.doubles import Doubles
@@ -35,14 +30,18 @@ from streamcell.protocol.frames import (
     Ping,
     Pong,
 )
+from streamcell.protocol.greeting import ROUTES_CAPABILITY, fault_in, make_hello
 from streamcell.protocol.handover import Handover, HandoverObserver
 from streamcell.protocol.lanes import LaneTable
-from streamcell.protocol.link import Lane, Link, Uplink
+from streamcell.protocol.link import Lane, Link
 from streamcell.protocol.states import LaneAction, LaneInput, LaneState
+from streamcell.protocol.uplink import Uplink
 
 _LINK_ID_BITS = 128
-# What a cell can do that not every cell has to: tell by itself which cells are there, and hear of it.
-ROUTES_CAPABILITY = "routes"
+# How long a link has to last before it is believed in, after a break that was no break of the network.
+_PROVES_ITSELF_S = 1.0
+# Refusals that the listener would say again: only another version or another proof of who this is changes them.
+_FIRM = (ErrorCode.AUTHENTICATION, ErrorCode.VERSION)
 
 
 class LinkObserver(HandoverObserver, Protocol):
@@ -92,8 +91,9 @@ class LinkTable:
         link = lane.uplink.link
         link_id = link.link_id if link is not None else b""
         lane.replaces = lane.uplink.lanes_leaving(lane.role)
-        lane.own_frames.append(self._hello(lane, link_id, lane.uplink.lanes_held()))
-        self._context.deadlines.schedule(lane, now + self._context.config.dial_timeout_s)
+        lane.own_frames.append(make_hello(self._context, lane, link_id, lane.uplink.lanes_held()))
+        lane.greeted_by = self.dialler.greeted_by(lane.uplink, lane, now)
+        self._context.deadlines.schedule(lane, lane.greeted_by)
         self.lanes.wake(lane)
 
     def lane_accepted(self, address: str, identity: str, now: float) -> int:
@@ -111,8 +111,8 @@ class LinkTable:
             return
         if lane.link is not None and lane.goodbye is None:
             lane.link.last_break = reason
-        if refusal is not None and lane.uplink is not None:
-            self.dialler.refuse(lane.uplink, refusal, final=True)
+        if refusal is not None and lane.uplink is not None and lane.role is LaneRole.CONTROL:
+            self.dialler.refuse(lane.uplink, lane.place, refusal, firm=True)
         self.lanes.forget(lane, now)
 
     def stop(self) -> None:
@@ -126,6 +126,10 @@ class LinkTable:
             code = ErrorCode.STOPPING if lane.link is None or lane in last else ErrorCode.UNSPECIFIED
             self.lanes.say_goodbye(lane, code, f"{self._context.fqcn} is stopping")
         self.dialler.stop()
+
+    def hurry_uplink(self, number: int, now: float) -> None:
+        """Somebody waits for this uplink to come up, or to be refused again."""
+        self.dialler.hurry(self.dialler.uplinks[number], now)
 
     def remove_peer(self, number: int, now: float) -> None:
         """End a peer link that this side has dialled, and dial it no more."""
@@ -148,11 +152,20 @@ class LinkTable:
         self.wake_control(link)
         return answered
 
-    def announce_up(self, link: Link) -> None:
-        """Tell the application that a neighbour is there, if it was not told yet."""
-        if not link.announced:
-            link.announced = True
-            self._context.events.append(CellConnected(link.fqcn, _number_of_parent(link)))
+    def announce_up(self, link: Link, now: float) -> None:
+        """Tell the application that a neighbour is there, if it was not told yet.
+
+        Where one of the two could not read the other just before, the link has to last for a moment first: it may be
+        up again and again, and never be of use.
+        """
+        uplink = link.uplink
+        if link.announced or link.announce_at is not None:
+            return
+        if uplink is not None and uplink.places[uplink.place].is_doubtful(now):
+            link.announce_at = now + _PROVES_ITSELF_S
+            self._context.deadlines.schedule(link, link.announce_at)
+        else:
+            self._announce(link)
 
     def refuse_link(self, link: Link, code: ErrorCode, sentence: str, now: float) -> None:
         """End a link with a Goodbye that says why."""
@@ -162,10 +175,10 @@ class LinkTable:
 
     def give_up_uplink(self, link: Link, code: ErrorCode, sentence: str, now: float) -> None:
         """The parent does not take this cell's name: leave it, and try again later."""
-        uplink = next(uplink for uplink in self.dialler.uplinks if uplink.link is link)
+        uplink = next(uplink for uplink in self.dialler.uplinks.values() if uplink.link is link)
         self.refuse_link(link, ErrorCode.CANCELLED, f"{self._context.fqcn} was refused: {sentence}", now)
-        self.dialler.refuse(uplink, _refusal(code, sentence), final=False)
-        self.dialler.wait_after_goodbye(uplink, ErrorCode.NAME_IN_USE, now)
+        self.dialler.refuse_name(uplink, uplink.place, _refusal(code, sentence))
+        self.dialler.wait_after_refusal(uplink, uplink.place, now)
 
     def wake_control(self, link: Link) -> None:
         """Wake the writer that control frames go by."""
@@ -208,7 +221,7 @@ class LinkTable:
         if lane.state is not LaneState.GREETING:
             self.fail_lane(lane, ErrorCode.PROTOCOL, "a second Hello came on the lane", now)
             return
-        fault = self._fault_in(hello)
+        fault = fault_in(hello, self._context.fqcn)
         if fault is not None:
             self.fail_lane(lane, *fault, now)
         elif lane.uplink is not None:
@@ -237,16 +250,18 @@ class LinkTable:
                 self.dialler.rest(uplink, self.links.get(frame.linked_fqcn))
             self.lanes.drop(lane, now)
             return
-        if uplink is not None and frame.code is not ErrorCode.STOPPING:
-            error = _refusal(frame.code, frame.sentence)
-            self.dialler.refuse(uplink, error, final=not isinstance(error, NameInUse))
-        elif frame.code is ErrorCode.PROTOCOL:
-            self._tell_of_break(lane, frame.sentence, by_peer=False)
-        self.lanes.drop(lane, now)
-        if link is not None:
-            self._retire(link, now)
         if uplink is not None:
-            self.dialler.wait_after_goodbye(uplink, frame.code, now)
+            if frame.code is not ErrorCode.STOPPING:
+                self._note_refusal(uplink, lane, _refusal(frame.code, frame.sentence), now)
+            self.lanes.drop(lane, now)
+            self._leave(uplink, link, now)
+            return
+        self.lanes.drop(lane, now)
+        if frame.code is ErrorCode.PROTOCOL:
+            # It comes again, and finds its names as after any break.
+            self._tell_of_break(lane, frame.sentence, by_peer=False)
+        elif link is not None:
+            self._retire(link, now)
 
     def cut_off(self, lane: Lane, sentence: str, now: float) -> None:
         """What came on a lane cannot be read. What a cell cannot read of its own is lost with the lane, and no more."""
@@ -263,10 +278,27 @@ class LinkTable:
         if lane.link is not None:
             lane.link.last_break = sentence
         if lane.uplink is not None:
-            self.dialler.refuse(lane.uplink, _refusal(code, sentence), final=True)
+            self._note_refusal(lane.uplink, lane, _refusal(code, sentence), now)
         elif code is ErrorCode.PROTOCOL:
             self._tell_of_break(lane, sentence, by_peer=True)
         self.lanes.refuse(lane, code, sentence, now)
+        if lane.uplink is not None:
+            self._leave(lane.uplink, lane.link, now)
+
+    def _note_refusal(self, uplink: Uplink, lane: Lane, error: CellError, now: float) -> None:
+        """Take note of why a lane, and its link, is ended by one of the two ends."""
+        if error.code is ErrorCode.PROTOCOL:
+            self.dialler.note_break(uplink, lane.place, error, now)
+        elif error.code is ErrorCode.NAME_IN_USE or lane.link is not None:
+            self.dialler.refuse_name(uplink, lane.place, error)
+        else:
+            self.dialler.refuse(uplink, lane.place, error, firm=error.code in _FIRM)
+
+    def _leave(self, uplink: Uplink, link: Link | None, now: float) -> None:
+        """A link that was dialled is over, if there was one: the application hears of it, and what follows is new."""
+        if link is not None:
+            self._retire(link, now)
+            self.dialler.wait_after_refusal(uplink, uplink.place, now)
 
     def _tell_of_break(self, lane: Lane, sentence: str, *, by_peer: bool) -> None:
         link = lane.link
@@ -278,22 +310,6 @@ class LinkTable:
         self._context.events.append(ProtocolBroken(fqcn, lane.address, sentence, by_peer))
 
     # Greeting.
-
-    def _fault_in(self, hello: Hello) -> tuple[ErrorCode, str] | None:
-        me = self._context.fqcn
-        if hello.version_min > PROTOCOL_VERSION or hello.version_max < PROTOCOL_VERSION:
-            return ErrorCode.VERSION, (
-                f"{me} speaks protocol version {PROTOCOL_VERSION}, {hello.fqcn} speaks {hello.version_min} to "
-                f"{hello.version_max}: update the older one"
-            )
-        if hello.fqcn == me:
-            return ErrorCode.NAME_IN_USE, f"the name {me} is held by the cell that was dialled"
-        if hello.message_bytes < MESSAGE_BYTES:
-            return ErrorCode.PROTOCOL, (
-                f"{hello.fqcn} takes messages of {hello.message_bytes} bytes, less than the {MESSAGE_BYTES} that the "
-                "protocol asks for"
-            )
-        return None
 
     def _handle_listener_hello(self, lane: Lane, uplink: Uplink, hello: Hello, now: float) -> None:
         link = uplink.link
@@ -318,6 +334,8 @@ class LinkTable:
         self.dialler.succeeded(uplink, lane)
         lane.step(LaneInput.HELLO)
         self._join(link, lane, hello, now)
+        if lane.role is LaneRole.CONTROL:
+            self.dialler.end_others(uplink, now)
         self.dialler.tend(uplink, now)
 
     def _gives_way(self, link: Link) -> bool:
@@ -379,6 +397,7 @@ class LinkTable:
         else:
             self._renew(link, hello, now)
         link.fresh = True
+        link.told_of_break = False
         link.peer = hello.peer
         link.link_id = self._context.random_bits(_LINK_ID_BITS).to_bytes(_LINK_ID_BITS // 8, "big")
         link.identity = lane.identity
@@ -387,7 +406,7 @@ class LinkTable:
     def _answer(self, lane: Lane, link: Link, hello: Hello, now: float) -> None:
         if lane.step(LaneInput.HELLO) is LaneAction.IGNORE:
             lane.step(LaneInput.GRANTED)
-        lane.own_frames.append(self._hello(lane, link.link_id, ()))
+        lane.own_frames.append(make_hello(self._context, lane, link.link_id, ()))
         self._join(link, lane, hello, now)
 
     def _new_link(self, hello: Hello, now: float) -> Link:
@@ -442,26 +461,6 @@ class LinkTable:
             self._observer.on_link_begun(link, now)
         if not link.down:
             self._observer.on_lane_up(link, now)
-
-    def _hello(self, lane: Lane, link_id: bytes, lanes_held: tuple[int, ...]) -> Hello:
-        config = self._context.config
-        return Hello(
-            self._context.fqcn,
-            self._context.incarnation,
-            PROTOCOL_VERSION,
-            PROTOCOL_VERSION,
-            lane.number,
-            lane.role,
-            link_id,
-            lanes_held,
-            (ROUTES_CAPABILITY,),
-            MESSAGE_BYTES,
-            1 + config.bulk_lanes,
-            INITIAL_CREDIT_BYTES,
-            lane.uplink is not None and lane.uplink.peer,
-            self._context.software,
-            lane.replaces if lane.uplink is not None else (),
-        )
 
     # What becomes of lanes.
 
@@ -530,6 +529,11 @@ class LinkTable:
             self._observer.on_lane_up(link, now)
         if link.bulk_due_at is not None:
             self._context.deadlines.schedule(link, link.bulk_due_at)
+        if link.announce_at is not None and now >= link.announce_at:
+            link.announce_at = None
+            self._announce(link)
+        if link.announce_at is not None:
+            self._context.deadlines.schedule(link, link.announce_at)
         if link.lanes_lost_at is None:
             return
         down_at = link.lanes_lost_at + self._context.config.link_down_s
@@ -556,7 +560,12 @@ class LinkTable:
         if link.uplink is not None:
             self.dialler.tend(link.uplink, now)
 
+    def _announce(self, link: Link) -> None:
+        link.announced = True
+        self._context.events.append(CellConnected(link.fqcn, _number_of_parent(link)))
+
     def _announce_down(self, link: Link) -> None:
+        link.announce_at = None
         if not link.announced:
             return
         link.announced = False

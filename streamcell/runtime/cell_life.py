@@ -86,7 +86,9 @@ class CellLife:
         self._engine = engine
         self._futures = OpenFutures()
         self._listeners: list[Listener] = []
+        # The addresses of the parent, and the core's number for them.
         self._uplink: Uplink | None = None
+        self._uplink_number = 0
         self._idle = asyncio.Event()
         # When a stop that waits for sends waits no longer, and the wait itself.
         self._stop_by = math.inf
@@ -223,7 +225,7 @@ class CellLife:
         """Return a future that settles when the uplink is up, or never will be. Any thread."""
         waiter: AnyFuture = concurrent.futures.Future()
         self._futures.add(waiter)
-        self.stepper.post(self.neighbours.add_waiter, waiter)
+        self.stepper.post(self._await_uplink, waiter)
         return waiter
 
     def connect_peer(self, urls: tuple[str, ...]) -> None:
@@ -237,11 +239,11 @@ class CellLife:
     def connection_error(self, waited_s: float) -> CellError:
         """Return what waiting for the uplink fails with when its time is over. Any thread."""
         refusal, uplink, fqcn = self.neighbours.refusal, self._uplink, self._settings.fqcn
+        answering, reason = ("", "") if uplink is None else (uplink.answering, uplink.last_failure)
         if refusal is not None:
             return refusal
-        if uplink is not None and uplink.answers:
-            return not_accepted_error(fqcn, uplink.url, waited_s)
-        reason = "" if uplink is None else uplink.last_failure
+        if answering:
+            return not_accepted_error(fqcn, answering, waited_s)
         return not_connected_error(fqcn, self._settings.connect, reason, waited_s)
 
     def stats(self) -> RunningStats:
@@ -272,6 +274,7 @@ class CellLife:
                 events.CellConnected: self.neighbours.on_cell_connected,
                 events.CellDisconnected: self.neighbours.on_cell_disconnected,
                 events.UplinkRefused: self.neighbours.on_uplink_refused,
+                events.UplinkEnded: self._on_uplink_ended,
                 events.ProtocolBroken: self.neighbours.on_protocol_broken,
                 events.SourceWanted: self.sends.on_source_wanted,
                 events.SourceSeekWanted: self.sends.on_source_seek_wanted,
@@ -296,11 +299,21 @@ class CellLife:
             self._lanes.wake,
         )
 
+    def _on_uplink_ended(self, event: events.UplinkEnded) -> None:
+        self._lanes.on_uplink_ended(event)
+        self.neighbours.on_uplink_ended(event)
+
     def _connect_peer(self, urls: tuple[str, ...]) -> None:
         self._peers.connect(urls, self._context.clock())
 
     def _add_uplink(self, now: float) -> None:
-        self._uplink = self._lanes.add_uplink(self._core.add_uplink(now), self._settings.connect)
+        urls = self._settings.connect
+        self._uplink_number = self._core.add_uplink(now, len(urls))
+        self._uplink = self._lanes.add_uplink(self._uplink_number, urls)
+
+    def _await_uplink(self, waiter: AnyFuture) -> None:
+        self.neighbours.add_waiter(waiter)
+        self._core.hurry_uplink(self._uplink_number, self._context.clock())
 
     def _claim_streams(self) -> None:
         """Open what goes on after a restart and was waiting for a callback."""

@@ -14,7 +14,7 @@ from typing import Any, Protocol, TypeVar
 
 from streamcell.errors import CellError, ProtocolError
 from streamcell.limits import BATCH_BYTES, WRITTEN_FRAMES
-from streamcell.protocol.events import LaneDropped, LaneWanted
+from streamcell.protocol.events import LaneDropped, LaneWanted, UplinkEnded
 from streamcell.protocol.frames import Frame
 from streamcell.protocol.lanes import LOOP_LANE
 from streamcell.runtime.context import CellContext
@@ -48,42 +48,24 @@ class LaneHost(Protocol):
 
 
 class Uplink:
-    """The addresses at which one parent may be reached; the next one is tried when a dial fails."""
+    """The addresses at which one parent or peer may be reached. Which one is dialled when, the core decides."""
 
     def __init__(self, urls: Sequence[str]) -> None:
-        self._urls = urls
-        self._index = 0
+        self.urls = urls
         self._told: dict[str, str] = {}
-        self._refused: set[str] = set()
         #: Why the last dial failed, for those who wait.
         self.last_failure = ""
-        #: Lanes that are up. Further lanes of a link must reach the same cell as the first.
+        #: Lanes that are up.
         self.open_lanes: list[OpenLane] = []
 
-    @property
-    def url(self) -> str:
-        """The address that is dialled now."""
-        return self._urls[self._index % len(self._urls)]
-
     def note_failure(self, reason: str) -> None:
-        """Go on to the next address, unless the present one works."""
+        """Take note of why a dial failed, for those who wait."""
         if not self.open_lanes:
             self.last_failure = reason
-            self._index += 1
 
-    def weigh(self, refusal: CellError | None) -> CellError | None:
-        """Return a refusal by the present address if all others have refused, too; else None: the next one is tried."""
-        if refusal is not None:
-            self._refused.add(self.url)
-        return refusal if self._refused.issuperset(self._urls) else None
-
-    def forget_refusals(self) -> None:
-        """A cell answers."""
-        self._refused.clear()
-
-    def is_news(self, reason: str) -> bool:
-        """Return whether the present address has not failed for that reason just before."""
-        before, self._told[self.url] = self._told.get(self.url), reason
+    def is_news(self, url: str, reason: str) -> bool:
+        """Return whether an address has not failed for that reason just before."""
+        before, self._told[url] = self._told.get(url), reason
         return reason != before
 
     def note_lane(self, lane: OpenLane) -> None:
@@ -92,9 +74,9 @@ class Uplink:
         self._told.clear()
 
     @property
-    def answers(self) -> bool:
-        """Whether who listens there has taken a lane that is up, and says something. Any thread."""
-        return any(lane.heard for lane in tuple(self.open_lanes))
+    def answering(self) -> str:
+        """The address where who listens has taken a lane that is up, and says something; else empty. Any thread."""
+        return next((lane.url for lane in tuple(self.open_lanes) if lane.heard), "")
 
 
 class OpenLane:
@@ -114,8 +96,10 @@ class OpenLane:
         self._draining = False
         #: Whether anything came on it.
         self.heard = False
-        #: Where it leads, if it was dialled.
-        self.uplink: Uplink | None = None
+        #: The address that was dialled, if it was.
+        self.url = ""
+        #: Why it has ended, once it has; empty if this side wanted it so.
+        self.reason = ""
         self._stopped: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def wake(self) -> None:
@@ -157,14 +141,13 @@ class OpenLane:
         self._report([task.exception() for task in ended])
 
     def _report(self, ended: Sequence[BaseException | None]) -> None:
-        reason, refusal = "closed here", None
+        refusal = None
         for error in ended:
             if isinstance(error, LaneClosed):
-                reason, refusal = str(error), error.refusal
+                self.reason, refusal = str(error), error.refusal
             elif isinstance(error, Exception):
                 raise error
-        if self.uplink is not None:
-            refusal = self.uplink.weigh(refusal)
+        reason = self.reason or "closed here"
         self._log.debug("the lane with %s has ended: %s", self._lane.peer.address, reason)
         self._host.step(self._context.core.lane_closed, self._lane_id, reason, refusal)
 
@@ -192,8 +175,6 @@ class OpenLane:
                 await self._stopped
                 return
             self.heard = True
-            if self.uplink is not None:
-                self.uplink.forget_refusals()
             self._host.step(self._context.core.receive, self._lane_id, frames)
 
 
@@ -231,9 +212,14 @@ class Lanes:
         uplink = self._uplinks[number] = Uplink(urls)
         return uplink
 
+    def on_uplink_ended(self, event: UplinkEnded) -> None:
+        """Forget where it led. Its lanes end by themselves."""
+        del self._uplinks[event.uplink]
+
     def on_lane_wanted(self, event: LaneWanted) -> None:
         """Dial."""
-        self._start(event.lane_id, self._dial(event))
+        uplink = self._uplinks[event.uplink]
+        self._start(event.lane_id, self._dial(event.lane_id, uplink, uplink.urls[event.place]))
 
     def on_lane_arrived(self, lane: Lane) -> None:
         """Take a lane that another cell has dialled."""
@@ -301,36 +287,39 @@ class Lanes:
         opened = self._open[lane_id] = OpenLane(lane_id, lane, self._host, self._context, self._log)
         return opened
 
-    async def _dial(self, event: LaneWanted) -> None:
-        uplink = self._uplinks[event.uplink]
-        self._log.debug("> dialling %s", uplink.url)
+    async def _dial(self, lane_id: int, uplink: Uplink, url: str) -> None:
+        self._log.debug("> dialling %s", url)
+        limit_s = self._context.config.dial_timeout_s
         try:
-            lane = await self._network.dial(uplink.url, self._context.config.dial_timeout_s)
+            lane = await self._network.dial(url, limit_s)
+        except asyncio.CancelledError:
+            # The core's patience has ended a moment before the network's.
+            uplink.note_failure(f"{url} did not answer within {limit_s:g} s")
+            raise
         except LaneClosed as closed:
-            self._note_failed_dial(event.lane_id, uplink, str(closed), closed.refusal)
+            self._note_failed_dial(lane_id, uplink, url, str(closed), closed.refusal)
             return
         except CellError as error:
             # An address that this network cannot dial, now or later.
-            self._note_failed_dial(event.lane_id, uplink, str(error), error)
+            self._note_failed_dial(lane_id, uplink, url, str(error), error)
             return
-        opened: OpenLane | None = self._host.step(self._connect, event.lane_id, lane)
+        opened: OpenLane | None = self._host.step(self._connect, lane_id, lane)
         if opened is None:
             await lane.close()
             return
-        opened.uplink = uplink
+        opened.url = url
         uplink.note_lane(opened)
-        lane.watch(functools.partial(self._host.step, self._context.core.lane_leaving, event.lane_id))
+        lane.watch(functools.partial(self._host.step, self._context.core.lane_leaving, lane_id))
         try:
-            await self._carry(event.lane_id, opened)
+            await self._carry(lane_id, opened)
         finally:
             uplink.open_lanes.remove(opened)
             if not opened.heard:
-                uplink.note_failure(f"whoever listens at {uplink.url} does not answer")
+                uplink.note_failure(opened.reason or f"whoever listens at {url} does not answer")
 
-    def _note_failed_dial(self, lane_id: int, uplink: Uplink, reason: str, refusal: CellError | None) -> None:
+    def _note_failed_dial(self, lane_id: int, uplink: Uplink, url: str, reason: str, refusal: CellError | None) -> None:
         # What is down is dialled again and again: the log has it once, until it changes.
-        self._log.log(logging.INFO if uplink.is_news(reason) else logging.DEBUG, "no lane: %s", reason)
-        refusal = uplink.weigh(refusal)
+        self._log.log(logging.INFO if uplink.is_news(url, reason) else logging.DEBUG, "no lane: %s", reason)
         uplink.note_failure(reason)
         self._host.step(self._context.core.lane_closed, lane_id, reason, refusal)
 

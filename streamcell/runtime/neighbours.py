@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Callable
 from typing import Any
 
 from streamcell.errors import CellError, LinkError
-from streamcell.protocol.events import CellConnected, CellDisconnected, FrameRefused, ProtocolBroken, UplinkRefused
+from streamcell.protocol.events import (
+    CellConnected,
+    CellDisconnected,
+    FrameRefused,
+    ProtocolBroken,
+    UplinkEnded,
+    UplinkRefused,
+)
 from streamcell.runtime.notifier import Notifier
 from streamcell.runtime.trace import CellLog
 from streamcell.runtime.transfers import AnyFuture, OpenFutures, fail, succeed
@@ -31,7 +39,8 @@ class Neighbours:
         self._log = log
         self._uplink_is_up = False
         self._refusal: CellError | None = None
-        self._final = False
+        # What each uplink was refused with last, for the log.
+        self._told: dict[int, str] = {}
         self._waiters: list[AnyFuture] = []
 
     @property
@@ -45,12 +54,10 @@ class Neighbours:
         return self._refusal
 
     def add_waiter(self, waiter: AnyFuture) -> None:
-        """Settle ``waiter`` when the uplink is up, or when it never will be."""
+        """Settle ``waiter`` when the uplink is up, or when what answers there would refuse again."""
         self._futures.discard(waiter)
         if self._uplink_is_up:
             succeed(waiter, None)
-        elif self._refusal is not None and self._final:
-            fail(waiter, self._refusal)
         else:
             self._futures.add(waiter)
             # A program may ask again and again: those that were given up meanwhile are forgotten here.
@@ -65,6 +72,7 @@ class Neighbours:
         if event.uplink is not None:
             self._uplink_is_up = True
             self._refusal = None
+            self._told.pop(event.uplink, None)
             for waiter in self._take_waiters():
                 succeed(waiter, None)
         if self._callbacks.connected is not None:
@@ -80,18 +88,22 @@ class Neighbours:
             self._notifier.post("the disconnected callback", callback, event.fqcn)
 
     def on_uplink_refused(self, event: UplinkRefused) -> None:
-        """Tell those who wait, if it is final."""
+        """Leave a trace once, until it changes; tell those who wait, if it would be refused again."""
+        who = "a peer" if event.peer else "the parent"
+        sentence = event.error.sentence
+        told, self._told[event.uplink] = self._told.get(event.uplink), sentence
+        level = logging.DEBUG if told == sentence else logging.ERROR if event.firm else logging.WARNING
+        self._log.log(level, "no link with %s, which is dialled again: %s", who, sentence)
         if event.peer:
-            self._log.warning("< a peer refused the link: %s", event.error)
             return
         self._refusal = event.error
-        self._final = event.final
-        if not event.final:
-            self._log.warning("< the parent refused the link: %s", event.error)
-            return
-        self._log.error("< the parent refused the link for good: %s", event.error)
-        for waiter in self._take_waiters():
-            fail(waiter, event.error)
+        if event.firm:
+            for waiter in self._take_waiters():
+                fail(waiter, event.error)
+
+    def on_uplink_ended(self, event: UplinkEnded) -> None:
+        """Forget what it was refused with."""
+        self._told.pop(event.uplink, None)
 
     def on_protocol_broken(self, event: ProtocolBroken) -> None:
         """Leave a trace of a fault in one of the two cells. Anybody can connect and talk nonsense: that is no fault."""

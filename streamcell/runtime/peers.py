@@ -15,10 +15,13 @@ class Peers:
         self._numbers: dict[tuple[str, ...], int] = {}
 
     def connect(self, urls: tuple[str, ...], now: float) -> None:
-        """Keep a peer link to the cell that listens there from now on."""
-        if urls not in self._numbers:
-            number = self._numbers[urls] = self._core.add_peer(now)
-            self._lanes.add_uplink(number, urls)
+        """Keep a peer link to the cell that listens there from now on. Asked again: dial soon if it was refused."""
+        known = self._numbers.get(urls)
+        if known is not None:
+            self._core.hurry_uplink(known, now)
+            return
+        number = self._numbers[urls] = self._core.add_peer(now, len(urls))
+        self._lanes.add_uplink(number, urls)
 
     def disconnect(self, urls: tuple[str, ...], now: float) -> bool:
         """End a peer link; returns whether there was one to these addresses."""

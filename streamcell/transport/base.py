@@ -17,8 +17,8 @@ from streamcell.limits import MESSAGE_BYTES
 class LaneClosed(Exception):
     """The lane has ended.
 
-    :ivar refusal: set if the other side refused the lane for good (authentication, permission, limits, not a cell);
-        dialling again would meet the same answer.
+    :ivar refusal: set if whoever answers there refused the lane (authentication, permission, limits, not a cell), and
+        would do so again. It need not be a cell, or not the one that listens there tomorrow.
     """
 
     def __init__(self, reason: str, refusal: CellError | None = None) -> None:

@@ -16,19 +16,14 @@ from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
-from streamcell.errors import (
-    AuthenticationError,
-    CellError,
-    ErrorCode,
-    LinkError,
-    one_line,
-)
+from streamcell.errors import one_line
 from streamcell.logs import get_logger
 from streamcell.transport.address import Address, Scheme, check_can_be_dialled
 from streamcell.transport.base import LaneClosed, PeerInfo, check_batch_size
 from streamcell.transport.call_use import CallUse, is_cancelled_itself
 from streamcell.transport.environment import aio, grpc
 from streamcell.transport.options import channel_options
+from streamcell.transport.statuses import lane_closed
 from streamcell.transport.threads import starting_grpc_threads
 
 if TYPE_CHECKING:
@@ -192,7 +187,7 @@ class GrpcClientLane:
         code = _result_of(call.code())
         details = _result_of(call.details())
         if not self._end.done() and (code, details) != _WRITE_FAILED:
-            self._end.set_result(_lane_closed(self._address, code, details))
+            self._end.set_result(lane_closed(self._address, code, details))
 
 
 async def _open_call(address: Address, channel: Channel, timeout_s: float) -> StreamStreamCall[bytes, bytes]:
@@ -203,7 +198,7 @@ async def _open_call(address: Address, channel: Channel, timeout_s: float) -> St
     except TimeoutError as error:
         raise LaneClosed(f"{address} did not answer within {timeout_s:g} s") from error
     except aio.AioRpcError as error:
-        raise _lane_closed(address, error.code(), error.details()) from error
+        raise lane_closed(address, error.code(), error.details()) from error
     return call
 
 
@@ -221,31 +216,3 @@ def _result_of(coroutine: Coroutine[Any, Any, _T]) -> _T:
         result: _T = stop.value
         return result
     raise RuntimeError("a call that is done has no status")
-
-
-# Calls that end with one of these would end so again: the link is given up instead of dialled anew.
-_REFUSALS: dict[grpc.StatusCode, tuple[type[CellError], ErrorCode, str]] = {
-    grpc.StatusCode.RESOURCE_EXHAUSTED: (LinkError, ErrorCode.LIMIT, "a limit was exceeded"),
-    grpc.StatusCode.UNIMPLEMENTED: (LinkError, ErrorCode.PROTOCOL, "this is not a cell"),
-    grpc.StatusCode.UNAUTHENTICATED: (
-        AuthenticationError,
-        ErrorCode.AUTHENTICATION,
-        "it does not know who this is",
-    ),
-    grpc.StatusCode.PERMISSION_DENIED: (
-        AuthenticationError,
-        ErrorCode.AUTHENTICATION,
-        "it does not allow this",
-    ),
-}
-
-
-def _lane_closed(address: Address, code: grpc.StatusCode, details: str | None) -> LaneClosed:
-    if code is grpc.StatusCode.OK:
-        return LaneClosed(f"{address} ended the lane")
-    reason = one_line(details or code.name)
-    if code not in _REFUSALS:
-        return LaneClosed(f"{address}: {reason}")
-    error_class, error_code, meaning = _REFUSALS[code]
-    sentence = f"{address} refused the lane, {meaning}: {reason}"
-    return LaneClosed(sentence, error_class(sentence, error_code))

@@ -12,13 +12,15 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from tests.cells import PATIENCE_S
 
 T = TypeVar("T")
+# Something that talks on a connection instead of forwarding it.
+Answer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 _READ_BYTES = 64 * 1024
 # A close with this linger throws away what was not sent, and sends a reset.
@@ -90,6 +92,7 @@ class Proxy:
         #: When the path was last whole again after a fault (as ``time.monotonic``), or None.
         self.healed_at: float | None = None
         self.url = ""
+        self._answer: Answer | None = None
 
     def __enter__(self) -> Proxy:
         self._thread.start()
@@ -145,6 +148,10 @@ class Proxy:
     def abandon(self) -> None:
         """Let nothing pass in the connections that there are, for ever; new ones work."""
         self._do(self.abandon_now)
+
+    def answer(self, answer: Answer | None) -> None:
+        """Break all connections; from now on talk on new ones in place of the listener, or forward them again."""
+        self._do(self._answer_now, answer)
 
     def _do(self, action: Callable[..., None], *arguments: Any) -> None:
         async def act() -> None:
@@ -202,6 +209,10 @@ class Proxy:
         """Take it that the path was never whole again."""
         self.healed_at = None
 
+    def _answer_now(self, answer: Answer | None) -> None:
+        self._answer = answer
+        self.reset_now()
+
     def _heal_now(self) -> None:
         self.path = Path()
         self.flow_now(True)
@@ -239,6 +250,9 @@ class Proxy:
         connection = _Connection(self._flows)
         connection.writers[Way.DOWN] = writer
         self._connections[connection] = None
+        if self._answer is not None:
+            self._begin(self._talk(self._answer, connection, reader, writer))
+            return
         try:
             there_reader, there_writer = await asyncio.open_connection(*self._target)
         except OSError:
@@ -254,6 +268,14 @@ class Proxy:
         self._begin(self._forward(Way.DOWN, connection, there_reader))
         if self.path.idle_s < math.inf:
             self._begin(self._end_when_idle(connection, self.path.idle_s))
+
+    async def _talk(
+        self, answer: Answer, connection: _Connection, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+            await answer(reader, writer)
+        writer.close()
+        self._connections.pop(connection, None)
 
     def _begin(self, coroutine: Coroutine[Any, Any, None]) -> None:
         task = self._loop.create_task(coroutine)

@@ -231,7 +231,7 @@ class TreeStorm:
         parent = self.random.choice(elsewhere)
         self._note(f"{name} moves to {parent}")
         self.parents[name] = parent
-        self.net.nodes[name].dials[0] = parent
+        self.net.nodes[name].dials[0] = (parent,)
         for lane_id in self.net.lanes(name):
             self.net.hold.discard((name, lane_id))
             if self.random.random() < 0.5:
@@ -344,5 +344,5 @@ class TreeStorm:
         for node, target, stream_id in sent:
             got = self.net.nodes[target].got(node.key(stream_id))
             assert got == data, f"{node.fqcn} does not reach {target} any more"
-        refused = [refusal for node in self.lives for refusal in node.refusals() if refusal.final]
+        refused = [refusal for node in self.lives for refusal in node.refusals() if refusal.firm]
         assert refused == []

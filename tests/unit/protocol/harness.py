@@ -56,7 +56,7 @@ class Net:
 
     ``tamper`` sees each frame with the name of its sender and returns what arrives: the frame, another, or None.
     ``cut_at`` breaks the lane under the n-th frame that any cell sends, counted from 1, so that it and what follows
-    it on that lane is lost. The writers of the ends in ``stuck`` get no turn.
+    it on that lane is lost. The writers of the ends in ``stuck`` get no turn. ``on_dial`` answers dials instead.
     """
 
     def __init__(self) -> None:
@@ -67,6 +67,7 @@ class Net:
         self.frames: dict[End, deque[Frame]] = defaultdict(deque)
         self.refuse_dials: set[str] = set()
         self.refuse_roles: set[LaneRole] = set()
+        self.on_dial: Callable[[LaneWanted], None] | None = None
         self.mute: set[str] = set()
         self.hold: set[End] = set()
         self.stuck: set[End] = set()
@@ -95,7 +96,10 @@ class Net:
     # Lanes.
 
     def dial(self, node: Node, wanted: LaneWanted) -> None:
-        listener = node.dials[wanted.uplink]
+        listener = node.dials[wanted.uplink][wanted.place]
+        if self.on_dial is not None:
+            self.on_dial(wanted)
+            return
         if listener in self.refuse_dials or wanted.role in self.refuse_roles or listener not in self.nodes:
             node.core.lane_closed(wanted.lane_id, "refused", None, self.now)
             return
@@ -153,11 +157,11 @@ class Net:
         """End a node without a word and start it again: a new life with the same configuration and uplinks."""
         before = self.kill(fqcn)
         node = self.node(fqcn, before.config)
-        for number, listener in before.dials.items():
+        for number, listeners in before.dials.items():
             if number in before.peers:
-                node.connect_peer(listener)
+                node.connect_peer(*listeners)
             else:
-                node.connect(listener)
+                node.connect(*listeners)
         return node
 
     def lanes(self, fqcn: str) -> list[int]:

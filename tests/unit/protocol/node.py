@@ -71,7 +71,7 @@ class Node:
             random_bits=random.Random(incarnation).getrandbits,
             software="test",
         )
-        self.dials: dict[int, str] = {}
+        self.dials: dict[int, tuple[str, ...]] = {}
         self.peers: set[int] = set()
         self.seen: list[Event] = []
         self.data: dict[StreamKey, bytearray] = defaultdict(bytearray)
@@ -99,16 +99,16 @@ class Node:
 
     # What an application does.
 
-    def connect(self, listener: str) -> int:
-        """Dial the parent."""
-        number = self.core.add_uplink(self.net.now)
-        self.dials[number] = listener
+    def connect(self, *listeners: str) -> int:
+        """Dial the parent, at one of several places."""
+        number = self.core.add_uplink(self.net.now, len(listeners))
+        self.dials[number] = listeners
         return number
 
-    def connect_peer(self, listener: str) -> int:
+    def connect_peer(self, *listeners: str) -> int:
         """Dial a cell to which there shall be a peer link."""
-        number = self.core.add_peer(self.net.now)
-        self.dials[number] = listener
+        number = self.core.add_peer(self.net.now, len(listeners))
+        self.dials[number] = listeners
         self.peers.add(number)
         return number
 

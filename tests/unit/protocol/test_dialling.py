@@ -1,44 +1,83 @@
-"""When a dialler dials, by itself."""
+"""When a dialler dials, and where, by itself."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
-from streamcell.errors import ErrorCode, LinkError
+from streamcell.errors import AuthenticationError, ErrorCode, LinkError, NameInUse, ProtocolError
 from streamcell.protocol.context import Context
 from streamcell.protocol.dialling import Dialler
-from streamcell.protocol.events import LaneWanted, UplinkRefused
+from streamcell.protocol.events import LaneDropped, LaneWanted, UplinkEnded, UplinkRefused
 from streamcell.protocol.frames import LaneRole
 from streamcell.protocol.lanes import LaneTable
-from streamcell.protocol.link import Lane, Link, Uplink
+from streamcell.protocol.link import Lane, Link
 from streamcell.protocol.states import LaneInput, LaneState
+from streamcell.protocol.uplink import Uplink
 from tests.unit.protocol.harness import make_context
 from tests.unit.protocol.test_lanes import Keeper
 
 
-class Rig:
+class Rig(Keeper):
     """A dialler with one uplink, to a parent or a peer."""
 
-    def __init__(self, *, peer: bool = False) -> None:
+    def __init__(self, places: int = 1, *, peer: bool = False) -> None:
+        super().__init__()
         self.context: Context = make_context()
-        self.lanes = LaneTable(self.context, Keeper())
+        self.lanes = LaneTable(self.context, self)
         self.dialler = Dialler(self.context, self.lanes)
-        self.uplink: Uplink = self.dialler.add_uplink(0.0, peer=peer)
+        self.uplink: Uplink = self.dialler.add_uplink(0.0, places, peer=peer)
+
+    def on_lane_ended(self, lane: Lane, now: float) -> None:
+        """As the table of links does, as far as the dialler is concerned."""
+        if lane.uplink is self.uplink:
+            link = self.uplink.link
+            failed = self.dialler.failed(self.uplink, lane, now)
+            if not failed and link is not None and link.lanes.pop(lane.number, None) is not None:
+                self.dialler.broke(self.uplink, lane, now)
+            self.dialler.tend(self.uplink, now)
 
     def dialled(self) -> list[LaneRole]:
         return [event.role for event in self.context.events if isinstance(event, LaneWanted)]
 
+    def places(self) -> list[int]:
+        return [event.place for event in self.context.events if isinstance(event, LaneWanted)]
+
+    def refusals(self) -> list[bool]:
+        return [event.firm for event in self.context.events if isinstance(event, UplinkRefused)]
+
     def newest(self) -> Lane:
         return self.lanes.all()[-1]
 
-    def come_up(self, lane: Lane) -> None:
+    def connect(self, lane: Lane, now: float) -> None:
+        """Let a connection come up on which no Hello has come."""
+        lane.step(LaneInput.CONNECTED)
+        lane.greeted_by = self.dialler.greeted_by(self.uplink, lane, now)
+        self.context.deadlines.schedule(lane, lane.greeted_by)
+
+    def come_up(self, lane: Lane, now: float = 0.0) -> None:
         """Let the listener's Hello arrive."""
         if self.uplink.link is None:
             self.uplink.link = Link("server", 1, b"")
         lane.step(LaneInput.CONNECTED)
         lane.step(LaneInput.HELLO)
+        self.context.deadlines.cancel(lane)
         self.uplink.link.lanes[lane.number] = lane
         self.dialler.succeeded(self.uplink, lane)
+        self.dialler.end_others(self.uplink, now)
+
+    def refuse(self, now: float, error: LinkError | AuthenticationError | None = None, *, firm: bool = True) -> None:
+        """Have the newest dial refused."""
+        lane = self.newest()
+        self.dialler.refuse(self.uplink, lane.place, error or AuthenticationError("no"), firm=firm)
+        self.lanes.forget(lane, now)
+
+    def times(self) -> Iterator[float]:
+        """Go on from deadline to deadline."""
+        while (at := self.context.deadlines.next_deadline()) is not None:
+            self.context.deadlines.expire(at)
+            yield at
 
 
 def test_an_uplink_is_dialled_at_once_and_only_once() -> None:
@@ -88,7 +127,7 @@ def test_a_bulk_lane_that_failed_waits_without_holding_up_control() -> None:
     rig.dialler.want_bulk_lanes(rig.uplink, 1, 0.0)
     assert rig.dialler.failed(rig.uplink, rig.newest(), 0.0)
     rig.dialler.tend(rig.uplink, 0.0)
-    assert (rig.dialled().count(LaneRole.BULK), rig.uplink.failures, rig.uplink.bulk_failures) == (1, 0, 1)
+    assert (rig.dialled().count(LaneRole.BULK), rig.uplink.bulk_failures) == (1, 1)
     rig.context.deadlines.expire(0.3)
     assert rig.dialled().count(LaneRole.BULK) == 2
 
@@ -109,23 +148,6 @@ def test_the_wait_doubles_up_to_its_maximum() -> None:
     waits = [rig.dialler.backoff(failures) for failures in (1, 2, 3, 4, 5, 10, 1000)]
     limits = [0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0]
     assert all(limit / 2 <= wait <= limit for wait, limit in zip(waits, limits, strict=True))
-
-
-@pytest.mark.parametrize(("code", "least", "most"), [(ErrorCode.NAME_IN_USE, 5.0, 5.0), (ErrorCode.STOPPING, 0.1, 0.2)])
-def test_after_a_goodbye_it_waits_for_a_held_name_as_long_as_ever(code: ErrorCode, least: float, most: float) -> None:
-    rig = Rig()
-    rig.dialler.wait_after_goodbye(rig.uplink, code, 0.0)
-    assert least <= rig.uplink.retry_at <= most
-
-
-def test_a_final_refusal_ends_the_dialling() -> None:
-    rig = Rig()
-    rig.dialler.failed(rig.uplink, rig.newest(), 0.0)
-    rig.dialler.refuse(rig.uplink, LinkError("no"), final=False)
-    rig.dialler.refuse(rig.uplink, LinkError("never"), final=True)
-    rig.context.deadlines.expire(100.0)
-    assert len(rig.dialled()) == 1
-    assert [event.final for event in rig.context.events if isinstance(event, UplinkRefused)] == [False, True]
 
 
 def test_a_cell_that_stops_dials_no_more() -> None:
@@ -151,6 +173,208 @@ def test_a_suspect_bulk_lane_is_replaced_although_the_first_fresh_one_failed() -
     assert rig.dialled() == [LaneRole.CONTROL, *[LaneRole.BULK] * 3]
 
 
+# Several places.
+
+
+def test_whichever_way_a_dial_ends_the_next_place_is_next_at_once() -> None:
+    rig = Rig(3)
+    # The carrier ends it; the core's own time is over; whoever is there refuses.
+    rig.lanes.forget(rig.newest(), 1.0)
+    assert rig.places() == [0, 1]
+    rig.context.deadlines.expire(4.0)
+    assert rig.places() == [0, 1, 2]
+    rig.refuse(4.0, LinkError("full", ErrorCode.LIMIT), firm=False)
+    # The first one has waited long enough.
+    assert rig.places() == [0, 1, 2, 0]
+
+
+def test_where_all_have_failed_each_has_a_wait_of_its_own() -> None:
+    rig = Rig(2)
+    rig.lanes.forget(rig.newest(), 0.0)
+    rig.lanes.forget(rig.newest(), 0.0)
+    assert rig.places() == [0, 1]
+    for _ in rig.times():
+        if len(rig.places()) > 2:
+            break
+    first = rig.places()[2]
+    rig.lanes.forget(rig.newest(), 0.2)
+    rig.context.deadlines.expire(0.2)
+    assert rig.places() == [0, 1, first, 1 - first]
+
+
+def test_a_place_that_is_silent_is_passed_over_before_it_is_given_up() -> None:
+    rig = Rig(3)
+    rig.connect(rig.newest(), 0.0)
+    rig.context.deadlines.expire(2.9)
+    assert rig.places() == [0]
+    for now, places in ((3.0, [0, 1]), (6.0, [0, 1, 2])):
+        rig.context.deadlines.expire(now)
+        assert rig.places() == places
+        rig.connect(rig.newest(), now)
+    assert [lane.state for lane in rig.lanes.all()] == [LaneState.GREETING] * 3
+    # After three times its patience the first one is given up, and dialled anew.
+    rig.context.deadlines.expire(9.0)
+    assert rig.places() == [0, 1, 2, 0]
+    assert rig.uplink.lanes_held() == (2, 3, 4)
+
+
+def test_of_several_lanes_under_way_the_first_hello_wins() -> None:
+    rig = Rig(2)
+    silent = rig.newest()
+    rig.connect(silent, 0.0)
+    rig.context.deadlines.expire(3.0)
+    rig.come_up(rig.newest(), 3.5)
+    assert rig.uplink.place == 1
+    assert (silent.state, silent.goodbye is not None) == (LaneState.CLOSED, True)
+    assert [event for event in rig.context.events if isinstance(event, LaneDropped)] == [
+        LaneDropped(silent.lane_id, flush=True)
+    ]
+    rig.context.deadlines.expire(100.0)
+    assert rig.places() == [0, 1]
+
+
+def test_a_late_hello_counts_while_the_next_place_is_dialled() -> None:
+    rig = Rig(2)
+    late = rig.newest()
+    rig.connect(late, 0.0)
+    rig.context.deadlines.expire(3.0)
+    beside = rig.newest()
+    rig.come_up(late, 4.0)
+    assert rig.uplink.place == 0
+    assert (beside.state, beside.goodbye) == (LaneState.CLOSED, None)
+
+
+def test_a_bulk_lane_under_way_is_left_alone_by_a_control_lane_that_comes_up() -> None:
+    rig = Rig()
+    rig.come_up(rig.newest())
+    rig.dialler.want_bulk_lanes(rig.uplink, 1, 0.0)
+    bulk = rig.newest()
+    rig.dialler.end_others(rig.uplink, 1.0)
+    assert bulk.state is LaneState.DIALLING
+
+
+def test_the_only_place_is_not_dialled_beside_itself() -> None:
+    rig = Rig()
+    rig.connect(rig.newest(), 1.0)
+    for now in (3.0, 3.9):
+        rig.context.deadlines.expire(now)
+        assert rig.places() == [0]
+    rig.context.deadlines.expire(4.0)
+    assert rig.places() == [0, 0]
+
+
+def test_after_a_break_the_first_try_goes_elsewhere() -> None:
+    rig = Rig(2)
+    lane = rig.newest()
+    rig.come_up(lane)
+    rig.lanes.forget(lane, 10.0)
+    rig.context.deadlines.expire(10.2)
+    assert rig.places() == [0, 1]
+    rig.lanes.forget(rig.newest(), 10.2)
+    assert rig.places() == [0, 1, 0]
+
+
+def test_while_the_link_has_a_lane_it_is_dialled_where_that_one_leads() -> None:
+    rig = Rig(2)
+    control = rig.newest()
+    rig.come_up(control)
+    rig.dialler.want_bulk_lanes(rig.uplink, 1, 0.0)
+    rig.come_up(rig.newest())
+    rig.lanes.forget(control, 10.0)
+    rig.context.deadlines.expire(10.2)
+    assert rig.places() == [0, 0, 0]
+    rig.lanes.forget(rig.newest(), 10.2)
+    rig.context.deadlines.expire(10.4)
+    assert rig.places() == [0, 0, 0, 0]
+
+
+# Refusals.
+
+
+def test_a_refusal_is_firm_when_all_places_refuse() -> None:
+    rig = Rig(2)
+    rig.refuse(0.0)
+    rig.refuse(0.0)
+    assert rig.refusals() == [False, True]
+    rig.context.deadlines.expire(29.9)
+    assert rig.places() == [0, 1]
+    rig.context.deadlines.expire(60.0)
+    assert len(rig.places()) == 3
+
+
+def test_a_refusal_counts_until_that_place_says_something_else() -> None:
+    rig = Rig(2)
+    rig.refuse(0.0)
+    rig.lanes.forget(rig.newest(), 0.0)
+    rig.context.deadlines.expire(0.2)
+    # The second one again: the first one has a long wait.
+    rig.refuse(0.2)
+    assert rig.places() == [0, 1, 1]
+    assert rig.refusals() == [False, True]
+    rig.dialler.hurry(rig.uplink, 1.0)
+    rig.lanes.forget(rig.newest(), 1.0)
+    rig.refuse(1.0)
+    assert rig.places()[3:] in ([0, 1], [1, 0])
+    assert rig.refusals() == [False, True, False]
+
+
+def test_what_a_cell_has_answered_at_makes_no_refusal_firm() -> None:
+    rig = Rig()
+    lane = rig.newest()
+    rig.come_up(lane)
+    rig.lanes.forget(lane, 10.0)
+    rig.context.deadlines.expire(10.2)
+    rig.refuse(10.2)
+    assert rig.refusals() == [False]
+    rig.context.deadlines.expire(10.4)
+    assert len(rig.dialled()) == 3
+
+
+def test_a_late_place_that_refuses_waits_as_one_that_refuses() -> None:
+    rig = Rig(2)
+    first = rig.newest()
+    rig.connect(first, 0.0)
+    rig.context.deadlines.expire(3.0)
+    rig.dialler.refuse(rig.uplink, first.place, AuthenticationError("no"), firm=True)
+    rig.lanes.forget(first, 3.5)
+    rig.lanes.forget(rig.newest(), 3.5)
+    rig.context.deadlines.expire(4.0)
+    assert rig.places() == [0, 1, 1]
+
+
+def test_for_a_name_that_is_held_it_waits_as_long_as_ever() -> None:
+    rig = Rig()
+    rig.dialler.refuse_name(rig.uplink, 0, NameInUse("held"))
+    rig.lanes.forget(rig.newest(), 0.0)
+    rig.context.deadlines.expire(4.9)
+    assert len(rig.dialled()) == 1
+    rig.context.deadlines.expire(5.0)
+    assert len(rig.dialled()) == 2
+    assert rig.refusals() == [False]
+
+
+@pytest.mark.parametrize(("times", "firm"), [((0, 1), False), ((0, 30, 59), True), ((0, 30, 60), False)])
+def test_the_third_break_within_a_minute_is_firm(times: tuple[float, ...], firm: bool) -> None:
+    rig = Rig()
+    for now in times:
+        rig.dialler.note_break(rig.uplink, 0, ProtocolError("cannot read"), now)
+    assert rig.refusals()[-1] is firm
+
+
+def test_a_link_that_was_ended_is_dialled_after_a_wait() -> None:
+    rig = Rig()
+    lane = rig.newest()
+    rig.come_up(lane)
+    rig.lanes.forget(lane, 1.0)
+    rig.dialler.wait_after_refusal(rig.uplink, 0, 1.0)
+    assert len(rig.dialled()) == 1
+    rig.context.deadlines.expire(1.2)
+    assert len(rig.dialled()) == 2
+
+
+# Peers.
+
+
 def other_link(*, with_lane: bool = True) -> Link:
     """Return a link that the other end has dialled."""
     link = Link("server", 1, b"")
@@ -161,8 +385,8 @@ def other_link(*, with_lane: bool = True) -> Link:
 
 def refused_and_resting(rig: Rig, link: Link | None) -> None:
     rig.dialler.rest(rig.uplink, link)
-    rig.dialler.failed(rig.uplink, rig.newest(), 0.0)
-    rig.context.deadlines.expire(100.0)
+    rig.lanes.forget(rig.newest(), 0.0)
+    rig.context.deadlines.expire(0.4)
 
 
 def test_a_peer_to_which_there_is_another_link_is_dialled_when_that_one_has_no_lane_any_more() -> None:
@@ -215,7 +439,7 @@ def test_a_peer_that_has_a_lane_does_not_rest() -> None:
     assert rig.dialled() == [LaneRole.CONTROL, LaneRole.BULK]
 
 
-def test_a_peer_that_rests_and_is_ended_is_not_dialled_again() -> None:
+def test_a_peer_that_rests_and_is_ended_is_not_dialled_again_and_is_forgotten() -> None:
     rig = Rig(peer=True)
     link = other_link()
     refused_and_resting(rig, link)
@@ -224,3 +448,6 @@ def test_a_peer_that_rests_and_is_ended_is_not_dialled_again() -> None:
     rig.dialler.end_rest(link, 100.0)
     rig.context.deadlines.expire(200.0)
     assert len(rig.dialled()) == 1
+    assert rig.dialler.uplinks == {}
+    assert UplinkEnded(rig.uplink.number) in rig.context.events
+    assert rig.dialler.add_uplink(200.0, peer=True).number != rig.uplink.number

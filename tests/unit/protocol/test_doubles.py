@@ -43,7 +43,7 @@ def test_the_second_cell_of_a_name_is_refused_while_the_first_answers(newer: boo
     error = newcomer.refusals()[0].error
     assert isinstance(error, NameInUse)
     assert "from-client" in str(error)
-    assert not newcomer.refusals()[0].final
+    assert not newcomer.refusals()[0].firm
     assert server.links[0].incarnation == client.incarnation
     net.advance(51.0)
     assert len(newcomer.refusals()) in (10, 11, 12)

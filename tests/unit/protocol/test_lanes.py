@@ -112,7 +112,7 @@ def test_a_goodbye_under_way_stops_the_watch() -> None:
 def test_a_dial_that_is_given_more_time_keeps_it() -> None:
     context, keeper, table = make_table()
     lane = table.open(LaneState.DIALLING, LaneRole.CONTROL, 1, 0.0)
-    lane.opened_at = 2.0
+    lane.greeted_by = 5.0
     context.deadlines.expire(3.0)
     assert keeper.told == []
     context.deadlines.expire(5.0)

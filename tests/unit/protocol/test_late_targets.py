@@ -148,18 +148,18 @@ def test_a_target_that_missed_the_end_of_its_stream_is_told_when_it_is_heard(nam
         else {"hub": "", "root": "hub", "leaf": "hub"},
     )
     origin, target = nodes["root"], nodes["leaf"]
-    parent = target.dials[0]
+    (parent,) = target.dials[0]
     stream_id = origin.stream("leaf", LARGE, idle_timeout_s=0.0)
     target.auto_read = False
     net.advance(1.0)
-    target.dials[0] = "nowhere"
+    target.dials[0] = ("nowhere",)
     net.restart(parent)
     net.advance(1.0)
     assert origin.core.is_cell_reachable("leaf") is (name == "relay")
     origin.core.cancel_send(stream_id, "not wanted any more", net.now)
     net.advance(1.0)
     assert len(net.sent("root", Reset)) == (name == "relay")
-    target.dials[0] = parent
+    target.dials[0] = (parent,)
     net.advance(10.0)
     error = target.receive_error(origin.key(stream_id))
     assert isinstance(error, StreamCancelled)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 
 from streamcell.protocol.frames import Frame, LaneRole, Pong, StreamKey
-from streamcell.protocol.link import Lane, Link, Outbox, Uplink
+from streamcell.protocol.link import Lane, Link, Outbox
 from streamcell.protocol.states import LaneInput, LaneState
+from streamcell.protocol.uplink import Uplink
 
 
 @dataclasses.dataclass
@@ -98,7 +99,7 @@ def test_what_they_are_is_said_in_their_names() -> None:
     assert "up" in repr(link)
     link.down = True
     assert "down" in repr(link)
-    assert "failures 0" in repr(Uplink(3))
+    assert "next place 0" in repr(Uplink(3))
 
 
 def test_a_timer_without_an_owner_is_nothing() -> None:

@@ -13,9 +13,9 @@ from streamcell.errors import AuthenticationError, CellError, ErrorCode, LinkErr
 from streamcell.limits import MESSAGE_BYTES
 from streamcell.protocol.events import CellConnected, CellDisconnected, LaneDropped, LaneWanted, ProtocolBroken
 from streamcell.protocol.frames import Announce, AnnounceReply, Frame, Goodbye, Hello, Ping, Query
-from streamcell.protocol.links import ROUTES_CAPABILITY
+from streamcell.protocol.greeting import ROUTES_CAPABILITY
 from tests.unit.protocol.by_hand import changing, greet, hello, link_id_of
-from tests.unit.protocol.harness import LARGE, SMALL, Net, roles
+from tests.unit.protocol.harness import LARGE, SMALL, Net, Node, roles
 
 # Greeting.
 
@@ -59,11 +59,13 @@ def test_a_faulty_hello_is_refused(side: str, fields: dict[str, Any], error: typ
     server, client = net.pair()
     refusal = client.refusals()[0]
     assert type(refusal.error) is error
-    assert (server.links, client.links) == ((), ())
-    if refusal.final:
-        before = len(client.of(LaneWanted))
-        net.advance(100.0)
-        assert len(client.of(LaneWanted)) == before
+    assert client.links == ()
+    assert not server.core.is_cell_connected("client")
+    # Nobody is given up for that: the other one may be mended.
+    net.tamper = None
+    net.advance(61.0)
+    assert client.core.is_cell_connected("server")
+    assert server.core.is_cell_connected("client")
 
 
 def test_a_wider_range_of_versions_is_fine() -> None:
@@ -92,24 +94,51 @@ def test_a_second_hello_breaks_the_rules() -> None:
 
 @pytest.mark.parametrize("side", ["server", "client"])
 def test_what_cannot_be_read_is_answered_by_why(side: str) -> None:
-    """Both ends know the reason, and nobody dials into the same fault for ever."""
+    """Both ends know the reason, and the link is made anew; it counts when it has lasted for a second."""
     net = Net()
     server, client = net.pair()
     cutter, culprit = (server, client) if side == "server" else (client, server)
     net.stuck.add((cutter.fqcn, cutter.lane()))
     cutter.core.reject_batch(cutter.lane(), "the size is odd", net.now)
     sentence = f"{cutter.fqcn} cannot read what {culprit.fqcn} sent: the size is odd"
-    assert cutter.links[0].last_break == sentence
+    if side == "server":
+        assert server.links[0].last_break == sentence
     net.stuck.clear()
     net.advance(100.0)
     goodbyes = net.sent(cutter.fqcn, Goodbye)
     assert [(goodbye.code, goodbye.sentence) for goodbye in goodbyes] == [(ErrorCode.PROTOCOL, sentence)]
     (refusal,) = client.refusals()
-    assert (type(refusal.error), str(refusal.error), refusal.final) == (ProtocolError, sentence, True)
+    assert (type(refusal.error), str(refusal.error), refusal.firm) == (ProtocolError, sentence, False)
     (broken,) = server.of(ProtocolBroken)
     assert (broken.fqcn, broken.sentence, broken.by_peer) == ("client", sentence, side == "server")
-    assert len(client.of(LaneWanted)) == 1
-    assert (server.links, client.links) == ((), ())
+    assert len(client.of(LaneWanted)) == 2
+    # The dialler hears of the end of the link; the listener has kept its name.
+    assert (len(client.of(CellConnected)), len(client.of(CellDisconnected))) == (2, 1)
+    assert server.of(CellDisconnected) == []
+    assert server.core.is_cell_connected("client")
+
+
+@pytest.mark.parametrize("side", ["server", "client"])
+def test_two_that_cannot_read_each_other_three_times_in_a_minute_go_slowly(side: str) -> None:
+    net = Net()
+    server, client = net.pair()
+    cutter = server if side == "server" else client
+
+    def break_off() -> float:
+        """Let one end find something unreadable; return how long it takes until there is a link again."""
+        cutter.core.reject_batch(cutter.lane(), "the size is odd", net.now)
+        net.run()
+        began = net.now
+        net.run_until(lambda: server.core.is_cell_connected("client") and client.core.is_cell_connected("server"))
+        return net.now - began
+
+    waits = []
+    for pause_s in (1.0, 1.0, 70.0, 30.0, 31.0, 1.0):
+        waits.append(break_off())
+        net.advance(pause_s)
+    assert [refusal.firm for refusal in client.refusals()] == [False, False, True, False, False, False]
+    assert [wait_s <= 1.2 for wait_s in waits] == [True, True, False, True, True, True]
+    assert 31.0 <= waits[2] <= 61.0
 
 
 def test_a_carrier_that_ends_does_not_hide_why_the_lane_was_cut() -> None:
@@ -252,7 +281,7 @@ def test_an_uplink_that_answers_with_another_name_is_another_link() -> None:
     net = Net()
     _server, client = net.pair()
     other = net.node("other")
-    client.dials[0] = "other"
+    client.dials[0] = ("other",)
     net.cut_all()
     net.advance(1.0)
     assert [link.fqcn for link in client.links] == ["other"]
@@ -309,24 +338,58 @@ def test_an_answer_to_an_announcement_is_not_said_on_a_link_that_begins_anew() -
 
 
 @pytest.mark.parametrize(
-    ("code", "error", "final"),
+    ("code", "error", "waits_s"),
     [
-        (ErrorCode.AUTHENTICATION, AuthenticationError, True),
-        (ErrorCode.PROTOCOL, ProtocolError, True),
-        (ErrorCode.VERSION, ProtocolError, True),
-        (ErrorCode.LIMIT, LinkError, True),
-        (ErrorCode.NAME_IN_USE, NameInUse, False),
+        (ErrorCode.AUTHENTICATION, AuthenticationError, 5.0),
+        (ErrorCode.PROTOCOL, ProtocolError, 1.2),
+        (ErrorCode.VERSION, ProtocolError, 5.0),
+        (ErrorCode.LIMIT, LinkError, 5.0),
+        (ErrorCode.INTERNAL, LinkError, 5.0),
+        (ErrorCode.NAME_IN_USE, NameInUse, 5.0),
     ],
 )
-def test_a_goodbye_says_why_and_whether_for_good(code: ErrorCode, error: type[CellError], final: bool) -> None:
+def test_a_goodbye_says_why_a_link_is_over_and_is_never_the_end(
+    code: ErrorCode, error: type[CellError], waits_s: float
+) -> None:
     net = Net()
     _server, client = net.pair()
     client.core.receive(client.lane(), [Goodbye(code, "because")], net.now)
-    net.advance(100.0)
+    began = net.now
+    net.run()
     (refusal,) = client.refusals()
-    assert (type(refusal.error), str(refusal.error), refusal.final) == (error, "because", final)
+    assert (type(refusal.error), str(refusal.error), refusal.firm) == (error, "because", False)
     assert [event.fqcn for event in client.of(CellDisconnected)] == ["server"]
-    assert client.core.is_cell_connected("server") != final
+    assert not client.core.is_cell_connected("server")
+    net.run_until(lambda: client.core.is_cell_connected("server"))
+    assert net.now - began <= waits_s
+
+
+@pytest.mark.parametrize(
+    ("code", "firm", "waits_s"),
+    [
+        (ErrorCode.AUTHENTICATION, True, (30.0, 60.0)),
+        (ErrorCode.VERSION, True, (30.0, 60.0)),
+        (ErrorCode.LIMIT, False, (0.1, 0.2)),
+        (ErrorCode.INTERNAL, False, (0.1, 0.2)),
+        (ErrorCode.PROTOCOL, False, (1.1, 1.2)),
+        (ErrorCode.STOPPING, None, (0.1, 0.2)),
+        (ErrorCode.NAME_IN_USE, False, (5.0, 5.0)),
+    ],
+)
+def test_a_goodbye_instead_of_a_hello(code: ErrorCode, firm: bool | None, waits_s: tuple[float, float]) -> None:
+    net = Net()
+    net.node("server")
+    net.mute.add("server")
+    client = net.node("client")
+    client.connect("server")
+    net.run()
+    client.core.receive(client.lane(), [Goodbye(code, "because")], net.now)
+    net.mute.clear()
+    began = net.now
+    net.run()
+    assert [refusal.firm for refusal in client.refusals()] == ([] if firm is None else [firm])
+    net.run_until(lambda: client.core.is_cell_connected("server"))
+    assert waits_s[0] <= net.now - began <= waits_s[1] + 0.001
 
 
 def test_a_goodbye_without_a_code_ends_the_lane_only() -> None:
@@ -359,17 +422,63 @@ def test_a_dialler_that_stops_is_gone_at_once() -> None:
     assert server.links == ()
 
 
-def test_a_refusal_by_the_carrier_is_for_good() -> None:
+def refuse_dials(net: Net, node: Node) -> None:
+    """Answer what a node dials as something does that is no cell."""
+    error = AuthenticationError("HTTP status 403")
+    net.on_dial = lambda wanted: node.core.lane_closed(wanted.lane_id, "HTTP status 403", error, net.now)
+
+
+def test_what_refuses_and_is_no_cell_is_dialled_again_slowly() -> None:
     net = Net()
     client = net.node("client")
-    client.core.add_uplink(net.now)
-    wanted = client.core.next_event()
-    assert isinstance(wanted, LaneWanted)
-    client.core.lane_closed(wanted.lane_id, "certificate", AuthenticationError("no certificate"), net.now)
-    net.advance(100.0)
-    (refusal,) = client.refusals()
-    assert refusal.final
+    refuse_dials(net, client)
+    client.connect("server")
+    net.run()
+    for _ in range(3):
+        (refusal,) = client.refusals()
+        assert refusal.firm
+        client.seen.clear()
+        began = net.now
+        net.run_until(lambda: client.refusals() != [])
+        assert 30.0 <= net.now - began <= 60.0
+
+
+def test_who_waits_for_what_refuses_has_it_dialled_after_the_usual_wait() -> None:
+    net = Net()
+    client = net.node("client")
+    refuse_dials(net, client)
+    number = client.connect("server")
+    net.run()
+    client.seen.clear()
+    client.core.hurry_uplink(number, net.now)
+    net.run()
     assert client.of(LaneWanted) == []
+    net.advance(0.2)
+    assert [refusal.firm for refusal in client.refusals()] == [True]
+
+
+def test_what_refuses_where_a_cell_was_is_dialled_as_often_as_what_is_down() -> None:
+    net = Net()
+    _server, client = net.pair()
+    refuse_dials(net, client)
+    net.cut_all()
+    net.advance(100.0)
+    assert {refusal.firm for refusal in client.refusals()} == {False}
+    assert client.of(CellDisconnected) != []
+    net.on_dial = None
+    net.advance(5.0)
+    assert client.core.is_cell_connected("server")
+
+
+def test_a_bulk_lane_that_something_refuses_costs_no_link() -> None:
+    net = Net()
+    _server, client = net.pair()
+    refuse_dials(net, client)
+    stream_id = client.send("server", LARGE)
+    net.advance(10.0)
+    assert client.finished(stream_id)
+    assert client.refusals() == []
+    assert client.of(CellDisconnected) == []
 
 
 def test_reports_about_lanes_that_are_gone_are_ignored() -> None:

@@ -193,7 +193,7 @@ def test_a_dial_that_rests_takes_over_when_the_other_end_wants_no_link_any_more(
 def test_a_dial_that_rests_takes_over_when_the_other_end_comes_back_without_one(order: str) -> None:
     net = Net()
     kept, refused, _ = dial_each_other(net, order)
-    parent = kept.dials[0]
+    (parent,) = kept.dials[0]
     net.kill(kept.fqcn)
     again = net.node(kept.fqcn)
     again.connect(parent)
@@ -245,7 +245,7 @@ def test_a_dial_of_the_parent_as_a_peer_rests_while_it_is_the_parent() -> None:
     net.advance(LONG_S)
     assert peer_dials(leaf) == 1
     # It finds another parent, and the one that it had becomes the peer.
-    leaf.dials[0] = "right"
+    leaf.dials[0] = ("right",)
     net.cut_all()
     net.advance(60.0)
     assert {link.fqcn: link.is_peer for link in leaf.links} == {"right": False, "left": True}
@@ -266,7 +266,7 @@ def test_a_peer_that_becomes_the_parent_is_the_parent() -> None:
     net = Net()
     nodes, _ = with_peers(net)
     right = nodes["right-leaf"]
-    right.dials[0] = "left-leaf"
+    right.dials[0] = ("left-leaf",)
     for lane_id in net.lanes("right-leaf"):
         net.cut("right-leaf", lane_id)
     net.advance(40.0)

@@ -26,8 +26,8 @@ from streamcell.protocol.frames import (
     StreamKind,
     Withdraw,
 )
+from streamcell.protocol.greeting import ROUTES_CAPABILITY
 from streamcell.protocol.link import Link
-from streamcell.protocol.links import ROUTES_CAPABILITY
 from streamcell.protocol.relay import RelayStream
 from streamcell.protocol.sender import checksum_fields
 from tests.unit.protocol.by_hand import greet, hello

@@ -166,7 +166,7 @@ def test_the_old_parent_cannot_take_a_moved_cell_back() -> None:
     """It has not noticed yet, and announces anew what it knows, because its own uplink has changed."""
     net = Net()
     nodes = tree(net, {"root": "", "a": "root", "b": "root", "middle": "a", "leaf": "middle"})
-    nodes["middle"].dials[0] = "b"
+    nodes["middle"].dials[0] = ("b",)
     # Its lanes break for itself only.
     for lane_id in net.lanes("middle"):
         if net.peers["middle", lane_id][0] == "a":
@@ -239,7 +239,7 @@ def test_the_second_cell_of_a_name_is_refused_wherever_it_is() -> None:
     net.run()
     (refusal,) = second.refusals()
     assert isinstance(refusal.error, NameInUse)
-    assert not refusal.final
+    assert not refusal.firm
     assert "from-left-leaf" in str(refusal.error)
     assert second.of(CellConnected) == []
     assert routes(nodes["root"])["left-leaf"] == "left"

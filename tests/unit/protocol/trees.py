@@ -36,7 +36,7 @@ def routes(node: Node) -> dict[str, str]:
 def move(net: Net, fqcn: str, parent: str) -> None:
     """Let a cell lose its uplink and find another parent at the same address book entry."""
     node = net.nodes[fqcn]
-    node.dials[0] = parent
+    node.dials[0] = (parent,)
     for lane_id in net.lanes(fqcn):
         if net.peers[fqcn, lane_id][0] in node_parents(net, fqcn):
             net.cut(fqcn, lane_id)
