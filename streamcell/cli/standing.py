@@ -14,9 +14,13 @@ from streamcell.cli.streams import check_output
 from streamcell.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from streamcell.cli.views import View
     from streamcell.daemon.settings import ServeSettings
     from streamcell.daemon.standalone import StandaloneCell
+
+_logger = logging.getLogger("streamcell.daemon")
 
 _STANDARD_OUTPUT = Path("-")
 # Who has pressed Ctrl-C does not wait long.
@@ -60,28 +64,27 @@ def serve(
     """Run a standing cell: hub, relay or file drop.
 
     On SIGTERM or Ctrl-C it takes nothing new, lets what is under way end within its grace, and ends with 0. A second
-    signal ends it at once.
+    signal ends it at once. SIGHUP does the same as the first where it was started from a terminal; elsewhere it has the
+    configuration read again.
     """
     from streamcell.cli.cells import LOG_FORMAT
     from streamcell.daemon.settings import load_settings, parse_host_port
 
-    settings = load_settings(
-        config,
-        {
-            "fqcn": fqcn,
-            "listen": tuple(listen) if listen else None,
-            "connect": tuple(connect) if connect else None,
-            "insecure": insecure or None,
-            "inbox_folder": inbox,
-            "replace": replace or None,
-            "metrics": None if metrics is None else parse_host_port(metrics, "--metrics"),
-            "reflection": reflection or None,
-            "grace_s": grace,
-            "log_level": "DEBUG" if verbose else None,
-        },
-    )
+    options = {
+        "fqcn": fqcn,
+        "listen": tuple(listen) if listen else None,
+        "connect": tuple(connect) if connect else None,
+        "insecure": insecure or None,
+        "inbox_folder": inbox,
+        "replace": replace or None,
+        "metrics": None if metrics is None else parse_host_port(metrics, "--metrics"),
+        "reflection": reflection or None,
+        "grace_s": grace,
+        "log_level": "DEBUG" if verbose else None,
+    }
+    settings = load_settings(config, options)
     logging.basicConfig(level=settings.log_level, format=LOG_FORMAT)
-    return _serve(settings)
+    return _serve(settings, lambda: load_settings(config, options))
 
 
 def recv(
@@ -124,12 +127,13 @@ def recv(
     return _receive_files(settings, count, wait, as_json=as_json)
 
 
-def _serve(settings: ServeSettings) -> int:
+def _serve(settings: ServeSettings, read_again: Callable[[], ServeSettings]) -> int:
     from streamcell.daemon.inbox import LogWatcher
     from streamcell.daemon.signals import EndSignals
     from streamcell.daemon.standalone import StandaloneCell
 
-    with EndSignals() as signals, StandaloneCell(settings, LogWatcher()) as standalone:
+    standalone = StandaloneCell(settings, LogWatcher())
+    with EndSignals(lambda: _reload(standalone, read_again)) as signals, standalone:
         standalone.start()
         for url in standalone.cell.listen_urls:
             print(f"{settings.fqcn} listens at {url}", flush=True)
@@ -142,6 +146,18 @@ def _serve(settings: ServeSettings) -> int:
         standalone.drain(signals.hurry)
     print(f"{settings.fqcn} has ended", flush=True)
     return ExitCode.DONE
+
+
+def _reload(standalone: StandaloneCell, read_again: Callable[[], ServeSettings]) -> None:
+    try:
+        rest = standalone.reload(read_again())
+    except UsageError as error:
+        _logger.warning("the configuration stays as it was: %s", error.sentence)
+        return
+    if rest:
+        _logger.warning("the configuration was read again; a restart is needed for %s", ", ".join(rest))
+    else:
+        _logger.info("the configuration was read again")
 
 
 def _receive_files(settings: ServeSettings, count: int, wait_s: float, *, as_json: bool) -> int:

@@ -140,6 +140,12 @@ class Inbox:
                 stream.close()
             self._tell(future, self._watcher.on_folder, name, future, self._path(stream, parts))
 
+    def reload(self, settings: InboxSettings) -> None:
+        """Keep files in another way from now on, in the same folder; what has begun to arrive goes on as before."""
+        self._settings = dataclasses.replace(settings, folder=self._settings.folder)
+        self._manner = dataclasses.replace(self._manner, replace=settings.replace)
+        self._manner.space.min_free_bytes = settings.min_free_bytes
+
     def begin_drain(self) -> None:
         """Refuse new files from now on, in a way that senders can try again."""
         self._admission.begin_drain()
@@ -168,7 +174,7 @@ class Inbox:
         """
         oldest = now - self._settings.keep_days * _DAY_S
         removed = 0
-        for origin in self._root.names():
+        for origin in self._origins():
             with contextlib.suppress(OSError), self._root.enter((origin, WORK_FOLDER)) as work:
                 for name in work.names():
                     status = work.stat(name)
@@ -186,6 +192,13 @@ class Inbox:
     def _receive(self, stream: ReceivedStream, key: str) -> tuple[str, ...]:
         with self._root.enter((safe_part(stream.origin),), make=True) as origin_folder:
             return Arrival(stream, key, origin_folder, self._manner).receive()
+
+    def _origins(self) -> list[str]:
+        try:
+            return self._root.names()
+        except OSError as error:
+            _logger.warning("the inbox %s cannot be looked through: %s", self._settings.folder, error.strerror)
+            return []
 
     def _path(self, stream: ReceivedStream, parts: tuple[str, ...]) -> Path:
         return self._settings.folder.joinpath(safe_part(stream.origin), *parts)

@@ -87,6 +87,18 @@ class ServeSettings:
         if self.log_level not in LOG_LEVELS:
             raise UsageError(f"the log level must be one of {', '.join(LOG_LEVELS)}, not {self.log_level!r}")
 
+    def with_changes(self, settings: ServeSettings) -> ServeSettings:
+        """Return these settings with what may change while a cell runs as in ``settings``."""
+        inbox = self.inbox
+        if inbox is not None and settings.inbox is not None:
+            inbox = dataclasses.replace(settings.inbox, folder=inbox.folder)
+        return dataclasses.replace(self, grace_s=settings.grace_s, log_level=settings.log_level, inbox=inbox)
+
+    def differences(self, settings: ServeSettings) -> tuple[str, ...]:
+        """Return the names of the settings that differ from those of ``settings``."""
+        names = (field.name for field in dataclasses.fields(self))
+        return tuple(name for name in names if getattr(self, name) != getattr(settings, name))
+
 
 def load_settings(path: Path | None, options: Mapping[str, Any]) -> ServeSettings:
     """Return the settings of a file, where there is one, with the options of the command line over them.

@@ -29,10 +29,13 @@ class Space:
 
     Args:
         min_free_bytes: what has to stay free for everybody else.
+
+    Attributes:
+        min_free_bytes: the same; may be changed.
     """
 
     def __init__(self, min_free_bytes: int) -> None:
-        self._min_free_bytes = min_free_bytes
+        self.min_free_bytes = min_free_bytes
         self._lock = threading.Lock()
         self._claims: set[Claim] = set()
 
@@ -65,8 +68,8 @@ class Space:
         Raises:
             StreamRejected: it is not.
         """
-        if left_bytes < self._min_free_bytes:
-            available = max(0, left_bytes + needed_bytes - self._min_free_bytes)
+        if left_bytes < self.min_free_bytes:
+            available = max(0, left_bytes + needed_bytes - self.min_free_bytes)
             raise StreamRejected(
                 f"there is not enough space in the inbox: {needed_bytes:,} more bytes are needed and {available:,} are "
                 "available; make room there and send it again"

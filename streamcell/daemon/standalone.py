@@ -103,6 +103,18 @@ class StandaloneCell:
             if end.wait(CLEAN_EVERY_S):
                 return
 
+    def reload(self, settings: ServeSettings) -> tuple[str, ...]:
+        """Take over what may change while the cell runs; return the names of what differs and needs a restart.
+
+        What may change: the grace, the log level, and of an inbox everything but its folder.
+        """
+        before, self._settings = self._settings, self._settings.with_changes(settings)
+        if self._inbox is not None and self._settings.inbox is not None:
+            self._inbox.reload(self._settings.inbox)
+        if before.log_level != settings.log_level:
+            logging.getLogger().setLevel(settings.log_level)
+        return self._settings.differences(settings)
+
     def drain(self, hurry: threading.Event) -> bool:
         """Take nothing new, let what is under way end within the grace, and stop.
 
