@@ -16,9 +16,10 @@ from streamcell.cli.streams import check_input
 from streamcell.errors import CellError, UsageError
 
 if TYPE_CHECKING:
-    from streamcell.cli.sources import Found
-    from streamcell.cli.transfers import Transfers
+    from streamcell.cli.sources import Found, Source
+    from streamcell.cli.transfers import Manner, Transfers
     from streamcell.cli.views import View
+    from streamcell.stream_cell import StreamCell
 
 
 def send(
@@ -26,7 +27,9 @@ def send(
         list[Path],
         typer.Argument(metavar="PATH", parser=as_path, help="Files, folders with all that is in them, or - once."),
     ],
-    to: Annotated[str, typer.Option("--to", metavar="NAME", help="The cell that gets them.")],
+    to: Annotated[
+        list[str], typer.Option("--to", metavar="NAME", help="The cell that gets them. Repeatable: each gets all.")
+    ],
     connect: Connect,
     own_name: OwnName = None,
     name: Annotated[str | None, typer.Option("--name", help="The name that a single file or - arrives under.")] = None,
@@ -43,13 +46,15 @@ def send(
     from streamcell.cli.cells import dialled_cell, log_to_stderr
     from streamcell.cli.naming import absolute, command_name, send_name
     from streamcell.cli.sources import STANDARD_INPUT, find_sources
-    from streamcell.cli.transfers import Transfers
+    from streamcell.cli.transfers import Manner
     from streamcell.cli.views import make_view
     from streamcell.fqcn import check_fqcn
     from streamcell.stream_cell import StreamCell
 
     log_to_stderr(verbose)
-    check_fqcn(to)
+    targets = sorted(set(to))
+    for target in targets:
+        check_fqcn(target)
     if paths.count(STANDARD_INPUT) > 1:
         raise UsageError("standard input can be sent once: give - one time only")
     if STANDARD_INPUT in paths:
@@ -61,21 +66,38 @@ def send(
     if own_name is None:
         named = [absolute(path) for path in paths if path != STANDARD_INPUT]
         # Standard input cannot be sent again, so that two of them at a time must not share a name.
-        own_name = send_name(to, named) if named else command_name("send", to, str(os.getpid()))
-    found = find_sources(paths, to, name)
+        to_all = ",".join(targets)
+        own_name = send_name(to_all, named) if named else command_name("send", to_all, str(os.getpid()))
+    found = find_sources(paths, targets[0], name)
+    manner = Manner(digest, wait, several=len(targets) > 1)
     began = time.monotonic()
     try:
         with dialled_cell(own_name, connect, wait) as cell, make_view(as_json=as_json) as view:
-            transfers = Transfers(StreamCell(cell), to, view, digest=digest, wait_s=wait)
             if found.left_out:
                 _tell_left_out(found, view, as_json=as_json)
-            transfers.run(found.sources)
+            transfers = _send_all(StreamCell(cell), targets, found.sources, view, manner)
     except KeyboardInterrupt:
         complain("interrupted: give the same command again to go on")
         return ExitCode.INTERRUPTED
-    if len(found.sources) != 1 and not as_json:
+    if len(found.sources) * len(targets) != 1 and not as_json:
         _summarize(transfers, time.monotonic() - began)
-    return max((_exit_code_of(error) for error in transfers.errors), default=ExitCode.DONE)
+    return _exit_code(transfers)
+
+
+def _send_all(
+    cell: StreamCell, targets: list[str], sources: list[Source], view: View, manner: Manner
+) -> list[Transfers]:
+    from streamcell.cli.transfers import Transfers, run, share
+
+    shared = [source for source in sources if source.is_read_once] if manner.several else []
+    others = [source for source in sources if not source.is_read_once] if manner.several else sources
+    transfers = [
+        Transfers(cell, target, (source.for_target(target) for source in others), view, manner) for target in targets
+    ]
+    for source in shared:
+        share(cell, source, transfers, manner)
+    run(transfers, view)
+    return transfers
 
 
 def _tell_left_out(found: Found, view: View, *, as_json: bool) -> None:
@@ -85,16 +107,27 @@ def _tell_left_out(found: Found, view: View, *, as_json: bool) -> None:
         view.note(f"left out: {found.left_out_text}")
 
 
-def _summarize(transfers: Transfers, seconds: float) -> None:
+def _summarize(transfers: list[Transfers], seconds: float) -> None:
     from streamcell.cli.text import rate_text, seconds_text
 
-    rate = f", {rate_text(transfers.sent_bytes / seconds)}" if transfers.sent_bytes else ""
-    there = transfers.bytes - transfers.sent_bytes
-    before = f"; {there:,} bytes were there before" if there else ""
-    failures = f"; {len(transfers.errors)} failed" if transfers.errors else ""
-    folders = f", {transfers.folders} folders without files" if transfers.folders else ""
-    files = f"{transfers.files} files{folders}, {transfers.bytes:,} bytes"
+    size_bytes, sent_bytes = sum(each.bytes for each in transfers), sum(each.sent_bytes for each in transfers)
+    folders, failed = sum(each.folders for each in transfers), sum(len(each.errors) for each in transfers)
+    rate = f", {rate_text(sent_bytes / seconds)}" if sent_bytes else ""
+    before = f"; {size_bytes - sent_bytes:,} bytes were there before" if size_bytes > sent_bytes else ""
+    failures = f"; {failed} failed" if failed else ""
+    without_files = f", {folders} folders without files" if folders else ""
+    to_cells = f" to {len(transfers)} cells" if len(transfers) > 1 else ""
+    files = f"{sum(each.files for each in transfers)} files{without_files}{to_cells}, {size_bytes:,} bytes"
     print(f"{files} in {seconds_text(seconds)}{rate}{before}{failures}", flush=True)
+
+
+def _exit_code(transfers: list[Transfers]) -> ExitCode:
+    """Return what one failure after the other has in common, if all have failed; else whether any has."""
+    codes = {_exit_code_of(error) for each in transfers for error in each.errors}
+    if not codes:
+        return ExitCode.DONE
+    arrived = any(each.files or each.folders for each in transfers)
+    return ExitCode.FAILED if arrived or len(codes) > 1 else codes.pop()
 
 
 def _exit_code_of(error: CellError | OSError) -> ExitCode:

@@ -56,6 +56,17 @@ class Source:
         return FOLDER_TOPIC if self.is_folder else FILE_TOPIC
 
     @property
+    def is_read_once(self) -> bool:
+        """Whether it can be read one time only, as standard input and pipes."""
+        return not self.resume_id
+
+    def for_target(self, target: str) -> Source:
+        """Return the same for another cell."""
+        if self.path is None or self.is_read_once:
+            return self
+        return dataclasses.replace(self, resume_id=resume_id(target, self.path, self.wire_name))
+
+    @property
     def shown_name(self) -> str:
         """The name as a terminal may show it."""
         name = self.wire_name

@@ -6,7 +6,7 @@ import collections
 import concurrent.futures
 import dataclasses
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Sequence
 
 from streamcell.cli.sources import Source
 from streamcell.cli.views import Result, View
@@ -33,23 +33,39 @@ class _Try:
     not_before: float = 0.0
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Manner:
+    """How files are sent.
+
+    Attributes:
+        digest: compare a SHA-256 of the whole as well.
+        wait_s: how long a receiver may be out of reach, or say that it is ending, before the first byte or between two.
+        several: they go to more than one cell.
+    """
+
+    digest: bool
+    wait_s: float
+    several: bool = False
+
+
 class Transfers:
-    """Sends files.
+    """Sends files to one cell; :func:`run` does so until all have ended.
 
     Args:
         cell: on which.
         target: the cell that they go to.
+        sources: what is to be sent.
         view: shows them.
-        digest: compare a SHA-256 of the whole as well.
-        wait_s: how long a receiver may be out of reach, or say that it is ending, before the first byte or between two.
+        manner: how.
     """
 
-    def __init__(self, cell: StreamCell, target: str, view: View, *, digest: bool, wait_s: float) -> None:
+    def __init__(self, cell: StreamCell, target: str, sources: Iterable[Source], view: View, manner: Manner) -> None:
         self._cell = cell
-        self._target = target
+        self.target = target
+        self._waiting = iter(sources)
+        self._more = True
         self._view = view
-        self._digest = "sha256" if digest else ""
-        self._wait_s = wait_s
+        self._manner = manner
         self._running: dict[StreamFuture, _Try] = {}
         self._again: collections.deque[_Try] = collections.deque()
         #: What failed, in order.
@@ -62,30 +78,36 @@ class Transfers:
         #: Of these, the bytes that have travelled now.
         self.sent_bytes = 0
 
-    def run(self, sources: Iterable[Source]) -> None:
-        """Send all of them; what failed is in ``errors``. Interrupted, it cancels what runs."""
-        waiting = iter(sources)
-        try:
-            more = True
-            while more or self._running or self._again:
-                more = self._fill(waiting) if more else False
-                self._start_again()
-                concurrent.futures.wait(self._running, _REFRESH_S, concurrent.futures.FIRST_COMPLETED)
-                for future in [future for future in self._running if future.done()]:
-                    self._settle(future, self._running.pop(future))
-                self._view.refresh()
-        finally:
-            for future in self._running:
-                future.cancel()
+    @property
+    def running(self) -> Collection[StreamFuture]:
+        """What is on its way."""
+        return self._running.keys()
 
-    def _fill(self, waiting: Iterator[Source]) -> bool:
-        """Begin as many as may run; return whether there are more."""
-        while len(self._running) + len(self._again) < AT_A_TIME:
-            source = next(waiting, None)
+    def advance(self) -> bool:
+        """Settle what has ended and begin as many as may run; return whether anything is left to wait for."""
+        for future in [future for future in self._running if future.done()]:
+            self._settle(future, self._running.pop(future))
+        self._start_again()
+        while self._more and len(self._running) + len(self._again) < AT_A_TIME:
+            source = next(self._waiting, None)
             if source is None:
-                return False
-            self._begin(_Try(source, time.monotonic()))
-        return True
+                self._more = False
+            else:
+                self._begin(_Try(source, time.monotonic()))
+        return bool(self._more or self._running or self._again)
+
+    def take(self, source: Source, future: StreamFuture) -> None:
+        """Look after a file that is on its way here already, and cannot be sent again."""
+        self._note_begun(_Try(source, time.monotonic()), future)
+
+    def refuse(self, source: Source, error: OSError) -> None:
+        """Show that a file cannot be opened."""
+        self._fail_to_open(_Try(source, time.monotonic()), error)
+
+    def cancel(self) -> None:
+        """Give up what is on its way."""
+        for future in self._running:
+            future.cancel()
 
     def _start_again(self) -> None:
         now = time.monotonic()
@@ -95,27 +117,32 @@ class Transfers:
                 self._begin(attempt)
             else:
                 self._again.append(attempt)
-        if self._again and not self._running:
-            time.sleep(_REFRESH_S)
 
     def _begin(self, attempt: _Try) -> None:
         source = attempt.source
         try:
             message = source.open()
         except OSError as error:
-            self._fail(attempt, None, f"it cannot be read: {error.strerror}", error)
+            self._fail_to_open(attempt, error)
             return
         future = self._cell.send_stream(
             FILE_CHANNEL,
             source.topic,
-            self._target,
+            self.target,
             message,
             resume_id=source.resume_id,
-            digest=self._digest,
-            unreachable_timeout=self._wait_s,
+            digest=digest_name(self._manner),
+            unreachable_timeout=self._manner.wait_s,
         )
+        self._note_begun(attempt, future)
+
+    def _note_begun(self, attempt: _Try, future: StreamFuture) -> None:
         self._running[future] = attempt
-        self._view.start(source.shown_name, future)
+        name = attempt.source.shown_name
+        self._view.start(f"{name} to {self.target}" if self._manner.several else name, future)
+
+    def _fail_to_open(self, attempt: _Try, error: OSError) -> None:
+        self._fail(attempt, None, f"it cannot be read: {error.strerror}", error)
 
     def _settle(self, future: StreamFuture, attempt: _Try) -> None:
         error = future.exception()
@@ -138,8 +165,8 @@ class Transfers:
         if error.code is not ErrorCode.NO_CALLBACK:
             return error.sentence
         if source.is_folder:
-            return f"{self._target} takes no folders without files: start it with --inbox DIR, in this version or later"
-        return f"{self._target} takes no files: start it with --inbox DIR"
+            return f"{self.target} takes no folders without files: start it with --inbox DIR, in this version or later"
+        return f"{self.target} takes no files: start it with --inbox DIR"
 
     def _try_again(self, future: StreamFuture, attempt: _Try, error: CellError) -> bool:
         """Send a file again whose receiver is ending, perhaps to be updated; return False if there is no point."""
@@ -148,12 +175,12 @@ class Transfers:
         now = time.monotonic()
         if attempt.refused_at is None or future.get_progress():
             attempt.refused_at = now
-        if now - attempt.refused_at > self._wait_s:
+        if now - attempt.refused_at > self._manner.wait_s:
             return False
         attempt.not_before = now + _TRY_AGAIN_S
         self._again.append(attempt)
         self._view.drop(future)
-        self._view.note(f"{attempt.source.shown_name}: {self._target} is stopping; trying again")
+        self._view.note(f"{attempt.source.shown_name}: {self.target} is stopping; trying again")
         return True
 
     def _fail(self, attempt: _Try, future: StreamFuture | None, sentence: str, error: CellError | OSError) -> None:
@@ -166,5 +193,52 @@ class Transfers:
         resumed_at = 0 if future is None else future.resumed_at
         seconds = time.monotonic() - attempt.begun_at
         return Result(
-            attempt.source.shown_name, size_bytes, max(0, received - resumed_at), resumed_at, seconds, self._target
+            name=attempt.source.shown_name,
+            size_bytes=size_bytes,
+            sent_bytes=max(0, received - resumed_at),
+            resumed_at=resumed_at,
+            seconds=seconds,
+            peer=self.target,
+            one_of_several=self._manner.several,
         )
+
+
+def run(all_transfers: Sequence[Transfers], view: View) -> None:
+    """Send what each of them has, side by side; what failed is in ``errors``. Interrupted, it cancels what runs."""
+    try:
+        while unfinished := [transfers for transfers in all_transfers if transfers.advance()]:
+            running = [future for transfers in unfinished for future in transfers.running]
+            if running:
+                concurrent.futures.wait(running, _REFRESH_S, concurrent.futures.FIRST_COMPLETED)
+            else:
+                time.sleep(_REFRESH_S)
+            view.refresh()
+    finally:
+        for transfers in all_transfers:
+            transfers.cancel()
+
+
+def share(cell: StreamCell, source: Source, all_transfers: Sequence[Transfers], manner: Manner) -> None:
+    """Send what can be read once only to all of them, reading it once."""
+    try:
+        message = source.open()
+    except OSError as error:
+        for transfers in all_transfers:
+            transfers.refuse(source, error)
+        return
+    by_target = {transfers.target: transfers for transfers in all_transfers}
+    futures = cell.send_stream(
+        FILE_CHANNEL,
+        source.topic,
+        list(by_target),
+        message,
+        digest=digest_name(manner),
+        unreachable_timeout=manner.wait_s,
+    )
+    for target, future in futures.items():
+        by_target[target].take(source, future)
+
+
+def digest_name(manner: Manner) -> str:
+    """Return what is to be compared of the whole; empty: nothing."""
+    return "sha256" if manner.digest else ""

@@ -41,6 +41,7 @@ class Result:
         peer: the cell at the other end.
         path: where it is, at the receiver; empty at the sender.
         error: one sentence; empty if it succeeded.
+        one_of_several: others have other peers, so that the peer is always shown.
     """
 
     name: str
@@ -51,12 +52,14 @@ class Result:
     peer: str
     path: str = ""
     error: str = ""
+    one_of_several: bool = False
 
     @property
     def sentence(self) -> str:
         """The result for people."""
         if self.error:
-            return f"{self.name}: {self.error}"
+            where = f" to {self.peer}" if self.one_of_several else ""
+            return f"{self.name}{where}: {self.error}"
         what = f"{self.path}: {self.size_bytes:,} bytes"
         if not self.path:
             what = f"{self.name}: {self.size_bytes:,} bytes to {self.peer}"
@@ -73,7 +76,9 @@ class Result:
 
     def to_json(self) -> str:
         """The result for programs, in one line."""
-        return json.dumps({key: value for key, value in dataclasses.asdict(self).items() if value != ""})
+        values = dataclasses.asdict(self)
+        del values["one_of_several"]
+        return json.dumps({key: value for key, value in values.items() if value != ""})
 
 
 class View(Protocol):
