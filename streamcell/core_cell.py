@@ -229,6 +229,7 @@ class CoreCell:
         """Have ``cb(request, *args, **kwargs)`` answer requests, in a thread that it may block.
 
         It returns the reply as a :class:`Message`, None for an empty one, or a ``concurrent.futures.Future`` of either.
+        A payload of the reply that is larger than a chunk must not change any more.
         What it raises reaches the requester as RequestFailed.
 
         Args:
@@ -251,6 +252,8 @@ class CoreCell:
         timeout: float | None = None,
         secure: bool = False,
         optional: bool = False,
+        *,
+        copy: bool = False,
     ) -> Message:
         """Send a request and wait for the reply.
 
@@ -258,10 +261,12 @@ class CoreCell:
             channel: the channel that the target's callback is registered for.
             topic: the topic that it is registered for.
             target: the name of the cell.
-            request: headers and payload; a payload larger than a chunk must not change before this returns.
+            request: headers and payload; a payload larger than a chunk must not change before this returns, unless
+                ``copy`` is true.
             timeout: seconds in total; 0 for none, None for what is configured (``request_timeout_s``, 60 s).
             secure: seal end to end; needs certificates, which this version does not have.
             optional: failing is normal: log it at DEBUG, and fail at once if the target is not reachable now.
+            copy: take a copy of the payload at the call.
 
         Returns:
             The reply; its payload is a read-only view.
@@ -273,7 +278,9 @@ class CoreCell:
             CellError: anything else that failed.
         """
         check_may_wait()
-        pending = self.runner.begin_request(channel, topic, target, request, timeout, secure=secure, optional=optional)
+        pending = self.runner.begin_request(
+            channel, topic, target, request, timeout, secure=secure, optional=optional, copy=copy
+        )
         return self._wait_for_reply(pending)
 
     def broadcast_request(
@@ -285,6 +292,8 @@ class CoreCell:
         timeout: float | None = None,
         secure: bool = False,
         optional: bool = False,
+        *,
+        copy: bool = False,
     ) -> dict[str, Message | CellError]:
         """Send a request to several cells at once and wait for all replies; see :meth:`send_request`.
 
@@ -295,7 +304,9 @@ class CoreCell:
             UsageError: another argument is wrong, or the cell is not running. Nothing was sent to anybody.
         """
         check_may_wait()
-        begun = self.runner.begin_broadcast(channel, topic, targets, request, timeout, secure=secure, optional=optional)
+        begun = self.runner.begin_broadcast(
+            channel, topic, targets, request, timeout, secure=secure, optional=optional, copy=copy
+        )
         try:
             return {target: self._reply_or_error(each) for target, each in begun.items()}
         except KeyboardInterrupt:
@@ -310,8 +321,13 @@ class CoreCell:
         message: Message,
         secure: bool = False,
         optional: bool = False,
+        *,
+        copy: bool = False,
     ) -> dict[str, CellError | None]:
         """Send a request to several cells without waiting for anything; their replies are not sent.
+
+        A payload larger than a chunk belongs to the cell while the message is under way, and nothing tells when that
+        ends: do not change it again, or have it copied with ``copy=True``.
 
         Returns:
             For each target None if the message was accepted here, or why not. What fails later is logged.
@@ -319,7 +335,7 @@ class CoreCell:
         Raises:
             UsageError: an argument other than one of the names is wrong, or the cell is not running.
         """
-        return self.runner.fire(channel, topic, targets, message, secure=secure, optional=optional)
+        return self.runner.fire(channel, topic, targets, message, secure=secure, optional=optional, copy=copy)
 
     def __enter__(self) -> Self:
         self.start()

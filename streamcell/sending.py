@@ -33,6 +33,7 @@ class SendMore(TypedDict, total=False):
     unreachable_timeout: float | None
     digest: str
     retry_unknown: bool
+    copy: bool
     reliable: bool
 
 
@@ -72,13 +73,18 @@ class Sending:
         self._topic = topic
         self._message = check_message(message)
         self._secure = secure
-        options: dict[str, Any] = {name: value for name, value in more.items() if name != "reliable"}
+        self._copy = bool(more.get("copy", False))
+        options: dict[str, Any] = {name: value for name, value in more.items() if name not in ("reliable", "copy")}
         self._options = SendOptions(optional=optional, **options)
 
     def send_stream(self, target: str | Iterable[str]) -> StreamFuture | dict[str, StreamFuture]:
         """Send a stream; see ``StreamCell.send_stream``."""
         if is_bytes(self._message.payload):
             return self._send_bytes(StreamKind.STREAM, target)
+        if self._copy:
+            raise StreamUsageError(
+                f"copy=True copies bytes at the call; a {type(self._message.payload).__name__} is read while it is sent"
+            )
         return self._send_source(as_stream(self._message.payload), target)
 
     def send_blob(self, target: str | Iterable[str]) -> StreamFuture | dict[str, StreamFuture]:
@@ -87,7 +93,9 @@ class Sending:
 
     def _send_bytes(self, kind: StreamKind, target: str | Iterable[str]) -> StreamFuture | dict[str, StreamFuture]:
         """Send what is all there already: no source has to be read."""
-        payload, size = flatten_payload(self._message.payload, self._runner.settings.config.chunk_bytes)
+        payload, size = flatten_payload(
+            self._message.payload, self._runner.settings.config.chunk_bytes, copy=self._copy
+        )
         specs = self._specs(kind, target, size, self._message.headers, kept=kind is StreamKind.STREAM)
         sends = self._runner.sends
         if self._secure:

@@ -80,7 +80,7 @@ class StreamCell:
             target: the name of the cell, or a list of names.
             message: headers, and as payload a :class:`Stream`, a binary file object (read from where it stands, not
                 closed), an iterable of things with bytes, or bytes. Bytes that are more than a chunk must not change
-                until the future settles.
+                until the future settles, unless ``copy`` is true.
             secure: seal end to end; needs certificates, which this version does not have.
             optional: failing is normal: log it at DEBUG, and fail at once if the target is not reachable now.
             **more: ``resume_id`` names the transfer across restarts of this cell: sent again under the same name it
@@ -88,7 +88,8 @@ class StreamCell:
                 silence of the other end after which it fails; 0 never, None as configured. ``unreachable_timeout``:
                 seconds to wait for the target's first sign of life; 0 for ever, None as configured. ``digest``:
                 ``sha256`` to have it computed and checked, or ``sha256:HEX`` if it is known. ``retry_unknown``: send
-                again if it cannot be known whether it was delivered. ``reliable`` is ignored; every send is.
+                again if it cannot be known whether it was delivered. ``copy``: take a copy of the payload, which must
+                be bytes, at the call. ``reliable`` is ignored; every send is.
 
         Returns:
             A future, or for a list of names a dictionary of them. It succeeds with the number of bytes when the target
@@ -142,7 +143,8 @@ class StreamCell:
             topic: see there.
             target: see there.
             message: headers, and as payload bytes, bytearray, memoryview, anything else with the buffer protocol such
-                as arrays, a list of these, or None. What is more than a chunk must not change until the future settles.
+                as arrays, a list of these, or None. What is more than a chunk must not change until the future
+                settles, unless ``copy`` is true.
             secure: see there.
             optional: see there.
             **more: see there.

@@ -170,10 +170,14 @@ class CoreCell:
         timeout: float | None = None,  # noqa: ASYNC109
         secure: bool = False,
         optional: bool = False,
+        *,
+        copy: bool = False,
     ) -> Message:
         """Send a request and wait for the reply; see :meth:`streamcell.CoreCell.send_request`."""
         return await self._wait_for_reply(
-            self._runner.begin_request(channel, topic, target, request, timeout, secure=secure, optional=optional)
+            self._runner.begin_request(
+                channel, topic, target, request, timeout, secure=secure, optional=optional, copy=copy
+            )
         )
 
     async def broadcast_request(
@@ -185,10 +189,12 @@ class CoreCell:
         timeout: float | None = None,  # noqa: ASYNC109
         secure: bool = False,
         optional: bool = False,
+        *,
+        copy: bool = False,
     ) -> dict[str, Message | CellError]:
         """Send a request to several cells; see :meth:`streamcell.CoreCell.broadcast_request`."""
         begun = self._runner.begin_broadcast(
-            channel, topic, targets, request, timeout, secure=secure, optional=optional
+            channel, topic, targets, request, timeout, secure=secure, optional=optional, copy=copy
         )
         try:
             replies = await asyncio.gather(*(self._reply_or_error(each) for each in begun.values()))
@@ -206,9 +212,11 @@ class CoreCell:
         message: Message,
         secure: bool = False,
         optional: bool = False,
+        *,
+        copy: bool = False,
     ) -> dict[str, CellError | None]:
         """Send a request that nobody answers; see :meth:`streamcell.CoreCell.fire_and_forget`."""
-        return self._runner.fire(channel, topic, targets, message, secure=secure, optional=optional)
+        return self._runner.fire(channel, topic, targets, message, secure=secure, optional=optional, copy=copy)
 
     def in_thread(self, callback: Callable[..., Any]) -> Callable[..., Any]:
         """Return what a thread may call for ``callback``; a coroutine function is run on the loop and waited for."""

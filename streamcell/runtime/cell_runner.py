@@ -217,6 +217,7 @@ class CellRunner:
         *,
         secure: bool,
         optional: bool,
+        copy: bool,
     ) -> PendingRequest:
         """Send a request; the future of what is returned gets the reply.
 
@@ -226,7 +227,7 @@ class CellRunner:
         """
         config = self.settings.config
         timeout_s = check_timeout(timeout_s, "timeout", config.request_timeout_s)
-        spec, payload = make_request(config, channel, topic, request, optional=optional, no_reply=False)
+        spec, payload = make_request(config, channel, topic, request, optional=optional, copy=copy, no_reply=False)
         return self._submit_request(address(spec, target), payload, timeout_s, secure=secure)
 
     def begin_broadcast(
@@ -239,6 +240,7 @@ class CellRunner:
         *,
         secure: bool,
         optional: bool,
+        copy: bool,
     ) -> dict[str, PendingRequest | CellError]:
         """Send a request to several cells; those that cannot even be tried are answered by an error here.
 
@@ -247,7 +249,7 @@ class CellRunner:
         """
         config = self.settings.config
         timeout_s = check_timeout(timeout_s, "timeout", config.request_timeout_s)
-        spec, payload = make_request(config, channel, topic, request, optional=optional, no_reply=False)
+        spec, payload = make_request(config, channel, topic, request, optional=optional, copy=copy, no_reply=False)
         names = as_names(targets)
         self.check_running()
         begun: dict[str, PendingRequest | CellError] = {}
@@ -267,6 +269,7 @@ class CellRunner:
         *,
         secure: bool,
         optional: bool,
+        copy: bool,
     ) -> dict[str, CellError | None]:
         """Send a request that nobody answers to several cells; return for each None or why it was not accepted.
 
@@ -274,7 +277,7 @@ class CellRunner:
             UsageError: an argument is wrong, other than the name of one cell, or the cell is not running.
         """
         config = self.settings.config
-        spec, payload = make_request(config, channel, topic, message, optional=optional, no_reply=True)
+        spec, payload = make_request(config, channel, topic, message, optional=optional, copy=copy, no_reply=True)
         names = as_names(targets)
         self.check_running()
         outcomes: dict[str, CellError | None] = {}

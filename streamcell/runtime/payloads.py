@@ -15,12 +15,13 @@ from streamcell.runtime.advice import refusal
 _FIELD_NAME = re.compile(":[^:]*:")
 
 
-def flatten_payload(payload: Any, copy_up_to: int) -> tuple[list[Payload], int]:
+def flatten_payload(payload: Any, copy_up_to: int, *, copy: bool = False) -> tuple[list[Payload], int]:
     """Return the bytes of ``payload`` as a list of flat pieces, and their number.
 
     Accepted: None (no bytes), anything with the buffer protocol and whatever item size and shape, and lists and tuples
     of these. Elements are sent in C order, in the machine's byte order. What takes more than ``copy_up_to`` bytes in
-    total is referred to, not copied, unless it is not contiguous: it must not change while the pieces are in use.
+    total is referred to, not copied, unless it is not contiguous or ``copy`` is true: it must not change while the
+    pieces are in use. ``bytes`` cannot change, and are never copied for that.
 
     Raises:
         StreamUsageError: naming the type and what to do, for anything else.
@@ -30,7 +31,7 @@ def flatten_payload(payload: Any, copy_up_to: int) -> tuple[list[Payload], int]:
     size = sum(len(piece) for piece in pieces)
     if size <= copy_up_to:
         return _copied(pieces), size
-    return [piece for piece in pieces if len(piece)], size
+    return [bytes(piece) if copy else piece for piece in pieces if len(piece)], size
 
 
 def flatten_buffer(buffer: Any) -> Payload:

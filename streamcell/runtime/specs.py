@@ -107,6 +107,7 @@ def make_request(
     request: Message,
     *,
     optional: bool,
+    copy: bool,
     no_reply: bool,
 ) -> tuple[SendSpec, list[Payload]]:
     """Return what the core is told of a request, and its payload. Whom it is for is said by :func:`address`.
@@ -115,7 +116,7 @@ def make_request(
         UsageError: an argument is wrong; the sentence names it.
     """
     message = check_message(request)
-    payload, size = flatten_payload(message.payload, config.chunk_bytes)
+    payload, size = flatten_payload(message.payload, config.chunk_bytes, copy=copy)
     spec = SendSpec(
         target="",
         channel=check_callback_name(channel, "channel"),

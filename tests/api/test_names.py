@@ -28,10 +28,10 @@ CELL = (
     "network=None"
 )
 SEND = "self, channel, topic, target, message, secure=False, optional=False, **more"
-SEND_MORE = {"resume_id", "idle_timeout", "unreachable_timeout", "digest", "retry_unknown", "reliable"}
-REQUEST = "self, channel, topic, target, request, timeout=None, secure=False, optional=False"
-BROADCAST = "self, channel, topic, targets, request, timeout=None, secure=False, optional=False"
-FIRE = "self, channel, topic, targets, message, secure=False, optional=False"
+SEND_MORE = {"copy", "resume_id", "idle_timeout", "unreachable_timeout", "digest", "retry_unknown", "reliable"}
+REQUEST = "self, channel, topic, target, request, timeout=None, secure=False, optional=False, *, copy=False"
+BROADCAST = "self, channel, topic, targets, request, timeout=None, secure=False, optional=False, *, copy=False"
+FIRE = "self, channel, topic, targets, message, secure=False, optional=False, *, copy=False"
 
 SIGNATURES = {
     "CoreCell.__init__": CELL,

@@ -85,3 +85,11 @@ def test_other_types_are_refused_by_name(payload: Any, named: str) -> None:
     with pytest.raises(UsageError, match=f"of type {named} ") as caught:
         flatten_payload(payload, 0)
     assert isinstance(caught.value, StreamError)
+
+
+def test_a_copy_is_taken_if_it_is_asked_for_and_of_nothing_that_cannot_change() -> None:
+    array_, fixed = bytearray(b"abc"), b"def"
+    pieces, size = flatten_payload([array_, b"", fixed], 0, copy=True)
+    array_[:] = b"xyz"
+    assert (pieces, size) == ([b"abc", b"def"], 6)
+    assert pieces[1] is fixed

@@ -89,7 +89,9 @@ def test_wrong_arguments_are_usage_errors_and_stream_errors(wrong: dict[str, Any
 
 
 def test_requests() -> None:
-    spec, payload = make_request(CONFIG, "channel", "topic", Message({"a": 1}, b"abc"), optional=True, no_reply=True)
+    spec, payload = make_request(
+        CONFIG, "channel", "topic", Message({"a": 1}, b"abc"), optional=True, copy=False, no_reply=True
+    )
     assert (address(spec, "server").target, address(spec, "site-1").target) == ("server", "site-1")
     with pytest.raises(UsageError, match="no name"):
         address(spec, "no name")
@@ -99,7 +101,7 @@ def test_requests() -> None:
 
 def test_a_request_is_a_message() -> None:
     with pytest.raises(UsageError, match="Message"):
-        make_request(CONFIG, "channel", "topic", b"abc", optional=False, no_reply=False)  # type: ignore[arg-type]
+        make_request(CONFIG, "channel", "topic", b"abc", optional=False, copy=False, no_reply=False)  # type: ignore[arg-type]
 
 
 def test_one_name_or_several() -> None:
