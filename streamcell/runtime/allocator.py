@@ -8,6 +8,7 @@ costs more than the transfer. Raising M_MMAP_THRESHOLD and M_TRIM_THRESHOLD toge
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
 
 from streamcell.limits import MIB
@@ -18,21 +19,35 @@ _M_ARENA_MAX = -8
 
 # Above the largest message that a lane carries.
 MMAP_THRESHOLD_BYTES = 8 * MIB
-# Free heap that the process keeps: some dozens of chunks in flight.
+# Free heap that the process keeps in each arena: some dozens of chunks in flight.
 TRIM_THRESHOLD_BYTES = 64 * MIB
+# One for the threads that move data, and another for those that have to wait for none of them.
+ARENAS = 2
+
+_ARENAS_VARIABLE = "MALLOC_ARENA_MAX"
 
 
 def tune_allocator() -> bool:
-    """Set both thresholds for the whole process; return whether there is a glibc that took them."""
-    return _set_options((_M_MMAP_THRESHOLD, MMAP_THRESHOLD_BYTES), (_M_TRIM_THRESHOLD, TRIM_THRESHOLD_BYTES))
+    """Set both thresholds and the number of arenas for the whole process; return whether a glibc took them.
+
+    The thresholds count for each arena. With as many as glibc makes by itself, eight for each core, the memory of a
+    process would grow with the length of its streams, as one thread after the other frees what another has allocated.
+    What the environment asks for by ``MALLOC_ARENA_MAX`` is left as it is.
+    """
+    options = [(_M_MMAP_THRESHOLD, MMAP_THRESHOLD_BYTES), (_M_TRIM_THRESHOLD, TRIM_THRESHOLD_BYTES)]
+    if _ARENAS_VARIABLE not in os.environ:
+        options.append((_M_ARENA_MAX, ARENAS))
+    return _set_options(*options)
 
 
 def use_one_arena() -> bool:
-    """Have all threads of the process share one heap; return whether there is a glibc that does.
+    """Have all threads of the process share one heap, and leave it so; return whether there is a glibc that does.
 
     A buffer that one thread frees then serves the next allocation of any other. For programs that do little but move
     data: threads that compute in C beside it would wait for each other. To be called before threads are started.
     """
+    if os.environ.setdefault(_ARENAS_VARIABLE, "1") != "1":
+        return False
     return _set_options((_M_ARENA_MAX, 1))
 
 

@@ -18,7 +18,7 @@ FLAT_PART, FLAT_BYTES = 0.10, 8 * MIB
 
 
 def run(quick: bool) -> Outcome:
-    sizes, rounds = ((GIB, 4 * GIB), 1) if quick else ((GIB, 4 * GIB, 16 * GIB), 5)
+    sizes, rounds = ((GIB, 4 * GIB), 1) if quick else ((GIB, 4 * GIB, 24 * GIB), 5)
     by_size = {size: Rounds((STREAMCELL,)) for size in sizes}
     for _ in range(rounds):
         for size, measured in by_size.items():

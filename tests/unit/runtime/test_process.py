@@ -26,6 +26,13 @@ def test_the_allocator_takes_its_settings() -> None:
     assert run_python(program).stdout == "True True\n"
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only glibc has mallopt")
+def test_the_number_of_arenas_that_the_environment_asks_for_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MALLOC_ARENA_MAX", "3")
+    program = "from streamcell.runtime.allocator import *; print(tune_allocator(), use_one_arena())"
+    assert run_python(program).stdout == "True False\n"
+
+
 def test_other_systems_have_nothing_to_tune(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "darwin")
     assert not tune_allocator()
