@@ -52,5 +52,11 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ.setdefault("PYTHONHASHSEED", str(secrets.randbelow(2**32)))
 
 
+@pytest.fixture(scope="session")
+def test_processes() -> int:
+    """How many processes run tests side by side, this one included."""
+    return int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     side_by_side.last_if_alone(items)

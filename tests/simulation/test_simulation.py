@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.pace import cores
 from tests.simulation import mutants
 from tests.simulation.runner import Report, run_seeds
 from tests.simulation.simulation import TOPOLOGIES, Options, Simulation
@@ -26,8 +27,10 @@ PER_TEST = 100
 
 
 @pytest.fixture(scope="module")
-def pool() -> Iterator[ProcessPoolExecutor]:
-    with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
+def pool(test_processes: int) -> Iterator[ProcessPoolExecutor]:
+    """Processes that are quicker than this one, which measures coverage: enough for all processors."""
+    processes = max(1, cores() // test_processes)
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
         yield pool
 
 
