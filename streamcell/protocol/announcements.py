@@ -37,8 +37,8 @@ class WayObserver(Protocol):
         """The ways to these cells, or to any, may have changed."""
         ...
 
-    def on_life_confirmed(self, fqcn: str, incarnation: int, now: float) -> None:
-        """This life of a cell, and no other, has the name."""
+    def on_life_confirmed(self, link: Link, fqcn: str, incarnation: int, now: float) -> None:
+        """This life of a cell has the name, as is known over ``link``."""
         ...
 
 
@@ -67,7 +67,7 @@ class AnnouncementTable:
         self._forget(self._routes.over(link), now)
         if link.peer:
             self._links.announce_up(link, now)
-            self._observer.on_life_confirmed(link.fqcn, link.incarnation, now)
+            self._observer.on_life_confirmed(link, link.fqcn, link.incarnation, now)
             self._observer.on_ways_changed((link.fqcn,), now)
         elif link.uplink is not None:
             self._begin_uplink(link, now)
@@ -103,7 +103,7 @@ class AnnouncementTable:
     def _uplink_accepted(self, link: Link, now: float) -> None:
         self._routes.parent = link
         self._links.announce_up(link, now)
-        self._observer.on_life_confirmed(link.fqcn, link.incarnation, now)
+        self._observer.on_life_confirmed(link, link.fqcn, link.incarnation, now)
         self._observer.on_ways_changed(None, now)
 
     # Frames of children.
@@ -200,7 +200,7 @@ class AnnouncementTable:
         self._reply(route.link, AnnounceReply(route.fqcn, route.incarnation, route.epoch))
         if route.link.fqcn == route.fqcn:
             self._links.announce_up(route.link, now)
-        self._observer.on_life_confirmed(route.fqcn, route.incarnation, now)
+        self._observer.on_life_confirmed(route.link, route.fqcn, route.incarnation, now)
         self._observer.on_ways_changed((route.fqcn,), now)
 
     def _decide_claim(self, claim: Claim, holder: str, now: float) -> None:

@@ -45,6 +45,7 @@ from streamcell.protocol.gate import Gate
 from streamcell.protocol.link import Lane, Link
 from streamcell.protocol.links import LinkTable
 from streamcell.protocol.loop import make_loop
+from streamcell.protocol.presence import Presence
 from streamcell.protocol.queries import QueryTable
 from streamcell.protocol.receives import ReceiveTable
 from streamcell.protocol.relays import RelayTable
@@ -62,7 +63,7 @@ class CellCore:
     """One cell as a value machine.
 
     :param fqcn: its name.
-    :param incarnation: the number of this life, higher than that of every life before.
+    :param incarnation: the number of this life, which no other life of a cell of that name has.
     :param checksum: CRC32C, called as ``checksum(data, value)`` to continue from ``value``.
     :param random_bits: returns that many random bits as a number.
     :param software: name and version, told to those who ask.
@@ -88,7 +89,10 @@ class CellCore:
         budget = WindowBudget(config.receive_budget_bytes)
         self._relays = RelayTable(self._context, self._links, self._routes, self._writing, budget)
         settled = SettledNews()
-        self._sends = SendTable(self._context, self._links, self._routes, self._writing, settled, self._on_send_settled)
+        self._presence = Presence(self._context, self._links, self)
+        self._sends = SendTable(
+            self._context, self._links, self._routes, self._presence, self._writing, settled, self._on_send_settled
+        )
         self._batches = Batches(self._context, self._links, self._sends, self._writing, settled)
         self._requests = RequestTable(self._context, self._standing_of, self._give_up_send)
         self._receives = ReceiveTable(
@@ -393,10 +397,19 @@ class CellCore:
         self._sends.on_ways_changed(fqcns, now)
         self._relays.on_ways_changed(fqcns)
 
-    def on_life_confirmed(self, fqcn: str, incarnation: int, now: float) -> None:
-        """A cell is there in this life, and in no other."""
-        self._requests.note_life_ended(fqcn, incarnation - 1)
-        self._receives.on_life_confirmed(fqcn, incarnation, now)
+    def on_life_confirmed(self, link: Link, fqcn: str, incarnation: int, now: float) -> None:
+        """A cell has the name in this life. A neighbour has shown it; a peer that has dialled may have done so late."""
+        if link.fqcn == fqcn and (link.uplink is not None or not link.peer):
+            self._presence.confirm(fqcn, incarnation, now)
+        else:
+            self._presence.hears(link, fqcn, incarnation, now)
+
+    # What the lives of others report.
+
+    def on_life_ended(self, fqcn: str, incarnation: int, now: float) -> None:
+        """A life of a cell is over, and another one is there."""
+        self._requests.note_life_ended(fqcn, incarnation)
+        self._receives.on_life_ended(fqcn, incarnation, now)
 
     # Frames in.
 
@@ -435,13 +448,16 @@ class CellCore:
         if destination != self._context.fqcn:
             self._relays.forward(link, frame, now)
         elif kind in self._target_handlers:
-            self._routes.note_life(frame.key.origin, frame.key.origin_incarnation)
-            self._target_handlers[kind](link, frame, now)
+            if self._presence.hears(link, frame.key.origin, frame.key.origin_incarnation, now):
+                self._target_handlers[kind](link, frame, now)
+            else:
+                self._gate.say_lost(link, frame)
         elif isinstance(frame, Reset) and not frame.from_target:
-            self._receives.handle_reset(frame, now)
+            if self._presence.hears(link, frame.key.origin, frame.key.origin_incarnation, now):
+                self._receives.handle_reset(frame, now)
         elif self._context.is_own(frame.key):
             if isinstance(frame, (Ack, ResumeReply)):
-                self._routes.note_life(frame.target, frame.target_incarnation)
+                self._presence.hears(link, frame.target, frame.target_incarnation, now)
             self._origin_handlers[kind](frame, now)
         elif isinstance(frame, (Ack, ResumeReply)):
             self._sends.answer_late_target(frame)
@@ -456,6 +472,7 @@ class CellCore:
         if frame.asker == self._context.fqcn:
             self._links.doubles.handle_reply(link, frame, now)
             self._announcements.claims.handle_reply(frame, now)
+            self._presence.handle_reply(link, frame, now)
         self._queries.handle_reply(link, frame, now)
 
     def _handle_ping(self, lane: Lane, frame: Ping, now: float) -> None:

@@ -263,6 +263,18 @@ class FrameRefused:
 
 
 @dataclasses.dataclass(slots=True)
+class LifeDoubted:
+    """Something came of a life of ``source`` that is not the one that is known here. Said once for each.
+
+    It is asked which of them is there. ``fqcn``: the neighbour that it came from.
+    """
+
+    fqcn: str
+    source: str
+    incarnation: int
+
+
+@dataclasses.dataclass(slots=True)
 class CellsListed:
     """All cells that are known, this one included, by name."""
 
@@ -310,6 +322,7 @@ Event: TypeAlias = (
     | ReceiveFailed
     | RequestEnded
     | FrameRefused
+    | LifeDoubted
     | CellsListed
     | RouteTraced
     | QueryFailed

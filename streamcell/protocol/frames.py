@@ -173,6 +173,10 @@ class Chunk:
     digest: str = ""
     encoded: bytes | None = dataclasses.field(default=None, repr=False, compare=False)
 
+    def is_for_another_life(self, incarnation: int) -> bool:
+        """Return whether it begins an attempt that is for another life of its target than this one."""
+        return self.open is not None and self.open.target_incarnation not in (0, incarnation)
+
 
 @dataclasses.dataclass(slots=True)
 class Credit:

@@ -10,7 +10,7 @@ from streamcell.limits import HOPS
 from streamcell.protocol.addressing import RoutedFrame, source_of
 from streamcell.protocol.context import Context
 from streamcell.protocol.events import FrameRefused
-from streamcell.protocol.frames import Chunk, Lost, LostReason, ResumeQuery
+from streamcell.protocol.frames import NO_STREAM, Chunk, Lost, LostReason, ResumeQuery
 from streamcell.protocol.link import Link
 from streamcell.protocol.links import LinkTable
 from streamcell.protocol.routing import RouteTable
@@ -46,10 +46,20 @@ class Gate:
             if not link.told_of_refusal:
                 link.told_of_refusal = True
                 self._context.events.append(FrameRefused(link.fqcn, source, False))
-        if isinstance(frame, Chunk | ResumeQuery):
-            me = self._context.fqcn
-            lost = Lost(frame.key, frame.target, frame.attempt, LostReason.LANE_LOST, me, HOPS)
-            self._links.answer(link, lost)
+        self.say_lost(link, frame)
+
+    def say_lost(self, link: Link, frame: RoutedFrame) -> None:
+        """Have the origin of a chunk or a question that is not taken in ask again, by the way that it came."""
+        if isinstance(frame, Chunk | ResumeQuery) and frame.key.stream_id != NO_STREAM:
+            reason = LostReason.OTHER_LIFE if self._is_misled(frame) else LostReason.LANE_LOST
+            self._links.answer(link, Lost(frame.key, frame.target, frame.attempt, reason, self._context.fqcn, HOPS))
+
+    def _is_misled(self, frame: Chunk | ResumeQuery) -> bool:
+        """Return whether an attempt was for another life of this cell, which also says that no life has got it."""
+        context = self._context
+        return (
+            isinstance(frame, Chunk) and frame.target == context.fqcn and frame.is_for_another_life(context.incarnation)
+        )
 
     def _is_early(self, link: Link, source: str, destination: str) -> bool:
         """Return whether the news that makes a frame right is surely on its way, as after each restart."""

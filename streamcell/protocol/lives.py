@@ -19,6 +19,9 @@ from streamcell.protocol.frames import (
 from streamcell.protocol.receiver import StreamReceiver
 from streamcell.protocol.settled import SettledIds
 
+# Lives of one origin that are remembered when they are over.
+_PAST_LIVES = 16
+
 
 @dataclasses.dataclass(slots=True)
 class OriginLife:
@@ -41,6 +44,10 @@ class OriginLife:
         known = (*self.ended, *self.receivers, *self.asked)
         return [stream_id for stream_id in known if first <= stream_id <= last]
 
+    def first_unseen_id(self) -> int:
+        """Return the lowest id above all that were heard of: ids rise, so what follows has never been here."""
+        return max(self.settled.end, *self.ended, *self.receivers, *self.asked, 0) + 1
+
     def note_asked(self, query: ResumeQuery) -> None:
         """Take note of a query about a stream that is not open here."""
         if not query.probe:
@@ -58,6 +65,29 @@ class OriginLife:
     def is_late(self, chunk: Chunk) -> bool:
         """Return whether a chunk of a stream that is not open here belongs to an attempt that is over."""
         return chunk.attempt < self.asked.get(chunk.key.stream_id, 0)
+
+
+class PastLives:
+    """How far the lives of origins had got when they were over, so that nothing is taken in twice if one comes back.
+
+    It does when two cells have a name in turn.
+    """
+
+    def __init__(self) -> None:
+        self._unseen: dict[str, dict[int, int]] = {}
+
+    def bury(self, origin: str, life: OriginLife) -> None:
+        """Keep the least of a life that is over."""
+        unseen = self._unseen.setdefault(origin, {})
+        unseen[life.incarnation] = life.first_unseen_id()
+        if len(unseen) > _PAST_LIVES:
+            del unseen[next(iter(unseen))]
+
+    def begin(self, origin: str, incarnation: int) -> OriginLife:
+        """Return a life of which nothing is open. All that was heard of in it before counts as settled."""
+        life = OriginLife(incarnation)
+        life.settled.add_below(self._unseen.get(origin, {}).pop(incarnation, 1))
+        return life
 
 
 class Registrar:
@@ -93,11 +123,10 @@ class Registrar:
         return Reset(key, self._fqcn, attempt, True, ErrorCode.STALE, Fault.ORIGIN, sentence, HOPS)
 
     def _fault_in_beginning(self, chunk: Chunk) -> LostReason | None:
-        opening = chunk.open
-        if opening is not None and opening.target_incarnation not in (0, self._incarnation):
+        if chunk.is_for_another_life(self._incarnation):
             # It may have been on the way for long: another life may have got all of it, by another way.
             return LostReason.OTHER_LIFE
-        return LostReason.UNKNOWN_HERE if opening is None or chunk.offset > 0 else None
+        return LostReason.UNKNOWN_HERE if chunk.open is None or chunk.offset > 0 else None
 
     def reply(self, query: ResumeQuery, offset: int, *, unknown: bool) -> ResumeReply:
         """Return the answer to a query."""

@@ -38,7 +38,7 @@ from streamcell.protocol.frames import (
 )
 from streamcell.protocol.link import Link
 from streamcell.protocol.links import LinkTable
-from streamcell.protocol.lives import OriginLife, Registrar
+from streamcell.protocol.lives import OriginLife, PastLives, Registrar
 from streamcell.protocol.orphans import Orphans, fault_in_adopting, is_orphan
 from streamcell.protocol.placing import Placing
 from streamcell.protocol.receive_memory import ReceiveMemory
@@ -64,6 +64,7 @@ class ReceiveTable:
         on_reply_ended: Callable[[int, CellError | None], None],
     ) -> None:
         self._lives: dict[str, OriginLife] = {}
+        self._past = PastLives()
         self._orphans = Orphans()
         self._registrar = Registrar(context.fqcn, context.incarnation)
         self.placing = Placing(context, self, self._registrar)
@@ -175,8 +176,6 @@ class ReceiveTable:
         :raises ProtocolError: if the peer broke the rules so that it is to be cut off.
         """
         life = self._life_of(chunk.key, now)
-        if life is None:
-            return
         if chunk.open is not None:
             self._note_settled(life, chunk.open.settled_below, chunk.open.settled, now)
         receiver = life.receivers.get(chunk.key.stream_id)
@@ -195,7 +194,7 @@ class ReceiveTable:
     def handle_resume_query(self, link: Link, frame: ResumeQuery, now: float) -> None:
         """The origin asks where to go on, or shows that it is alive."""
         life = self._life_of(frame.key, now)
-        if life is None or frame.key.stream_id == NO_STREAM:
+        if frame.key.stream_id == NO_STREAM:
             # A cell that shows which life of it there is wants no answer.
             return
         receiver = life.receivers.get(frame.key.stream_id)
@@ -212,8 +211,6 @@ class ReceiveTable:
     def handle_reset(self, frame: Reset, now: float) -> None:
         """The origin gave the stream up."""
         life = self._life_of(frame.key, now)
-        if life is None:
-            return
         last_word = dataclasses.replace(frame, from_target=True)
         stream_id = frame.key.stream_id
         receiver = life.receivers.get(stream_id)
@@ -232,12 +229,11 @@ class ReceiveTable:
 
     # Links.
 
-    def on_life_confirmed(self, origin: str, incarnation: int, now: float) -> None:
-        """A cell is there in this life: forget an earlier one, but not that its frames, which may come late, are."""
+    def on_life_ended(self, origin: str, incarnation: int, now: float) -> None:
+        """A life of a cell is over: forget what is left of it."""
         life = self._lives.get(origin)
-        if life is not None and life.incarnation < incarnation:
+        if life is not None and life.incarnation == incarnation:
             self._forget_life(origin, now)
-            self._lives[origin] = OriginLife(incarnation)
 
     def on_lane_up(self, link: Link) -> None:
         """Say what was waiting for a lane."""
@@ -293,21 +289,21 @@ class ReceiveTable:
             return self._orphans.find(key)
         return life.receivers.get(key.stream_id)
 
-    def _life_of(self, key: StreamKey, now: float) -> OriginLife | None:
-        """Return what is remembered of the origin's life, or None if it is over."""
+    def _life_of(self, key: StreamKey, now: float) -> OriginLife:
+        """Return what is remembered of the origin's life, which is the one that is there (``presence.py``)."""
         life = self._lives.get(key.origin)
         if life is not None and life.incarnation == key.origin_incarnation:
             return life
-        if life is not None and life.incarnation > key.origin_incarnation:
-            return None
         if life is not None:
             self._forget_life(key.origin, now)
-        life = self._lives[key.origin] = OriginLife(key.origin_incarnation)
+        life = self._lives[key.origin] = self._past.begin(key.origin, key.origin_incarnation)
         return life
 
     def _forget_life(self, origin: str, now: float) -> None:
         """The origin was restarted: what has no name that its next life may use will not go on."""
-        for receiver in self._lives.pop(origin).receivers.values():
+        life = self._lives.pop(origin)
+        self._past.bury(origin, life)
+        for receiver in life.receivers.values():
             if not is_orphan(receiver):
                 self._lose(receiver, receive_errors.origin_restarted(receiver), now)
             elif (before := self._orphans.add(receiver)) is not None:

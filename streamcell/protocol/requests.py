@@ -90,9 +90,9 @@ class RequestTable:
             request.holder = incarnation
 
     def note_life_ended(self, fqcn: str, incarnation: int) -> None:
-        """No life of that cell up to ``incarnation`` replies any more: stop waiting for those that had a request."""
+        """That life of a cell replies no more: stop waiting for it where it had the request."""
         for request in list(self._requests.values()):
-            if request.target == fqcn and request.holder is not None and request.holder <= incarnation:
+            if request.target == fqcn and request.holder == incarnation:
                 self.end(request.stream_id, _outcome_unknown(request))
 
     def end_reply(self, stream_id: int, error: CellError | None) -> None:

@@ -37,12 +37,10 @@ class Resuming:
 
     def handle_reply(self, sender: StreamSender, frame: ResumeReply, now: float) -> None:
         """The target says where to go on, or that this life of it cannot say."""
-        if frame.target_incarnation < (sender.target_incarnation or 0):
-            return
-        if frame.unknown and sender.state is SenderState.RESUMING:
+        if sender.state is SenderState.RESUMING and frame.unknown:
             self._start_over(sender, frame.target_incarnation, now)
-        elif not frame.unknown and sender.state in (SenderState.RESUMING, SenderState.AWAITING_OFFSET):
-            # A newer life that knows the stream got it from 0, when the one before had answered that it had nothing.
+        elif not frame.unknown and _expects(sender, frame):
+            # Another life that knows the stream got it from 0, when the one before had answered that it had nothing.
             sender.target_incarnation = frame.target_incarnation
             sender.heard_at = now
             self._go_to(sender, frame.offset, frame.prefix_digest, now)
@@ -107,6 +105,17 @@ class Resuming:
         sender.place(offset)
         self._context.events.append(SendPlaced(sender.key.stream_id, sender.received, skipped))
         self._owner.pump(sender, now)
+
+
+def _expects(sender: StreamSender, reply: ResumeReply) -> bool:
+    """Return whether an answer where to go on counts: the first one to a question, or that of who got the offer.
+
+    Whoever answers the question of an attempt lived after the attempt had begun, and so after any life of which the
+    origin had heard before. A second answer in the same attempt, of another life, may be the earlier one.
+    """
+    if sender.state is SenderState.AWAITING_OFFSET:
+        return sender.target_incarnation in (None, reply.target_incarnation)
+    return sender.state is SenderState.RESUMING
 
 
 def _fault_in_starting_over(sender: StreamSender, incarnation: int) -> CellError | None:

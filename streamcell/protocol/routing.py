@@ -1,4 +1,4 @@
-"""Which link leads to a cell, and which cells are behind a link. Imports ``context``, ``link`` and ``limits``.
+"""Which link leads to a cell, and which cells are behind a link. Imports ``context`` and ``link``.
 
 A way is looked for in this order: a peer link to the cell itself while it works, the link over which the cell was
 announced, the uplink. What came over the uplink never goes back there, and each frame counts its hops, so no frame
@@ -8,10 +8,8 @@ goes round.
 from __future__ import annotations
 
 import dataclasses
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 
-from streamcell.limits import ROUTES
 from streamcell.protocol.context import Context
 from streamcell.protocol.link import Link
 
@@ -54,7 +52,6 @@ class RouteTable:
         self._links = links
         self._routes: dict[str, Route] = {}
         self._over: dict[Link, dict[str, Route]] = {}
-        self._lives: OrderedDict[str, int] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._routes)
@@ -130,21 +127,11 @@ class RouteTable:
         over = self._over.get(link, {})
         return all(name in over for name in path)
 
-    # Lives.
-
-    def note_life(self, fqcn: str, incarnation: int) -> None:
-        """Remember which life of a cell has answered: the latest that did."""
-        if self._lives.get(fqcn, 0) < incarnation:
-            self._lives[fqcn] = incarnation
-        self._lives.move_to_end(fqcn)
-        if len(self._lives) > ROUTES:
-            self._lives.popitem(last=False)
-
     def life_of(self, fqcn: str) -> int | None:
-        """Return the life of a cell that is there as far as this cell can know, or None."""
+        """Return the life of a neighbour or of a cell below, or None for any other."""
         link, route = self._links.get(fqcn), self._routes.get(fqcn)
         if fqcn == self._fqcn:
             link = self.loop
         if link is not None:
             return link.incarnation
-        return route.incarnation if route is not None else self._lives.get(fqcn)
+        return route.incarnation if route is not None else None

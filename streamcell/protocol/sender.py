@@ -288,13 +288,12 @@ class StreamSender:
         self.lanes_used.clear()
 
     def aim(self, life: int | None) -> None:
-        """Let the attempt that begins be for ``life`` of the target, the one that is there as far as is known.
+        """Let the first attempt be for ``life`` of the target, the one that is there as far as is known.
 
-        Unless an earlier one has acknowledged the stream, or may have got all of it: then that one is asked for, and
-        only its end, or its answer, leads to another.
+        Any other is for the life that has answered the question which it begins with.
         """
-        if life is not None and not self.acknowledged and not self.last_ever_sent:
-            self.target_incarnation = max(life, self.target_incarnation or 0)
+        if life is not None and self.attempt == 1:
+            self.target_incarnation = life
 
     def note_refused(self) -> None:
         """Take note that this attempt was for another life of the target than the one that it came to.

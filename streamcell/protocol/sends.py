@@ -28,6 +28,7 @@ from streamcell.protocol.frames import (
 )
 from streamcell.protocol.link import Lane, Link
 from streamcell.protocol.links import LinkTable
+from streamcell.protocol.presence import Presence
 from streamcell.protocol.resuming import Resuming
 from streamcell.protocol.routing import RouteTable
 from streamcell.protocol.sender import SendSpec, StreamSender
@@ -51,6 +52,7 @@ class SendTable:
         context: Context,
         links: LinkTable,
         routes: RouteTable,
+        presence: Presence,
         writing: Writing,
         settled: SettledNews,
         on_settled: Callable[[StreamSender, CellError | None], None],
@@ -62,6 +64,7 @@ class SendTable:
         self._context = context
         self._links = links
         self._routes = routes
+        self._presence = presence
         self._writing = writing
         self._settled = settled
         self._on_settled = on_settled
@@ -245,12 +248,12 @@ class SendTable:
             )
 
     def answer_late_target(self, frame: Ack | ResumeReply) -> None:
-        """A target holds a stream of an earlier life of this cell: show it this one, with which that stream ends.
+        """A target holds a stream of another life of this cell: show it this one, with which that stream ends.
 
         Nothing else may tell it. Only neighbours hear of a new life by themselves.
         """
         link = self._routes.next_hop(frame.target)
-        if link is not None and frame.key.origin_incarnation < self._context.incarnation:
+        if link is not None:
             key = StreamKey(self._context.fqcn, self._context.incarnation, NO_STREAM)
             self._links.answer(link, ResumeQuery(key, frame.target, attempt=0, probe=True, hops_left=HOPS))
 
@@ -328,7 +331,7 @@ class SendTable:
         self, sender: StreamSender, link: Link, lane: Lane, room: int | None, now: float, control: bool
     ) -> Chunk:
         if not sender.opened:
-            sender.aim(self._routes.life_of(sender.spec.target))
+            sender.aim(self._life_of(sender.spec.target))
         settled_below, settled = self._settled.take(link) if control and not sender.opened else (0, ())
         chunk = sender.cut_chunk(settled_below, settled, room)
         self._sent_chunk(sender, lane, chunk, now)
@@ -347,6 +350,11 @@ class SendTable:
 
     # Starting.
 
+    def _life_of(self, target: str) -> int | None:
+        """Return the life of the target that is there as far as this cell can know, or None."""
+        life = self._routes.life_of(target)
+        return self._presence.life_of(target) if life is None else life
+
     def _start(self, sender: StreamSender, now: float) -> None:
         sender.heard_at = sender.spoke_at = now
         self._schedule(sender)
@@ -356,7 +364,7 @@ class SendTable:
         else:
             sender.step(SenderInput.ADMITTED)
         if sender.whole:
-            sender.target_incarnation = self._routes.life_of(sender.spec.target)
+            sender.target_incarnation = self._life_of(sender.spec.target)
             if sender.target_incarnation is None:
                 # Before anything is sent that must not arrive twice, the origin has to know who would get it.
                 sender.step(SenderInput.PATH_LOST)
@@ -459,7 +467,7 @@ class SendTable:
             sender.target_incarnation = incarnation
         if sender.target_incarnation == incarnation:
             return True
-        if incarnation > sender.target_incarnation:
+        if not self._presence.is_over(sender.spec.target, incarnation):
             self._lose_path(sender, now)
         return False
 

@@ -28,6 +28,11 @@ class SettledIds:
         index = bisect.bisect_right(self._firsts, stream_id) - 1
         return index >= 0 and stream_id <= self._lasts[index]
 
+    @property
+    def end(self) -> int:
+        """The highest id that is in it, or 0."""
+        return self._lasts[-1] if self._lasts else self.below - 1
+
     def add(self, first: int, last: int) -> list[tuple[int, int]]:
         """Add the ids from ``first`` to ``last``, both inclusive, and return the runs of those that are new."""
         if last < self.below or last < first:

@@ -21,7 +21,7 @@ from streamcell.protocol.cell import CellCore
 from streamcell.protocol.frames import StreamKind
 from streamcell.runtime import trace
 from streamcell.runtime.buffers import IDLE_S, BufferPool
-from streamcell.runtime.clock import Clock
+from streamcell.runtime.clock import Clock, make_incarnation
 from streamcell.runtime.context import CellContext, FailureCounts, Pools
 from streamcell.runtime.engine import Engine
 from streamcell.runtime.incoming import Incomings, ReceiveCallback
@@ -101,7 +101,7 @@ class CellLife:
         self.notifier = Notifier(f"{fqcn}-notifier", log, engine.starter)
         self._core = CellCore(
             fqcn=fqcn,
-            incarnation=engine.make_incarnation(),
+            incarnation=make_incarnation(),
             config=config,
             checksum=checksum,
             random_bits=secrets.randbits,
@@ -292,6 +292,7 @@ class CellLife:
                 events.ReceiveFailed: self._receives.on_receive_failed,
                 events.RequestEnded: self.requests.on_request_ended,
                 events.FrameRefused: self.neighbours.on_frame_refused,
+                events.LifeDoubted: self.neighbours.on_life_doubted,
                 events.CellsListed: self.questions.on_cells_listed,
                 events.RouteTraced: self.questions.on_route_traced,
                 events.QueryFailed: self.questions.on_query_failed,

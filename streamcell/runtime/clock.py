@@ -20,6 +20,6 @@ INCARNATION_RANDOM_BITS = 20
 
 
 def make_incarnation() -> int:
-    """Return the number of a new life of a cell: later lives have higher ones."""
+    """Return the number of a new life of a cell. It says nothing of which life is later: clocks are set back."""
     milliseconds = time.time_ns() // 1_000_000
     return (milliseconds << INCARNATION_RANDOM_BITS) | secrets.randbits(INCARNATION_RANDOM_BITS)

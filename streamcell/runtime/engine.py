@@ -20,7 +20,6 @@ from streamcell.config import CellConfig
 from streamcell.errors import CellError, ErrorCode
 from streamcell.logs import flush, move_elsewhere
 from streamcell.runtime.allocator import set_switch_interval, tune_allocator
-from streamcell.runtime.clock import make_incarnation
 from streamcell.runtime.fork import forked_error, watch_forks
 from streamcell.runtime.starter import RETRY_S, ThreadStarter
 from streamcell.runtime.trace import engine_log
@@ -64,7 +63,6 @@ class Engine:
         self._loop = asyncio.new_event_loop()
         quiet_empty_wakeups(self._loop)
         self._guests: set[EngineGuest] = set()
-        self._last_incarnation = 0
         self._forked = False
         self._ended = False
         self._thread = threading.Thread(target=self._run, name="streamcell-engine", daemon=True)
@@ -136,11 +134,6 @@ class Engine:
         except BaseException:
             coroutine.close()
             raise
-
-    def make_incarnation(self) -> int:
-        """Return a number for a new life of a cell, higher than all before in this process."""
-        self._last_incarnation = max(self._last_incarnation + 1, make_incarnation())
-        return self._last_incarnation
 
     def add_guest(self, guest: EngineGuest) -> None:
         """Have ``guest`` closed when the process ends. Any thread."""

@@ -12,6 +12,7 @@ from streamcell.protocol.events import (
     CellConnected,
     CellDisconnected,
     FrameRefused,
+    LifeDoubted,
     ProtocolBroken,
     UplinkEnded,
     UplinkRefused,
@@ -127,6 +128,16 @@ class Neighbours:
             "< %s sent a frame in the name of %s, which is not behind it: dropped, and so are others like it",
             event.fqcn,
             event.source,
+        )
+
+    def on_life_doubted(self, event: LifeDoubted) -> None:
+        """Leave a trace of a cell that was restarted, or of what an earlier life of it has left on the way."""
+        self._log.info(
+            "< by way of %s something came of another life of %s (%d) than the one that is known: dropped; the cell is "
+            "asked which life of it there is",
+            event.fqcn,
+            event.source,
+            event.incarnation,
         )
 
     def _take_waiters(self) -> list[AnyFuture]:

@@ -90,6 +90,18 @@ MUTANTS = (
         "if last_word is None:",
     ),
     Mutant(
+        "of two lives the one with the higher number is taken for the later one",
+        "presence",
+        "present = frame.cells[0].incarnation",
+        "present = max(known.present, frame.cells[0].incarnation)",
+    ),
+    Mutant(
+        "any life that is heard of takes the place of the one that is there",
+        "presence",
+        "        if known.present == incarnation:\n            return True\n",
+        "        self._replace(known, fqcn, incarnation, {known.present}, now)\n        return True\n",
+    ),
+    Mutant(
         "the checksum is not compared",
         "receiver",
         "!= chunk.checksum:",

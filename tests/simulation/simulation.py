@@ -19,6 +19,7 @@ from streamcell.protocol.frames import StreamKind
 from streamcell.protocol.sender import SendSpec
 from tests.simulation.agenda import Agenda
 from tests.simulation.checks import Checks, demand
+from tests.simulation.clocks import WallClocks
 from tests.simulation.faults import Faults
 from tests.simulation.history import History
 from tests.simulation.host import Host
@@ -104,7 +105,7 @@ class Simulation(Checks):
         self.plans = Plans(self.random)
         # How often each cell was ended.
         self.restarted: Counter[str] = Counter()
-        self._lives = 0
+        self.wall_clocks = WallClocks(self.random)
         # The cell that had something to send when this was last asked: it is asked first.
         self._busy: Host | None = None
         self._begin_s = self.agenda.now
@@ -173,8 +174,8 @@ class Simulation(Checks):
         )
 
     def begin_life(self, name: str) -> None:
-        self._lives += 1
-        host = Host(self.agenda, self.network, self, name, self._lives << 20, self.config, list(self.uplinks[name]))
+        incarnation = self.wall_clocks.begin_life(name, self.agenda.now)
+        host = Host(self.agenda, self.network, self, name, incarnation, self.config, list(self.uplinks[name]))
         self.network.hosts[name] = host
         host.start()
 

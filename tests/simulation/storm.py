@@ -68,7 +68,7 @@ class Storm:
         if self._simulation.options.notices:
             always.append((self._announce_end, 4))
         if self._simulation.options.restarts:
-            sometimes += [(self._restart, 3), (self._stop, 1)]
+            sometimes += [(self._restart, 3), (self._stop, 1), (self._set_clock, 1)]
         chosen = always + [each for each in sometimes if self._random.random() < 0.6]
         return [action for action, _ in chosen], [weight for _, weight in chosen]
 
@@ -186,6 +186,10 @@ class Storm:
         host, seconds = self._host(), self._random.choice([0.3, 7.0, 40.0])
         self._note_fault("clock jumped", f"the clock of {host.name} jumps by {seconds} s")
         host.jump(seconds)
+
+    def _set_clock(self) -> None:
+        """Set the clock that the next life of a cell takes its number from; the running one has nothing of it."""
+        self._note_fault("wall clock set", self._simulation.wall_clocks.leap(self._host().name))
 
     def _restart(self) -> None:
         """Kill a cell, preferably an end of a stream that is half way."""

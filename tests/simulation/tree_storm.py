@@ -2,7 +2,7 @@
 
 The rules are those of ``storm.py``: while the storm lasts nothing wrong may be seen, after it everything must come to
 its end, and the cells must work as on their first day. Here streams go between any two cells, through relays that are
-cut and restarted, and cells move to other parents.
+cut and restarted, and cells move to other parents; wall clocks are set back and ahead between two lives.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from streamcell.config import CellConfig
 from streamcell.limits import KIB
 from streamcell.protocol.events import ReceiveFailed, ReceiveFinished, SourceSeekWanted, StreamOpened
 from streamcell.protocol.frames import StreamKey, StreamKind
+from tests.simulation.clocks import WallClocks
 from tests.unit.protocol.harness import Net, Node
 
 CELLS = 12
@@ -52,6 +53,7 @@ class TreeStorm:
         self.restarts = restarts
         self.random = random.Random(seed)
         self.net = Net()
+        self.wall_clocks = WallClocks(self.random)
         self.config = CellConfig(
             chunk_bytes=self.random.choice([8, 32, 256]) * KIB,
             receive_budget_bytes=self.random.choice([300, 1000]) * KIB,
@@ -64,7 +66,7 @@ class TreeStorm:
         self.lives: list[Node] = []
         self.history: list[str] = [f"tree {self.parents}"]
         for name in self.parents:
-            self._begin_life(self.net.node(name, self.config))
+            self._begin_life(self.net.node(name, self.config, self.wall_clocks.begin_life(name, self.net.now)))
         for name, parent in self.parents.items():
             if parent:
                 self.net.nodes[name].connect(parent)
@@ -258,7 +260,7 @@ class TreeStorm:
                 transfer.harmed = True
             if transfer.origin is self.net.nodes[name]:
                 transfer.left.clear()
-        self._begin_life(self.net.restart(name))
+        self._begin_life(self.net.restart(name, self.wall_clocks.begin_life(name, self.net.now)))
 
     def _peer(self) -> None:
         name, other = self.random.sample(self.talkers, 2)

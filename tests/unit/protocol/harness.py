@@ -153,10 +153,10 @@ class Net:
             self.cut(fqcn, lane_id)
         return node
 
-    def restart(self, fqcn: str) -> Node:
+    def restart(self, fqcn: str, incarnation: int | None = None) -> Node:
         """End a node without a word and start it again: a new life with the same configuration and uplinks."""
         before = self.kill(fqcn)
-        node = self.node(fqcn, before.config)
+        node = self.node(fqcn, before.config, incarnation)
         for number, listeners in before.dials.items():
             if number in before.peers:
                 node.connect_peer(*listeners)

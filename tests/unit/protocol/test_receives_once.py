@@ -262,26 +262,6 @@ def test_an_origin_that_was_restarted_fails_its_streams(says_something: bool) ->
     assert "restarted" in str(error)
 
 
-def test_frames_of_a_life_that_is_over_are_ignored() -> None:
-    net = Net()
-    server, client = net.pair()
-    net.restart("client")
-    net.advance(10.0)
-    newer = net.nodes["client"]
-    newer.send("server", SMALL)
-    net.run()
-    before = len(server.seen)
-    old = client.key(5)
-    frames: list[Frame] = [
-        chunk(old, SMALL, last=True, opening=Open(StreamKind.BLOB)),
-        ResumeQuery(old, "server", 2, False, 16),
-        Reset(old, "server", 1, False, ErrorCode.CANCELLED, Fault.ORIGIN, "", 16),
-    ]
-    for frame in frames:
-        assert answers(net, server, newer, frame) == []
-    assert len(server.seen) == before
-
-
 def test_a_stream_whose_last_byte_is_acknowledged_outlives_nothing() -> None:
     net = Net()
     server, client = net.pair()
@@ -292,18 +272,6 @@ def test_a_stream_whose_last_byte_is_acknowledged_outlives_nothing() -> None:
     net.nodes["client"].send("server", SMALL)
     net.advance(10.0)
     assert len(server.of(ReceiveFailed)) == 1
-
-
-def test_a_newer_life_that_is_known_by_its_chunks_only_ends_the_older() -> None:
-    net = Net()
-    server, client = net.pair()
-    server.auto_accept = False
-    stream_id = client.stream("server", None)
-    net.run()
-    newer = client.key(1)._replace(origin_incarnation=client.incarnation + 1)
-    answers(net, server, client, chunk(newer, SMALL, opening=Open(StreamKind.STREAM)))
-    assert server.receive_error(client.key(stream_id)).code is ErrorCode.RESUME
-    assert newer in server.opened
 
 
 def test_a_late_chunk_of_an_earlier_life_is_not_delivered_again_once_the_next_life_is_there() -> None:

@@ -359,16 +359,6 @@ def test_a_cell_keeps_a_way_to_so_many_cells_and_no_more(monkeypatch: pytest.Mon
     assert not nodes["root"].core.is_cell_connected("c")
 
 
-def test_a_known_life_is_forgotten_where_there_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("streamcell.protocol.routing.ROUTES", 1)
-    net = Net()
-    nodes = branches(net)
-    for target in ("right", "right-leaf", "right"):
-        stream_id = nodes["left-leaf"].send(target, SMALL)
-        net.run()
-        assert nodes["left-leaf"].finished(stream_id)
-
-
 def test_of_two_newcomers_the_second_is_refused_when_the_first_has_got_the_name() -> None:
     net = Net()
     nodes = branches(net)

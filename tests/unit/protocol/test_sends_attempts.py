@@ -333,20 +333,6 @@ def test_a_target_that_restarts_between_its_answer_and_the_first_chunk(kind: Str
     assert client.finished(stream_id)
 
 
-def test_an_ack_of_a_newer_life_begins_an_attempt() -> None:
-    net, server, client, stream_id = read_and_unreleased(SMALL)
-    newer = Ack(client.key(stream_id), "server", 1, server.incarnation + 1, 1, 0, False, 16)
-    client.core.receive(client.lane(), [newer], net.now)
-    assert sending_states(client) == [("resuming", 2)]
-
-
-def test_an_ack_of_an_older_life_is_ignored() -> None:
-    net, server, client, stream_id = read_and_unreleased(SMALL)
-    older = Ack(client.key(stream_id), "server", 1, server.incarnation - 1, 1, 0, False, 16)
-    client.core.receive(client.lane(), [older], net.now)
-    assert sending_states(client) == [("finishing", 1)]
-
-
 def test_a_probe_that_finds_the_stream_unknown_begins_an_attempt() -> None:
     net = Net()
     server, client = net.pair()

@@ -6,7 +6,6 @@ import sys
 import pytest
 
 from streamcell.runtime.allocator import set_switch_interval, tune_allocator, use_one_arena
-from streamcell.runtime.engine import Engine
 from tests.timing import scaled
 
 
@@ -48,13 +47,6 @@ def test_the_switch_interval_is_set_or_left_alone() -> None:
         assert sys.getswitchinterval() == pytest.approx(0.001)
     finally:
         sys.setswitchinterval(before)
-
-
-def test_incarnations_rise_within_a_process() -> None:
-    engine = Engine()
-    incarnations = [engine.make_incarnation() for _ in range(1000)]
-    assert incarnations == sorted(set(incarnations))
-    engine.loop.close()
 
 
 CELLS = """
