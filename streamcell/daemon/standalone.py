@@ -97,9 +97,11 @@ class StandaloneCell:
 
     def run(self, end: threading.Event) -> None:
         """Look after the inbox until ``end`` is set."""
+        began, began_at = time.time(), time.monotonic()
         while True:
             if self._inbox is not None:
-                self._inbox.clean(time.time())
+                # A clock that is set ahead makes no file old, and one that is set back none that comes after that.
+                self._inbox.clean(min(time.time(), began + time.monotonic() - began_at))
             if end.wait(CLEAN_EVERY_S):
                 return
 
