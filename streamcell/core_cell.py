@@ -105,8 +105,9 @@ class CoreCell:
 
         May be called again, also while another call waits, or after one was interrupted: the grace that ends first
         counts for all of them.
+        A callback that has read its stream to the end is waited for in the same way, and its sender hears of success.
         Afterwards every future of the cell is settled, and what it has logged has reached the handlers of the log (if
-        they take no longer than a second). Callbacks that run are not waited for; their streams fail.
+        they take no longer than a second). Other callbacks that run are not waited for; their streams fail.
 
         Args:
             grace: seconds; as configured (5) if not given.

@@ -239,6 +239,10 @@ class CellCore:
         """Return how many streams and requests of this cell are not settled."""
         return len(self._sends) + len(self._requests)
 
+    def unreleased_receives(self) -> int:
+        """Return how many streams the application has read to their ends and not released, so that nobody was told."""
+        return self._receives.unreleased()
+
     # Receiving.
 
     def accept(self, key: StreamKey, *, assemble: bool, reserve: bool, now: float) -> None:

@@ -79,6 +79,10 @@ class ReceiveTable:
         """Return all receivers."""
         return self._linked() + self._orphans.receivers()
 
+    def unreleased(self) -> int:
+        """Return how many streams were read to their ends, and are held by the application all the same."""
+        return sum(receiver.state is ReceiverState.APPROVED for receiver in self._linked())
+
     def _linked(self) -> list[StreamReceiver]:
         """Return the receivers whose origin is still the one that began them."""
         return [receiver for life in self._lives.values() for receiver in life.receivers.values()]

@@ -170,7 +170,7 @@ class CellLife:
             self.step(self._add_uplink)
 
     async def stop(self, grace_s: float) -> None:
-        """Let open sends settle for up to ``grace_s``, then end."""
+        """Let open sends, and streams that were read to their ends, settle for up to ``grace_s``, then end."""
         if not self.ended and grace_s > 0:
             self.stepper.watch(self._check_idle)
             self.step(self._check_idle_now)
@@ -179,7 +179,7 @@ class CellLife:
                 async with asyncio.timeout_at(self._stop_by) as self._grace:
                     await self._idle.wait()
             except TimeoutError:
-                self._context.log.info("stopping with sends that have not settled")
+                self._context.log.info("stopping with streams that have not settled")
             self._grace = None
             self.stepper.watch(None)
         await self.close()
@@ -325,7 +325,7 @@ class CellLife:
         """Do nothing: every step is followed by a look at what is open."""
 
     def _check_idle(self) -> None:
-        if self._core.open_sends() == 0:
+        if self._core.open_sends() == 0 and self._core.unreleased_receives() == 0:
             self._idle.set()
 
     def _on_memory_returned(self) -> None:
