@@ -6,6 +6,7 @@ import threading
 import time
 
 from streamcell.config import CellConfig
+from streamcell.errors import CellError, ErrorCode
 from streamcell.runtime.engine import get_engine
 
 INTERVAL_S = 1.0
@@ -37,8 +38,15 @@ class LagMeter:
         return max(self._lag_s, waiting_s)
 
     def start(self) -> None:
-        """Begin to measure."""
-        self._thread.start()
+        """Begin to measure.
+
+        Raises:
+            CellError: the system refuses the thread.
+        """
+        try:
+            self._thread.start()
+        except RuntimeError as error:
+            raise CellError(f"the lag of the engine cannot be measured now: {error}", ErrorCode.LIMIT) from error
 
     def stop(self) -> None:
         """End the thread."""

@@ -17,7 +17,8 @@ from prometheus_client.registry import Collector
 from streamcell.core_cell import CoreCell
 from streamcell.daemon.lag import LagMeter
 from streamcell.daemon.settings import HostPort
-from streamcell.errors import CellError, LinkError
+from streamcell.errors import CellError, ErrorCode, LinkError
+from streamcell.runtime.descriptors import count_descriptors
 
 if TYPE_CHECKING:
     from prometheus_client import Metric
@@ -52,6 +53,10 @@ class CellCollector(Collector):
         yield from _links(protocol)
         yield from _relays(protocol)
         yield _gauge("engine_lag_seconds", "How late the engine was when it was last asked.", self._lag.seconds)
+        descriptors = count_descriptors()
+        if descriptors is not None:
+            yield _gauge("open_descriptors", "Files and sockets that the process has open.", descriptors.used)
+            yield _gauge("most_descriptors", "Files and sockets that the process may have open.", descriptors.limit)
         yield _counter("callbacks_failed", "Callbacks that raised.", stats.callbacks_failed)
 
 
@@ -74,6 +79,8 @@ class MetricsServer:
         except OSError as error:
             reason = error.strerror or str(error)
             raise LinkError(f"metrics cannot be served at {address}: {reason}; choose another port") from error
+        except RuntimeError as error:
+            raise LinkError(f"metrics cannot be served at {address} now: {error}", ErrorCode.LIMIT) from error
         return HostPort(address.host, self._running[0].server_port)
 
     def stop(self) -> None:

@@ -19,6 +19,7 @@ from streamcell.daemon.lag import LagMeter
 from streamcell.daemon.settings import HostPort, ServeSettings
 from streamcell.errors import UsageError
 from streamcell.runtime.allocator import use_one_arena
+from streamcell.runtime.descriptors import raise_limit
 from streamcell.stream_cell import StreamCell
 from streamcell.transport.grpc_network import GrpcNetwork
 
@@ -51,6 +52,7 @@ class StandaloneCell:
 
     def __init__(self, settings: ServeSettings, watcher: Watcher) -> None:
         use_one_arena()
+        raise_limit()
         self._settings = settings
         self._health: HealthService | None = None
         services = self._make_services()
@@ -207,10 +209,12 @@ class StandaloneCell:
             raise _not_installed("metrics")
         from streamcell.daemon.metrics import MetricsServer
 
-        self._lag = LagMeter(self._settings.config)
-        self._lag.start()
-        self._metrics = MetricsServer(self.cell, self._lag)
-        self.metrics_address = self._metrics.start(address)
+        lag = LagMeter(self._settings.config)
+        lag.start()
+        self._lag = lag
+        metrics = MetricsServer(self.cell, lag)
+        self.metrics_address = metrics.start(address)
+        self._metrics = metrics
 
 
 def _is_installed(package: str) -> bool:

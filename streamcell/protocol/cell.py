@@ -151,6 +151,10 @@ class CellCore:
         """A lane arrived; returns its id."""
         return self._links.lane_accepted(address, identity, now)
 
+    def note_shortage(self, sentence: str) -> None:
+        """Refuse cells that have no link yet with this sentence, or take them again if it is empty."""
+        self._links.shortage = sentence
+
     def lane_leaving(self, lane_id: int, now: float) -> None:
         """A lane that was dialled is about to end, its carrier says."""
         self._links.handover.leave(lane_id, now)

@@ -77,6 +77,8 @@ class LinkTable:
         self.dialler = Dialler(context, self.lanes)
         self.handover = Handover(context, self.lanes, self.dialler, observer)
         self.doubles = Doubles(context, self.lanes, self.links, self)
+        #: Why no further cell is taken, though there is room for its link; empty: it is.
+        self.shortage = ""
         self._context = context
         self._observer = observer
 
@@ -376,6 +378,8 @@ class LinkTable:
             self.doubles.ask_holder(lane, known, hello, now)
         elif known is None and len(self.links) >= LINKS:
             self.lanes.refuse(lane, ErrorCode.LIMIT, f"{self._context.fqcn} has {LINKS} links already", now)
+        elif known is None and self.shortage:
+            self.lanes.refuse(lane, ErrorCode.LIMIT, self.shortage, now)
         else:
             self.grant(lane, hello, now)
 

@@ -120,6 +120,7 @@ class CellLife:
             pools=Pools.of(fqcn, config, engine.starter),
             buffers=BufferPool(config.idle_buffer_bytes, self._on_memory_returned),
             starter=engine.starter,
+            descriptors=engine.descriptors,
             notifier=self.notifier,
             futures=self._futures,
             make_future=make_future,

@@ -11,6 +11,7 @@ from streamcell.config import CellConfig
 from streamcell.protocol.cell import CellCore
 from streamcell.runtime.buffers import BufferPool
 from streamcell.runtime.clock import Clock
+from streamcell.runtime.descriptors import DescriptorWatch
 from streamcell.runtime.notifier import Notifier
 from streamcell.runtime.starter import ThreadStarter
 from streamcell.runtime.trace import CellLog
@@ -125,6 +126,7 @@ class CellContext:
     pools: Pools
     buffers: BufferPool
     starter: ThreadStarter
+    descriptors: DescriptorWatch
     notifier: Notifier
     futures: OpenFutures
     make_future: FutureFactory

@@ -20,6 +20,7 @@ from streamcell.config import CellConfig
 from streamcell.errors import CellError, ErrorCode
 from streamcell.logs import flush, move_elsewhere
 from streamcell.runtime.allocator import set_switch_interval, tune_allocator
+from streamcell.runtime.descriptors import DescriptorWatch
 from streamcell.runtime.fork import forked_error, watch_forks
 from streamcell.runtime.starter import RETRY_S, ThreadStarter
 from streamcell.runtime.trace import engine_log
@@ -66,6 +67,8 @@ class Engine:
         self._forked = False
         self._ended = False
         self._thread = threading.Thread(target=self._run, name="streamcell-engine", daemon=True)
+        #: Counts what all cells and the program have open.
+        self.descriptors = DescriptorWatch(self._loop.time, engine_log())
         #: Starts the threads of all cells.
         self.starter = ThreadStarter(functools.partial(self.call_later, RETRY_S), engine_log())
 

@@ -34,6 +34,9 @@ _From = TypeVar("_From")
 _To = TypeVar("_To")
 
 
+_SHORTAGE = "{} has too few files and sockets left: raise its limit there (ulimit -n), or come back later"
+
+
 class LaneHost(Protocol):
     """What a lane needs of the cell's runner."""
 
@@ -274,6 +277,8 @@ class Lanes:
     def _accept(self, lane: Lane, now: float) -> None:
         peer = lane.peer
         self._log.debug("< lane from %s", peer.address)
+        short = self._context.descriptors.are_short()
+        self._context.core.note_shortage(_SHORTAGE.format(self._context.fqcn) if short else "")
         lane_id = self._context.core.lane_accepted(peer.address, peer.identity, now)
         # Noted before the core's events are taken: one of them may drop the lane.
         self._start(lane_id, self._carry(lane_id, self._note(lane_id, lane)))
@@ -288,6 +293,8 @@ class Lanes:
         return opened
 
     async def _dial(self, lane_id: int, uplink: Uplink, url: str) -> None:
+        # For the warning.
+        self._context.descriptors.are_short()
         self._log.debug("> dialling %s", url)
         limit_s = self._context.config.dial_timeout_s
         try:

@@ -225,6 +225,19 @@ def test_a_listener_keeps_no_more_links_than_its_limit(monkeypatch: pytest.Monke
     assert len(server.links) == 2
 
 
+def test_a_listener_that_is_short_of_something_takes_only_those_that_have_a_link() -> None:
+    net = Net()
+    server = net.node("server")
+    greet(net, server, hello("a"))
+    server.core.note_shortage("server is short of something")
+    said = greet(net, server, hello("b"))[1][-1]
+    assert isinstance(said, Goodbye)
+    assert (said.code, said.sentence) == (ErrorCode.LIMIT, "server is short of something")
+    assert isinstance(greet(net, server, hello("a", incarnation=1, lane_number=2))[1][-1], Hello)
+    server.core.note_shortage("")
+    assert isinstance(greet(net, server, hello("b"))[1][-1], Hello)
+
+
 # Breaks.
 
 
