@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from streamcell.cli.sources import Found, Source
     from streamcell.cli.transfers import Manner, Transfers
     from streamcell.cli.views import View
-    from streamcell.stream_cell import StreamCell
+    from streamcell.core_cell import CoreCell
 
 
 def send(
@@ -49,7 +49,6 @@ def send(
     from streamcell.cli.transfers import Manner
     from streamcell.cli.views import make_view
     from streamcell.fqcn import check_fqcn
-    from streamcell.stream_cell import StreamCell
 
     log_to_stderr(verbose)
     targets = sorted(set(to))
@@ -75,7 +74,7 @@ def send(
         with dialled_cell(own_name, connect, wait) as cell, make_view(as_json=as_json) as view:
             if found.left_out:
                 _tell_left_out(found, view, as_json=as_json)
-            transfers = _send_all(StreamCell(cell), targets, found.sources, view, manner)
+            transfers = _send_all(cell, targets, found.sources, view, manner)
     except KeyboardInterrupt:
         complain("interrupted: give the same command again to go on")
         return ExitCode.INTERRUPTED
@@ -84,19 +83,20 @@ def send(
     return _exit_code(transfers)
 
 
-def _send_all(
-    cell: StreamCell, targets: list[str], sources: list[Source], view: View, manner: Manner
-) -> list[Transfers]:
+def _send_all(cell: CoreCell, targets: list[str], sources: list[Source], view: View, manner: Manner) -> list[Transfers]:
+    from streamcell.cli.reach import ParentWatch
     from streamcell.cli.transfers import Transfers, run, share
+    from streamcell.stream_cell import StreamCell
 
     shared = [source for source in sources if source.is_read_once] if manner.several else []
     others = [source for source in sources if not source.is_read_once] if manner.several else sources
     transfers = [
-        Transfers(cell, target, (source.for_target(target) for source in others), view, manner) for target in targets
+        Transfers(StreamCell(cell), target, (source.for_target(target) for source in others), view, manner)
+        for target in targets
     ]
     for source in shared:
-        share(cell, source, transfers, manner)
-    run(transfers, view)
+        share(StreamCell(cell), source, transfers, manner)
+    run(transfers, view, ParentWatch(cell, view.note))
     return transfers
 
 

@@ -161,6 +161,7 @@ def _reload(standalone: StandaloneCell, read_again: Callable[[], ServeSettings])
 
 
 def _receive_files(settings: ServeSettings, count: int, wait_s: float, *, as_json: bool) -> int:
+    from streamcell.cli.reach import ParentWatch
     from streamcell.cli.receiving import ViewWatcher
     from streamcell.cli.views import make_view
     from streamcell.daemon.signals import EndSignals
@@ -175,13 +176,16 @@ def _receive_files(settings: ServeSettings, count: int, wait_s: float, *, as_jso
             standalone.wait_connected(wait_s)
             with signals:
                 _say_where(standalone, view)
+                watch = ParentWatch(standalone.cell, view.note, dials=bool(settings.connect))
                 while not signals.end.wait(_REFRESH_S):
                     view.refresh()
+                    watch.look()
                 standalone.drain(signals.hurry)
     return ExitCode.DONE
 
 
 def _receive_to_output(settings: ServeSettings, wait_s: float) -> int:
+    from streamcell.cli.reach import ParentWatch
     from streamcell.cli.receiving import OutputReceiver
     from streamcell.cli.views import PlainView
     from streamcell.daemon.inbox import LogWatcher
@@ -195,8 +199,11 @@ def _receive_to_output(settings: ServeSettings, wait_s: float) -> int:
         standalone.start()
         standalone.wait_connected(wait_s)
         with signals:
-            _say_where(standalone, PlainView())
-            signals.end.wait()
+            view = PlainView()
+            _say_where(standalone, view)
+            watch = ParentWatch(standalone.cell, view.note, dials=bool(settings.connect))
+            while not signals.end.wait(_REFRESH_S):
+                watch.look()
             standalone.drain(signals.hurry)
     if receiver.error:
         complain(receiver.error)

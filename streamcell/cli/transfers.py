@@ -8,6 +8,7 @@ import dataclasses
 import time
 from collections.abc import Collection, Iterable, Sequence
 
+from streamcell.cli.reach import ParentWatch
 from streamcell.cli.sources import Source
 from streamcell.cli.views import Result, View
 from streamcell.daemon.conventions import FILE_CHANNEL
@@ -203,7 +204,7 @@ class Transfers:
         )
 
 
-def run(all_transfers: Sequence[Transfers], view: View) -> None:
+def run(all_transfers: Sequence[Transfers], view: View, watch: ParentWatch) -> None:
     """Send what each of them has, side by side; what failed is in ``errors``. Interrupted, it cancels what runs."""
     try:
         while unfinished := [transfers for transfers in all_transfers if transfers.advance()]:
@@ -213,6 +214,7 @@ def run(all_transfers: Sequence[Transfers], view: View) -> None:
             else:
                 time.sleep(_REFRESH_S)
             view.refresh()
+            watch.look()
     finally:
         for transfers in all_transfers:
             transfers.cancel()

@@ -53,10 +53,11 @@ class CellConnected:
 
 @dataclasses.dataclass(slots=True)
 class CellDisconnected:
-    """The link to a neighbour is down (not merely reconnecting)."""
+    """The link to a neighbour is down (not merely reconnecting). ``left``: it has said Goodbye, and is no loss."""
 
     fqcn: str
     uplink: int | None
+    left: bool
 
 
 @dataclasses.dataclass(slots=True)

@@ -232,6 +232,8 @@ class Link:
         self.on_timer: Callable[[Link, float], None] | None = None
         self.up_since = 0.0
         self.last_break = ""
+        # Whether the peer has said that it goes.
+        self.left = False
         self.lanes_lost_at: float | None = None
         # Whether the neighbour knows nothing yet of what this end has announced on an earlier link.
         self.fresh = True

@@ -252,6 +252,8 @@ class LinkTable:
                 self.dialler.rest(uplink, self.links.get(frame.linked_fqcn))
             self.lanes.drop(lane, now)
             return
+        if link is not None:
+            link.left = frame.code in (ErrorCode.STOPPING, ErrorCode.CANCELLED)
         if uplink is not None:
             if frame.code is not ErrorCode.STOPPING:
                 self._note_refusal(uplink, lane, _refusal(frame.code, frame.sentence), now)
@@ -573,7 +575,7 @@ class LinkTable:
         if not link.announced:
             return
         link.announced = False
-        self._context.events.append(CellDisconnected(link.fqcn, _number_of_parent(link)))
+        self._context.events.append(CellDisconnected(link.fqcn, _number_of_parent(link), link.left))
 
 
 def _number_of_parent(link: Link) -> int | None:

@@ -81,7 +81,7 @@ class Neighbours:
 
     def on_cell_disconnected(self, event: CellDisconnected) -> None:
         """Tell the application."""
-        self._log.info("< the link with %s is down", event.fqcn)
+        self._log.info("< %s has left" if event.left else "< the link with %s is down", event.fqcn)
         if event.uplink is not None:
             self._uplink_is_up = False
         if self._callbacks.disconnected is not None:

@@ -298,7 +298,7 @@ def test_an_uplink_that_answers_with_another_name_is_another_link() -> None:
     net.cut_all()
     net.advance(1.0)
     assert [link.fqcn for link in client.links] == ["other"]
-    assert [event.fqcn for event in client.of(CellDisconnected)] == ["server"]
+    assert [(event.fqcn, event.left) for event in client.of(CellDisconnected)] == [("server", False)]
     assert other.core.is_cell_connected("client")
 
 
