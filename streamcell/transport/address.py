@@ -18,6 +18,9 @@ _HOST_AND_PORT = re.compile(
 _MEMORY_NAME = re.compile(r"[A-Za-z0-9._~-]{0,255}", re.ASCII)
 _NUMBERS_AND_DOTS = re.compile(r"[0-9.]+", re.ASCII)
 _MAX_PORT = 65535
+# What every kernel takes as a socket's path: 104 bytes with a zero at the end on macOS and BSD, 108 on Linux. One limit
+# for all, so that what is written into a file works wherever that goes.
+SOCKET_PATH_BYTES = 103
 _FORMS = "use grpc://host:port or unix:///path"
 
 
@@ -84,6 +87,12 @@ def parse_address(url: object) -> Address:
         # A '%' is beyond gRPC, which decodes the path once or twice as it is.
         if not rest.startswith("/") or rest.endswith("/") or "\0" in rest or "%" in rest:
             raise UsageError(f"{url!r:.300} needs the absolute path of a socket, without '%': unix:///path")
+        size = len(rest.encode("utf-8", "surrogatepass"))
+        if size > SOCKET_PATH_BYTES:
+            raise UsageError(
+                f"{url!r:.300} has a path of {size} bytes, at most {SOCKET_PATH_BYTES} are possible for a socket: "
+                "use a folder nearer to the root"
+            )
         return Address(scheme, name=rest)
     if scheme is Scheme.MEMORY:
         if _MEMORY_NAME.fullmatch(rest) is None:

@@ -7,26 +7,29 @@ is content when one of a name's several addresses is free.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import errno
 import os
+import secrets
 import socket
 import stat
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from streamcell.errors import ErrorCode, LinkError
 from streamcell.transport.accepting import ListeningSocket, find_listening
-from streamcell.transport.address import Address, Scheme
+from streamcell.transport.address import SOCKET_PATH_BYTES, Address, Scheme
 
 if TYPE_CHECKING:
     from grpc.aio import Server
 
-# What the kernel takes as a socket's path: 104 bytes with a zero at the end on macOS, 108 on Linux.
-_SOCKET_PATH_BYTES = 103
 _SOCKET_MODE = 0o600
+# Where Linux shows a process its open folders, by number.
+_OPEN_FOLDERS = "/proc/self/fd"
 _ADVICE = "choose another address, or end what uses it"
 # A name may stand for addresses of families that this machine does not have.
 _NO_SUCH_ADDRESS = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
@@ -124,17 +127,35 @@ def _bind_unix(server: Server, address: Address) -> Binding:
     # The socket is made in a directory that is closed to others, and shows itself when its mode is
     # right: there is no moment in which another user could connect.
     with tempfile.TemporaryDirectory(prefix=".", dir=path.parent) as directory:
-        hidden = Path(directory, "s")
-        if max(len(os.fsencode(hidden)), len(os.fsencode(path))) > _SOCKET_PATH_BYTES:
-            raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
-        try:
-            server.add_insecure_port(f"unix:{quote(str(hidden))}")
-        except RuntimeError as error:
-            raise LinkError(f"cannot listen at {address}: {error}") from error
+        # gRPC removes what has the name when the server ends, by which time the name may lead elsewhere.
+        hidden = Path(directory, secrets.token_hex(4))
+        with _short_name(hidden) as name:
+            try:
+                server.add_insecure_port(f"unix:{quote(name)}")
+            except RuntimeError as error:
+                raise LinkError(f"cannot listen at {address}: {error}") from error
         hidden.chmod(_SOCKET_MODE)
         inode = _inode(hidden)
         hidden.rename(path)
     return Binding(address, inode=inode)
+
+
+@contextlib.contextmanager
+def _short_name(path: Path) -> Iterator[str]:
+    """Give a name by which a socket can be made at ``path``, which may be longer than a socket's path may be.
+
+    :raises OSError: if there is none: on systems without ``/proc``.
+    """
+    if len(os.fsencode(path)) <= SOCKET_PATH_BYTES:
+        yield str(path)
+        return
+    if not Path(_OPEN_FOLDERS).is_dir():
+        raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"{_OPEN_FOLDERS}/{folder}/{path.name}"
+    finally:
+        os.close(folder)
 
 
 def _remove_stale_socket(path: Path) -> None:

@@ -191,8 +191,6 @@ def test_a_path_that_cannot_be_used_is_an_error(tmp_path: Path) -> None:
     async def scenario() -> None:
         with pytest.raises(LinkError, match="No such file"):
             await listen(f"unix://{tmp_path}/nowhere/cell")
-        with pytest.raises(LinkError, match="too long"):
-            await listen(f"unix://{tmp_path}/{'x' * 100}")
 
     run(scenario())
     assert list(tmp_path.iterdir()) == []
