@@ -11,7 +11,7 @@ import typer
 from streamcell.cli.options import DEFAULT_WAIT_S, AsJson, Parent, Verbose, Wait, as_path
 from streamcell.cli.outcome import ExitCode, complain
 from streamcell.cli.streams import check_output
-from streamcell.errors import UsageError
+from streamcell.errors import LinkError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,6 +51,10 @@ def serve(
     metrics: Annotated[
         str | None, typer.Option("--metrics", metavar="HOST:PORT", help="Serve metrics for Prometheus there.")
     ] = None,
+    require_uplink: Annotated[
+        bool,
+        typer.Option("--require-uplink", help="End with 3 when the parent has not accepted this cell for 10 s."),
+    ] = False,
     reflection: Annotated[bool, typer.Option("--reflection", help="Let generic gRPC tools list the services.")] = False,
     grace: Annotated[
         float | None, typer.Option("--grace", metavar="SECONDS", help="For transfers to end after SIGTERM (25).")
@@ -79,6 +83,7 @@ def serve(
         "replace": replace or None,
         "metrics": None if metrics is None else parse_host_port(metrics, "--metrics"),
         "reflection": reflection or None,
+        "require_uplink": require_uplink or None,
         "grace_s": grace,
         "log_level": "DEBUG" if verbose else None,
     }
@@ -141,11 +146,16 @@ def _serve(settings: ServeSettings, read_again: Callable[[], ServeSettings]) -> 
             print(f"{settings.fqcn} dials {', '.join(settings.connect)}", flush=True)
         if standalone.metrics_address is not None:
             print(f"metrics at http://{standalone.metrics_address}/metrics", flush=True)
-        standalone.run(signals.end)
+        code = ExitCode.DONE
+        try:
+            standalone.run(signals.end)
+        except LinkError as error:
+            complain(error.sentence)
+            code = ExitCode.UNREACHABLE
         print(f"{settings.fqcn} is draining", flush=True)
         standalone.drain(signals.hurry)
     print(f"{settings.fqcn} has ended", flush=True)
-    return ExitCode.DONE
+    return code
 
 
 def _reload(standalone: StandaloneCell, read_again: Callable[[], ServeSettings]) -> None:

@@ -56,6 +56,7 @@ class ServeSettings:
         inbox: where files arrive; None: no inbox.
         metrics: where Prometheus may read; None: nowhere.
         reflection: let generic gRPC tools list the services.
+        require_uplink: end when the parent has not accepted this cell for some time.
         answers: answer ``ping`` and ``bench``.
         log_level: of what is logged.
         config: limits and timeouts of the cell.
@@ -69,6 +70,7 @@ class ServeSettings:
     inbox: InboxSettings | None = None
     metrics: HostPort | None = None
     reflection: bool = False
+    require_uplink: bool = False
     answers: bool = True
     log_level: str = "INFO"
     config: CellConfig = DEFAULT_CONFIG
@@ -82,6 +84,8 @@ class ServeSettings:
                 f"cell {self.fqcn} neither listens nor dials: give it 'listen' (where others reach it), 'connect' "
                 "(where its parent listens), or both"
             )
+        if self.require_uplink and not self.connect:
+            raise UsageError(f"cell {self.fqcn} requires a parent and has none: give it 'connect' (where that listens)")
         if not 0 <= self.grace_s <= _MOST_GRACE_S:
             raise UsageError(f"grace_s must be between 0 and {_MOST_GRACE_S:g} seconds, not {self.grace_s!r}")
         if self.log_level not in LOG_LEVELS:
@@ -248,6 +252,7 @@ _TOP: dict[str, Callable[[Any, str], Any]] = {
     "insecure": _switch,
     "grace_s": _number,
     "reflection": _switch,
+    "require_uplink": _switch,
     "answers": _switch,
     "log_level": _text,
 }

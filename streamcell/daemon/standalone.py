@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import math
 import threading
 import time
 from types import TracebackType
@@ -16,8 +17,9 @@ from streamcell.core_cell import CoreCell
 from streamcell.daemon.answers import register_answers
 from streamcell.daemon.inbox import Inbox, Watcher
 from streamcell.daemon.lag import LagMeter
+from streamcell.daemon.readiness import Readiness
 from streamcell.daemon.settings import HostPort, ServeSettings
-from streamcell.errors import UsageError
+from streamcell.errors import LinkError, UsageError
 from streamcell.runtime.allocator import use_one_arena
 from streamcell.runtime.descriptors import raise_limit
 from streamcell.stream_cell import StreamCell
@@ -31,6 +33,11 @@ _logger = logging.getLogger("streamcell.daemon")
 
 # How often files that nobody came back for are looked for.
 CLEAN_EVERY_S = 3600.0
+# How long the parent may be without having accepted a cell that requires it: two tries of a name that is in use, which
+# after a crash is free when its holder has been asked.
+UPLINK_AWAY_S = 10.0
+# How often that is looked at.
+_LOOK_AT_UPLINK_S = 0.5
 # How often it is looked whether transfers have ended.
 _LOOK_S = 0.05
 # How long the threads of an inbox may take to notice that their streams have failed.
@@ -64,6 +71,7 @@ class StandaloneCell:
             config=settings.config,
             network=GrpcNetwork(services, batch_threads=settings.config.batch_grpc_threads),
         )
+        self._readiness = Readiness(self.cell, self._health, has_uplink=bool(settings.connect))
         self._inbox: Inbox | None = None
         if settings.inbox is not None:
             self._inbox = Inbox(settings.inbox, watcher)
@@ -83,8 +91,7 @@ class StandaloneCell:
             UsageError: an address is not acceptable.
         """
         self.cell.start()
-        if self._health is not None:
-            self._health.set_serving(True)
+        self._readiness.look()
         if self._settings.metrics is not None:
             self._start_metrics(self._settings.metrics)
 
@@ -98,14 +105,26 @@ class StandaloneCell:
             self.cell.wait_connected(timeout_s)
 
     def run(self, end: threading.Event) -> None:
-        """Look after the inbox until ``end`` is set."""
+        """Look after the inbox until ``end`` is set.
+
+        Raises:
+            LinkError: the uplink is required, and the parent has not accepted this cell for some time.
+        """
         began, began_at = time.time(), time.monotonic()
+        pause_s = _LOOK_AT_UPLINK_S if self._settings.require_uplink else CLEAN_EVERY_S
+        clean_at = -math.inf
         while True:
-            if self._inbox is not None:
+            if self._inbox is not None and time.monotonic() >= clean_at:
                 # A clock that is set ahead makes no file old, and one that is set back none that comes after that.
                 self._inbox.clean(min(time.time(), began + time.monotonic() - began_at))
-            if end.wait(CLEAN_EVERY_S):
+                clean_at = time.monotonic() + CLEAN_EVERY_S
+            if end.wait(pause_s):
                 return
+            if self._settings.require_uplink and self._readiness.away_s() > UPLINK_AWAY_S:
+                raise LinkError(
+                    f"{self._settings.fqcn} is not to run without its parent, which has not accepted it for "
+                    f"{UPLINK_AWAY_S:g} s: {self._readiness.why_away()}"
+                )
 
     def reload(self, settings: ServeSettings) -> tuple[str, ...]:
         """Take over what may change while the cell runs; return the names of what differs and needs a restart.
@@ -128,8 +147,7 @@ class StandaloneCell:
         Returns:
             Whether everything that was under way has ended well in time.
         """
-        if self._health is not None:
-            self._health.set_serving(False)
+        self._readiness.begin_drain()
         deadline = time.monotonic() + self._settings.grace_s
         idle = self._wait_idle(deadline, hurry)
         if not idle:

@@ -33,9 +33,10 @@ class Service(Protocol):
 
 
 class HealthService:
-    """``grpc.health.v1.Health``: whether the cell takes new transfers, for orchestrators and load balancers.
+    """``grpc.health.v1.Health``: whether the cell lives and is of use, for orchestrators and load balancers.
 
-    Answers for the empty name, which stands for the whole server, and for the cell's own service.
+    For the empty name, which stands for the whole server, it says SERVING as long as it can be asked (liveness). For
+    the cell's own service it says what it is told (readiness).
     """
 
     def __init__(self) -> None:
@@ -58,7 +59,9 @@ class HealthService:
         health_pb2_grpc.add_HealthServicer_to_server(self._servicer, server)
 
     def set_serving(self, serving: bool) -> None:
-        """Say SERVING or NOT_SERVING from now on; returns when it is said. Any thread but the engine's.
+        """Say SERVING or NOT_SERVING of the cell's service from now on; returns when it is said.
+
+        Any thread but the engine's.
 
         Before the cell has started, or where it listens nowhere, nobody asks, and nothing is done.
         """
@@ -72,8 +75,7 @@ class HealthService:
 
         states = health_pb2.HealthCheckResponse
         state = states.SERVING if serving else states.NOT_SERVING
-        for name in (self._health.OVERALL_HEALTH, CELL_SERVICE):
-            await self._servicer.set(name, state)
+        await self._servicer.set(CELL_SERVICE, state)
 
 
 class ReflectionService:

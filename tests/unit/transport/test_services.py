@@ -61,7 +61,7 @@ def test_health_says_what_it_is_told() -> None:
         async with Listening(health) as channel:
             for serving, state in ((True, States.SERVING), (False, States.NOT_SERVING), (True, States.SERVING)):
                 await tell(health, serving)
-                assert [await ask(channel, name) for name in ("", CELL_SERVICE)] == [state, state]
+                assert [await ask(channel, name) for name in ("", CELL_SERVICE)] == [States.SERVING, state]
 
     run(main())
 
