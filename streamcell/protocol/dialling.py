@@ -20,6 +20,8 @@ from streamcell.protocol.uplink import Uplink
 _DOUBLINGS = 32
 # The first try of a link that has ended is left to who dialled it: that one waits as after one failure.
 _REST_ENDS = 2
+# How many dial timeouts the carrier has to say that there is no connection: one, and a little.
+_CARRIER_DIALS = 1.2
 # How many dial timeouts a Hello is awaited on a connection that is there, while other places are dialled beside it.
 _GREETING_DIALS = 3
 
@@ -111,6 +113,7 @@ class Dialler:
         uplink.next_lane_number += 1
         lane = self._lanes.open(LaneState.DIALLING, role, number, now)
         lane.uplink, lane.place = uplink, place
+        lane.greeted_by = now + _CARRIER_DIALS * self._context.config.dial_timeout_s
         uplink.dialling[number] = lane
         if role is LaneRole.CONTROL:
             self._context.deadlines.schedule(uplink, now + self._context.config.dial_timeout_s)

@@ -23,6 +23,7 @@ from streamcell.transport.base import LaneClosed, PeerInfo, check_batch_size
 from streamcell.transport.call_use import CallUse, is_cancelled_itself
 from streamcell.transport.environment import aio, grpc
 from streamcell.transport.options import channel_options
+from streamcell.transport.proxies import find_proxy
 from streamcell.transport.statuses import lane_closed
 from streamcell.transport.threads import starting_grpc_threads
 
@@ -56,25 +57,36 @@ async def dial(address: Address, timeout_s: float, *, batch_threads: bool = True
     :raises LaneClosed: if it cannot be reached within ``timeout_s``, or refuses.
     """
     check_can_be_dialled(address)
-    options = channel_options(local=address.is_loopback, connect_s=timeout_s)
+    give_up_at = asyncio.get_running_loop().time() + timeout_s
+    proxy = await find_proxy(address, timeout_s)
+    # What is said of the address where something fails.
+    where = str(address) if proxy is None else f"{address}, through {proxy},"
+    options = channel_options(proxy_url="" if proxy is None else proxy.url, connect_s=timeout_s)
     try:
         with starting_grpc_threads(batch=batch_threads):
             channel = aio.insecure_channel(_target(address), options=options)
     except OSError as error:
-        raise LaneClosed(f"{address} cannot be dialled now: {error.strerror}") from error
+        raise LaneClosed(f"{where} cannot be dialled now: {error.strerror}") from error
     try:
-        call = await _open_call(address, channel, timeout_s)
+        call = await _open_call(channel, give_up_at)
+    except TimeoutError as error:
+        await channel.close()
+        raise LaneClosed(f"{where} did not answer within {timeout_s:g} s") from error
+    except aio.AioRpcError as error:
+        await channel.close()
+        raise lane_closed(where, error.code(), error.details()) from error
     except BaseException:
         await channel.close()
         raise
-    return GrpcClientLane(address, channel, call)
+    return GrpcClientLane(address, where, channel, call)
 
 
 class GrpcClientLane:
     """A lane that was dialled."""
 
-    def __init__(self, address: Address, channel: Channel, call: StreamStreamCall[bytes, bytes]) -> None:
+    def __init__(self, address: Address, where: str, channel: Channel, call: StreamStreamCall[bytes, bytes]) -> None:
         self._address = address
+        self._where = where
         self._channel = channel
         self._call = call
         self._end: asyncio.Future[LaneClosed] = asyncio.get_running_loop().create_future()
@@ -157,7 +169,7 @@ class GrpcClientLane:
         try:
             return await anext(self._batches)
         except StopAsyncIteration as error:
-            raise LaneClosed(f"{self._address} ended the lane") from error
+            raise LaneClosed(f"{self._where} ended the lane") from error
         except asyncio.CancelledError as error:
             if is_cancelled_itself():
                 raise
@@ -179,7 +191,7 @@ class GrpcClientLane:
         await asyncio.wait({self._end}, timeout=_STATUS_S)
         if self._end.done():
             return self._end.result()
-        return LaneClosed(f"{self._address}: {one_line(str(error))}")
+        return LaneClosed(f"{self._where}: {one_line(str(error))}")
 
     def _on_call_done(self, call: aio.Call) -> None:
         # grpc.aio calls this for each status that it gives the call. After a failed write one is
@@ -187,18 +199,13 @@ class GrpcClientLane:
         code = _result_of(call.code())
         details = _result_of(call.details())
         if not self._end.done() and (code, details) != _WRITE_FAILED:
-            self._end.set_result(lane_closed(self._address, code, details))
+            self._end.set_result(lane_closed(self._where, code, details))
 
 
-async def _open_call(address: Address, channel: Channel, timeout_s: float) -> StreamStreamCall[bytes, bytes]:
-    try:
-        async with asyncio.timeout(timeout_s):
-            call: StreamStreamCall[bytes, bytes] = channel.stream_stream(EXCHANGE_METHOD)()
-            await call.wait_for_connection()
-    except TimeoutError as error:
-        raise LaneClosed(f"{address} did not answer within {timeout_s:g} s") from error
-    except aio.AioRpcError as error:
-        raise lane_closed(address, error.code(), error.details()) from error
+async def _open_call(channel: Channel, give_up_at: float) -> StreamStreamCall[bytes, bytes]:
+    async with asyncio.timeout_at(give_up_at):
+        call: StreamStreamCall[bytes, bytes] = channel.stream_stream(EXCHANGE_METHOD)()
+        await call.wait_for_connection()
     return call
 
 

@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from streamcell.limits import MESSAGE_BYTES
 
-Options: TypeAlias = tuple[tuple[str, int], ...]
+Options: TypeAlias = tuple[tuple[str, int | str], ...]
 
 _KEEPALIVE_MS = 30_000
 _KEEPALIVE_TIMEOUT_MS = 20_000
@@ -57,17 +57,16 @@ _SERVER: Options = (
 )
 
 
-def channel_options(*, local: bool, connect_s: float) -> Options:
+def channel_options(*, proxy_url: str, connect_s: float) -> Options:
     """Return the options of a channel to one peer.
 
-    :param local: the peer is on this machine.
+    :param proxy_url: the HTTP proxy by which it is dialled; empty: directly.
     :param connect_s: how long the peer may take to answer a connection.
     """
     return (
         *_CHANNEL,
-        # A proxy that the environment names is the way out of a firewall, never the way to this
-        # machine.
-        ("grpc.enable_http_proxy", 0 if local else 1),
+        # What gRPC makes of the environment by itself is another thing than what is said in proxies.py.
+        *((("grpc.http_proxy", proxy_url),) if proxy_url else (("grpc.enable_http_proxy", 0),)),
         # Also the limit for one attempt to connect, which goes on when the channel is closed: by
         # default a socket would stay open for 20 s to a server that accepts and says nothing.
         ("grpc.min_reconnect_backoff_ms", max(1, int(connect_s * 1000))),

@@ -39,10 +39,10 @@ _OF_HTTP = {
 _HTTP_STATUS = re.compile(r"(?:http2 header with|HTTP) status:? (\d{3})", re.ASCII | re.IGNORECASE)
 
 
-def lane_closed(address: object, code: grpc.StatusCode, details: str | None) -> LaneClosed:
-    """Return the end of a lane to ``address`` whose call has ended with this status."""
+def lane_closed(where: str, code: grpc.StatusCode, details: str | None) -> LaneClosed:
+    """Return the end of a lane whose call has ended with this status. ``where`` it led."""
     if code is grpc.StatusCode.OK:
-        return LaneClosed(f"{address} ended the lane")
+        return LaneClosed(f"{where} ended the lane")
     reason = one_line(details or code.name)
     http = _HTTP_STATUS.search(reason)
     if http is not None:
@@ -51,7 +51,7 @@ def lane_closed(address: object, code: grpc.StatusCode, details: str | None) -> 
     elif code is not grpc.StatusCode.UNAVAILABLE:
         reason = f"{reason} ({code.name})"
     if code not in _REFUSALS:
-        return LaneClosed(f"{address}: {reason}")
+        return LaneClosed(f"{where}: {reason}")
     error_class, error_code, meaning = _REFUSALS[code]
-    sentence = f"{address} refused the lane, {meaning}: {reason}"
+    sentence = f"{where} refused the lane, {meaning}: {reason}"
     return LaneClosed(sentence, error_class(sentence, error_code))

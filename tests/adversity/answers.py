@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from urllib.parse import urlsplit
 
 import grpc
 
@@ -70,6 +71,33 @@ async def silent_grpc(reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     await _converse(reader, writer, lambda stream: _headers(stream, 200, _GRPC))
 
 
+def tunnel_to(url: str, targets: list[str]) -> Answer:
+    """Be an HTTP proxy: connect whoever asks with ``url``, whatever was asked for, and note that in ``targets``."""
+    there = urlsplit(url)
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        targets.append((await reader.readuntil(b"\r\n\r\n")).split()[1].decode())
+        writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        there_reader, there_writer = await asyncio.open_connection(there.hostname, there.port)
+        try:
+            await asyncio.gather(_pass_on(reader, there_writer), _pass_on(there_reader, writer))
+        finally:
+            there_writer.close()
+
+    return answer
+
+
+def no_tunnel(status: int) -> Answer:
+    """Be an HTTP proxy that connects nobody."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(f"HTTP/1.1 {status} No\r\nContent-Length: 0\r\n\r\n".encode())
+        await writer.drain()
+
+    return answer
+
+
 def saying(*batches: bytes) -> Answer:
     """Take calls, say some batches on each, and nothing more."""
 
@@ -102,6 +130,13 @@ async def _converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, 
         elif kind == _HEADERS:
             writer.write(answer_call(stream))
         await writer.drain()
+
+
+async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while data := await reader.read(65536):
+        writer.write(data)
+        await writer.drain()
+    writer.close()
 
 
 async def _swallow(reader: asyncio.StreamReader) -> None:

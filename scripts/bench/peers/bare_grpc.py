@@ -118,7 +118,7 @@ class BareGrpcPeer:
         return port
 
     async def _open(self, address: str) -> Channel:
-        channel = aio.insecure_channel(address, options=channel_options(local=True, connect_s=START_S))
+        channel = aio.insecure_channel(address, options=channel_options(proxy_url="", connect_s=START_S))
         await channel.channel_ready()
         return channel
 
