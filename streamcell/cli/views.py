@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import sys
 import threading
 import time
@@ -23,9 +24,14 @@ from streamcell.future import StreamFuture
 # Between two lines about one transfer where there is no terminal.
 PLAIN_INTERVAL_S = 5.0
 _NAME_WIDTH = 20
+# Where there are fewer columns, numbers go before bars.
+_WIDE = 70
+_SHORT_NAME_WIDTH = 10
 # The rate of what is smaller tells of the round trip, not of the way.
 _RATE_FROM_BYTES = 1_000_000
 _REFRESHES_A_SECOND = 8
+# Terminals on which nothing can be drawn twice.
+_DUMB = ("dumb", "unknown")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -158,12 +164,13 @@ class TerminalView:
         self._lock = threading.Lock()
         self._console = Console(stderr=True)
         self._tasks: dict[StreamFuture, TaskID] = {}
+        narrow = self._console.width < _WIDE
+        self._name_width = _SHORT_NAME_WIDTH if narrow else _NAME_WIDTH
+        name = _NameColumn(table_column=Column(width=self._name_width, no_wrap=True))
+        wide = (BarColumn(bar_width=None), _AmountColumn(), _RateColumn(), _TimeColumn())
         self._progress = Progress(
-            _NameColumn(table_column=Column(width=_NAME_WIDTH, no_wrap=True)),
-            BarColumn(bar_width=None),
-            _AmountColumn(),
-            _RateColumn(),
-            _TimeColumn(),
+            name,
+            *((_AmountColumn(), _RateColumn()) if narrow else wide),
             console=self._console,
             refresh_per_second=_REFRESHES_A_SECOND,
             transient=True,
@@ -185,7 +192,7 @@ class TerminalView:
         """Add a bar."""
         with self._lock:
             total = future.get_size() or None
-            self._tasks[future] = self._progress.add_task(shortened(name, _NAME_WIDTH), total=total, future=future)
+            self._tasks[future] = self._progress.add_task(shortened(name, self._name_width), total=total, future=future)
 
     def end(self, future: StreamFuture | None, result: Result) -> None:
         """Take the bar away and print the result above the others."""
@@ -224,7 +231,8 @@ class TerminalView:
 
 def make_view(*, as_json: bool = False) -> View:
     """Return what suits where standard error goes."""
-    return TerminalView(as_json=as_json) if sys.stderr.isatty() else PlainView(as_json=as_json)
+    moves_its_cursor = sys.stderr.isatty() and os.environ.get("TERM") not in _DUMB
+    return TerminalView(as_json=as_json) if moves_its_cursor else PlainView(as_json=as_json)
 
 
 def print_result(result: Result, *, as_json: bool) -> None:

@@ -113,5 +113,12 @@ def test_terminal_view_takes_names_as_they_are(half_way: StreamFuture, capsys: p
     assert output.splitlines() == ["[red]a[/red].bin: 1 bytes to hub in 1.00 s"]
 
 
+@pytest.mark.parametrize(("kind", "view"), [("dumb", PlainView), ("xterm", TerminalView)])
+def test_a_terminal_that_cannot_draw_gets_plain_lines(kind: str, view: type, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", kind)
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    assert isinstance(make_view(), view)
+
+
 def test_no_terminal_means_plain_lines() -> None:
     assert isinstance(make_view(), PlainView)
