@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from streamcell.config import CellConfig
-    from streamcell.core_cell import CoreCell
+    from streamcell.core_cell import CoreCell, running_cells
     from streamcell.errors import (
         AuthenticationError,
         BlobSizeError,
@@ -77,12 +77,13 @@ __all__ = [
     "StreamUsageError",
     "UsageError",
     "__version__",
+    "running_cells",
 ]
 
 # Where the names above are, and modules that may be named without having been imported.
 _EXPORTS = {
     "config": ("CellConfig",),
-    "core_cell": ("CoreCell",),
+    "core_cell": ("CoreCell", "running_cells"),
     "errors": (
         "AuthenticationError",
         "BlobSizeError",

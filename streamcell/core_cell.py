@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib.metadata
+import weakref
 from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Any, Self
@@ -17,6 +18,7 @@ from streamcell.message import Message
 from streamcell.protocol.frames import StreamKind
 from streamcell.runtime.cell_life import CellSettings
 from streamcell.runtime.cell_runner import ANSWER_S, CellRunner
+from streamcell.runtime.engine import running_residents
 from streamcell.runtime.requests import PendingRequest
 from streamcell.runtime.specs import check_callback, check_instance, check_timeout, check_wait
 from streamcell.runtime.stats import RunningStats
@@ -80,6 +82,7 @@ class CoreCell:
         find_network = functools.partial(_find_grpc_network, settings.config) if network is None else lambda: network
         #: For StreamCell and ``streamcell.aio``; not for applications.
         self.runner = CellRunner(settings, StreamFuture, find_network)
+        self.runner.handle = weakref.ref(self)
 
     @property
     def fqcn(self) -> str:
@@ -278,7 +281,7 @@ class CoreCell:
             RequestFailed: its callback raised, or there is none.
             CellError: anything else that failed.
         """
-        check_may_wait()
+        self.runner.check_may_wait_for_callbacks()
         pending = self.runner.begin_request(
             channel, topic, target, request, timeout, secure=secure, optional=optional, copy=copy
         )
@@ -304,7 +307,7 @@ class CoreCell:
         Raises:
             UsageError: another argument is wrong, or the cell is not running. Nothing was sent to anybody.
         """
-        check_may_wait()
+        self.runner.check_may_wait_for_callbacks()
         begun = self.runner.begin_broadcast(
             channel, topic, targets, request, timeout, secure=secure, optional=optional, copy=copy
         )
@@ -369,6 +372,26 @@ class CoreCell:
             return self._wait_for_reply(begun)
         except CellError as error:
             return error
+
+
+def running_cells() -> list[CoreCell]:
+    """Return all cells that run in this process, in the order of their starts.
+
+    Cells of ``streamcell.aio`` are among them, as cells for threads; see ``streamcell.aio.running_cells``. A cell runs
+    until it is stopped, whatever becomes of the object that has started it. As long as that is there it is what you
+    get: streamcell refers to it weakly, and does not keep it alive. Afterwards it is another object for the same cell.
+    """
+    runners = [each for each in running_residents() if isinstance(each, CellRunner)]
+    return [_cell_of(runner) for runner in runners]
+
+
+def _cell_of(runner: CellRunner) -> CoreCell:
+    cell = runner.handle()
+    if not isinstance(cell, CoreCell):
+        cell = CoreCell.__new__(CoreCell)
+        cell.runner = runner
+        runner.handle = weakref.ref(cell)
+    return cell
 
 
 def as_urls(urls: object, what: str, *, dialled: bool = False) -> tuple[str, ...]:

@@ -8,8 +8,8 @@ loop that the cell was started on, and get the classes of this module. Other cal
 
 from __future__ import annotations
 
-from streamcell.aio.core_cell import CoreCell
+from streamcell.aio.core_cell import CoreCell, running_cells
 from streamcell.aio.stream_cell import StreamCell
 from streamcell.aio.transfers import ReceivedStream, StreamFuture
 
-__all__ = ["CoreCell", "ReceivedStream", "StreamCell", "StreamFuture"]
+__all__ = ["CoreCell", "ReceivedStream", "StreamCell", "StreamFuture", "running_cells"]

@@ -4,23 +4,33 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import inspect
 from collections.abc import Callable, Coroutine, Iterable
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 
 from streamcell import core_cell
+from streamcell.aio.tether import LoopTether
 from streamcell.config import CellConfig
 from streamcell.errors import CellError, UsageError
 from streamcell.fqcn import check_fqcn
+from streamcell.logs import FLUSH_S, begin_flush
 from streamcell.message import Message
 from streamcell.runtime.callbacks import CallbackCancelled
-from streamcell.runtime.cell_runner import ANSWER_S, CellState
+from streamcell.runtime.cell_runner import ANSWER_S, CellRunner
+from streamcell.runtime.engine import running_residents
 from streamcell.runtime.requests import PendingRequest
 from streamcell.runtime.specs import check_timeout, check_wait
 from streamcell.runtime.stats import RunningStats
 from streamcell.topology import Hop, KnownCell
 from streamcell.transport.base import Network
+
+# How long it takes at most until a loop that has cancelled a callback is known to end, or is taken to go on.
+CANCELLED_S = 1.0
+
+# What runs in a loop, by the future of its result: a coroutine of the application inside one of this module.
+_Begun: TypeAlias = dict[concurrent.futures.Future[Any], tuple[Coroutine[Any, Any, Any], ...]]
 
 
 class CoreCell:
@@ -55,9 +65,12 @@ class CoreCell:
             network=network,
         )
         self._runner = self.cell.runner
-        self._loop: asyncio.AbstractEventLoop | None = None
-        #: What runs in the loop for callbacks. A loop itself refers to its tasks weakly.
-        self._begun: set[concurrent.futures.Future[Any]] = set()
+        self._tether: LoopTether | None = None
+        # What runs in the loop for callbacks: what a thread waits for, and the replies to requests. A loop itself
+        # refers to its tasks weakly.
+        self._begun: _Begun = {}
+        self._replies: _Begun = {}
+        self._tasks: set[Any] = set()
 
     @property
     def fqcn(self) -> str:
@@ -76,13 +89,19 @@ class CoreCell:
         Raises:
             UsageError: it was not started.
         """
-        if self._loop is None:
+        if self._tether is None:
             raise UsageError(f"cell {self.fqcn} has not been started: await start() first")
-        return self._loop
+        return self._tether.loop
 
     async def start(self) -> None:
-        """Start; see :meth:`streamcell.CoreCell.start`."""
-        self._loop = asyncio.get_running_loop()
+        """Start; see :meth:`streamcell.CoreCell.start`.
+
+        The cell ends with the loop: at the latest when ``asyncio.run`` returns, or half a second after the loop was
+        closed. The log says so, since what is under way fails then; await :meth:`stop` before.
+        """
+        self._tether = tether = LoopTether(
+            self._runner, asyncio.get_running_loop(), self._on_loop_ending, self._on_loop_ended
+        )
         started = asyncio.wrap_future(self._runner.begin_start())
         try:
             await asyncio.shield(started)
@@ -92,12 +111,18 @@ class CoreCell:
             if started.exception() is None:
                 await self.stop(0)
             raise
+        self._runner.coat = self
+        self._runner.loop_runs_here = tether.runs_here
+        await tether.tie()
 
     async def stop(self, grace: float | None = None) -> None:
         """Stop; see :meth:`streamcell.CoreCell.stop`. Goes on if it is cancelled."""
         default = self._runner.settings.config.stop_grace_s
         stopped = self._runner.begin_stop(check_timeout(grace, "grace", default))
         await asyncio.shield(asyncio.wrap_future(stopped))
+        if self._tether is not None:
+            await self._tether.untie()
+        await asyncio.wait({asyncio.wrap_future(begin_flush())}, timeout=FLUSH_S)
 
     async def wait_connected(self, timeout: float | None = None) -> None:  # noqa: ASYNC109
         """Wait until the uplink is up; see :meth:`streamcell.CoreCell.wait_connected`."""
@@ -157,7 +182,7 @@ class CoreCell:
 
         def call(request: Message) -> Any:
             # The reply is deferred, so that no thread waits for it.
-            return self.begin_in_loop(cb(request, *args, **kwargs))
+            return self._begin_in_loop(cb(request, *args, **kwargs), self._replies)
 
         self.cell.register_request_cb(channel, topic, call)
 
@@ -229,39 +254,86 @@ class CoreCell:
         return call
 
     def run_in_loop(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
-        """Run a coroutine on the cell's loop and wait for its result. Not on the loop.
+        """Run a coroutine on the cell's loop and wait for its result. For threads.
 
         Raises:
-            CallbackCancelled: it was cancelled, or the cell was stopped, and the loop has ended.
-            RuntimeError: the loop has ended, and the cell was not stopped.
+            UsageError: this is the loop's own thread, which can only await it.
+            CallbackCancelled: it was cancelled, or the loop has ended.
         """
-        future = self.begin_in_loop(coroutine)
+        future: concurrent.futures.Future[Any] | None = None
+        if self._tether is not None and self._tether.runs_here():
+            coroutine.close()
+            raise UsageError(f"this is the thread of {self.fqcn}'s event loop: await the coroutine instead")
         try:
+            future = self._begin_in_loop(coroutine, self._begun)
             return future.result()
-        except concurrent.futures.CancelledError:
+        except concurrent.futures.CancelledError as error:
             # What else the coroutine raises may be one, too: StreamCancelled.
-            if not future.cancelled():
+            if future is not None and not future.cancelled() and not isinstance(error, CallbackCancelled):
                 raise
+            # A loop that ends cancels all that runs on it. Then the cell ends as well, and says so itself.
+            if self._tether is not None:
+                self._tether.wait_ended(CANCELLED_S)
             raise CallbackCancelled(f"the coroutine that was called at {self.fqcn} was cancelled") from None
 
-    def begin_in_loop(self, coroutine: Coroutine[Any, Any, Any]) -> concurrent.futures.Future[Any]:
-        """Run a coroutine on the cell's loop; the future gets its result. Any thread.
+    def _begin_in_loop(self, coroutine: Coroutine[Any, Any, Any], begun: _Begun) -> concurrent.futures.Future[Any]:
+        """Run a coroutine on the cell's loop, one of ``begun``; the future gets its result. Any thread.
 
         Raises:
-            CallbackCancelled: the cell was stopped, and the loop has ended.
-            RuntimeError: the loop has ended, and the cell was not stopped.
+            CallbackCancelled: the loop has ended.
         """
+        task = self._run_as_task(coroutine)
         try:
-            future = asyncio.run_coroutine_threadsafe(coroutine, self.loop)
+            if self._tether is not None and self._tether.loop_is_ending:
+                self._tether.check()
+                raise self._loop_ended()
+            future = asyncio.run_coroutine_threadsafe(task, self.loop)
         except BaseException as error:
             # Nobody will await it.
+            task.close()
             coroutine.close()
-            if isinstance(error, RuntimeError) and self._runner.state is not CellState.RUNNING:
-                raise CallbackCancelled(f"cell {self.fqcn} and its event loop have ended") from None
+            if isinstance(error, RuntimeError) and self.loop.is_closed():
+                # It was closed this instant.
+                raise self._loop_ended() from None
             raise
-        self._begun.add(future)
-        future.add_done_callback(self._begun.discard)
+        begun[future] = (task, coroutine)
+        future.add_done_callback(lambda _: begun.pop(future, None))
         return future
+
+    async def _run_as_task(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        task = asyncio.current_task()
+        self._tasks.add(task)
+        try:
+            return await coroutine
+        finally:
+            self._tasks.discard(task)
+
+    def _on_loop_ending(self) -> None:
+        """Reply to the requests that nobody works on any more, while the cell still can."""
+        if self.loop.is_closed():
+            for task in list(self._tasks):
+                # The log has one line for all of them. asyncio has no other way to say that this is known.
+                task._log_destroy_pending = False  # noqa: SLF001
+            self._give_up(self._replies)
+        else:
+            # A loop that ends has cancelled everything; this is what was begun since.
+            for future in [*self._replies, *self._begun]:
+                future.cancel()
+
+    def _on_loop_ended(self) -> None:
+        """Let the threads go that wait for what nobody does any more."""
+        self._give_up(self._begun)
+
+    def _give_up(self, begun: _Begun) -> None:
+        for future, coroutines in list(begun.items()):
+            for coroutine in coroutines:
+                if inspect.getcoroutinestate(coroutine) == inspect.CORO_CREATED:
+                    coroutine.close()
+            with contextlib.suppress(concurrent.futures.InvalidStateError):
+                future.set_exception(self._loop_ended())
+
+    def _loop_ended(self) -> CallbackCancelled:
+        return CallbackCancelled(f"the event loop of cell {self.fqcn} has ended")
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -293,3 +365,13 @@ class CoreCell:
             return await self._wait_for_reply(begun)
         except CellError as error:
             return error
+
+
+def running_cells() -> list[CoreCell]:
+    """Return the cells that run on the running event loop, also those that no variable refers to any more.
+
+    See :func:`streamcell.running_cells`, which gives every cell of the process. To be called in a coroutine.
+    """
+    loop = asyncio.get_running_loop()
+    cells = (runner.coat for runner in running_residents() if isinstance(runner, CellRunner))
+    return [cell for cell in cells if isinstance(cell, CoreCell) and cell.loop is loop]

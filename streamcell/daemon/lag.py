@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 
-from streamcell.config import CellConfig
 from streamcell.errors import CellError, ErrorCode
 from streamcell.runtime.engine import get_engine
 
@@ -17,13 +16,10 @@ class LagMeter:
 
     What makes it late is what makes transfers slow: too little processor time, or Python code that holds the
     interpreter.
-
-    Args:
-        config: of the cell, whose engine it is.
     """
 
-    def __init__(self, config: CellConfig) -> None:
-        self._engine = get_engine(config)
+    def __init__(self) -> None:
+        self._engine = get_engine()
         self._ended = threading.Event()
         self._asked_at: float | None = None
         self._lag_s = 0.0

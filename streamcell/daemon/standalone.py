@@ -227,7 +227,7 @@ class StandaloneCell:
             raise _not_installed("metrics")
         from streamcell.daemon.metrics import MetricsServer
 
-        lag = LagMeter(self._settings.config)
+        lag = LagMeter()
         lag.start()
         self._lag = lag
         metrics = MetricsServer(self.cell, lag)

@@ -15,7 +15,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 from streamcell.config import CellConfig
-from streamcell.errors import CellError
+from streamcell.errors import CellError, LinkError, NameInUse
 from streamcell.protocol import events
 from streamcell.protocol.cell import CellCore
 from streamcell.protocol.frames import StreamKind
@@ -33,13 +33,14 @@ from streamcell.runtime.questions import Questions
 from streamcell.runtime.receives import Receives
 from streamcell.runtime.registry import CallbackRegistry
 from streamcell.runtime.requests import RequestCallback, Requests
+from streamcell.runtime.residents import Resident
 from streamcell.runtime.sends import Sends
 from streamcell.runtime.starter import RETRY_S
 from streamcell.runtime.stats import RunningStats
 from streamcell.runtime.stepper import Stepper
 from streamcell.runtime.traffic import Traffic
 from streamcell.runtime.transfers import AnyFuture, FutureFactory, OpenFutures, ended_error
-from streamcell.transport.base import Listener, Network
+from streamcell.transport.base import AddressInUse, Listener, Network
 from streamcell.transport.checksum import checksum
 
 
@@ -72,6 +73,7 @@ class CellLife:
 
     def __init__(
         self,
+        resident: Resident,
         settings: CellSettings,
         callbacks: Callbacks,
         make_future: FutureFactory,
@@ -81,6 +83,7 @@ class CellLife:
     ) -> None:
         fqcn, config = settings.fqcn, settings.config
         log = trace.cell_log(fqcn)
+        self._resident = resident
         self._settings = settings
         self._network = network
         self._engine = engine
@@ -159,14 +162,12 @@ class CellLife:
         self._engine.add_guest(self)
         try:
             for url in self._settings.listen:
-                listener = await self._network.listen(
-                    url, self._lanes.on_lane_arrived, insecure=self._settings.insecure
-                )
-                self._listeners.append(listener)
+                self._listeners.append(await self._listen(url))
         except BaseException:
             await self.close()
             raise
         self.listen_urls = tuple(listener.url for listener in self._listeners)
+        self._engine.residents.add(self._resident)
         if self._settings.connect:
             self.step(self._add_uplink)
 
@@ -274,7 +275,7 @@ class CellLife:
                 events.LaneDropped: self._lanes.on_lane_dropped,
                 events.CellConnected: self.neighbours.on_cell_connected,
                 events.CellDisconnected: self.neighbours.on_cell_disconnected,
-                events.UplinkRefused: self.neighbours.on_uplink_refused,
+                events.UplinkRefused: self._on_uplink_refused,
                 events.UplinkEnded: self._on_uplink_ended,
                 events.ProtocolBroken: self.neighbours.on_protocol_broken,
                 events.SourceWanted: self.sends.on_source_wanted,
@@ -304,6 +305,29 @@ class CellLife:
     def _on_uplink_ended(self, event: events.UplinkEnded) -> None:
         self._lanes.on_uplink_ended(event)
         self.neighbours.on_uplink_ended(event)
+
+    async def _listen(self, url: str) -> Listener:
+        try:
+            return await self._network.listen(url, self._lanes.on_lane_arrived, insecure=self._settings.insecure)
+        except AddressInUse as error:
+            resident = self._engine.residents.listening_at(url)
+            if resident is None:
+                raise
+            raise LinkError(
+                f"cannot listen at {error.where}: Address already in use by cell '{resident.fqcn}' of this process; "
+                "stop that one first (streamcell.running_cells() gives it), or choose another address"
+            ) from error
+
+    def _on_uplink_refused(self, event: events.UplinkRefused) -> None:
+        """Say where the other cell of this name is, if it is in this process."""
+        error = event.error
+        if isinstance(error, NameInUse) and self._engine.residents.namesake(self._resident) is not None:
+            sentence = (
+                f"{error.sentence}; this process runs another cell '{self._settings.fqcn}': "
+                "streamcell.running_cells() gives it"
+            )
+            event = dataclasses.replace(event, error=NameInUse(sentence, error.code, error.fault))
+        self.neighbours.on_uplink_refused(event)
 
     def _connect_peer(self, urls: tuple[str, ...]) -> None:
         self._peers.connect(urls, self._context.clock())
@@ -369,3 +393,4 @@ class CellLife:
             self._trim_timer.cancel()
         self.notifier.close()
         self._engine.remove_guest(self)
+        self._engine.residents.remove(self._resident)

@@ -32,6 +32,7 @@ from streamcell.runtime.specs import (
     not_secure_error,
 )
 from streamcell.runtime.transfers import AnyFuture, FutureFactory
+from streamcell.runtime.waiting import check_may_wait
 from streamcell.transport.base import Network
 
 # How long the cells of the network may take to answer a question about it.
@@ -69,6 +70,16 @@ class CellRunner:
         self._engine: Engine | None = None
         self._life: CellLife | None = None
         self._stopped: concurrent.futures.Future[None] | None = None
+        #: What the application has of the cell, if it still has it: a weak reference, set by the public class.
+        self.handle: Callable[[], object] = lambda: None
+        #: The cell of an event loop that this is, and whether that loop runs in this thread, set by ``streamcell.aio``.
+        self.coat: object = None
+        self.loop_runs_here: Callable[[], bool] = lambda: False
+
+    @property
+    def fqcn(self) -> str:
+        """The cell's name."""
+        return self.settings.fqcn
 
     @property
     def state(self) -> CellState:
@@ -114,12 +125,14 @@ class CellRunner:
                 raise UsageError(f"cell {self.settings.fqcn} {self._state.value}: make a new CoreCell for another life")
             self._state = CellState.STARTING
         try:
-            engine = get_engine(self.settings.config)
+            engine, network = get_engine(), self._find_network()
+            engine.settings.apply(self.fqcn, self.settings.config, network)
             life = CellLife(
+                self,
                 self.settings,
                 self.callbacks,
                 self._make_future,
-                self._find_network(),
+                network,
                 engine,
                 self._clock,
             )
@@ -146,6 +159,24 @@ class CellRunner:
                 self._engine.check()
                 self._engine.wake(functools.partial(self._life.hurry, grace_s))
             return self._stopped
+
+    def check_may_wait_for_callbacks(self) -> None:
+        """Raise if what other cells are asked may need this thread to answer.
+
+        Raises:
+            UsageError: this is the engine's thread, or that of the event loop which runs the cell's callbacks.
+        """
+        check_may_wait()
+        if self.loop_runs_here():
+            raise UsageError(
+                f"the event loop of cell {self.fqcn} runs in this thread, and would stand still meanwhile: await "
+                "the method of its streamcell.aio.CoreCell, or call this one in another thread"
+            )
+
+    def call_later(self, delay_s: float, callback: Callable[[], object]) -> None:
+        """Have ``callback`` called on the engine after ``delay_s``, if it still runs then."""
+        if self._engine is not None:
+            self._engine.call_later(delay_s, callback)
 
     def begin_wait_connected(self) -> AnyFuture:
         """Wait for the uplink; the future gets None when it is up, or the refusal.

@@ -16,12 +16,12 @@ import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol, TypeVar
 
-from streamcell.config import CellConfig
 from streamcell.errors import CellError, ErrorCode
 from streamcell.logs import flush, move_elsewhere
-from streamcell.runtime.allocator import set_switch_interval, tune_allocator
 from streamcell.runtime.descriptors import DescriptorWatch
 from streamcell.runtime.fork import forked_error, watch_forks
+from streamcell.runtime.process import ProcessSettings
+from streamcell.runtime.residents import Resident, Residents
 from streamcell.runtime.starter import RETRY_S, ThreadStarter
 from streamcell.runtime.trace import engine_log
 from streamcell.transport.event_loop import quiet_empty_wakeups
@@ -69,6 +69,8 @@ class Engine:
         self._thread = threading.Thread(target=self._run, name="streamcell-engine", daemon=True)
         #: Counts what all cells and the program have open.
         self.descriptors = DescriptorWatch(self._loop.time, engine_log())
+        self.settings = ProcessSettings()
+        self.residents = Residents()
         #: Starts the threads of all cells.
         self.starter = ThreadStarter(functools.partial(self.call_later, RETRY_S), engine_log())
 
@@ -204,18 +206,20 @@ class _EngineHolder:
         self._lock = threading.Lock()
         self._engine: Engine | None = None
 
-    def get(self, config: CellConfig) -> Engine:
+    @property
+    def engine(self) -> Engine | None:
+        """The engine, if it was started."""
+        return self._engine
+
+    def get(self) -> Engine:
         engine = self._engine
         if engine is None:
             with self._lock:
-                engine = self._engine or self._start(config)
+                engine = self._engine or self._start()
         engine.check()
         return engine
 
-    def _start(self, config: CellConfig) -> Engine:
-        if config.tune_allocator:
-            tune_allocator()
-        set_switch_interval(config.switch_interval_s)
+    def _start(self) -> Engine:
         try:
             engine = Engine()
             engine.start()
@@ -232,11 +236,17 @@ class _EngineHolder:
 _holder = _EngineHolder()
 
 
-def get_engine(config: CellConfig) -> Engine:
-    """Return the engine of this process, started if it was not; ``config`` counts for the first cell only.
+def get_engine() -> Engine:
+    """Return the engine of this process, started if it was not.
 
     Raises:
         UsageError: in a child that was forked after the engine had started.
         CellError: the system refuses what the engine needs. It may be asked for again.
     """
-    return _holder.get(config)
+    return _holder.get()
+
+
+def running_residents() -> list[Resident]:
+    """Return the cells that run in this process, in the order of their starts."""
+    engine = _holder.engine
+    return engine.residents.running() if engine is not None and engine.usable else []

@@ -313,11 +313,15 @@ class IncomingRequest(IncomingMessage):
     def _reply_deferred(self, what: str, answer: AnyFuture) -> None:
         """Reply with what the callback's future has settled with, in the thread that settled it."""
         # That somebody has cancelled it is no accident; the end of an event loop does it to coroutines.
-        level = logging.DEBUG if answer.cancelled() else logging.ERROR
+        cancelled = answer.cancelled()
         name = f"the future returned by {what}"
-        result, raised = call_user_code(self._context.stream_log, level, name, answer.result)
+
+        def level_of_failure(raised: BaseException) -> int:
+            return logging.DEBUG if cancelled else level_of_raised(raised)
+
+        result, raised = call_user_code(self._context.stream_log, level_of_failure, name, answer.result)
         if raised is not None:
-            self._note_raised(name, raised, level)
+            self._note_raised(name, raised, level_of_failure(raised))
         else:
             self._reply(what, result)
 

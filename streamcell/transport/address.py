@@ -64,6 +64,12 @@ class Address:
         return ip is not None and ip.is_loopback
 
     @property
+    def is_wildcard(self) -> bool:
+        """Whether it stands for all addresses of this machine."""
+        ip = _as_ip(self.host)
+        return ip is not None and ip.is_unspecified
+
+    @property
     def is_ip(self) -> bool:
         """Whether the host is an IP address, not a name."""
         return _as_ip(self.host) is not None

@@ -26,6 +26,17 @@ class LaneClosed(Exception):
         self.refusal = refusal
 
 
+class AddressInUse(LinkError):
+    """Something listens there.
+
+    :ivar where: the place, in words.
+    """
+
+    def __init__(self, where: str, reason: str) -> None:
+        super().__init__(f"cannot listen at {where}: {reason}; choose another address, or end what uses it")
+        self.where = where
+
+
 def check_batch_size(batch: bytes) -> None:
     """Check that ``batch`` is not larger than what every cell takes.
 

@@ -1,4 +1,4 @@
-"""Binding a gRPC server to an address, and why it fails. Imports ``address`` and values.
+"""Binding a gRPC server to an address, and why it fails. Imports ``address``, ``base`` and values.
 
 gRPC alone says only that it failed, takes over a unix socket that a living server listens at, and
 is content when one of a name's several addresses is free.
@@ -23,6 +23,7 @@ from urllib.parse import quote
 from streamcell.errors import ErrorCode, LinkError
 from streamcell.transport.accepting import ListeningSocket, find_listening
 from streamcell.transport.address import SOCKET_PATH_BYTES, Address, Scheme
+from streamcell.transport.base import AddressInUse
 
 if TYPE_CHECKING:
     from grpc.aio import Server
@@ -86,6 +87,8 @@ async def _bind_tcp(server: Server, address: Address) -> Address:
             missing = reason is not None and reason.errno in _NO_SUCH_ADDRESS
             if (missing and address.host != host) or (bound and address.port == 0):
                 continue
+            if reason is not None and reason.errno == errno.EADDRINUSE:
+                raise AddressInUse(f"{host} port {port}", os.strerror(errno.EADDRINUSE)) from error
             said = "it is busy or not allowed" if reason is None else reason.strerror
             raise LinkError(f"cannot listen at {host} port {port}: {said}; {_ADVICE}") from error
     if not bound:
@@ -178,7 +181,7 @@ def _remove_stale_socket(path: Path) -> None:
             return
         except BlockingIOError:
             pass  # so many wait to be accepted that it must be alive
-    raise LinkError(f"cannot listen at unix socket {path}: {os.strerror(errno.EADDRINUSE)}; {_ADVICE}")
+    raise AddressInUse(f"unix socket {path}", os.strerror(errno.EADDRINUSE))
 
 
 def _inode(path: Path) -> tuple[int, int] | None:

@@ -26,17 +26,18 @@ class GrpcNetwork:
 
     def __init__(self, services: Sequence[Service] = (), *, batch_threads: bool = True) -> None:
         self._services = tuple(services)
-        self._batch_threads = batch_threads
+        #: What it wants gRPC's threads to be; a setting of the process.
+        self.batch_threads = batch_threads
 
     async def dial(self, url: str, timeout_s: float) -> Lane:
         """Return a lane to the cell that listens at ``url``. See :class:`base.Network`."""
-        return await grpc_client.dial(_grpc_address(url), timeout_s, batch_threads=self._batch_threads)
+        return await grpc_client.dial(_grpc_address(url), timeout_s, batch_threads=self.batch_threads)
 
     async def listen(self, url: str, on_lane: Callable[[Lane], None], *, insecure: bool) -> Listener:
         """Listen at ``url``. See :class:`base.Network`."""
         address = _grpc_address(url)
         return await grpc_server.listen(
-            address, on_lane, insecure=insecure, services=self._services, batch_threads=self._batch_threads
+            address, on_lane, insecure=insecure, services=self._services, batch_threads=self.batch_threads
         )
 
 

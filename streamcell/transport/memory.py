@@ -12,10 +12,10 @@ import itertools
 import weakref
 from collections.abc import Callable
 
-from streamcell.errors import LinkError, UsageError
+from streamcell.errors import UsageError
 from streamcell.limits import MIB
 from streamcell.transport.address import Address, Scheme, parse_address
-from streamcell.transport.base import Lane, LaneClosed, Listener, PeerInfo, check_batch_size
+from streamcell.transport.base import AddressInUse, Lane, LaneClosed, Listener, PeerInfo, check_batch_size
 
 # What one direction of a lane holds before its sender waits: about what a socket's buffers hold.
 _PIPE_BYTES = 4 * MIB
@@ -195,7 +195,7 @@ class MemoryNetwork:
         if not address.name:
             address = Address(Scheme.MEMORY, name=self._free_name())
         if address.name in self._listeners:
-            raise LinkError(f"cannot listen at {address}: another cell does")
+            raise AddressInUse(str(address), "another cell does")
         listener = _MemoryListener(address, on_lane, self._forget)
         self._listeners[address.name] = listener
         return listener

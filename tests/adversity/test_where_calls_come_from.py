@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import io
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
 
-from streamcell import CellError, Message, UsageError
+from streamcell import CellError, Message, UsageError, aio
+from tests.adversity import aio_places
 from tests.adversity.places import PLACES, Call, Outcome, Scene, make_all, scene
+from tests.api.aio_cells import aio_pair
 from tests.cells import PATIENCE_S, Box, connected_pair, memory_carrier
 from tests.timing import scaled
 
@@ -71,3 +74,33 @@ def test_every_method_answers_or_refuses_wherever_it_is_called(name: str) -> Non
         assert refused >= {"CoreCell.stats", "CoreCell.send_request", "StreamFuture.result", "ReceivedStream.read"}
     else:
         assert refused == set()
+
+
+async def aio_outcomes_in(place: Callable[[aio_places.Scene, aio_places.Act], Awaitable[None]]) -> list[Outcome]:
+    """Make all calls of the other coat in a place, once, and return what became of them."""
+    carrier = memory_carrier()
+    box: asyncio.Queue[list[Outcome]] = asyncio.Queue()
+    async with aio_pair(carrier) as pair, aio.CoreCell("spare", network=carrier.network) as spare:
+        on = aio_places.Scene(carrier, pair, spare)
+        calls = iter([await on.calls()])
+
+        async def act() -> None:
+            for each in calls:
+                await box.put(await aio_places.make_all(each))
+
+        await place(on, act)
+        outcomes = await asyncio.wait_for(box.get(), PATIENCE_S)
+        for cell in aio.running_cells():
+            await cell.stop(0)
+        return outcomes
+
+
+@pytest.mark.parametrize("name", aio_places.AIO_PLACES)
+def test_every_coroutine_answers_wherever_it_is_awaited(name: str) -> None:
+    with others_that_do_not_wait():
+        outcomes = asyncio.run(aio_outcomes_in(aio_places.AIO_PLACES[name]))
+    assert {outcome.name for outcome in outcomes} >= {"CoreCell.stats", "StreamFuture", "ReceivedStream.read"}
+    late = [outcome for outcome in outcomes if outcome.seconds >= MOST_S]
+    refusals = (*REFUSALS, asyncio.InvalidStateError)
+    wrong = [each for each in outcomes if each.error is not None and not isinstance(each.error, refusals)]
+    assert (late, wrong) == ([], [])

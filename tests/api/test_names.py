@@ -19,7 +19,7 @@ NAMES = {
     "ReceivedStream",
     "RequestFailed", "RequestTimeout", "Stream", "StreamCancelled", "StreamCell", "StreamError", "StreamFuture",
     "StreamIntegrityError", "StreamOutcomeUnknown", "StreamRejected", "StreamResumeError", "StreamTargetUnreachable",
-    "StreamTimeout", "StreamUsageError", "UsageError", "__version__",
+    "StreamTimeout", "StreamUsageError", "UsageError", "__version__", "running_cells",
 }  # fmt: skip
 
 # Positional arguments, then ``*`` and keyword-only ones. ``name=`` has the default that follows.

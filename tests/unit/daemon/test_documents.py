@@ -12,7 +12,7 @@ from streamcell import CoreCell
 from streamcell.daemon.inbox import InboxSettings
 from streamcell.daemon.lag import LagMeter
 from streamcell.daemon.metrics import CellCollector
-from streamcell.daemon.settings import DEFAULT_CONFIG, ServeSettings, load_settings
+from streamcell.daemon.settings import ServeSettings, load_settings
 from streamcell.testing import InMemoryNetwork
 from tests.cells import running
 
@@ -51,7 +51,7 @@ def test_defaults_in_the_reference() -> None:
 def test_every_metric_is_in_the_list() -> None:
     with running(CoreCell("cell", listen="memory://", network=InMemoryNetwork())) as cell:
         registry = CollectorRegistry()
-        registry.register(CellCollector(cell, LagMeter(DEFAULT_CONFIG)))
+        registry.register(CellCollector(cell, LagMeter()))
         text = generate_latest(registry).decode()
     suffix = {"counter": "_total", "info": "_info", "gauge": ""}
     names = {family.name + suffix[family.type] for family in text_string_to_metric_families(text)}

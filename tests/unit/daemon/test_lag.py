@@ -6,14 +6,13 @@ import pytest
 
 from streamcell.daemon import lag
 from streamcell.daemon.lag import LagMeter
-from streamcell.daemon.settings import DEFAULT_CONFIG
 from streamcell.runtime.engine import get_engine
 from tests.cells import PATIENCE_S, eventually
 
 
 def test_lag_of_an_engine_that_stands_still_grows_and_falls(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lag, "INTERVAL_S", 0.01)
-    meter = LagMeter(DEFAULT_CONFIG)
+    meter = LagMeter()
     held, let_go = threading.Event(), threading.Event()
 
     def stand_still() -> None:
@@ -23,7 +22,7 @@ def test_lag_of_an_engine_that_stands_still_grows_and_falls(monkeypatch: pytest.
     meter.start()
     try:
         assert meter.seconds < PATIENCE_S
-        get_engine(DEFAULT_CONFIG).wake(stand_still)
+        get_engine().wake(stand_still)
         assert held.wait(PATIENCE_S)
         eventually(lambda: meter.seconds > 0.2)
         let_go.set()
