@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from streamcell import StreamRejected
+from streamcell import ErrorCode, StreamError, StreamRejected
 from streamcell.limits import MIB
-from streamcell.runtime.assembly import Assembly, IntoAssembly
+from streamcell.runtime.assembly import Assembly, IntoAssembly, SizedAssembly
 from streamcell.runtime.assembly import make_assembly as make_assembly_with
 
 
@@ -96,3 +96,33 @@ def test_a_result_is_freed_with_its_last_view() -> None:
     del numbers, assembly, result
     gc.collect()
     assert freed() is None
+
+
+def test_pieces_are_kept_while_no_buffer_can_be_had() -> None:
+    refusals = [MemoryError(), MemoryError(), MemoryError()]
+
+    def allocate(size: int) -> memoryview:
+        if refusals:
+            raise refusals.pop()
+        return memoryview(bytearray(size))
+
+    assembly = SizedAssembly(9, allocate)
+    assembly.add(b"abc")
+    assembly.add(b"def")
+    with pytest.raises(MemoryError):
+        assembly.result()
+    assembly.add(b"ghi")
+    assert bytes(assembly.result()) == b"abcdefghi"
+
+
+def test_not_everything_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_size: int) -> memoryview:
+        raise MemoryError
+
+    monkeypatch.setattr("streamcell.runtime.assembly.KEPT_BYTES", 5)
+    assembly = SizedAssembly(100, refuse)
+    assembly.add(b"abc")
+    assembly.add(b"def")
+    with pytest.raises(StreamError, match="no memory") as raised:
+        assembly.add(b"g")
+    assert raised.value.code is ErrorCode.LIMIT

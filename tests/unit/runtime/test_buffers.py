@@ -1,4 +1,6 @@
+import errno
 import gc
+import mmap
 import random
 import threading
 
@@ -118,3 +120,36 @@ def test_any_thread_may_drop_a_buffer() -> None:
     for thread in threads:
         thread.join(scaled(5))
     assert (pool.returned, pool.idle_bytes) == (20, 80 * MIB)
+
+
+def test_what_the_system_refuses_is_a_memory_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    really_map = mmap.mmap
+    pool = BufferPool(64 * MIB, lambda: None)
+    lent = pool.allocate(8 * MIB)
+    del lent
+    assert pool.idle_bytes == 8 * MIB
+
+    def refuse(*_args: object, **_named: object) -> mmap.mmap:
+        raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+    monkeypatch.setattr(mmap, "mmap", refuse)
+    # Small ones and those that are there need nothing of the system.
+    assert pool.can_lend(1000)
+    assert pool.can_lend(8 * MIB)
+    assert not pool.can_lend(16 * MIB)
+    # What was idle has been given back before it counted as refused.
+    assert pool.idle_bytes == 0
+    with pytest.raises(MemoryError, match="Cannot allocate memory"):
+        pool.allocate(8 * MIB)
+    monkeypatch.setattr(mmap, "mmap", really_map)
+    assert pool.can_lend(16 * MIB)
+    assert len(pool.allocate(16 * MIB)) == 16 * MIB
+
+
+def test_a_kernel_without_huge_pages_will_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Plain(mmap.mmap):
+        def madvise(self, *_args: int) -> None:
+            raise OSError(errno.EINVAL, "Invalid argument")
+
+    monkeypatch.setattr(mmap, "mmap", Plain)
+    assert len(BufferPool(0, lambda: None).allocate(8 * MIB)) == 8 * MIB
