@@ -18,8 +18,11 @@ ROOT = Path(__file__).resolve().parents[2]
 
 # What every script may use.
 PRELUDE = """
-import hashlib, itertools, os, queue, signal, sys, threading, time
+import hashlib, itertools, os, queue, signal, sys, threading, time, warnings
 from streamcell import CellConfig, CellError, CoreCell, IterStream, Message, StreamCell, UsageError
+
+# Python 3.12 and later say so of every fork beside threads.
+warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
 
 QUICK = CellConfig(backoff_min_s=0.02, backoff_max_s=0.2, dial_timeout_s=5.0)
 

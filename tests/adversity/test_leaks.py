@@ -16,6 +16,9 @@ from tests.adversity.proxy import proxy_to
 from tests.cells import CARRIERS, PATIENCE_S, Carrier, Pair, connected_pair, eventually, running
 from tests.timing import scaled
 
+# What measures coverage keeps something of each thread that it has seen.
+pytestmark = pytest.mark.no_cover
+
 CYCLES = 200
 CUTS = 1000
 # What caches of the interpreter, of gRPC and of protobuf may take beside us, in all cycles together.
