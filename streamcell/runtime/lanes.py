@@ -63,7 +63,7 @@ class Uplink:
 
     def note_failure(self, reason: str) -> None:
         """Take note of why a dial failed, for those who wait."""
-        if not self.open_lanes:
+        if not self.answering:
             self.last_failure = reason
 
     def is_news(self, url: str, reason: str) -> bool:
