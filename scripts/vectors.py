@@ -92,16 +92,27 @@ def frames() -> list[Json]:
 
 
 def vector(name: str, about: str, meaning: Message, data: bytes | None = None) -> Json:
-    """Returns a batch that is to be read as `meaning`: `data`, or what protobuf writes."""
+    """Returns a batch that a cell is to read as `meaning`: `data`, or what protobuf writes.
+
+    What protobuf alone reads stands beside it where that is something else.
+    """
     canonical = meaning.SerializeToString(deterministic=True)
-    listed = json_format.MessageToDict(meaning, preserving_proto_field_name=True).get("frames", [])
+    written = canonical if data is None else data
+    shown, shown_by_protobuf = frames_of(meaning), frames_of(type(meaning).FromString(written))
     return {
         "name": name,
         "about": about,
-        "frames": listed,
-        "canonical": data is None or data == canonical,
-        "hex": (canonical if data is None else data).hex(),
+        "frames": shown,
+        **({} if shown_by_protobuf == shown else {"protobuf": shown_by_protobuf}),
+        "canonical": written == canonical,
+        "hex": written.hex(),
     }
+
+
+def frames_of(batch: Message) -> list[Json]:
+    """Returns the frames of a batch as protobuf's JSON shows them."""
+    shown: list[Json] = json_format.MessageToDict(batch, preserving_proto_field_name=True).get("frames", [])
+    return shown
 
 
 def edge_cases() -> list[Json]:
