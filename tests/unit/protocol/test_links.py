@@ -141,6 +141,20 @@ def test_two_that_cannot_read_each_other_three_times_in_a_minute_go_slowly(side:
     assert 31.0 <= waits[2] <= 61.0
 
 
+def test_a_link_that_proves_itself_does_so_through_a_break() -> None:
+    net = Net()
+    _, client = net.pair(CellConfig(link_down_s=0.5))
+    client.core.reject_batch(client.lane(), "the size is odd", net.now)
+    net.run()
+    net.run_until(lambda: client.links != () and net.lanes("client") != [])
+    client.seen.clear()
+    net.cut_all()
+    net.advance(0.9)
+    assert client.of(CellConnected) == []
+    net.advance(0.3)
+    assert client.core.is_cell_connected("server")
+
+
 def test_a_carrier_that_ends_does_not_hide_why_the_lane_was_cut() -> None:
     net = Net()
     server, client = net.pair()
