@@ -5,8 +5,9 @@ The engine adds the pieces; where the memory comes from is the business of ``buf
 
 from __future__ import annotations
 
+import hashlib
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol, TypeAlias
 
 from streamcell.errors import ErrorCode, Fault, StreamError, StreamRejected
@@ -31,8 +32,15 @@ class Assembly(Protocol):
             StreamError: there is no memory for them.
         """
 
+    def digest(self) -> str:
+        """Return the digest of all bytes that were added, as ``sha256:HEX``.
+
+        Raises:
+            MemoryError: the system refuses the memory now. It may be called again.
+        """
+
     def result(self) -> Any:
-        """Return what the application gets, after the last piece.
+        """Return what the application gets, after the last piece. The last thing that is called.
 
         Raises:
             MemoryError: the system refuses the memory now. It may be called again.
@@ -84,6 +92,14 @@ class SizedAssembly:
             self._make_buffer()
         return memoryview(self._whole if self._buffer is None else self._buffer).toreadonly()
 
+    def digest(self) -> str:
+        """Return the digest of all bytes, as ``sha256:HEX``.
+
+        Raises:
+            MemoryError: the system refuses the memory now. It may be called again.
+        """
+        return _digest_of([self.result()])
+
     def _make_buffer(self) -> None:
         """Get the buffer, if it is not there, and put what was kept into it."""
         if self._buffer is None:
@@ -108,6 +124,10 @@ class GrowingAssembly:
     def add(self, piece: Payload) -> None:
         """Append the next bytes."""
         self._pieces.append(piece)
+
+    def digest(self) -> str:
+        """Return the digest of all bytes, as ``sha256:HEX``."""
+        return _digest_of(self._pieces)
 
     def result(self) -> memoryview:
         """Return a read-only view of all bytes.
@@ -145,6 +165,11 @@ class IntoAssembly:
         self._view[self._filled : end] = piece
         self._filled = end
 
+    def digest(self) -> str:
+        """Return the digest of all bytes, as ``sha256:HEX``. What the buffer has behind them does not count."""
+        with self._view[: self._filled] as received:
+            return _digest_of([received])
+
     def result(self) -> Any:
         """Return the application's own buffer."""
         self._view.release()
@@ -169,6 +194,13 @@ def no_memory_error(fqcn: str, size: int | None) -> StreamError:
         ErrorCode.LIMIT,
         Fault.TARGET,
     )
+
+
+def _digest_of(pieces: Iterable[Payload]) -> str:
+    digest = hashlib.sha256()
+    for piece in pieces:
+        digest.update(piece)
+    return f"sha256:{digest.hexdigest()}"
 
 
 def _writable_view(buffer: Any) -> memoryview:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import hashlib
 import logging
 import threading
 from collections.abc import Callable
@@ -362,16 +361,15 @@ class IncomingBlob(Incoming):
         if self._error is not None:
             return
         try:
+            found = self._assembly.digest() if digest else ""
             result = self._assembly.result()
         except MemoryError:
             self._memory.again(functools.partial(self._submit, digest), self._fail_from_here)
             return
         self._memory.end()
-        if digest:
-            found = f"sha256:{hashlib.sha256(result).hexdigest()}"
-            if found != digest:
-                self._tell_core(self._context.core.fail_receive, wrong_digest(found, digest))
-                return
+        if found != digest:
+            self._tell_core(self._context.core.fail_receive, wrong_digest(found, digest))
+            return
         self._context.futures.discard(self.future)
         if succeed(self.future, result):
             self._tell_core(self._context.core.release)

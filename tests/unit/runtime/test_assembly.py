@@ -1,4 +1,5 @@
 import gc
+import hashlib
 import weakref
 from typing import Any
 
@@ -57,6 +58,16 @@ def test_into_gives_back_the_very_buffer() -> None:
     assert buffer == b"abcdef\0\0"
     # Nothing of ours keeps it from being resized.
     buffer.clear()
+
+
+@pytest.mark.parametrize("size", [None, 6])
+def test_the_digest_is_that_of_what_was_added(size: int | None) -> None:
+    whole = f"sha256:{hashlib.sha256(b'abcdef').hexdigest()}"
+    for assembly in (make_assembly(size), IntoAssembly(bytearray(8), size)):
+        assembly.add(b"ab")
+        assembly.add(memoryview(b"cdef"))
+        assert assembly.digest() == whole
+        assert bytes(assembly.result())[:6] == b"abcdef"
 
 
 def test_into_takes_arrays_of_any_shape() -> None:
