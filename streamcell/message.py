@@ -121,7 +121,10 @@ def _way_to_header(value: object) -> str:
         return "use json.dumps(value), or put it into the payload"
     if isinstance(value, enum.Enum):
         return "use its .value"
-    if hasattr(type(value), "__float__"):
+    if getattr(value, "shape", ()):
+        return "put it into the payload"
+    if hasattr(type(value), "as_integer_ratio"):
+        # It is a real number. Having __float__ is not enough: moments have it, and texts.
         return "use float(value) or str(value)"
     return "use str, int, float, bool or bytes, for example str(value)"
 

@@ -272,7 +272,7 @@ def as_stream(payload: Any) -> Stream:
         return payload
     if isinstance(payload, io.TextIOBase):
         raise StreamUsageError("a text file cannot be sent: open it in binary mode ('rb')")
-    if is_asynchronous(payload) or holds_data(payload):
+    if isinstance(payload, type) or is_asynchronous(payload) or holds_data(payload):
         raise StreamUsageError(refusal(payload))
     if callable(getattr(payload, "read", None)):
         return _OpenFile(payload)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import collections.abc
 import dataclasses
 import inspect
+import io
 import os
 from collections.abc import Callable
 from typing import Any, TypeAlias
@@ -16,8 +17,8 @@ from streamcell.message import full_name
 
 _FALL_BACK = "use bytes, bytearray, memoryview, a list of these, or anything else with the buffer protocol"
 _ARROW_STREAM = (
-    "write it as an Arrow IPC stream (sink = pyarrow.BufferOutputStream(), then pyarrow.ipc.new_stream(sink, "
-    "table.schema) and write_table), and send sink.getvalue()"
+    "write it as an Arrow IPC stream (table = pyarrow.table({}); sink = pyarrow.BufferOutputStream(); writer = "
+    "pyarrow.ipc.new_stream(sink, table.schema); writer.write_table(table); writer.close()), and send sink.getvalue()"
 )
 # How numpy calls kinds of items, and what makes bytes of an array of them.
 _WAYS_BY_KIND = {
@@ -84,10 +85,22 @@ def _say(way: str) -> _Way:
     return lambda _payload: way
 
 
+def _reads(payload: Any) -> bool:
+    """Return whether ``payload`` is read, by itself or through a file that it stands for."""
+    return callable(getattr(payload, "read", None))
+
+
+def _way_of_arrow(payload: Any) -> str:
+    """Return the way for a table, or for a single column, which is none."""
+    is_table = _has("columns", "schema")(payload)
+    return _ARROW_STREAM.format("payload" if is_table else '{"column": payload}')
+
+
 def _way_of_array(payload: Any) -> str:
     """Return the way for what numpy can make an array of."""
     dtype = getattr(payload, "dtype", None)
-    kind = getattr(dtype, "kind", "")
+    # A structure with objects in it is of no use as bytes, either.
+    kind = "O" if getattr(dtype, "hasobject", False) else getattr(dtype, "kind", "")
     if kind in _WAYS_BY_KIND:
         return _WAYS_BY_KIND[kind]
     if type(payload).__module__.partition(".")[0] == "numpy":
@@ -107,21 +120,30 @@ def _way_of_mapping(payload: collections.abc.Mapping[Any, Any]) -> str:
 
 # The first that matches counts.
 _WAYS: tuple[tuple[_Matches, _Way], ...] = (
+    (_is(type), _say("it is a class: send an instance of it")),
     (_is(str), _say("send payload.encode()")),
     (_is(collections.abc.Mapping), _way_of_mapping),
     (_is(bool, int, float, complex), _say("send str(payload).encode(), or put it into a header")),
     (_is(os.PathLike), _say("send FileStream(payload), or open it in binary mode ('rb')")),
     (_is(set, frozenset), _say("it has no order: send a list of bytes")),
+    (_is(io.TextIOBase), _say("it gives text: open it in binary mode ('rb')")),
+    (is_asynchronous, _say("it is asynchronous: send it as a stream with streamcell.aio.StreamCell")),
+    (_reads, _say("send it with send_stream, or send payload.read()")),
     # torch: numpy knows neither its devices nor its gradients.
-    (_has("detach"), _say("send payload.detach().cpu().numpy() (of a bfloat16: payload.view(torch.uint8) first)")),
-    (_has("__arrow_c_stream__", "__arrow_c_array__", "__dataframe__"), _say(_ARROW_STREAM)),
+    (
+        _has("requires_grad"),
+        _say("send payload.detach().cpu().numpy() (of a bfloat16: payload.view(torch.uint8) first)"),
+    ),
+    (_has("state_dict"), _say("send safetensors.torch.save(payload.state_dict())")),
+    (_has("__arrow_c_stream__", "__arrow_c_array__", "__dataframe__"), _way_of_arrow),
     (_has("__array__", "__array_interface__"), _way_of_array),
     (_has("model_dump_json"), _say("send payload.model_dump_json().encode()")),
     (_has("SerializeToString"), _say("send payload.SerializeToString()")),
+    (_has("communicate"), _say("send payload.stdout with send_stream")),
+    (_has("makefile"), _say("send payload.makefile('rb') with send_stream")),
     (_has("tobytes"), _say("send payload.tobytes()")),
+    (_has("__bytes__"), _say("send bytes(payload)")),
     (dataclasses.is_dataclass, _say("send json.dumps(dataclasses.asdict(payload)).encode()")),
     (inspect.isawaitable, _say("await it first")),
-    (is_asynchronous, _say("it is asynchronous: send it as a stream with streamcell.aio.StreamCell")),
-    (_has("read"), _say("send it with send_stream, or send payload.read()")),
-    (_has("__next__"), _say("send it with send_stream, or send b''.join(payload)")),
+    (_has("__iter__"), _say("if its items are bytes, send it with send_stream, or send b''.join(payload)")),
 )
