@@ -6,16 +6,21 @@ import grpc from '@grpc/grpc-js';
 import { Receiver, Sender } from './streams.js';
 import { INITIAL_CREDIT, KIB, MIB, decodeBatch, encodeBatch, toHeaders } from './wire.js';
 
-const SHARED_LANE_BYTES = 256 * KIB;
+// How much may be on the lane that the neighbour has not read, and how much of it goes before a Ping.
+const [SHARED_LANE_BYTES, MARK_BYTES] = [256 * KIB, 64 * KIB];
 const MESSAGE_BYTES = 6 * MIB;
 
-/** The cell. Register callbacks, then `connect`, then `send`. */
+// The cell. Register callbacks, then `connect`, then `send`. A lane is pinged that has been silent for `pingMs` with
+// something under way, or for `idlePingMs`, and dropped `answerMs` later.
 export class Cell {
-  constructor(fqcn) {
+  constructor(fqcn, { pingMs = 5_000, idlePingMs = 15_000, answerMs = 3_000 } = {}) {
     // Start time in milliseconds times 2^20, plus 20 random bits.
     const incarnation = String((BigInt(Date.now()) << 20n) | BigInt(crypto.randomInt(1 << 20)));
     Object.assign(this, { fqcn, incarnation, lastId: 0, senders: new Map() });
     Object.assign(this, { callbacks: new Map(), receivers: new Map(), settled: new Map() });
+    Object.assign(this, { pingMs, idlePingMs, answerMs, pingedAt: 0, heardAt: 0 });
+    // Bytes put on the lane: all, those before the last Ping, those that a Pong covers; and which, by the Ping's nonce.
+    Object.assign(this, { sent: 0, marked: 0, read: 0, marks: new Map(), lastNonce: 0 });
     // Rejects when the lane has ended.
     this.ended = new Promise((_, reject) => Object.assign(this, { reject }));
     this.ended.catch(() => {});
@@ -31,11 +36,16 @@ export class Cell {
     const options = { 'grpc.max_receive_message_length': MESSAGE_BYTES, 'grpc.keepalive_time_ms': 30_000 };
     const client = new grpc.Client(address, grpc.credentials.createInsecure(), options);
     this.call = client.makeBidiStreamRequest('/streamcell.v1.CellService/Exchange', encodeBatch, decodeBatch);
-    this.call.on('data', (frames) => frames.forEach((frame) => this.handle(frame.kind, frame[frame.kind])));
+    this.call.on('data', (frames) => {
+      this.heardAt = performance.now();
+      frames.forEach((frame) => this.handle(frame.kind, frame[frame.kind]));
+    });
     this.call.on('drain', () => this.pump());
     this.call.on('error', (error) => this.fail(error));
     this.call.on('end', () => this.fail(new Error('the lane ended')));
-    this.call.on('status', () => client.close());
+    // What came while this program computed is read before the watch is kept.
+    const timer = setInterval(() => setImmediate(() => this.watch()), this.pingMs / 10);
+    this.call.on('status', () => clearInterval(timer) ?? client.close());
     const version = { version_min: 1, version_max: 1, fqcn: this.fqcn, incarnation: this.incarnation };
     const lane = { lane_number: 1, lane_role: 'LANE_ROLE_CONTROL', lanes_held: [1], initial_credit: INITIAL_CREDIT };
     this.post('hello', { ...version, ...lane, limits: { message_bytes: MESSAGE_BYTES, lanes: 1 } });
@@ -47,10 +57,11 @@ export class Cell {
   send(kind, target, channel, topic, { headers = {}, size, read }) {
     const stream_id = String(++this.lastId);
     const stream = { origin: this.fqcn, origin_incarnation: this.incarnation, target, stream_id, attempt: 1 };
-    const settled_below = Math.min(this.lastId, ...this.senders.keys());
-    const open = { kind: `STREAM_KIND_${kind}`, size, headers: toHeaders(headers), idle_timeout_s: 300, settled_below };
+    const open = { kind: `STREAM_KIND_${kind}`, size, headers: toHeaders(headers), idle_timeout_s: 300 };
+    if (target === this.peer.origin) open.target_incarnation = this.peer.origin_incarnation;
     const sender = new Sender(this, { stream, channel, topic }, open, read);
     this.senders.set(stream_id, sender);
+    sender.start();
     this.pump();
     return sender.outcome;
   }
@@ -59,7 +70,8 @@ export class Cell {
   async close() {
     await Promise.all([...this.receivers.values()].map(({ isWhole, work }) => isWhole && work));
     const sentence = `${this.fqcn} is stopping`;
-    for (const open of [...this.senders.values(), ...this.receivers.values()]) open.giveUp('STOPPING', sentence);
+    const receivers = [...this.receivers.values()].filter(({ callback }) => callback);
+    for (const open of [...this.senders.values(), ...receivers]) open.giveUp('STOPPING', sentence);
     this.post('goodbye', { code: 'ERROR_CODE_STOPPING', sentence });
     this.call.end();
     setTimeout(() => this.call.cancel(), 3000).unref();
@@ -74,16 +86,50 @@ export class Cell {
 
   /** Sends what may go now, a chunk of each stream in turn: one that has sent goes to the end of the line. */
   pump() {
-    let room = SHARED_LANE_BYTES;
-    for (const { offset, received } of this.senders.values()) room -= offset - received;
     for (const [id, sender] of this.senders) {
+      const room = SHARED_LANE_BYTES - (this.sent - this.read);
       const chunk = this.call.writableNeedDrain ? null : sender.next(room);
       if (chunk === null) continue;
-      room -= chunk.payload.length;
+      this.sent += chunk.payload.length;
       this.senders.delete(id);
       this.senders.set(id, sender);
       this.post('chunk', chunk);
+      if (this.sent - this.marked >= MARK_BYTES) this.ping();
     }
+  }
+
+  /** Its Pong says that the neighbour has read all that was put on the lane before it. */
+  ping() {
+    const nonce = String(++this.lastNonce);
+    this.marks.set(nonce, this.sent);
+    this.marked = this.sent;
+    this.post('ping', { nonce, settled_below: this.lowestUnsettled() });
+  }
+
+  on_pong({ nonce }) {
+    this.read = Math.max(this.read, this.marks.get(nonce) ?? 0);
+    this.marks.delete(nonce);
+    this.pump();
+  }
+
+  /** Pings a lane that is silent, and drops it if it stays so. */
+  watch() {
+    const [now, isAnswered] = [performance.now(), this.heardAt >= this.pingedAt];
+    const patienceMs = this.senders.size > 0 ? this.pingMs : this.idlePingMs;
+    const dueAt = isAnswered ? this.heardAt + patienceMs : this.pingedAt + this.answerMs;
+    if (!this.peer || now < dueAt) return;
+    if (!isAnswered) return this.drop(new Error(`${this.peer.origin} does not answer: the lane is dropped`));
+    this.pingedAt = now;
+    this.ping();
+  }
+
+  lowestUnsettled() {
+    return Math.min(this.lastId + 1, ...this.senders.keys());
+  }
+
+  drop(error) {
+    this.fail(error);
+    this.call.cancel();
   }
 
   fail(error) {
@@ -93,8 +139,7 @@ export class Cell {
 
   handle(kind, frame) {
     if (!this.peer && !['hello', 'goodbye'].includes(kind)) {
-      this.fail(new Error(`the first frame is a ${kind}, not a hello`));
-      this.call.cancel();
+      this.drop(new Error(`the first frame is a ${kind}, not a hello`));
     } else if (!frame.stream) {
       this[`on_${kind}`]?.(frame);
     } else if (frame.stream.origin_incarnation === this.incarnation) {
@@ -110,13 +155,14 @@ export class Cell {
     const { stream, open } = frame;
     const isReset = kind === 'reset'; // which has no answer
     if (!isReset && stream.target !== this.fqcn) return this.post('lost', { stream, reason: 'LOST_REASON_NO_ROUTE' });
+    if (stream.stream_id === '0') return; // it shows which life of the cell is there, and wants no answer
     if (open) this.forget(stream, open.settled_below);
     const receiver = this.receivers.get(keyOf(stream)) ?? new Receiver(this, stream);
     if (!isReset && receiver.lastWord) return receiver.lastWord(stream);
     const isStale = BigInt(stream.stream_id) < (this.settled.get(lifeOf(stream)) ?? 0n);
     if (!isReset && isStale) return receiver.giveUp('STALE', `stream ${stream.stream_id} was settled`);
     receiver[`on_${kind}`](frame);
-    if (receiver.callback || receiver.lastWord) this.receivers.set(keyOf(stream), receiver);
+    if (receiver.callback || receiver.lastWord || receiver.isAsked) this.receivers.set(keyOf(stream), receiver);
   }
 
   /** Forgets an origin's streams below that id: they are settled there. */

@@ -22,6 +22,7 @@ class Listener:
     def __init__(self) -> None:
         self._outgoing: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._heard: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._pings: queue.SimpleQueue[Any] = queue.SimpleQueue()
         exchange = grpc.stream_stream_rpc_method_handler(
             self._exchange,
             request_deserializer=cell_pb2.ExchangeRequest.FromString,
@@ -80,6 +81,14 @@ class Listener:
             frames.append(frame)
         return frames
 
+    def answer_pings(self, most: int | None = None) -> int:
+        """Answer so many of the Pings that have come, the oldest first (None: all); return how many."""
+        count = 0
+        while (most is None or count < most) and not self._pings.empty():
+            self.say(pong={"nonce": self._pings.get().nonce})
+            count += 1
+        return count
+
     def hear_chunks(self) -> list[cell_pb2.Chunk]:
         """Return the chunks among these frames."""
         return [frame.chunk for frame in self.hear_all() if frame.HasField("chunk")]
@@ -97,4 +106,6 @@ class Listener:
         with contextlib.suppress(grpc.RpcError):
             for request in requests:
                 for frame in request.frames:
+                    if frame.HasField("ping"):
+                        self._pings.put(frame.ping)
                     self._heard.put(frame)
