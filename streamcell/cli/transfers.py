@@ -21,6 +21,8 @@ AT_A_TIME = 4
 _REFRESH_S = 0.1
 # Between two tries to send to a receiver that is about to end.
 _TRY_AGAIN_S = 1.0
+# What is true of a receiver, and so of everything that is still to be sent to it.
+_GETS_NOTHING = (ErrorCode.UNREACHABLE, ErrorCode.STOPPING, ErrorCode.NO_CALLBACK)
 
 
 @dataclasses.dataclass(slots=True)
@@ -65,6 +67,7 @@ class Transfers:
         self.target = target
         self._waiting = iter(sources)
         self._more = True
+        self._why_no_more: tuple[str, CellError] | None = None
         self._view = view
         self._manner = manner
         self._running: dict[StreamFuture, _Try] = {}
@@ -95,7 +98,10 @@ class Transfers:
                 self._more = False
             else:
                 self._begin(_Try(source, time.monotonic()))
-        return bool(self._more or self._running or self._again)
+        if self._more or self._running or self._again:
+            return True
+        self._leave_rest()
+        return False
 
     def take(self, source: Source, future: StreamFuture) -> None:
         """Look after a file that is on its way here already, and cannot be sent again."""
@@ -159,7 +165,21 @@ class Transfers:
         elif not isinstance(error, CellError):
             raise error
         elif not self._try_again(future, attempt, error):
-            self._fail(attempt, future, self._sentence(attempt.source, error), error)
+            sentence = self._sentence(attempt.source, error)
+            self._fail(attempt, future, sentence, error)
+            if error.code in _GETS_NOTHING and not attempt.source.is_folder:
+                # Each of the others would wait as long, and fail as this one has.
+                self._more, self._why_no_more = False, (sentence, error)
+
+    def _leave_rest(self) -> None:
+        """Show what was not even begun, when all that was has ended."""
+        if self._why_no_more is None:
+            return
+        sentence, error = self._why_no_more
+        left = [dataclasses.replace(self._unsent(source), error=sentence) for source in self._waiting]
+        if left:
+            self.errors += [error] * len(left)
+            self._view.leave(left, f"{self.target}: {len(left)} more are not sent")
 
     def _sentence(self, source: Source, error: CellError) -> str:
         """Return what went wrong in the words of those who run cells, not of those who program them."""
@@ -189,6 +209,9 @@ class Transfers:
         received = 0 if future is None else future.get_progress()
         result = self._result(attempt, future, attempt.source.size_bytes or 0, received)
         self._view.end(future, dataclasses.replace(result, error=sentence))
+
+    def _unsent(self, source: Source) -> Result:
+        return self._result(_Try(source, time.monotonic()), None, source.size_bytes or 0, 0)
 
     def _result(self, attempt: _Try, future: StreamFuture | None, size_bytes: int, received: int) -> Result:
         resumed_at = 0 if future is None else future.resumed_at

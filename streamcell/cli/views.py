@@ -11,6 +11,7 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from typing import Protocol
 
 from rich.console import Console
@@ -100,6 +101,9 @@ class View(Protocol):
     def end(self, future: StreamFuture | None, result: Result) -> None:
         """A transfer has ended; without a future if it never began."""
 
+    def leave(self, results: Sequence[Result], sentence: str) -> None:
+        """Some will not begin: all of them for programs, one sentence for people."""
+
     def drop(self, future: StreamFuture) -> None:
         """Show no more of a transfer that has not ended for good."""
 
@@ -135,6 +139,15 @@ class PlainView:
             if future is not None:
                 self._shown.pop(future, None)
             print_result(result, as_json=self._as_json)
+
+    def leave(self, results: Sequence[Result], sentence: str) -> None:
+        """Print all of them, or the sentence."""
+        if not self._as_json:
+            self.note(sentence)
+            return
+        with self._lock:
+            for result in results:
+                print_result(result, as_json=True)
 
     def drop(self, future: StreamFuture) -> None:
         """Forget it."""
@@ -203,6 +216,15 @@ class TerminalView:
                 self._print(result.sentence, "red" if result.error else None)
             else:
                 print_result(result, as_json=self._as_json)
+
+    def leave(self, results: Sequence[Result], sentence: str) -> None:
+        """Print all of them, or the sentence above the bars."""
+        if not self._as_json:
+            self.note(sentence)
+            return
+        with self._lock:
+            for result in results:
+                print_result(result, as_json=True)
 
     def drop(self, future: StreamFuture) -> None:
         """Take the bar away."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 
 from streamcell.cli.app import run
 from streamcell.cli.outcome import ExitCode
+from streamcell.cli.transfers import AT_A_TIME
 from streamcell.daemon.inbox import InboxSettings, LogWatcher
 from streamcell.daemon.settings import ServeSettings
 from streamcell.daemon.standalone import StandaloneCell
@@ -88,11 +90,28 @@ def test_case_6_1_one_that_fails_does_not_keep_the_others_from_it(
     assert len(arrived(tmp_path / "lab")) == 6
     output, errors = capsys.readouterr()
     assert output.splitlines()[-1].endswith("; 6 failed")
-    assert all(line.startswith("photos/") and f".jpg to {other}: " in line for line in errors.splitlines())
-    assert len(errors.splitlines()) == 6
+    *tried, rest = errors.splitlines()
+    assert all(line.startswith("photos/") and f".jpg to {other}: " in line for line in tried)
+    assert (len(tried), rest) == (AT_A_TIME, f"{other}: {6 - AT_A_TIME} more are not sent")
     assert run([*command, "--json"]) == ExitCode.FAILED
     results = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert {(result["peer"], "error" in result) for result in results} == {("lab", False), (other, True)}
+
+
+def test_case_6_1_a_cell_that_is_missing_is_waited_for_once(
+    url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "many"
+    folder.mkdir()
+    for number in range(200):
+        (folder / str(number)).touch()
+    began = time.monotonic()
+    command = ["send", str(folder), "--to", "nobody", "-c", url, "--as", "site", "--wait", "1", "--json"]
+    assert run(command) == ExitCode.UNREACHABLE
+    assert time.monotonic() - began < 200 / AT_A_TIME
+    results = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert len({result["name"] for result in results}) == len(results) == 200
+    assert len({result["error"] for result in results}) == 1
 
 
 def test_case_6_1_nothing_could_be_reached(url: str, folder: Path) -> None:
