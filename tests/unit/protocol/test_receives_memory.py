@@ -348,3 +348,33 @@ def test_a_reader_that_stands_still_is_sent_no_more_than_the_window_that_it_bega
     assert sum(windows) - 8 * INITIAL_CREDIT_BYTES <= 4 * MIB
     assert max(windows) > MIB
     assert all(have <= window + 64 * KIB for have, window in zip(received, windows, strict=True))
+
+
+# Credit in every attempt.
+
+
+def supply_until_sent(net: Net, client: Node, stream_id: int, data: bytes) -> None:
+    """Give a source's next bytes, and stop when a chunk is on a lane."""
+    before = len(net.sent("client", Chunk))
+    client.supply(stream_id, data)
+    net.run_until(lambda: len(net.sent("client", Chunk)) > before)
+
+
+@pytest.mark.parametrize("unread", [False, True])
+@pytest.mark.parametrize("kind", [StreamKind.BLOB, StreamKind.STREAM])
+@pytest.mark.parametrize("size", [300 * KIB, None])
+def test_each_attempt_gets_a_credit_until_everything_has_arrived(
+    size: int | None, kind: StreamKind, unread: bool
+) -> None:
+    """Also of a blob that was granted its size before: how little its origin has begun with no target can know."""
+    net = Net()
+    server, client = net.pair()
+    server.auto_read = not unread
+    stream_id = client.send("server", None, size=size, kind=kind)
+    for _ in range(3):
+        supply_until_sent(net, client, stream_id, pattern(50 * KIB))
+        net.cut_all()
+        net.advance(10.0)
+    attempts = {chunk.attempt for chunk in net.sent("client", Chunk)}
+    assert len(attempts) > 2
+    assert {credit.attempt for credit in net.sent("server", Credit)} >= attempts
