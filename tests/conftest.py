@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -36,6 +37,7 @@ def pytest_xdist_auto_num_workers() -> int:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Begin to measure, once for all processes of a run, and give each test its time and its room."""
+    _take_signals()
     config.pluginmanager.register(Limits())
     if "PYTEST_XDIST_WORKER" in os.environ:
         config.pluginmanager.register(side_by_side.SideBySide(Path(os.environ[timing.PACE_FILE]).parent))
@@ -50,6 +52,13 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ[timing.PACE_FILE] = str(pacer.path)
     # All processes must find the same tests in the same order, those made of a set, too.
     os.environ.setdefault("PYTHONHASHSEED", str(secrets.randbelow(2**32)))
+
+
+def _take_signals() -> None:
+    """Take signals, and so let programs that are started take them: a shell's background jobs and nohup ignore some."""
+    for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, handler)
 
 
 @pytest.fixture(scope="session")
