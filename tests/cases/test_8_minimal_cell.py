@@ -11,7 +11,7 @@ import pytest
 from streamcell import CellConfig, CoreCell, Message, StreamCell
 from streamcell.v1 import cell_pb2
 from tests.adversity.proxy import Proxy, Way, proxy_to
-from tests.cells import PATIENCE_S, pattern
+from tests.cells import PATIENCE_S, eventually, pattern
 from tests.e2e.minimal_cell import MinimalCell
 
 KIB = 1024
@@ -105,6 +105,16 @@ def test_case_8_4_what_must_not_arrive_twice_names_the_life_that_it_is_for(
     number = minimal.send(BLOB, "data", b"once", target)
     assert minimal.ended.get(timeout=PATIENCE_S) == (number, None)
     assert tree.arrived.get(timeout=PATIENCE_S) == b"once"
+
+
+@pytest.mark.parametrize("target", ["hub", "site"])
+def test_case_8_4_it_asks_and_gets_a_reply(tree: Tree, minimal: MinimalCell, target: str) -> None:
+    answer = Message(None, DATA[::-1])
+    tree.cell(target).register_request_cb("minimal", "ask", lambda request: answer if request.payload == DATA else None)
+    tree.proxy.cut_every(Way.DOWN, 700 * KIB)
+    number = minimal.send(cell_pb2.STREAM_KIND_REQUEST, "ask", DATA, target)
+    assert minimal.ended.get(timeout=PATIENCE_S) == (number, None)
+    eventually(lambda: DATA[::-1] in minimal.received.values(), "the reply has come")
 
 
 def test_case_8_4_the_next_life_is_heard_behind_a_relay(tree: Tree) -> None:
