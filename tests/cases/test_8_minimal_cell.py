@@ -84,7 +84,7 @@ def test_case_8_1_it_receives_through_breaks(tree: Tree, minimal: MinimalCell, o
 
 @pytest.mark.parametrize("target", ["hub", "site"])
 def test_case_8_3_it_notices_a_path_that_swallows_everything(tree: Tree, target: str) -> None:
-    minimal = MinimalCell("minimal", tree.proxy.url, ping_s=0.1, idle_ping_s=0.2, answer_s=1.0)
+    minimal = MinimalCell("minimal", tree.proxy.url, ping_s=0.1, idle_ping_s=0.2, answer_s=0.5)
     try:
         tree.proxy.strike(Way.UP, 500 * KIB, Proxy.abandon_now)
         number = minimal.send(BLOB, "data", DATA, target)
