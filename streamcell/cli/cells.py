@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import sys
 from collections.abc import Iterator, Sequence
 
+from streamcell.cli.reach import first_link
 from streamcell.core_cell import CoreCell
 from streamcell.daemon.addresses import check_dialled
 from streamcell.daemon.settings import DEFAULT_CONFIG
@@ -18,7 +20,7 @@ LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
 
 @contextlib.contextmanager
 def dialled_cell(name: str, urls: Sequence[str], wait_s: float) -> Iterator[CoreCell]:
-    """Make a cell that has dialled one of ``urls``; stop it at the end.
+    """Make a cell that has dialled one of ``urls``, saying on standard error if that takes long; stop it at the end.
 
     Raises:
         LinkError: there is no link after ``wait_s`` seconds.
@@ -29,7 +31,8 @@ def dialled_cell(name: str, urls: Sequence[str], wait_s: float) -> Iterator[Core
     cell = CoreCell(name, connect=urls, config=DEFAULT_CONFIG)
     cell.start()
     try:
-        cell.wait_connected(wait_s)
+        with first_link(urls, lambda sentence: print(sentence, file=sys.stderr, flush=True)):
+            cell.wait_connected(wait_s)
         yield cell
     finally:
         cell.stop(0)

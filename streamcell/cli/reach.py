@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 
 from streamcell.core_cell import CoreCell
 
@@ -11,6 +13,27 @@ from streamcell.core_cell import CoreCell
 _LOOK_S = 0.5
 # A break that heals sooner is not worth a word.
 _SHORT_BREAK_S = 1.5
+# A first link that takes no longer is not, either.
+_SOON_S = 3.0
+
+
+@contextlib.contextmanager
+def first_link(urls: Iterable[str], say: Callable[[str], None]) -> Iterator[None]:
+    """Say once, while this is entered to wait for the first link to the parent, that it is not there soon.
+
+    Args:
+        urls: where the parent listens; none: there is to be none.
+        say: gets a sentence, in a thread of its own.
+    """
+    where = " or ".join(urls)
+    timer = threading.Timer(_SOON_S, say, (f"no cell has answered at {where} yet; waiting",))
+    timer.daemon = True
+    if where:
+        timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 class ParentWatch:

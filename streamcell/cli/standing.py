@@ -171,7 +171,7 @@ def _reload(standalone: StandaloneCell, read_again: Callable[[], ServeSettings])
 
 
 def _receive_files(settings: ServeSettings, count: int, wait_s: float, *, as_json: bool) -> int:
-    from streamcell.cli.reach import ParentWatch
+    from streamcell.cli.reach import ParentWatch, first_link
     from streamcell.cli.receiving import ViewWatcher
     from streamcell.cli.views import make_view
     from streamcell.daemon.signals import EndSignals
@@ -183,7 +183,8 @@ def _receive_files(settings: ServeSettings, count: int, wait_s: float, *, as_jso
         # Until there is a link, a signal ends the program as it does any other.
         with StandaloneCell(settings, watcher) as standalone:
             standalone.start()
-            standalone.wait_connected(wait_s)
+            with first_link(settings.connect, view.note):
+                standalone.wait_connected(wait_s)
             with signals:
                 _say_where(standalone, view)
                 watch = ParentWatch(standalone.cell, view.note, dials=bool(settings.connect))
@@ -195,7 +196,7 @@ def _receive_files(settings: ServeSettings, count: int, wait_s: float, *, as_jso
 
 
 def _receive_to_output(settings: ServeSettings, wait_s: float) -> int:
-    from streamcell.cli.reach import ParentWatch
+    from streamcell.cli.reach import ParentWatch, first_link
     from streamcell.cli.receiving import OutputReceiver
     from streamcell.cli.views import PlainView
     from streamcell.daemon.inbox import LogWatcher
@@ -207,9 +208,10 @@ def _receive_to_output(settings: ServeSettings, wait_s: float) -> int:
     with StandaloneCell(settings, LogWatcher()) as standalone:
         receiver.register(standalone.cell)
         standalone.start()
-        standalone.wait_connected(wait_s)
+        view = PlainView()
+        with first_link(settings.connect, view.note):
+            standalone.wait_connected(wait_s)
         with signals:
-            view = PlainView()
             _say_where(standalone, view)
             watch = ParentWatch(standalone.cell, view.note, dials=bool(settings.connect))
             while not signals.end.wait(_REFRESH_S):

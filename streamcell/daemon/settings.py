@@ -114,22 +114,26 @@ def load_settings(path: Path | None, options: Mapping[str, Any]) -> ServeSetting
     Raises:
         UsageError: something in them is wrong.
     """
-    fields, inbox = ({}, {}) if path is None else _read_file(path)
+    fields, inbox = ({}, None) if path is None else _read_file(path)
     given = {key: value for key, value in options.items() if value is not None}
-    if "inbox_folder" in given:
-        inbox["folder"] = given.pop("inbox_folder")
-    if "replace" in given:
-        replace = given.pop("replace")
-        if replace and not inbox:
-            raise UsageError("--replace is about files in the inbox: name its folder with --inbox DIR")
-        if replace:
-            inbox["replace"] = True
+    of_inbox = {"folder": given.pop("inbox_folder", None), "replace": given.pop("replace", None)}
     fields.update(given)
-    if inbox:
-        fields["inbox"] = InboxSettings(**inbox)
+    fields["inbox"] = _inbox(path, inbox, {key: value for key, value in of_inbox.items() if value})
     if "fqcn" not in fields:
         raise UsageError('the cell has no name: give it one with --fqcn NAME, or with fqcn = "NAME" in the file')
     return ServeSettings(**fields)
+
+
+def _inbox(path: Path | None, section: dict[str, Any] | None, given: dict[str, Any]) -> InboxSettings | None:
+    """Return the settings of an inbox out of a file's section, None if it has none, and what was given over it."""
+    if section is None and not given:
+        return None
+    values = {**(section or {}), **given}
+    if "folder" in values:
+        return InboxSettings(**values)
+    if section is None:
+        raise UsageError("--replace is about files in the inbox: name its folder with --inbox DIR")
+    raise UsageError(f'{path}: [inbox] has no folder: write folder = "DIR" there, or give --inbox DIR')
 
 
 def parse_host_port(text: str, what: str) -> HostPort:
@@ -147,8 +151,8 @@ def parse_host_port(text: str, what: str) -> HostPort:
 # --- the file -------------------------------------------------------------------------------------
 
 
-def _read_file(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the fields of the cell and those of its inbox."""
+def _read_file(path: Path) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """Return the fields of the cell and those of its inbox, None if nothing is said of one."""
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -161,13 +165,11 @@ def _read_file(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         raise UsageError(f"{path}: {error}") from error
 
 
-def _read_table(table: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def _read_table(table: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any] | None]:
     _check_keys(table, {*_TOP, *_SECTIONS}, "")
     fields = {key: read(table[key], key) for key, read in _TOP.items() if key in table}
     sections = {name: _section(table, name) for name in _SECTIONS}
-    inbox = _read_section(sections["inbox"], "inbox", _INBOX)
-    if "inbox" in table and "folder" not in inbox:
-        raise UsageError('[inbox] has no folder: write folder = "DIR" there')
+    inbox = _read_section(sections["inbox"], "inbox", _INBOX) if "inbox" in table else None
     metrics = _read_section(sections["metrics"], "metrics", {"listen": _text})
     if "metrics" in table:
         if not metrics:

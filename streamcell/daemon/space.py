@@ -70,7 +70,6 @@ class Space:
         """
         if left_bytes < self.min_free_bytes:
             available = max(0, left_bytes + needed_bytes - self.min_free_bytes)
-            raise StreamRejected(
-                f"there is not enough space in the inbox: {needed_bytes:,} more bytes are needed and {available:,} are "
-                "available; make room there and send it again"
-            )
+            # Nobody knows how much a stream of unknown size still needs.
+            needs = f": {needed_bytes:,} more bytes are needed and {available:,} are available" if needed_bytes else ""
+            raise StreamRejected(f"there is not enough space in the inbox{needs}; make room there and send it again")

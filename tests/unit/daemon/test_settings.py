@@ -71,6 +71,13 @@ def test_options_win_over_the_file(tmp_path: Path) -> None:
     assert settings.connect == ("grpc://parent:8004",)
 
 
+def test_a_folder_on_the_command_line_completes_the_section(tmp_path: Path) -> None:
+    path = tmp_path / "hub.toml"
+    path.write_text(NAMED + "[inbox]\nmin_free_bytes = 5")
+    settings = load_settings(path, {"inbox_folder": tmp_path})
+    assert settings.inbox == InboxSettings(folder=tmp_path, min_free_bytes=5)
+
+
 def test_options_do_without_a_file() -> None:
     settings = load_settings(None, {"fqcn": "hub", "listen": ("grpc://127.0.0.1:0",)})
     assert settings == ServeSettings(fqcn="hub", listen=("grpc://127.0.0.1:0",))
@@ -92,7 +99,10 @@ BAD = [
     (NAMED + "grace_s = -1", "hub.toml: grace_s must be a number that is not negative, not -1"),
     (NAMED + "grace_s = 86400", "grace_s must be between 0 and 3600 seconds, not 86400"),
     (NAMED + 'log_level = "LOUD"', "the log level must be one of DEBUG, INFO, WARNING, ERROR, not 'LOUD'"),
-    (NAMED + "[inbox]\nreplace = true", 'hub.toml: [inbox] has no folder: write folder = "DIR" there'),
+    (
+        NAMED + "[inbox]\nreplace = true",
+        'hub.toml: [inbox] has no folder: write folder = "DIR" there, or give --inbox DIR',
+    ),
     (NAMED + '[inbox]\nfolder = "x"\nmin_free_bytes = 0.5', "[inbox] min_free_bytes must be a whole number, not 0.5"),
     (NAMED + "[inbox]\nfolder = 7", "[inbox] folder must be a string in quotes, not 7"),
     (NAMED + "[metrics]\nlisten = 9464", "[metrics] listen must be a string in quotes, not 9464"),
