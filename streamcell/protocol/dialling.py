@@ -3,6 +3,7 @@
 An uplink may have several places. Whichever way a dial ends, the next place is next, at once; the one that failed has
 a back-off of its own. A place that is silent is passed over before it is given up: the next one is dialled beside it,
 and the first Hello wins. After a break of the whole link the first try goes to another place than the one that broke.
+A link that is silent on all its lanes is dialled once more where it is, then elsewhere.
 """
 
 from __future__ import annotations

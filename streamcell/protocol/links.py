@@ -474,6 +474,10 @@ class LinkTable:
         """Dial a fresh lane beside the silent one. The listener has the dialler do it, which may not miss anything."""
         if lane.uplink is not None:
             self.dialler.dial_beside(lane.uplink, lane, now)
+            if lane.link is not None and len(lane.uplink.places) > 1:
+                # Whether the others are silent as well tells whether to look for the link elsewhere.
+                for other in list(lane.link.lanes.values()):
+                    self.lanes.ping(other, now)
         elif lane.link is not None and lane.role is LaneRole.BULK:
             lane.link.outbox.post(LanesWanted(max(1, self._most_bulk_lanes(lane.link))))
             self.wake_control(lane.link)

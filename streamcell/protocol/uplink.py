@@ -93,14 +93,20 @@ class Uplink:
     def next_place(self, now: float) -> int | None:
         """Return where to dial next: in turn, or where the wait is the shortest. None: it is being dialled there.
 
-        While the link has a lane that is where the link is: elsewhere may be another cell.
+        While the link has lanes that is where the link is, since elsewhere may be another cell; until all of them are
+        silent, and a dial there has come to nothing.
         """
         busy = {lane.place for lane in self.dialling.values() if lane.role is LaneRole.CONTROL}
         count = len(self.places)
-        has_lanes = self.link is not None and bool(self.link.lanes)
-        in_turn = [self.place] if has_lanes else [(self.turn + step) % count for step in range(count)]
+        in_turn = [self.place] if self._stays() else [(self.turn + step) % count for step in range(count)]
         free = (each for each in in_turn if each not in busy)
         return min(free, key=lambda each: max(now, self.places[each].retry_at), default=None)
+
+    def _stays(self) -> bool:
+        """Return whether the link may be had again where it is."""
+        lanes = self.link.lanes.values() if self.link is not None else ()
+        silent = all(lane.state is LaneState.SUSPECT for lane in lanes)
+        return bool(lanes) and not (silent and self.places[self.place].failures)
 
     def pass_by(self, place: int) -> None:
         """The place after this one is next."""

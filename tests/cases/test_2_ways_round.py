@@ -146,12 +146,14 @@ def test_case_2_3_both_addresses_are_silent_and_the_first_one_wakes(hub: CoreCel
 
 def test_case_2_4_a_full_hub_is_passed_over_and_tried_again(carrier: Carrier, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(links, "LINKS", 1)
-    with running(carrier.cell("full", listen=carrier.url)) as full, running(carrier.cell("free", listen=carrier.url)):
-        first = carrier.cell("first", connect=full.listen_urls)
-        with running(first), running(carrier.cell("next", connect=full.listen_urls)) as other:
-            first.wait_connected(PATIENCE_S)
+    with (
+        running(carrier.cell("full", listen=carrier.url)) as full,
+        running(carrier.cell("first", connect=full.listen_urls)) as first,
+    ):
+        first.wait_connected(PATIENCE_S)
+        with running(carrier.cell("next", connect=full.listen_urls)) as other:
             with pytest.raises(LinkError, match="links already"):
-                other.wait_connected(0.2)
+                other.wait_connected(scaled(0.5))
             first.stop(0)
             other.wait_connected(PATIENCE_S)
 

@@ -288,6 +288,22 @@ def test_while_the_link_has_a_lane_it_is_dialled_where_that_one_leads() -> None:
     assert rig.places() == [0, 0, 0, 0]
 
 
+def test_where_all_lanes_are_silent_it_is_dialled_elsewhere_when_a_dial_there_has_failed() -> None:
+    rig = Rig(2)
+    control = rig.newest()
+    rig.come_up(control)
+    rig.dialler.want_bulk_lanes(rig.uplink, 1, 0.0)
+    bulk = rig.newest()
+    rig.come_up(bulk)
+    control.step(LaneInput.SILENT)
+    rig.dialler.dial_beside(rig.uplink, control, 10.0)
+    rig.lanes.forget(rig.newest(), 10.0)
+    assert rig.places() == [0, 0, 0]
+    bulk.step(LaneInput.SILENT)
+    rig.context.deadlines.expire(10.2)
+    assert rig.places() == [0, 0, 0, 1]
+
+
 # Refusals.
 
 
