@@ -2,157 +2,28 @@
 
 from __future__ import annotations
 
-import asyncio
-import gc
-import os
+import subprocess
 import sys
-import threading
-from pathlib import Path
 
 import pytest
 
-from streamcell import CellConfig, CoreCell, Message, StreamCell, StreamError
-from tests.adversity.proxy import proxy_to
-from tests.cells import CARRIERS, PATIENCE_S, Carrier, Pair, connected_pair, eventually, running
+from tests.adversity.leaks import LIVES
+from tests.adversity.programs import ROOT, environment
 from tests.timing import scaled
 
-# What measures coverage keeps something of each thread that it has seen.
-pytestmark = pytest.mark.no_cover
-
-CYCLES = 200
-CUTS = 1000
-# What caches of the interpreter, of gRPC and of protobuf may take beside us, in all cycles together.
-OBJECTS = 3000
-MEMORY_BYTES = 48 << 20
+LIMIT_S = 250.0
 
 
-def threads() -> int:
-    """Return the number of threads of our own; others (gRPC's, those of other tests) come and go as they like."""
-    return sum(thread.name.startswith(("server", "site")) for thread in threading.enumerate())
-
-
-def open_files() -> int:
-    """Return the number of open files, where that can be known."""
-    return len(list(Path("/proc/self/fd").iterdir())) if sys.platform == "linux" else 0
-
-
-def tasks() -> int:
-    """Return the number of tasks that have not ended, on whatever loop."""
-    return sum(isinstance(each, asyncio.Task) and not each.done() for each in gc.get_objects())
-
-
-def objects() -> int:
-    """Return the number of objects that are in use."""
-    gc.collect()
-    return len(gc.get_objects())
-
-
-def resident_bytes() -> int:
-    """Return the memory that the process takes, where that can be known."""
-    if sys.platform != "linux":
-        return 0
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
-
-def live(carrier: Carrier) -> None:
-    """Let two cells live and do some of everything."""
-    with connected_pair(carrier) as pair:
-        pair.at_server.register_blob_cb("c", "t", lambda future: None)
-        pair.at_server.register_stream_cb("c", "t", lambda future, stream, resume: stream.read(-1))
-        pair.server.register_request_cb("c", "t", lambda request: Message({}, request.payload))
-        streams = StreamCell(pair.site)
-        assert streams.send_blob("c", "t", "server", Message({}, bytes(200_000))).result(PATIENCE_S) == 200_000
-        assert streams.send_stream("c", "t", "server", Message({}, iter([b"12", b"3"]))).result(PATIENCE_S) == 3
-        pair.site.send_request("c", "t", "server", Message(), PATIENCE_S)
-        # This one ends by stop().
-        streams.send_blob("c", "t", "missing", Message({}, bytes(200_000)))
-
-
-@pytest.mark.parametrize("name", sorted(CARRIERS))
-def test_cells_that_come_and_go(name: str) -> None:
-    for _ in range(CYCLES // 10):
-        live(CARRIERS[name]())
-    eventually(lambda: threads() == 0)
-    had_files, had_tasks, had_objects, had_bytes = open_files(), tasks(), objects(), resident_bytes()
-    for _ in range(CYCLES):
-        live(CARRIERS[name]())
-    eventually(lambda: threads() == 0, "threads are left")
-    eventually(lambda: open_files() <= had_files, "files are left open")
-    eventually(lambda: tasks() <= had_tasks, "tasks are left")
-    eventually(lambda: objects() <= had_objects + OBJECTS, "objects are left")
-    assert resident_bytes() <= had_bytes + MEMORY_BYTES
-
-
-@pytest.mark.parametrize("name", sorted(CARRIERS))
-def test_transfers_that_come_and_go(name: str) -> None:
-    with connected_pair(CARRIERS[name]()) as pair:
-        pair.at_server.register_blob_cb("c", "t", lambda future: None)
-        pair.at_server.register_stream_cb("c", "t", lambda future, stream, resume: stream.read(-1))
-        send_some(pair, 200)
-        had_files, had_objects, had_bytes = open_files(), objects(), resident_bytes()
-        send_some(pair, 2000)
-        eventually(lambda: objects() <= had_objects + OBJECTS, "objects are left")
-        assert open_files() <= had_files
-        assert resident_bytes() <= had_bytes + MEMORY_BYTES
-
-
-def send_some(pair: Pair, count: int) -> None:
-    """Send blobs and streams that arrive, and ones that are cancelled or refused."""
-    message = Message({"header": "value"}, bytes(20_000))
-    for start in range(0, count, 50):
-        blobs = [pair.at_site.send_blob("c", "t", "server", message) for _ in range(start, start + 20)]
-        streams = [pair.at_site.send_stream("c", "t", "server", message) for _ in range(start, start + 20)]
-        refused = [pair.at_site.send_blob("c", "nobody", "server", message) for _ in range(5)]
-        for future in [pair.at_site.send_blob("c", "t", "missing", message) for _ in range(5)]:
-            future.cancel()
-        assert {future.result(PATIENCE_S) for future in blobs + streams} == {20_000}
-        assert all(isinstance(future.exception(PATIENCE_S), StreamError) for future in refused)
-
-
-def test_cells_that_never_start_or_never_connect(tmp_path: Path) -> None:
-    def live_in_vain() -> None:
-        CoreCell("never", listen="grpc://127.0.0.1:0")
-        site = CoreCell("site", connect=f"unix://{tmp_path}/nobody")
-        site.start()
-        StreamCell(site).send_blob("c", "t", "missing", Message({}, bytes(200_000)))
-        site.stop(0)
-
-    for _ in range(5):
-        live_in_vain()
-    had_files, had_objects = open_files(), objects()
-    for _ in range(50):
-        live_in_vain()
-    eventually(lambda: threads() == 0)
-    eventually(lambda: open_files() <= had_files)
-    eventually(lambda: objects() <= had_objects + OBJECTS)
-
-
-@pytest.mark.timeout(scaled(300))
-def test_connections_that_are_cut_again_and_again() -> None:
-    config = CellConfig(backoff_min_s=0.001, backoff_max_s=0.01, dial_timeout_s=5.0)
-    server = CoreCell("server", listen="grpc://127.0.0.1:0", config=config)
-    with running(server), proxy_to(server.listen_urls[0]) as proxy:
-        site = CoreCell("site", connect=proxy.url, config=config)
-        with running(site):
-            StreamCell(server).register_blob_cb("c", "t", lambda future: None)
-            streams = StreamCell(site)
-            site.wait_connected(PATIENCE_S)
-
-            def cut(count: int) -> None:
-                for _ in range(count):
-                    before = proxy.connections
-                    future = streams.send_blob("c", "t", "server", Message({}, bytes(100_000)))
-                    proxy.cut()
-                    assert future.result(PATIENCE_S) == 100_000
-                    eventually(lambda before=before: proxy.connections > before)  # type: ignore[misc]
-
-            cut(50)
-            had_threads, had_files, had_tasks = threads(), open_files(), tasks()
-            had_objects, had_bytes = objects(), resident_bytes()
-            cut(CUTS)
-            eventually(lambda: threads() <= had_threads, "threads are left")
-            eventually(lambda: open_files() <= had_files + 4, "files are left open")
-            eventually(lambda: tasks() <= had_tasks + 8, "tasks are left")
-            eventually(lambda: objects() <= had_objects + OBJECTS, "objects are left")
-            assert resident_bytes() <= had_bytes + MEMORY_BYTES
-            assert site.stats().protocol.reconnects >= CUTS
+@pytest.mark.timeout(LIMIT_S + 30)
+@pytest.mark.parametrize("name", LIVES)
+def test_nothing_is_left_of(name: str) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", "tests.adversity.leaks", name],
+        cwd=ROOT,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=scaled(LIMIT_S),
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
