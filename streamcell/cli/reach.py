@@ -26,7 +26,7 @@ def first_link(urls: Iterable[str], say: Callable[[str], None]) -> Iterator[None
         say: gets a sentence, in a thread of its own.
     """
     where = " or ".join(urls)
-    timer = threading.Timer(_SOON_S, say, (f"no cell has answered at {where} yet; waiting",))
+    timer = threading.Timer(_SOON_S, say, (f"no link to {where} yet; waiting",))
     timer.daemon = True
     if where:
         timer.start()

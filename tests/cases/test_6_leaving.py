@@ -60,7 +60,7 @@ def test_case_6_5_recv_says_that_it_waits(url: str, tmp_path: Path, into: str) -
 def test_case_6_5_a_hub_that_is_not_there_yet_is_waited_for_aloud(url: str, tmp_path: Path, verb: list[str]) -> None:
     (tmp_path / "file").write_bytes(b"content")
     with Command(*verb, "-c", url, "--wait", "60", cwd=tmp_path) as command:
-        command.errors.wait_for(f"^no cell has answered at {url} yet; waiting$")
+        command.errors.wait_for(f"^no link to {url} yet; waiting$")
 
 
 def test_case_6_5_send_says_that_it_waits(url: str, tmp_path: Path) -> None:
