@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests import timing
+from tests.adversity.programs import run
 from tests.e2e.commands import LIMIT_S
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -114,3 +115,41 @@ def test_case_6_11_demo_installs_the_package_alone_and_says_each_step() -> None:
     assert len(done) == 3, "make, install, run"
     assert all(any(before < index for before in said) for index in done)
     assert len(said) == 3
+
+
+# Threads of the application and of streamcell allocate side by side, then glibc tells of its heaps.
+HEAPS = """
+    import ctypes, tempfile, threading
+
+    server, site = connected_pair()
+    StreamCell(server).register_stream_cb("c", "t", lambda future, stream, resume: stream.read(-1))
+    barrier = threading.Barrier(8)
+
+    def send():
+        barrier.wait()
+        StreamCell(site).send_stream("c", "t", "server", Message({}, bytes(3 << 20))).result(60)
+
+    threads = [threading.Thread(target=send) for _ in range(8)]
+    [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
+    libc = ctypes.CDLL(None)
+    libc.fopen.restype = ctypes.c_void_p
+    libc.malloc_info.argtypes = [ctypes.c_int, ctypes.c_void_p]
+    libc.fclose.argtypes = [ctypes.c_void_p]
+    with tempfile.NamedTemporaryFile() as told:
+        file = libc.fopen(told.name.encode(), b"w")
+        libc.malloc_info(0, file)
+        libc.fclose(file)
+        say(told.read().count(b"<heap nr="))
+    site.stop(0)
+    server.stop(0)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only glibc has arenas")
+def test_case_7_1_few_heaps_keep_free_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """How much memory that takes is measured by `make bench`: it grew with the length of a stream."""
+    monkeypatch.delenv("MALLOC_ARENA_MAX", raising=False)
+    ended = run(HEAPS)
+    assert ended.returncode == 0, ended.stderr
+    assert int(ended.stdout) <= 2
