@@ -96,6 +96,7 @@ def test_document_has_one_title_and_balanced_blocks(document: Path) -> None:
     assert text.count("```") % 2 == 0
     prose = re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
     assert len(re.findall(r"^# ", prose, re.MULTILINE)) == 1
+    assert re.findall(r"^(?:<{7}|>{7}) ", text, re.MULTILINE) == []
 
 
 def test_changelog_knows_the_version() -> None:
