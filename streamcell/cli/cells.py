@@ -41,3 +41,6 @@ def dialled_cell(name: str, urls: Sequence[str], wait_s: float) -> Iterator[Core
 def log_to_stderr(verbosity: int) -> None:
     """Log as much as was asked for: what fails is told by the command itself."""
     logging.basicConfig(level=_LEVELS[min(verbosity, len(_LEVELS) - 1)], format=LOG_FORMAT)
+    if not verbosity:
+        # A proxy that cannot be used is no failure, and would be looked for in vain.
+        logging.getLogger("streamcell.transport").setLevel(logging.WARNING)

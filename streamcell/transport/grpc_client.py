@@ -60,7 +60,7 @@ async def dial(address: Address, timeout_s: float, *, batch_threads: bool = True
     give_up_at = asyncio.get_running_loop().time() + timeout_s
     proxy = await find_proxy(address, timeout_s)
     # What is said of the address where something fails.
-    where = str(address) if proxy is None else f"{address}, through {proxy},"
+    where = str(address) if proxy is None else f"{address} through {proxy}"
     options = channel_options(proxy_url="" if proxy is None else proxy.url, connect_s=timeout_s)
     try:
         with starting_grpc_threads(batch=batch_threads):

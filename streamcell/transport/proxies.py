@@ -51,8 +51,10 @@ async def find_proxy(address: Address, timeout_s: float) -> Proxy | None:
     if address.is_loopback:
         return None
     proxies = urllib.request.getproxies_environment()
+    if _is_excepted(address, proxies):
+        return None
     proxy = _configured(proxies)
-    if proxy is None or _is_excepted(address, proxies) or await _is_own(address, timeout_s):
+    if proxy is None or await _is_own(address, timeout_s):
         return None
     return proxy
 

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +16,7 @@ from streamcell.transport.proxies import find_proxy
 from tests.adversity import answers
 from tests.adversity.proxy import Proxy
 from tests.cells import PATIENCE_S, running
+from tests.e2e.commands import run
 
 # A name and an address that are nobody's (RFC 2606, RFC 5737).
 FAR = "grpc://cell.invalid:8004"
@@ -133,3 +135,17 @@ def test_case_6_7_an_error_names_the_proxy_that_was_in_the_way(proxy: Proxy, mon
             with pytest.raises(LinkError, match=f"through the proxy {host_and_port} .http_proxy.") as raised:
                 site.wait_connected(1.5)
             assert "secret" not in str(raised.value)
+            assert ",:" not in str(raised.value)
+
+
+def test_case_6_7_a_command_tells_of_a_proxy_that_it_does_not_use(tmp_path: Path) -> None:
+    def said(no_proxy: str) -> str:
+        variables = {"all_proxy": "socks5://user:secret@proxy.invalid:1080", "no_proxy": no_proxy}
+        return run("ping", "hub", "-c", FAR_IP, "--wait", "0.5", cwd=tmp_path, variables=variables).stderr.decode()
+
+    warning, sentence = said("").splitlines()
+    assert "all_proxy is not used" in warning
+    assert "secret" not in warning
+    assert "has no link to its parent" in sentence
+    # Where it would not have been used anyway nothing is said of it.
+    assert "all_proxy" not in said("192.0.2.0/24")
