@@ -52,8 +52,7 @@ class CellConfig:
     backoff_refused_s: float = 30.0
     stop_grace_s: float = 5.0
 
-    # The process. tune_allocator sets two thresholds and the number of arenas of glibc for the whole process when the
-    # first cell starts;
+    # The process. tune_allocator sets two thresholds and the number of arenas of glibc when the first cell starts;
     # batch_grpc_threads gives gRPC's threads the class for batch work when a cell starts them (Linux);
     # switch_interval_s (0: leave alone) sets the interpreter's switch interval for the whole process.
     tune_allocator: bool = True

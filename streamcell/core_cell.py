@@ -277,7 +277,8 @@ class CoreCell:
 
         Raises:
             StreamTargetUnreachable: the target did not acknowledge the request in time.
-            RequestTimeout: it did, and did not reply in time.
+            RequestTimeout: it did, and did not reply in time; or the request was never sent, because too many others
+                to the target were under way (``max_requests_per_peer``).
             RequestFailed: its callback raised, or there is none.
             CellError: anything else that failed.
         """

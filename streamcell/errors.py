@@ -174,7 +174,7 @@ class ProtocolError(CellError):
 
 
 class RequestTimeout(CellError):
-    """The target acknowledged the request and did not reply in time."""
+    """The target has the request and did not reply in time, or too many others to it were under way to send it."""
 
     default_code = ErrorCode.TIMEOUT
 

@@ -481,7 +481,10 @@ class ReceivedStream(io.RawIOBase, Stream):
             self._resumption.before_read(threading.get_ident())
 
     def close(self) -> None:
-        """Read no further: at the end this completes the transfer, before it the sender fails with StreamCancelled."""
+        """Read no further. At the end, or at the size that was declared, this completes the transfer.
+
+        Before that the sender fails with StreamCancelled.
+        """
         if not self.closed:
             self._queue.close()
             super().close()

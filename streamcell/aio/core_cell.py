@@ -125,7 +125,7 @@ class CoreCell:
         await asyncio.wait({asyncio.wrap_future(begin_flush())}, timeout=FLUSH_S)
 
     async def wait_connected(self, timeout: float | None = None) -> None:  # noqa: ASYNC109
-        """Wait until the uplink is up; see :meth:`streamcell.CoreCell.wait_connected`."""
+        """Wait until the way up is there; see :meth:`streamcell.CoreCell.wait_connected`."""
         timeout_s = check_wait(timeout, "timeout")
         waiter = asyncio.wrap_future(self._runner.begin_wait_connected())
         try:
@@ -167,11 +167,11 @@ class CoreCell:
         return snapshot
 
     def set_cell_connected_cb(self, cb: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
-        """Have ``cb(name, *args, **kwargs)`` called when a link comes up."""
+        """Have ``cb`` called when a neighbour is there; see :meth:`streamcell.CoreCell.set_cell_connected_cb`."""
         self.cell.set_cell_connected_cb(self.in_thread(cb), *args, **kwargs)
 
     def set_cell_disconnected_cb(self, cb: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
-        """Have ``cb(name, *args, **kwargs)`` called when a link is down."""
+        """Have ``cb`` called when a neighbour is gone; see :meth:`streamcell.CoreCell.set_cell_disconnected_cb`."""
         self.cell.set_cell_disconnected_cb(self.in_thread(cb), *args, **kwargs)
 
     def register_request_cb(self, channel: str, topic: str, cb: Callable[..., Any], *args: Any, **kwargs: Any) -> None:

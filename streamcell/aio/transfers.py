@@ -221,7 +221,7 @@ class ReceivedStream:
             yield piece
 
     def close(self) -> None:
-        """Read no further: at the end this completes the transfer, before it the sender fails with StreamCancelled."""
+        """Read no further; see :meth:`streamcell.ReceivedStream.close`."""
         self.stream.close()
 
     async def __aenter__(self) -> Self:

@@ -108,7 +108,7 @@ def load_settings(path: Path | None, options: Mapping[str, Any]) -> ServeSetting
     """Return the settings of a file, where there is one, with the options of the command line over them.
 
     Args:
-        path: a TOML file, as docs/operations/daemon.md describes it.
+        path: a TOML file, as docs/operations.md describes it.
         options: fields of :class:`ServeSettings`, and ``inbox_folder`` and ``replace``; None: not given.
 
     Raises:

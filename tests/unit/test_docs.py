@@ -89,6 +89,15 @@ def test_every_module_of_the_core_is_placed_in_the_architecture() -> None:
     assert {module for module in modules if f"`protocol/{module}.py`" not in text} == set()
 
 
+@pytest.mark.parametrize("room", ["transport", "daemon", "cli"])
+def test_every_module_of_a_room_is_in_its_row(room: str) -> None:
+    text = (DOCS / "architecture.md").read_text(encoding="utf-8")
+    row = re.search(rf"^\| {room} \|.*$", text, re.MULTILINE)
+    assert row is not None
+    modules = {path.stem for path in (ROOT / "streamcell" / room).glob("*.py")} - {"__init__"}
+    assert {module for module in modules if f"`{module}`" not in row[0]} == set()
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_document_has_one_title_and_balanced_blocks(document: Path) -> None:
     text = document.read_text(encoding="utf-8")
