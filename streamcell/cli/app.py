@@ -20,7 +20,6 @@ app = typer.Typer(
     help="Send files and streams between named cells, and know that they arrived.",
     epilog=HELP,
     add_completion=False,
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
@@ -46,12 +45,15 @@ def _options(
 def run(arguments: Sequence[str]) -> int:
     """Run a command; return the exit code. What fails is one sentence on standard error."""
     try:
-        ended = app(list(arguments), prog_name=_NAME, standalone_mode=False)
+        # Who asks for nothing is shown what there is.
+        ended = app(list(arguments) or ["--help"], prog_name=_NAME, standalone_mode=False)
     except TyperException as error:
         return _wrong_usage(error)
     except CellError as error:
         complain(error.sentence)
         return exit_code_of(error)
+    if not arguments:
+        return ExitCode.USAGE
     if isinstance(ended, ExitCode):
         return end_of_work(ended)
     if ended == ExitCode.INTERRUPTED:

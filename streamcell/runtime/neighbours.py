@@ -152,9 +152,8 @@ def not_connected_error(fqcn: str, urls: tuple[str, ...], reason: str, waited_s:
     # The reason names the address that was dialled last.
     where = "" if reason and len(urls) == 1 else f" at {' or '.join(urls)}"
     because = f": {reason}" if reason else ""
-    return LinkError(
-        f"{fqcn} has no link to its parent{where} after {waited_s:g} s{because}; check that a cell listens there"
-    )
+    after = f" after {waited_s:g} s" if waited_s else ""
+    return LinkError(f"{fqcn} has no link to its parent{where}{after}{because}; check that a cell listens there")
 
 
 def not_accepted_error(fqcn: str, url: str, waited_s: float) -> LinkError:

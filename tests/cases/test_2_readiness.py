@@ -95,6 +95,7 @@ def test_case_2_6_a_cell_that_requires_its_parent_ends_without(
     said = capsys.readouterr()
     assert code == 3
     assert f"{name} is not to run without its parent" in said.err
+    assert "after 0 s" not in said.err
     assert f"{name} has ended" in said.out
     if why == "the name is taken":
         assert "the name hub is held" in said.err

@@ -236,3 +236,11 @@ def test_every_verb_tells_its_options_and_exit_codes(capsys: pytest.CaptureFixtu
         assert "--connect" in output
         assert "STREAMCELL_CONNECT" in output
         assert max(map(len, output.splitlines())) <= 80
+
+
+def test_case_6_4_who_asks_for_nothing_is_shown_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([]) == ExitCode.USAGE
+    output, errors = capsys.readouterr()
+    assert output.startswith("Usage: streamcell ")
+    assert "send" in output
+    assert errors == ""
