@@ -99,6 +99,8 @@ class CoreCell:
 
         Raises:
             LinkError: it cannot listen there: host, port and reason are named. Nothing was started.
+            CellError: the system refuses the process a thread or an open file (code LIMIT). Nothing was started; start
+                it again when there is room.
             UsageError: it was started before, or a URL is wrong, or this is a forked child.
         """
         answer_to(self.runner.begin_start)
