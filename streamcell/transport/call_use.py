@@ -29,7 +29,7 @@ class CallUse:
 
     def __init__(self, read: Callable[[], Awaitable[bytes]], write: Callable[[bytes], Awaitable[None]]) -> None:
         self._read = read
-        self._write = write
+        self._write: Callable[[bytes], Awaitable[object]] = write
         # Why nothing more is given out, or taken.
         self._reading_ended: LaneClosed | None = None
         self._writing_ended: LaneClosed | None = None
@@ -51,7 +51,7 @@ class CallUse:
         try:
             await _only_closed(self._write(batch))
         except LaneClosed as closed:
-            self._writing_ended = self._writing_ended or closed
+            self._writing_ended = self._writing_ended or _fresh(closed)
             _raise_if(self._writing_ended)
         finally:
             self._writing = False
@@ -71,8 +71,8 @@ class CallUse:
                 batch = await _only_closed(self._read())
         except LaneClosed as closed:
             self._at_end = True
-            self._reading_ended = self._reading_ended or closed
-            raise LaneClosed(str(self._reading_ended), self._reading_ended.refusal) from closed
+            self._reading_ended = self._reading_ended or _fresh(closed)
+            raise _fresh(self._reading_ended) from closed
         finally:
             self._reading = False
             self._changed.set()
@@ -101,6 +101,10 @@ class CallUse:
         """Stop reading on though the call goes on. For calls that do not end by themselves."""
         if self._dropping is not None:
             self._dropping.cancel()
+
+    def let_go(self) -> None:
+        """Forget the call, for good: who has this and knows how the call is used is kept alive by it no longer."""
+        self._read = self._write = _after_the_end
 
     async def _drop_rest(self) -> None:
         try:
@@ -134,12 +138,21 @@ async def _only_closed(operation: Awaitable[_T]) -> _T:
         raise LaneClosed(f"the lane failed: {error!r}") from error
 
 
+async def _after_the_end(*_: bytes) -> bytes:
+    raise LaneClosed("the lane was ended")
+
+
 def is_cancelled_itself() -> bool:
     """Tell a cancellation of this task from that of a call which it waited on."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
 
 
+def _fresh(closed: LaneClosed) -> LaneClosed:
+    """Return the same without a traceback: what is kept must not refer to the frames that refer to who keeps it."""
+    return LaneClosed(str(closed), closed.refusal)
+
+
 def _raise_if(closed: LaneClosed | None) -> None:
     if closed is not None:
-        raise LaneClosed(str(closed), closed.refusal)
+        raise _fresh(closed)

@@ -126,6 +126,7 @@ class GrpcClientLane:
         self._closing.set()
         if self._watcher is not None:
             self._watcher.cancel()
+            self._watcher = None
         self._use.close(_CLOSED_HERE)
         try:
             async with asyncio.timeout(FLUSH_S):
@@ -155,6 +156,14 @@ class GrpcClientLane:
         except TimeoutError:
             _logger.debug("the call to %s did not end when it was cancelled", self._address)
             self._use.cancel()
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Break the circles of references that would keep the connection open until the garbage collector comes."""
+        self._use.let_go()
+        if self._call.done():
+            # grpc.aio keeps each done-callback with the call that it is for, inside that call.
+            vars(self._call).pop("_cython_call", None)
 
     async def _watch(self, on_leaving: Callable[[], None]) -> None:
         # gRPC does not tell of a GOAWAY, but the channel is idle from then on, with the call still alive.
@@ -196,9 +205,11 @@ class GrpcClientLane:
     def _on_call_done(self, call: aio.Call) -> None:
         # grpc.aio calls this for each status that it gives the call. After a failed write one is
         # made up, before or after the peer's own, which is the one that counts.
+        if self._end.done():
+            return
         code = _result_of(call.code())
         details = _result_of(call.details())
-        if not self._end.done() and (code, details) != _WRITE_FAILED:
+        if (code, details) != _WRITE_FAILED:
             self._end.set_result(lane_closed(self._where, code, details))
 
 

@@ -89,6 +89,7 @@ class GrpcServerLane:
                 self._released.set()
                 await self._finished.wait()
                 await self._use.wait_ended()
+                self._use.let_go()
         except TimeoutError:
             _logger.debug("%s did not take all that was sent to it before the end", self._peer)
         finally:

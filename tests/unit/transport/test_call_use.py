@@ -174,3 +174,15 @@ def test_what_fails_otherwise_is_logged_and_ends_the_lane(caplog: pytest.LogCapt
     assert record.name == "streamcell.transport"
     assert record.exc_info is not None
     caplog.clear()
+
+
+def test_a_call_that_was_let_go_is_used_no_more() -> None:
+    async def scenario() -> None:
+        call = Call()
+        call.use.let_go()
+        with pytest.raises(LaneClosed, match="was ended"):
+            await call.use.receive()
+        with pytest.raises(LaneClosed, match="was ended"):
+            await call.use.send(b"late")
+
+    run(scenario())
