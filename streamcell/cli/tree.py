@@ -6,7 +6,6 @@ the parent.
 
 from __future__ import annotations
 
-import concurrent.futures
 import dataclasses
 import itertools
 from collections.abc import Iterable, Iterator
@@ -14,6 +13,7 @@ from typing import Any
 
 from streamcell.core_cell import CoreCell
 from streamcell.errors import CellError
+from streamcell.runtime.transfers import AnyFuture
 from streamcell.topology import KnownCell
 
 # Ways that are asked for at the same time.
@@ -107,18 +107,27 @@ def _parent_of(cell: CoreCell) -> str:
 
 def _trace_parents(cell: CoreCell, targets: list[KnownCell], wait_s: float) -> dict[str, str]:
     """Return the parent of each cell: the hop before it; the child of the root that it is below, if it has gone."""
-
-    def parent_of(target: KnownCell) -> str:
-        way = [cell.fqcn, *_way(cell, target.fqcn, wait_s)]
-        return way[-2] if len(way) > 1 else target.via
-
-    with concurrent.futures.ThreadPoolExecutor(_AT_A_TIME) as pool:
-        return dict(zip((target.fqcn for target in targets), pool.map(parent_of, targets), strict=True))
+    parents = {}
+    for start in range(0, len(targets), _AT_A_TIME):
+        asked = [(target, _ask_way(cell, target.fqcn, wait_s)) for target in targets[start : start + _AT_A_TIME]]
+        for target, answer in asked:
+            way = [cell.fqcn, *_names_on(answer)]
+            parents[target.fqcn] = way[-2] if len(way) > 1 else target.via
+    return parents
 
 
 def _way(cell: CoreCell, target: str, wait_s: float) -> list[str]:
     """Return the names on the way to a cell; none if it cannot be told now."""
+    return _names_on(_ask_way(cell, target, wait_s))
+
+
+def _ask_way(cell: CoreCell, target: str, wait_s: float) -> AnyFuture:
+    """Ask for the way as ``cell.trace`` does, but return a future of it: no thread waits for each."""
+    return cell.runner.begin_trace(target, wait_s)
+
+
+def _names_on(answer: AnyFuture) -> list[str]:
     try:
-        return [hop.fqcn for hop in cell.trace(target, wait_s)]
+        return [hop.fqcn for hop in answer.result()]
     except CellError:
         return []
