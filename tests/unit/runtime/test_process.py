@@ -50,10 +50,12 @@ def test_the_switch_interval_is_set_or_left_alone() -> None:
 
 
 CELLS = """
-import gc, os, sys, threading, time
+import gc, logging, os, sys, threading, time
 from streamcell import CoreCell, Message, StreamCell, UsageError
 from streamcell.transport.memory import MemoryNetwork
 
+# On a busy machine asyncio's debug mode warns of each step that took long.
+logging.getLogger("asyncio").setLevel(logging.ERROR)
 network = MemoryNetwork()
 server = CoreCell("server", listen="memory://server", network=network)
 site = CoreCell("site-1", connect="memory://server", network=network)
