@@ -20,6 +20,8 @@ from streamcell.daemon.names import numbered
 
 _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE_FLAGS = os.O_NOFOLLOW | os.O_CLOEXEC
+# What opening something else as a folder fails with; systems differ in what a symbolic link gives.
+_NO_FOLDER = (errno.ENOTDIR, errno.ELOOP)
 # Files of one name in one folder: beyond it somebody sends the same thing over and over.
 MOST_NUMBERED = 9_999
 
@@ -92,7 +94,15 @@ class Folder:
             with contextlib.suppress(FileExistsError):
                 os.mkdir(name, mode, dir_fd=self.descriptor)
                 self.sync()
-        return Folder(os.open(name, _FOLDER_FLAGS, dir_fd=self.descriptor), self._file_system)
+        try:
+            return Folder(os.open(name, _FOLDER_FLAGS, dir_fd=self.descriptor), self._file_system)
+        except OSError as error:
+            if error.errno not in _NO_FOLDER:
+                raise
+            status = self.stat(name)
+            is_link = status is not None and stat.S_ISLNK(status.st_mode)
+            what = "a symbolic link, and none is followed" if is_link else "no folder"
+            raise NotADirectoryError(errno.ENOTDIR, f"'{name}' there is {what}") from error
 
     def check_way(self, parts: Sequence[str], work: Folder) -> None:
         """Check that a file from ``work`` can be moved into a folder below, as far as that can be known beforehand.

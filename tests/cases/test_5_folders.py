@@ -241,7 +241,7 @@ def test_case_5_3_folder_where_a_file_is_and_with_bytes_is_refused(inbox: Path) 
             world = World(pair, inbox)
             world.send("taken").result(PATIENCE_S)
             for name, payload, sentence in (
-                ("taken", b"", "cannot keep 'taken': Not a directory"),
+                ("taken", b"", "cannot keep 'taken': 'taken' there is no folder"),
                 ("new", b"bytes", "was sent as a folder, and has bytes"),
                 ("../outside", b"", "leads out of the inbox"),
             ):

@@ -211,6 +211,20 @@ def test_case_5_1_name_that_can_never_be_given_is_refused_before_bytes_travel(
         assert life.received() == 0
 
 
+@pytest.mark.parametrize("is_link", [True, False])
+def test_case_5_1_what_stands_in_the_way_is_named(
+    carrier: Carrier, folder: Path, tmp_path: Path, is_link: bool
+) -> None:
+    with Life(carrier, folder) as life:
+        way = folder / "site/photos/2026"
+        way.parent.mkdir(parents=True)
+        way.symlink_to(tmp_path) if is_link else way.touch()
+        error = life.send(BytesStream(CONTENT, {"name": "photos/2026/a.jpg"})).exception(PATIENCE_S)
+        what = "a symbolic link, and none is followed" if is_link else "no folder"
+        assert f"cannot keep 'photos/2026/a.jpg': '2026' there is {what}; mend that there" in str(error)
+        assert life.received() == 0
+
+
 def test_case_5_1_partial_file_that_may_not_be_written_to_any_more(
     carrier: Carrier, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -40,7 +40,7 @@ def test_links_are_not_entered(folder: Folder, tmp_path: Path, parts: tuple[str,
     (tmp_path / "root/a").mkdir()
     (tmp_path / "root/link").symlink_to(outside)
     (tmp_path / "root/a/link").symlink_to("..")
-    with pytest.raises(OSError, match=r"Not a directory|Too many levels"), folder.enter(parts, make=True):
+    with pytest.raises(OSError, match="'link' there is a symbolic link, and none is"), folder.enter(parts, make=True):
         pass
     (tmp_path / "root/file").symlink_to(outside / "new")
     with pytest.raises(OSError, match="Too many levels"):
