@@ -22,7 +22,7 @@ class ExitCode(enum.IntEnum):
 
 HELP = (
     "Exit codes: 0 all was done; 1 a transfer or request failed or was refused; 2 the command or the configuration is "
-    "wrong; 3 a cell or an address could not be reached; 130 interrupted."
+    "wrong; 3 a cell or an address could not be reached or listened at; 130 interrupted."
 )
 # Standard output has a reader that has ended: it has what it wanted. "head" is one.
 _READER_GONE = (errno.EPIPE, errno.ECONNRESET)
