@@ -151,6 +151,7 @@ class ReceivedStream:
     def __init__(self, incoming: IncomingStream) -> None:
         self._queue = incoming.queue
         self._resumption = incoming.resumption
+        self._in_thread = incoming.in_thread
         #: The same for threads: a raw binary file.
         self.stream = blocking_stream.ReceivedStream(incoming)
 
@@ -197,7 +198,10 @@ class ReceivedStream:
 
         ``have`` is read in a thread.
         """
-        placed = await asyncio.to_thread(self.stream.begin_resume, offset, have)
+        if have is None:
+            placed = self.stream.begin_resume(offset)
+        else:
+            placed = await asyncio.wrap_future(self._in_thread(self.stream.begin_resume, offset, have))
         if placed is not None:
             check_placed(offset, await asyncio.wrap_future(placed), self.origin)
 

@@ -30,7 +30,7 @@ from streamcell.runtime.receive_queue import ReceiveQueue, wrong_digest
 from streamcell.runtime.receives import Receiver
 from streamcell.runtime.registry import CallbackRegistry
 from streamcell.runtime.resuming import Resumption
-from streamcell.runtime.transfers import Progress, TransferInfo, fail, level_for, succeed
+from streamcell.runtime.transfers import AnyFuture, Progress, TransferInfo, fail, level_for, succeed
 
 # ``into(size, headers)`` returns the buffer to receive a blob into; ``size`` None: not known.
 Into: TypeAlias = Callable[[int | None, dict[str, HeaderValue]], Any]
@@ -148,6 +148,15 @@ class IncomingStream(Incoming):
         self.queue.fail(StreamCancelled(sentence, fault=Fault.TARGET), discard=True)
         self._tell_core(self._context.core.cancel_receive, sentence)
 
+    def in_thread(self, function: Callable[..., Any], *args: Any) -> AnyFuture:
+        """Call what reads a file in a thread of the cell, as soon as the system gives one; the future gets the result.
+
+        For event loops, any thread.
+        """
+        answer: AnyFuture = AnyFuture()
+        self._context.pools.digests.submit(functools.partial(self._answer, answer, function, args))
+        return answer
+
     # --- on the engine
 
     def on_admitted(self) -> None:
@@ -238,6 +247,14 @@ class IncomingStream(Incoming):
             self._leave(self.resumption, returned)
         # If it was rejected, that has ended it already.
         self._tell_core(self._context.core.release)
+
+    def _answer(self, answer: AnyFuture, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
+        what = f"what {self._callback_name} awaits"
+        result, raised = call_user_code(self._context.stream_log, logging.DEBUG, what, function, *args)
+        if raised is None:
+            succeed(answer, result)
+        else:
+            fail(answer, raised)
 
     def _on_raised(self, rejection: StreamRejected, /) -> None:
         """Reject the stream, unless it was closed before; before the traceback goes, and closes it with itself."""

@@ -136,7 +136,7 @@ def succeed(future: AnyFuture, result: Any) -> bool:
     return True
 
 
-def fail(future: AnyFuture, error: CellError) -> bool:
+def fail(future: AnyFuture, error: BaseException) -> bool:
     """Settle ``future`` with an error; return False if it was settled already."""
     try:
         future.set_exception(error)
