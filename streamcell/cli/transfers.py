@@ -21,8 +21,6 @@ AT_A_TIME = 4
 _REFRESH_S = 0.1
 # Between two tries to send to a receiver that is about to end.
 _TRY_AGAIN_S = 1.0
-# What is true of a receiver, and so of everything that is still to be sent to it.
-_GETS_NOTHING = (ErrorCode.UNREACHABLE, ErrorCode.STOPPING, ErrorCode.NO_CALLBACK)
 
 
 @dataclasses.dataclass(slots=True)
@@ -167,9 +165,18 @@ class Transfers:
         elif not self._try_again(future, attempt, error):
             sentence = self._sentence(attempt.source, error)
             self._fail(attempt, future, sentence, error)
-            if error.code in _GETS_NOTHING and not attempt.source.is_folder:
-                # Each of the others would wait as long, and fail as this one has.
+            if self._is_hopeless(attempt, error):
                 self._more, self._why_no_more = False, (sentence, error)
+
+    def _is_hopeless(self, attempt: _Try, error: CellError) -> bool:
+        """Return whether each of the others would wait as long, and fail as this one has."""
+        if error.code is ErrorCode.NO_CALLBACK:
+            # Earlier versions take files, and no folders without any.
+            return not attempt.source.is_folder
+        if error.code is ErrorCode.STOPPING:
+            # What can be sent again has been tried for as long as may be.
+            return attempt.refused_at is not None
+        return error.code is ErrorCode.UNREACHABLE
 
     def _leave_rest(self) -> None:
         """Show what was not even begun, when all that was has ended."""

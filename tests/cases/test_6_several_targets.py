@@ -11,13 +11,15 @@ from pathlib import Path
 
 import pytest
 
+from streamcell import CoreCell, ErrorCode, ReceivedStream, StreamCell, StreamFuture, StreamRejected
 from streamcell.cli.app import run
 from streamcell.cli.outcome import ExitCode
 from streamcell.cli.transfers import AT_A_TIME
+from streamcell.daemon.conventions import FILE_CHANNEL, FILE_TOPIC
 from streamcell.daemon.inbox import InboxSettings, LogWatcher
 from streamcell.daemon.settings import ServeSettings
 from streamcell.daemon.standalone import StandaloneCell
-from tests.cells import PATIENCE_S
+from tests.cells import PATIENCE_S, running
 from tests.e2e.commands import run as run_process
 
 
@@ -112,6 +114,29 @@ def test_case_6_1_a_cell_that_is_missing_is_waited_for_once(
     results = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert len({result["name"] for result in results}) == len(results) == 200
     assert len({result["error"] for result in results}) == 1
+
+
+def test_case_6_1_what_can_be_read_once_fails_for_itself(url: str, tmp_path: Path) -> None:
+    """A receiver that is ending is waited for with what can be sent again."""
+    (tmp_path / "file").write_bytes(b"content")
+    names: list[object] = []
+
+    def on_file(_future: StreamFuture, stream: ReceivedStream, _resume: bool) -> None:
+        name = stream.headers["name"]
+        names.append(name)
+        if name == "stdin":
+            raise StreamRejected("far is stopping", ErrorCode.STOPPING)
+        stream.readall()
+
+    with running(CoreCell("far", connect=url)) as far:
+        StreamCell(far).register_stream_cb(FILE_CHANNEL, FILE_TOPIC, on_file)
+        far.wait_connected(PATIENCE_S)
+        names_of_more = [f"more-{number}" for number in range(AT_A_TIME)]
+        for name in names_of_more:
+            (tmp_path / name).touch()
+        ended = run_process("send", "-", *names_of_more, "file", "--to", "far", "-c", url, cwd=tmp_path)
+    assert ended.returncode == ExitCode.FAILED
+    assert sorted(map(str, names)) == sorted(["stdin", "file", *names_of_more])
 
 
 def test_case_6_1_nothing_could_be_reached(url: str, folder: Path) -> None:
