@@ -404,7 +404,7 @@ def test_case_1_1_in_a_coroutine(carrier: Carrier, source: Held, digest: str) ->
     with_pair(carrier, test)
 
 
-def test_case_1_1_what_is_raised_after_the_last_byte_rejects_the_stream(pair: Pair, source: Held) -> None:
+def test_case_1_1_what_is_raised_after_the_last_byte_rejects_the_stream(pair: Pair) -> None:
     """Whatever becomes of the stream that the traceback refers to."""
 
     def refuse(stream: ReceivedStream) -> None:
@@ -412,8 +412,9 @@ def test_case_1_1_what_is_raised_after_the_last_byte_rejects_the_stream(pair: Pa
 
     reading = Reading(pair, read_by_read, refuse)
     for _ in range(3):
-        with Held().gate as gate:
-            sent = reading.send(Held())
+        held = Held()
+        with held.gate as gate:
+            sent = reading.send(held)
             error = sent.exception(PATIENCE_S)
             assert isinstance(error, StreamRejected)
             assert "not this one" in str(error)
