@@ -82,7 +82,6 @@ class StreamReceiver:
         "agreement",
         "assemble",
         "attempt",
-        "awaits_last",
         "callback_started",
         "channel",
         "consumed",
@@ -132,9 +131,8 @@ class StreamReceiver:
         self.delivered = 0
         self.consumed = 0
         self.size = opening.size
+        # Whether the life of the origin that sends it now has said where it ends.
         self.ended = False
-        # Whether the new life of the origin, whose stream this has become, is to send its own last chunk yet.
-        self.awaits_last = False
         self.digest = opening.digest
         self.corrupt_chunks = 0
         # The application's side.
@@ -243,13 +241,16 @@ class StreamReceiver:
         self.enter_attempt(attempt, offset)
 
     def adopt(self, chunk: Chunk, opening: Open) -> StreamKey:
-        """Go on as the stream of a new life of the origin; return the key of the old one."""
+        """Go on as the stream of a new life of the origin; return the key of the old one.
+
+        The size that is known stays. But that this is all, and of which digest, the new life has to say by itself.
+        """
         old_key, self.key = self.key, chunk.key
         self.opening = opening
         self.digest = opening.digest
         self.size = opening.size if self.size is None else self.size
         self.corrupt_chunks = 0
-        self.awaits_last = True
+        self.ended = False
         self.agreement.move(self.received)
         self.enter_attempt(chunk.attempt, self.received)
         return old_key
@@ -268,7 +269,6 @@ class StreamReceiver:
         end = chunk.offset + len(payload)
         if chunk.last:
             self._set_end(end)
-            self.awaits_last = False
             self.digest = chunk.digest or self.digest
         if self.size is not None and end > self.size:
             raise StreamIntegrityError(
@@ -311,10 +311,10 @@ class StreamReceiver:
     def extend_credit(self, limit: int) -> None:
         """Let the sender go up to ``limit``; says so when it is worth a frame, and once in each attempt.
 
-        Never after the last byte: there is nothing left to let go, unless a new life of the origin is to show that.
+        Never after the last byte, once it is known to be the last: there is nothing left to let go.
         """
         self.limit = max(self.limit, limit)
-        if (self.all_received and not self.awaits_last) or not self.agreement.placed:
+        if self.all_received or not self.agreement.placed:
             return
         worth = self.limit - self.credit >= self.window.step_bytes
         if worth or not self.credited:

@@ -438,7 +438,7 @@ class ReceiveTable:
     # Ending.
 
     def _finish_if_done(self, receiver: StreamReceiver, now: float) -> None:
-        if not receiver.released or receiver.awaits_last:
+        if not (receiver.released and receiver.ended):
             return
         if receiver.assemble:
             # It was checked before it was released.

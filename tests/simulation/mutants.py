@@ -38,7 +38,7 @@ MUTANTS = (
     Mutant(
         "an ack too early: a stream counts as complete when all has arrived, read or not",
         "receives",
-        "if not receiver.released or receiver.awaits_last:\n            return\n        if receiver.assemble:",
+        "if not (receiver.released and receiver.ended):\n            return\n        if receiver.assemble:",
         "if not receiver.all_received:\n            return\n        if True:",
     ),
     Mutant(

@@ -10,6 +10,7 @@ from streamcell.config import CellConfig
 from streamcell.errors import (
     ErrorCode,
     StreamCancelled,
+    StreamError,
     StreamIntegrityError,
     StreamOutcomeUnknown,
     StreamResumeError,
@@ -17,7 +18,7 @@ from streamcell.errors import (
 )
 from streamcell.limits import INITIAL_CREDIT_BYTES, KIB
 from streamcell.protocol.events import ReceiveFailed, StreamAdopted, StreamOpened, StreamPlaced
-from streamcell.protocol.frames import Goodbye, ResumeReply, StreamKey, StreamKind
+from streamcell.protocol.frames import Chunk, Goodbye, ResumeReply, StreamKey, StreamKind
 from tests.unit.protocol.harness import Net, Node, make_spec, pattern
 from tests.unit.protocol.trees import tree
 
@@ -215,6 +216,41 @@ def test_one_that_is_all_there_is_confirmed_to_the_next_life() -> None:
     assert client.finished(stream_id)
     assert server.got(client.key(stream_id)) == b"all of it"
     assert client.core.stats().bytes_sent == 0
+
+
+@pytest.mark.parametrize("fails", [False, True], ids=["ends", "fails"])
+def test_what_an_earlier_life_said_of_the_end_does_not_count_for_what_the_next_one_sends(fails: bool) -> None:
+    """The reader hears from the life that sends the rest that this is all, and of which digest it is."""
+    net = Net()
+    server, client = net.pair(CONFIG)
+    data = DATA[: 100 * KIB]
+    fields: dict[str, Any] = {"resume_id": "name", "source_stamp": STAMP, "digest_follows": True}
+    net.tamper = lambda _, frame: None if isinstance(frame, Chunk) and frame.offset == 32 * KIB else frame
+    client.stream("server", data, source_digest="sha256:1", **fields)
+    net.run()
+    assert [chunk.offset for chunk in net.sent("client", Chunk) if chunk.last] == [96 * KIB]
+    client = net.restart("client")
+    net.tamper = None
+    net.advance(2.0)
+    client.on_seek = lambda event: client.core.move_source(event.stream_id, event.offset, net.now)
+    stream_id = client.stream("server", None, size=len(data), **fields)
+    key = client.key(stream_id)
+    net.advance(1.0)
+    client.supply(stream_id, data[32 * KIB :])
+    net.advance(1.0)
+    assert bytes(server.data[key]) == data
+    assert server.ends() == []
+    if fails:
+        client.core.fail_source(stream_id, StreamError("the disk is gone", ErrorCode.SOURCE), net.now)
+        net.advance(1.0)
+        assert server.receive_error(key).code is ErrorCode.SOURCE
+        assert server.ends() == []
+    else:
+        client.core.end_source(stream_id, "sha256:2", net.now)
+        net.advance(1.0)
+        assert [(end.size_bytes, end.digest) for end in server.ends()] == [(len(data), "sha256:2")]
+        assert server.got(key) == data
+        assert client.finished(stream_id)
 
 
 def test_one_that_is_not_decided_yet_is_decided_for_the_next_life() -> None:
