@@ -187,7 +187,8 @@ class ReceiveTable:
             receiver = self._open(life, link, chunk, now)
         if receiver is None or chunk.attempt < receiver.attempt:
             return
-        receiver.link = link
+        if receiver.link is not link:
+            self._take_way(receiver, link)
         receiver.heard_at = now
         if not receiver.agreement.placed and not self.placing.takes(receiver, link, chunk, now):
             return
@@ -206,7 +207,8 @@ class ReceiveTable:
             life.note_asked(frame)
             link.outbox.post(self._registrar.answer_query(life, frame))
         elif frame.attempt >= receiver.attempt:
-            receiver.link = link
+            if receiver.link is not link:
+                self._take_way(receiver, link)
             receiver.heard_at = now
             self.placing.answer_query(receiver, link, frame)
             self.speak(receiver)
@@ -254,13 +256,17 @@ class ReceiveTable:
                 continue
             for receiver in life.receivers.values():
                 if receiver.link is not way:
-                    if receiver.link is not None:
-                        receiver.link.outbox.forget(receiver)
-                    receiver.link = way
-                    # Its Credit may have gone another way, where it is no use to anybody.
-                    receiver.repeat()
+                    self._take_way(receiver, way)
                 receiver.ack_due = True
                 self.speak(receiver)
+
+    def _take_way(self, receiver: StreamReceiver, link: Link) -> None:
+        """Speak to the origin by ``link`` from now on: what was said another way may be of no use to anybody there."""
+        if receiver.link is not None:
+            receiver.link.outbox.forget(receiver)
+        receiver.link = link
+        receiver.repeat()
+        self.speak(receiver)
 
     def is_outdated(self, reply: ResumeReply) -> bool:
         """Return whether an answer of this cell that a lane may have carried in vain need not be said again."""

@@ -79,6 +79,7 @@ class StreamSender:
         "_context",
         "acknowledged",
         "answered",
+        "asked",
         "attempt",
         "backoff_until",
         "buffer",
@@ -138,6 +139,8 @@ class StreamSender:
         self.lane_id: int | None = None
         self.lanes_used: set[int] = set()
         self.query_due = False
+        # Whether its question was put on a lane: then the attempt has its way, as after its first chunk.
+        self.asked = False
         self.probe_due = False
         # All attempts.
         self.received = 0
@@ -281,6 +284,8 @@ class StreamSender:
     def raise_attempt(self) -> None:
         """Begin a new attempt, whose offset is to be set by ``begin``."""
         self.attempt += 1
+        # It begins with a frame of its own, which shows that this end is alive.
+        self.asked = self.probe_due = False
         self.last_sent_before = self.last_ever_sent
         self.granted = 0
         self.opened = self.last_sent = self.answered = False
@@ -394,6 +399,7 @@ class StreamSender:
         if not (self.query_due or self.probe_due):
             return []
         probe = not self.query_due
+        self.asked = self.asked or self.query_due
         self.query_due = self.probe_due = False
         return [
             ResumeQuery(

@@ -380,6 +380,9 @@ class SendTable:
         sender.link = link
         sender.lanes_used.clear()
         if sender.state in (SenderState.SENDING, SenderState.AWAITING_OFFSET) and not sender.opened:
+            if sender.asked:
+                # The answer holds; but the question went another way, and with it the attempt.
+                sender.raise_attempt()
             sender.begin(sender.next_offset, link.initial_credit)
         elif sender.state in (SenderState.SENDING, SenderState.AWAITING_OFFSET, SenderState.FINISHING):
             self._lose_path(sender, now)
@@ -387,8 +390,8 @@ class SendTable:
             # There is news of a way: no need to wait any longer.
             self._query(sender)
         else:
-            if not sender.query_due:
-                # The question went another way, and with it the attempt.
+            if sender.asked or sender.opened:
+                # The question went another way, or the offer, and with it the attempt.
                 self._query(sender)
             self._speak(sender)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from streamcell.protocol.events import CellConnected, CellDisconnected, LaneWanted
-from streamcell.protocol.frames import Chunk, Hello
+from streamcell.protocol.frames import Chunk, Hello, ResumeQuery, ResumeReply
 from tests.unit.protocol.harness import LARGE, SMALL, Net, Node
-from tests.unit.protocol.trees import branches, routes
+from tests.unit.protocol.trees import branches, receive, routes
 
 
 def with_peers(net: Net) -> tuple[dict[str, Node], int]:
@@ -84,6 +84,93 @@ def test_credit_that_went_through_the_tree_in_vain_is_given_again_over_the_peer_
     net.advance(60.0)
     assert left.finished(stream_id)
     assert right.got(left.key(stream_id)) == LARGE
+
+
+def cut_between(net: Net, name: str, other: str) -> None:
+    """Break every lane between two cells; none is dialled anew."""
+    net.refuse_dials.add(other)
+    for end in [end for end in net.peers if end[0] == name and net.peers[end][0] == other]:
+        net.cut(*end)
+
+
+def test_a_question_that_may_have_gone_through_the_tree_is_a_new_one_over_the_peer_link() -> None:
+    """If one attempt had two ways, the target might give credit on the one of which the origin hears nothing."""
+    net = Net()
+    nodes, _ = with_peers(net)
+    left, right = nodes["left-leaf"], nodes["right-leaf"]
+    right.auto_read = False
+    stream_id = left.stream("right-leaf", LARGE)
+    key = left.key(stream_id)
+    net.run()
+    cut_between(net, "left-leaf", "right-leaf")
+    # The question gets as far as the root when the lane that it went by breaks, too.
+    held = {end for end in net.peers if end[0] == "root" and net.peers[end][0] == "right"}
+    net.stuck.update(held)
+    net.run()
+    cut_between(net, "left-leaf", "left")
+    net.refuse_dials.remove("right-leaf")
+    net.advance(10.0)
+    assert [query.attempt for query in net.sent("left-leaf", ResumeQuery)] == [2, 3]
+    # It arrives when the stream has long gone on.
+    net.stuck.clear()
+    net.run()
+    assert [query.attempt for query in net.sent("right", ResumeQuery)] == [2]
+    right.auto_read = True
+    right.core.callback_started(key, net.now)
+    right.read(key)
+    net.run()
+    assert right.got(key) == LARGE
+    assert left.finished(stream_id)
+
+
+def test_an_answer_that_came_through_the_tree_lets_a_new_attempt_begin_over_the_peer_link() -> None:
+    net = Net()
+    nodes, _ = with_peers(net)
+    left, right = nodes["left-leaf"], nodes["right-leaf"]
+    right.auto_read = False
+    stream_id = left.stream("right-leaf", SMALL)
+    key = left.key(stream_id)
+    net.run()
+    cut_between(net, "left-leaf", "right-leaf")
+    net.run_until(lambda: len(net.sent("left-leaf", ResumeQuery)) > 0)
+    # It is known where to go on, and the credit of the relay is there; but no chunk has gone that way.
+    net.stuck.update(end for end in net.peers if end[0] == "left-leaf")
+    net.run()
+    assert [reply.attempt for reply in net.sent("left", ResumeReply)] == [2]
+    since = len(net.sent("left-leaf", Chunk))
+    cut_between(net, "left-leaf", "left")
+    net.stuck.clear()
+    net.refuse_dials.remove("right-leaf")
+    right.auto_read = True
+    right.core.callback_started(key, net.now)
+    right.read(key)
+    net.advance(10.0)
+    assert {chunk.attempt for chunk in net.sent("left-leaf", Chunk)[since:]} == {3}
+    assert [query.attempt for query in net.sent("left-leaf", ResumeQuery)] == [2]
+    assert right.got(key) == SMALL
+    assert left.finished(stream_id)
+
+
+def test_credit_that_was_given_to_a_way_that_is_over_is_given_again_where_the_origin_is_heard() -> None:
+    """A relay that was restarted lets a late copy of a question through, which is that of the present attempt."""
+    net = Net()
+    nodes, _ = with_peers(net)
+    left, right = nodes["left-leaf"], nodes["right-leaf"]
+    right.auto_read = False
+    stream_id = left.stream("right-leaf", LARGE, idle_timeout_s=40.0)
+    key = left.key(stream_id)
+    net.run()
+    late = ResumeQuery(key, "right-leaf", attempt=1, probe=False, hops_left=16)
+    receive(net, right, "right", late)
+    right.auto_read = True
+    right.core.callback_started(key, net.now)
+    right.read(key)
+    net.run()
+    assert right.got(key) is None
+    # The origin shows that it is alive.
+    net.advance(11.0)
+    assert right.got(key) == LARGE
+    assert left.finished(stream_id)
 
 
 def test_a_peer_link_can_be_ended() -> None:
