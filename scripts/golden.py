@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Writes the parts of docs/wire.md that code decides; with --check, tells whether they are current.
+"""Writes the pages beside docs/wire.md that code decides; with --check, tells whether they are current.
 
-Golden examples (frames, what protobuf shows of them, and their bytes), the limits with their reasons, the error codes
-and the state tables. Everything between two markers in the document is replaced.
+docs/wire-examples.md has the golden examples: frames, what protobuf shows of them, and their bytes. docs/wire-tables.md
+has the limits with their reasons, the error codes and the state tables.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ InputT = TypeVar("InputT", bound=enum.Enum)
 ActionT = TypeVar("ActionT", bound=enum.Enum)
 
 ROOT = Path(__file__).resolve().parent.parent
-DOCUMENT = ROOT / "docs/wire.md"
+EXAMPLES_PAGE = ROOT / "docs/wire-examples.md"
+TABLES_PAGE = ROOT / "docs/wire-tables.md"
 PROTO = ROOT / "protos/streamcell/v1/cell.proto"
 LIMITS = ROOT / "streamcell/limits.py"
 
@@ -249,12 +250,7 @@ def examples() -> list[Example]:
     ]
 
 
-# --- sections ------------------------------------------------------------------------------------
-
-
-def examples_section() -> str:
-    """Shows each example as protobuf's text format and as bytes."""
-    return "\n\n".join(show(example) for example in examples())
+# --- examples ------------------------------------------------------------------------------------
 
 
 def show(example: Example) -> str:
@@ -262,10 +258,13 @@ def show(example: Example) -> str:
     message = cell_pb2.ExchangeRequest.FromString(data)
     text = text_format.MessageToString(message, as_utf8=True).rstrip()
     hexadecimal = "\n".join(textwrap.wrap(data.hex(), 96))
-    return f"### {example.title}\n\n{example.explanation}\n\n```text\n{text}\n```\n\n```hex\n{hexadecimal}\n```"
+    return f"## {example.title}\n\n{example.explanation}\n\n```text\n{text}\n```\n\n```hex\n{hexadecimal}\n```"
 
 
-def limits_section() -> str:
+# --- tables --------------------------------------------------------------------------------------
+
+
+def limits_table() -> str:
     """Lists every limit with the comment above it."""
     rows = []
     comment: list[str] = []
@@ -288,7 +287,7 @@ def number(value: int) -> str:
     return f"{value:,}"
 
 
-def errors_section() -> str:
+def errors_table() -> str:
     """Lists the error codes as the .proto explains them, and the exception that a stream's code becomes."""
     body = PROTO.read_text(encoding="utf-8").split("enum ErrorCode {")[1].split("}")[0]
     meanings = re.findall(r"// (.*)\n +ERROR_CODE_([A-Z_]+) = (\d+);", body)
@@ -300,14 +299,51 @@ def errors_section() -> str:
     return table(("number", "code", "meaning", "as a stream's failure in Python"), rows)
 
 
-def states_section(transitions: Mapping[tuple[StateT, InputT], tuple[ActionT, StateT]]) -> str:
-    """Lists the pairs of a state table that do something."""
-    rows = [
+@dataclasses.dataclass(frozen=True)
+class StateTable:
+    """The pairs of a state table that do something, and what its actions mean."""
+
+    title: str
+    rows: tuple[tuple[str, ...], ...]
+    explanation: str = ""
+
+    def text(self) -> str:
+        shown = f"### {self.title}\n\n{table(('state', 'input', 'action', 'next state'), self.rows)}"
+        return f"{shown}\n\n{self.explanation}" if self.explanation else shown
+
+
+def pairs(transitions: Mapping[tuple[StateT, InputT], tuple[ActionT, StateT]]) -> tuple[tuple[str, ...], ...]:
+    """Returns the rows of a state table that do something."""
+    return tuple(
         (f"`{state.name}`", f"`{event.name}`", f"`{action.name}`", f"`{following.name}`")
         for (state, event), (action, following) in transitions.items()
         if action.name != "IGNORE" or following is not state
-    ]
-    return table(("state", "input", "action", "next state"), rows)
+    )
+
+
+STATE_TABLES = (
+    StateTable(
+        "Sender (the origin's half of a stream)",
+        pairs(states.SENDER_TABLE),
+        "`START` and `CONTINUE` begin to send chunks, `QUERY` raises the attempt and asks, `WAIT` starts the\n"
+        "back-off, `OFFER` sends the chunk that awaits an offset, `MOVE_SOURCE` has the source go to the offset.",
+    ),
+    StateTable(
+        "Receiver (the target's half)",
+        pairs(states.RECEIVER_TABLE),
+        "`ADMIT` asks for memory, `DELIVER` hands over what arrived before, `CONFIRM` sends the final Ack. Chunks are\n"
+        "placed in every state before `ENDED`, within the credit that was given.",
+    ),
+    StateTable(
+        "Agreement (where a received stream begins, at the target)",
+        pairs(states.AGREEMENT_TABLE),
+        "`TELL` sends the ResumeReply, again and again until the origin goes on; `PLACE` begins there. A stream whose\n"
+        "origin does not wait starts in `PLACED`.",
+    ),
+    StateTable("Relay (a stream that passes through)", pairs(states.RELAY_TABLE)),
+    StateTable("Announcement (a name, at the cell that announces it)", pairs(states.ANNOUNCEMENT_TABLE)),
+    StateTable("Lane", pairs(states.LANE_TABLE)),
+)
 
 
 def table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
@@ -315,47 +351,64 @@ def table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines).replace("| --- ", "|---").replace("--- |", "---|")
 
 
-SECTIONS: dict[str, Callable[[], str]] = {
-    "examples": examples_section,
-    "limits": limits_section,
-    "errors": errors_section,
-    "sender states": lambda: states_section(states.SENDER_TABLE),
-    "receiver states": lambda: states_section(states.RECEIVER_TABLE),
-    "agreement states": lambda: states_section(states.AGREEMENT_TABLE),
-    "lane states": lambda: states_section(states.LANE_TABLE),
-    "relay states": lambda: states_section(states.RELAY_TABLE),
-    "announcement states": lambda: states_section(states.ANNOUNCEMENT_TABLE),
-}
+# --- pages ---------------------------------------------------------------------------------------
+
+EXAMPLES_HEAD = """\
+# The wire: examples
+
+<!-- written by scripts/golden.py -->
+
+One batch each: what protobuf shows of it, and its bytes. The rules behind them are in [the wire](wire.md). The origin
+is `site-1`, the target `server`. [`protos/vectors`](../protos/vectors/README.md) has the same for programs to read,
+with many edge cases and with batches that are to be refused.
+"""
+
+TABLES_HEAD = """\
+# The wire: tables
+
+<!-- written by scripts/golden.py -->
+
+What [the wire](wire.md) says in words, as the code has it: [limits](#limits), [error codes](#error-codes) and
+[state tables](#state-tables).
+"""
+
+LIMITS_HEAD = "## Limits\n\nNo other cell can raise any of these."
+
+ERRORS_HEAD = "## Error codes"
+
+STATES_HEAD = """\
+## State tables
+
+The pairs that do something. Every other pair of state and input is ignored, because frames cross on the way."""
 
 
-# --- the document --------------------------------------------------------------------------------
+def examples_page() -> str:
+    """Returns docs/wire-examples.md."""
+    return "\n".join((EXAMPLES_HEAD, "\n\n".join(show(example) for example in examples()), ""))
 
 
-def rewrite(document: str) -> str:
-    """Returns the document with every generated section as the code has it."""
-    for name, section in SECTIONS.items():
-        begin, end = f"<!-- generated by scripts/golden.py: {name} -->", f"<!-- end of {name} -->"
-        before, found_begin, rest = document.partition(begin)
-        _, found_end, after = rest.partition(end)
-        if not (found_begin and found_end):
-            raise SystemExit(f"{DOCUMENT.name} has no section between {begin!r} and {end!r}")
-        document = f"{before}{begin}\n\n{section()}\n\n{end}{after}"
-    return document
+def tables_page() -> str:
+    """Returns docs/wire-tables.md."""
+    shown = (LIMITS_HEAD, limits_table(), ERRORS_HEAD, errors_table(), STATES_HEAD)
+    return "\n".join((TABLES_HEAD, "\n\n".join((*shown, *(each.text() for each in STATE_TABLES))), ""))
+
+
+PAGES: dict[Path, Callable[[], str]] = {EXAMPLES_PAGE: examples_page, TABLES_PAGE: tables_page}
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--check", action="store_true", help="compare only, and fail if different")
     arguments = parser.parse_args()
-    present = DOCUMENT.read_text(encoding="utf-8")
-    fresh = rewrite(present)
-    if not arguments.check:
-        DOCUMENT.write_text(fresh, encoding="utf-8")
-        return 0
-    lines = (present.splitlines(keepends=True), fresh.splitlines(keepends=True))
-    difference = list(difflib.unified_diff(*lines, "docs/wire.md", "docs/wire.md as the code has it"))
-    sys.stdout.writelines(difference)
-    return 1 if difference else 0
+    differences: list[str] = []
+    for path, page in PAGES.items():
+        if not arguments.check:
+            path.write_text(page(), encoding="utf-8")
+            continue
+        present, fresh = (text.splitlines(keepends=True) for text in (path.read_text(encoding="utf-8"), page()))
+        differences += difflib.unified_diff(present, fresh, path.name, f"{path.name} as the code has it")
+    sys.stdout.writelines(differences)
+    return 1 if differences else 0
 
 
 if __name__ == "__main__":

@@ -84,7 +84,7 @@ def in_frame(kind: int, body: bytes) -> bytes:
 
 
 def frames() -> list[Json]:
-    """Returns the examples of docs/wire.md: at least one of each frame."""
+    """Returns the examples of docs/wire-examples.md: at least one of each frame."""
     return [
         vector(example.title, example.explanation, cell_pb2.ExchangeRequest.FromString(encode_batch(example.batch)))
         for example in golden.examples()
