@@ -95,12 +95,12 @@ demo: .venv-demo/.stamp ## show what streamcell does, in less than a minute
 	@echo 'sending real files and an array to a cell in another process'
 	@.venv-demo/bin/python scripts/demo.py
 
-check: $(VENV)/.stamp .venv-proto/.stamp ## format, lint, types, generated code, laws, unit tests, 200 simulated histories
+check: $(VENV)/.stamp .venv-proto/.stamp ## format, lint, types, generated code, laws, core and shell, 200 simulated histories
 	$(VENV)/bin/ruff format --check --quiet .
 	$(VENV)/bin/ruff check --quiet .
 	$(VENV)/bin/mypy $(SOURCES)
 	.venv-proto/bin/python scripts/generate_proto.py --check
-	$(VENV)/bin/python $(PYTEST) tests/unit -m 'not slow' $(PYTEST_ARGS)
+	$(VENV)/bin/python $(PYTEST) tests/core tests/shell -m 'not slow' $(PYTEST_ARGS)
 	PYTHON=$(VENV)/bin/python scripts/simulate --seeds 0..199
 
 test: $(VENV)/.stamp ## the whole test suite, with coverage

@@ -10,8 +10,8 @@ from typing import Any, TypeAlias
 
 from streamcell import Message, aio
 from tests.adversity.places import LATE_S, Outcome, public_methods
-from tests.api.aio_cells import AioPair
 from tests.cells import PATIENCE_S, Carrier
+from tests.public.aio_cells import AioPair
 
 Call: TypeAlias = Callable[[], Any]
 Act: TypeAlias = Callable[[], Awaitable[None]]

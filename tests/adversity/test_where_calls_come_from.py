@@ -14,8 +14,8 @@ import pytest
 from streamcell import CellError, Message, UsageError, aio
 from tests.adversity import aio_places
 from tests.adversity.places import PLACES, Call, Outcome, Scene, make_all, scene
-from tests.api.aio_cells import aio_pair
 from tests.cells import PATIENCE_S, Box, connected_pair, memory_carrier
+from tests.public.aio_cells import aio_pair
 from tests.timing import scaled
 
 MOST_S = scaled(5.0)

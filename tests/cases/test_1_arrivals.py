@@ -17,8 +17,8 @@ from streamcell.daemon.inbox import Inbox, InboxSettings
 from streamcell.daemon.settings import ServeSettings
 from streamcell.daemon.standalone import StandaloneCell
 from tests.cells import CARRIERS, PATIENCE_S, Box, Carrier, Gate, connected_pair, eventually, grpc_carrier, pattern
-from tests.e2e.commands import Command, run
 from tests.inboxes import Ending, Events, Life, World, files, send_file, work_files
+from tests.programs.commands import Command, run
 
 SMALL = pattern(300_000)
 TAIL = b"one line more\n"

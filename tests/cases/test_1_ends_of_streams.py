@@ -23,9 +23,9 @@ from streamcell import (
     StreamRejected,
     aio,
 )
-from tests.api.aio_cells import AioPair, with_pair
 from tests.carried import carrier, pair
 from tests.cells import PATIENCE_S, Box, Carrier, Gate, Pair, connected_pair, pattern, running
+from tests.public.aio_cells import AioPair, with_pair
 
 __all__ = ["carrier", "pair"]
 

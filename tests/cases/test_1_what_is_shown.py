@@ -11,8 +11,8 @@ import pytest
 
 from streamcell.cli.outcome import ExitCode
 from tests.adversity.programs import environment
-from tests.e2e.commands import LIMIT_S, STREAMCELL, complaint, hub, run
-from tests.e2e.test_node import MAIN, node
+from tests.programs.commands import LIMIT_S, STREAMCELL, complaint, hub, run
+from tests.programs.test_node import MAIN, node
 
 __all__ = ["node"]
 

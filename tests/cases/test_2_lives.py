@@ -12,9 +12,9 @@ import pytest
 from streamcell import BytesStream, Message, StreamCell, StreamOutcomeUnknown
 from tests.adversity import programs
 from tests.cells import Box, grpc_carrier, running
-from tests.contract.conftest import cells, gate, network, network_kind
-from tests.contract.restarting import DIGEST, READ, SIZE, Rest, begin, restart_receiver, restart_sender
-from tests.contract.world import KIB, WAIT_S, Cells, Inbox, Peer, Reader, pattern, wait_for, wait_until
+from tests.public.contract.conftest import cells, gate, network, network_kind
+from tests.public.contract.restarting import DIGEST, READ, SIZE, Rest, begin, restart_receiver, restart_sender
+from tests.public.contract.world import KIB, WAIT_S, Cells, Inbox, Peer, Reader, pattern, wait_for, wait_until
 
 __all__ = ["cells", "gate", "network", "network_kind"]
 

@@ -10,7 +10,7 @@ import pytest
 
 from streamcell import CoreCell
 from tests.cells import PATIENCE_S, eventually, grpc_carrier, running
-from tests.e2e.commands import hub
+from tests.programs.commands import hub
 
 # As many as a process of its own has open for itself, and the reserve, and room for some cells.
 HARD_LIMIT = 64

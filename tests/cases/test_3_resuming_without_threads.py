@@ -8,9 +8,9 @@ import threading
 import pytest
 
 from streamcell import BytesStream, Message, aio
-from tests.api.aio_cells import AioPair, with_pair
 from tests.carried import carrier
 from tests.cells import PATIENCE_S, Box, Carrier, pattern
+from tests.public.aio_cells import AioPair, with_pair
 
 __all__ = ["carrier"]
 

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from streamcell import CellConfig, CellError, CoreCell, Message, ReceivedStream, RequestTimeout, StreamFuture, aio
-from tests.api.aio_cells import AioPair, with_pair
 from tests.carried import carrier, pair
 from tests.cells import PATIENCE_S, QUICK, Box, Carrier, Gate, Pair, connected_pair, eventually, running
+from tests.public.aio_cells import AioPair, with_pair
 from tests.timing import scaled
 
 __all__ = ["carrier", "pair"]

@@ -31,9 +31,9 @@ from streamcell import (
     UsageError,
     aio,
 )
-from tests.api.aio_cells import AioPair, with_pair
 from tests.cells import PATIENCE_S, Box, Carrier, Gate, Pair, pattern
-from tests.e2e.commands import hub, run
+from tests.programs.commands import hub, run
+from tests.public.aio_cells import AioPair, with_pair
 
 MIB = 1 << 20
 DATA = pattern(2 * MIB + 54_321)

@@ -22,8 +22,8 @@ from streamcell.daemon.settings import ServeSettings
 from streamcell.daemon.standalone import StandaloneCell
 from tests.adversity.programs import environment
 from tests.cells import CARRIERS, PATIENCE_S, connected_pair, grpc_carrier, running
-from tests.e2e.commands import LIMIT_S, STREAMCELL
 from tests.inboxes import World
+from tests.programs.commands import LIMIT_S, STREAMCELL
 
 
 @pytest.fixture

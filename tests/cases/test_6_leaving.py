@@ -13,7 +13,7 @@ from streamcell import CoreCell, StreamCell
 from streamcell.cli.outcome import ExitCode
 from streamcell.daemon.conventions import FILE_CHANNEL, FILE_TOPIC
 from tests.cells import CARRIERS, Carrier, connected_pair, eventually, grpc_carrier, running
-from tests.e2e.commands import Command
+from tests.programs.commands import Command
 
 
 @pytest.fixture(params=CARRIERS)

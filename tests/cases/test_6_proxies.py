@@ -16,7 +16,7 @@ from streamcell.transport.proxies import find_proxy
 from tests.adversity import answers
 from tests.adversity.proxy import Proxy
 from tests.cells import PATIENCE_S, running
-from tests.e2e.commands import run
+from tests.programs.commands import run
 
 # A name and an address that are nobody's (RFC 2606, RFC 5737).
 FAR = "grpc://cell.invalid:8004"

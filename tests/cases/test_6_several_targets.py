@@ -20,7 +20,7 @@ from streamcell.daemon.inbox import InboxSettings, LogWatcher
 from streamcell.daemon.settings import ServeSettings
 from streamcell.daemon.standalone import StandaloneCell
 from tests.cells import PATIENCE_S, running
-from tests.e2e.commands import run as run_process
+from tests.programs.commands import run as run_process
 
 
 @contextlib.contextmanager

@@ -18,7 +18,7 @@ from streamcell.daemon import signals
 from streamcell.daemon.signals import EndSignals
 from tests.adversity.programs import environment
 from tests.cells import PATIENCE_S, Box, eventually
-from tests.e2e.commands import LIMIT_S, STREAMCELL, Command, hub, run
+from tests.programs.commands import LIMIT_S, STREAMCELL, Command, hub, run
 
 # As a service manager starts it: without a terminal.
 DETACHED = [sys.executable, "-c", "import os, sys; os.setsid(); os.execv(sys.argv[1], sys.argv[1:])"]

@@ -9,7 +9,7 @@ import pytest
 from streamcell import CoreCell, UsageError
 from streamcell.daemon.settings import load_settings
 from tests.cells import PATIENCE_S, running
-from tests.e2e.commands import run
+from tests.programs.commands import run
 
 MOST_BYTES = 103
 

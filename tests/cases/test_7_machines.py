@@ -14,7 +14,7 @@ import pytest
 
 from tests import timing
 from tests.adversity.programs import run
-from tests.e2e.commands import LIMIT_S
+from tests.programs.commands import LIMIT_S
 
 ROOT = Path(__file__).resolve().parents[2]
 

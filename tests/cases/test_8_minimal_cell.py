@@ -12,7 +12,7 @@ from streamcell import CellConfig, CoreCell, Message, StreamCell
 from streamcell.v1 import cell_pb2
 from tests.adversity.proxy import Proxy, Way, proxy_to
 from tests.cells import PATIENCE_S, eventually, pattern
-from tests.e2e.minimal_cell import MinimalCell
+from tests.programs.minimal_cell import MinimalCell
 
 KIB = 1024
 DATA = pattern(2_000_000)

@@ -16,8 +16,8 @@ from streamcell import CoreCell, ReceivedStream, StreamCell, StreamFuture
 from streamcell.v1 import cell_pb2
 from tests.adversity.proxy import proxy_to
 from tests.cells import PATIENCE_S
-from tests.e2e.listener import INCARNATION, Listener
-from tests.e2e.programs import ROOT, Program, run, running
+from tests.programs.listener import INCARNATION, Listener
+from tests.programs.programs import ROOT, Program, run, running
 
 pytestmark = pytest.mark.node
 

@@ -13,7 +13,7 @@ from streamcell import CellConfig, CoreCell, StreamCell
 from streamcell.transport.environment import grpc
 from streamcell.v1 import cell_pb2
 from tests.cells import PATIENCE_S, pattern
-from tests.e2e.minimal_cell import INITIAL_CREDIT, MESSAGE_BYTES, Lane
+from tests.programs.minimal_cell import INITIAL_CREDIT, MESSAGE_BYTES, Lane
 
 KIB = 1024
 INCARNATION = 1 << 60

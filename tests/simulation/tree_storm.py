@@ -16,8 +16,8 @@ from streamcell.config import CellConfig
 from streamcell.limits import KIB
 from streamcell.protocol.events import ReceiveFailed, ReceiveFinished, SourceSeekWanted, StreamOpened
 from streamcell.protocol.frames import StreamKey, StreamKind
+from tests.core.harness import Net, Node
 from tests.simulation.clocks import WallClocks
-from tests.unit.protocol.harness import Net, Node
 
 CELLS = 12
 SIZES = (0, 1, 1000, 40 * KIB, 100 * KIB, 300 * KIB, 700 * KIB)

@@ -1,0 +1,181 @@
+"""Questions about the network: who is there, and by which hops a cell is reached."""
+
+from __future__ import annotations
+
+import pytest
+
+from streamcell.errors import ErrorCode, StreamTargetUnreachable
+from streamcell.protocol.events import CellsListed, QueryFailed, RouteTraced
+from streamcell.protocol.frames import Query, QueryReply
+from streamcell.topology import KnownCell
+from tests.core.harness import Net, Node
+from tests.core.trees import branches, tree
+
+
+def cells(net: Net, node: Node) -> dict[str, KnownCell]:
+    number = node.core.ask_cells(5.0, net.now)
+    net.run()
+    (listed,) = [event for event in node.of(CellsListed) if event.query_id == number]
+    return {cell.fqcn: cell for cell in listed.cells}
+
+
+def hops(net: Net, node: Node, target: str) -> list[str]:
+    number = node.core.ask_trace(target, 5.0, net.now)
+    net.run()
+    (traced,) = [event for event in node.of(RouteTraced) if event.query_id == number]
+    return [hop.fqcn for hop in traced.hops]
+
+
+def failure(net: Net, node: Node, number: int) -> BaseException:
+    net.run()
+    (failed,) = [event for event in node.of(QueryFailed) if event.query_id == number]
+    return failed.error
+
+
+@pytest.mark.parametrize("name", ["root", "left", "left-leaf"])
+def test_every_cell_can_tell_which_cells_there_are(name: str) -> None:
+    net = Net()
+    nodes = branches(net)
+    net.advance(7.0)
+    known = cells(net, nodes[name])
+    assert set(known) == set(nodes)
+    assert {cell.incarnation for cell in known.values()} == {node.incarnation for node in nodes.values()}
+    assert {cell.software for cell in known.values()} == {"test"}
+    leaf = known["right-leaf"]
+    assert leaf.address == "from-right-leaf"
+    assert leaf.known_for_s == pytest.approx(7.0)
+    assert known["root"].via == ("" if name == "root" else known["root"].via)
+
+
+def test_a_large_tree_is_told_in_pieces() -> None:
+    net = Net()
+    names = {"root": ""} | {f"leaf-{number}": "root" for number in range(300)}
+    nodes = tree(net, names)
+    assert set(cells(net, nodes["leaf-7"])) == set(names)
+    assert [reply.more for reply in net.sent("root", QueryReply)] == [True, False]
+
+
+@pytest.mark.parametrize("name", ["left", "left-leaf"])
+def test_while_the_way_up_is_broken_the_cell_below_the_break_answers(name: str) -> None:
+    net = Net()
+    nodes = branches(net)
+    net.kill("root")
+    assert set(cells(net, nodes[name])) == {"root", "left", "left-leaf"}
+    net.advance(40.0)
+    assert set(cells(net, nodes[name])) == {"left", "left-leaf"}
+
+
+def test_without_an_uplink_a_cell_tells_what_is_below_it() -> None:
+    net = Net()
+    nodes = branches(net)
+    net.kill("root")
+    net.advance(40.0)
+    assert set(cells(net, nodes["left"])) == {"left", "left-leaf"}
+
+
+def test_peers_are_told_by_their_peer() -> None:
+    net = Net()
+    nodes = branches(net)
+    stranger = net.node("stranger")
+    nodes["left-leaf"].connect_peer("stranger")
+    net.run()
+    assert "stranger" in cells(net, nodes["left-leaf"])
+    assert "stranger" not in cells(net, nodes["root"])
+    assert hops(net, nodes["left-leaf"], "stranger") == ["stranger"]
+    # A peer that is asked tells what it knows itself.
+    assert set(cells(net, stranger)) == {"stranger", "left-leaf"}
+
+
+@pytest.mark.parametrize(
+    ("origin", "target", "expected"),
+    [
+        ("left-leaf", "right-leaf", ["left", "root", "right", "right-leaf"]),
+        ("left-leaf", "left", ["left"]),
+        ("root", "left-leaf", ["left", "left-leaf"]),
+        ("root", "root", []),
+    ],
+)
+def test_each_hop_of_a_way_answers(origin: str, target: str, expected: list[str]) -> None:
+    net = Net()
+    nodes = branches(net)
+    assert hops(net, nodes[origin], target) == expected
+
+
+def test_round_trip_times_are_measured() -> None:
+    net = Net()
+    nodes = branches(net)
+    number = nodes["left-leaf"].core.ask_trace("root", 5.0, net.now)
+    while not nodes["left-leaf"].of(RouteTraced):
+        net.now += 0.5
+        net.step()
+    (traced,) = nodes["left-leaf"].of(RouteTraced)
+    assert traced.query_id == number
+    times = [hop.round_trip_s for hop in traced.hops]
+    assert 0 < times[0] < times[1]
+    assert [hop.via for hop in traced.hops] == ["root", ""]
+
+
+def test_a_way_that_ends_is_named() -> None:
+    net = Net()
+    nodes = branches(net)
+    error = failure(net, nodes["left-leaf"], nodes["left-leaf"].core.ask_trace("nobody", 5.0, net.now))
+    assert isinstance(error, StreamTargetUnreachable)
+    assert "root knows no way" in str(error)
+    lonely = net.node("lonely")
+    error = failure(net, lonely, lonely.core.ask_trace("nobody", 5.0, net.now))
+    assert isinstance(error, StreamTargetUnreachable)
+
+
+def test_a_question_that_is_not_answered_in_time_fails() -> None:
+    net = Net()
+    nodes = branches(net)
+    leaf = nodes["left-leaf"]
+    net.mute.add("right-leaf")
+    traced = leaf.core.ask_trace("right-leaf", 5.0, net.now)
+    net.advance(6.0)
+    error = failure(net, leaf, traced)
+    assert getattr(error, "code", None) is ErrorCode.TIMEOUT
+    assert "left and root and right answered" in str(error)
+    net.mute.update(["root", "left"])
+    for number in (leaf.core.ask_cells(2.0, net.now), leaf.core.ask_trace("root", 2.0, net.now)):
+        net.advance(3.0)
+        error = failure(net, leaf, number)
+        assert getattr(error, "code", None) is ErrorCode.TIMEOUT
+        assert "within 2 s" in str(error)
+
+
+def test_a_way_that_goes_while_it_is_traced_is_not_found() -> None:
+    net = Net()
+    nodes = branches(net)
+    leaf = nodes["left-leaf"]
+    net.mute.add("left")
+    number = leaf.core.ask_trace("root", 100.0, net.now)
+    net.kill("left")
+    net.advance(101.0)
+    assert "nobody answered" in str(failure(net, leaf, number))
+
+
+def test_questions_fail_when_the_cell_stops() -> None:
+    net = Net()
+    nodes = branches(net)
+    net.mute.add("left")
+    number = nodes["left-leaf"].core.ask_cells(5.0, net.now)
+    nodes["left-leaf"].core.stop(net.now)
+    assert getattr(failure(net, nodes["left-leaf"], number), "code", None) is ErrorCode.STOPPING
+
+
+def test_frames_that_have_gone_too_far_go_no_further() -> None:
+    net = Net()
+    nodes = branches(net)
+    left_lane = net.peers["left-leaf", nodes["left-leaf"].lane()][1]
+    for frame in (
+        Query(1, "left-leaf", "root", True, 0),
+        Query(2, "left-leaf", "", False, 0),
+        Query(3, "left-leaf", "root", False, 0),
+        QueryReply(4, "root", "left-leaf", (), 0),
+        QueryReply(5, "left", "left-leaf", (), 16),
+    ):
+        nodes["left"].core.receive(left_lane, [frame], net.now)
+    net.run()
+    assert [(reply.query_id, len(reply.cells)) for reply in net.sent("left", QueryReply)] == [(1, 1), (2, 3)]
+    assert not net.sent("left", Query)

@@ -1,0 +1,245 @@
+"""Every pair of a state and an input, against what the essay in ``states.py`` says, written down a second time."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+
+from streamcell.protocol import states
+from streamcell.protocol.agreement import Agreement
+from streamcell.protocol.credit import Window, WindowBudget
+from streamcell.protocol.frames import Chunk, LaneRole, Open, StreamKey, StreamKind
+from streamcell.protocol.link import Lane
+from streamcell.protocol.receiver import StreamReceiver
+from streamcell.protocol.sender import StreamSender
+from streamcell.protocol.states import (
+    AGREEMENT_TABLE,
+    LANE_TABLE,
+    RECEIVER_TABLE,
+    SENDER_TABLE,
+    AgreementInput,
+    AgreementState,
+    LaneInput,
+    LaneState,
+    ReceiverInput,
+    ReceiverState,
+    SenderInput,
+    SenderState,
+)
+from tests.core.harness import make_context, make_spec
+
+Row = tuple[str, str]
+
+# Of each state, what each input does and where it leads; an input that is not named is ignored.
+SENDER: dict[str, dict[str, Row]] = {
+    "QUEUED": {
+        "ADMITTED": ("START", "SENDING"),
+        # An earlier life of this origin may have sent part of it.
+        "ADMITTED_TO_ASK": ("START", "AWAITING_OFFSET"),
+        # Nothing was sent, so there is nobody to tell.
+        "GIVE_UP": ("FAIL", "SETTLED"),
+    },
+    "SENDING": {
+        "LAST_SENT": ("IGNORE", "FINISHING"),
+        "PATH_LOST": ("QUERY", "RESUMING"),
+        "PATH_LOST_AGAIN": ("WAIT", "BACKING_OFF"),
+        # The end may have been sent in an earlier attempt.
+        "COMPLETE": ("SUCCEED", "SETTLED"),
+        "GIVE_UP": ("RESET_AND_FAIL", "SETTLED"),
+        "RESET": ("FAIL", "SETTLED"),
+    },
+    "RESUMING": {
+        "PATH_LOST": ("QUERY", "RESUMING"),
+        "PATH_LOST_AGAIN": ("WAIT", "BACKING_OFF"),
+        "UNKNOWN": ("OFFER", "AWAITING_OFFSET"),
+        "SEEK": ("MOVE_SOURCE", "SEEKING"),
+        "GO_ON": ("CONTINUE", "SENDING"),
+        "COMPLETE": ("SUCCEED", "SETTLED"),
+        "GIVE_UP": ("RESET_AND_FAIL", "SETTLED"),
+        "RESET": ("FAIL", "SETTLED"),
+    },
+    "AWAITING_OFFSET": {
+        "PATH_LOST": ("QUERY", "RESUMING"),
+        "PATH_LOST_AGAIN": ("WAIT", "BACKING_OFF"),
+        "SEEK": ("MOVE_SOURCE", "SEEKING"),
+        "GO_ON": ("CONTINUE", "SENDING"),
+        # From an earlier life of the target, which got all of it.
+        "COMPLETE": ("SUCCEED", "SETTLED"),
+        "GIVE_UP": ("RESET_AND_FAIL", "SETTLED"),
+        "RESET": ("FAIL", "SETTLED"),
+    },
+    "SEEKING": {
+        # A lost path is ignored: nothing is on its way.
+        "GO_ON": ("CONTINUE", "SENDING"),
+        "COMPLETE": ("SUCCEED", "SETTLED"),
+        "GIVE_UP": ("RESET_AND_FAIL", "SETTLED"),
+        "RESET": ("FAIL", "SETTLED"),
+    },
+    "BACKING_OFF": {
+        "BACKOFF_OVER": ("QUERY", "RESUMING"),
+        "COMPLETE": ("SUCCEED", "SETTLED"),
+        "GIVE_UP": ("RESET_AND_FAIL", "SETTLED"),
+        "RESET": ("FAIL", "SETTLED"),
+    },
+    "FINISHING": {
+        "PATH_LOST": ("QUERY", "RESUMING"),
+        "PATH_LOST_AGAIN": ("WAIT", "BACKING_OFF"),
+        "COMPLETE": ("SUCCEED", "SETTLED"),
+        "GIVE_UP": ("RESET_AND_FAIL", "SETTLED"),
+        "RESET": ("FAIL", "SETTLED"),
+    },
+    "SETTLED": {},
+}
+_GIVEN_UP: dict[str, Row] = {"GIVE_UP": ("RESET_AND_FAIL", "ENDED"), "RESET": ("FAIL", "ENDED")}
+RECEIVER: dict[str, dict[str, Row]] = {
+    "OFFERED": {"ACCEPTED": ("ADMIT", "WAITING"), **_GIVEN_UP},
+    "WAITING": {"ADMITTED": ("DELIVER", "RECEIVING"), **_GIVEN_UP},
+    "RECEIVING": {"ALL_RECEIVED": ("END_DATA", "RECEIVED"), **_GIVEN_UP},
+    # What was released is confirmed when it was found to be right, and not before.
+    "RECEIVED": {"APPROVED": ("IGNORE", "APPROVED"), **_GIVEN_UP},
+    "APPROVED": {"FINISHED": ("CONFIRM", "ENDED"), **_GIVEN_UP},
+    "ENDED": {},
+}
+AGREEMENT: dict[str, dict[str, Row]] = {
+    "OPEN": {"WEIGH": ("IGNORE", "WEIGHING"), "CHOOSE": ("TELL", "CHOSEN"), "WENT_ON": ("PLACE", "PLACED")},
+    "WEIGHING": {"CHOOSE": ("TELL", "CHOSEN"), "WENT_ON": ("PLACE", "PLACED")},
+    # The first choice counts. An heir of the origin is told it, too.
+    "CHOSEN": {"WENT_ON": ("PLACE", "PLACED"), "MOVED": ("TELL", "CHOSEN")},
+    "PLACED": {"MOVED": ("TELL", "CHOSEN")},
+}
+_LOST: dict[str, Row] = {"CLOSED": ("FORGET", "CLOSED")}
+_GOING: dict[str, Row] = {"ENDING": ("DIAL_NEXT", "LEAVING"), "REPLACED": ("DRAIN", "DRAINING")}
+LANE: dict[str, dict[str, Row]] = {
+    "DIALLING": {"CONNECTED": ("GREET", "GREETING"), **_LOST},
+    "GREETING": {"HELLO": ("JOIN", "READY"), "CLAIMED": ("ASK_HOLDER", "CLAIMING"), **_LOST},
+    "CLAIMING": {"GRANTED": ("JOIN", "READY"), **_LOST},
+    "READY": {"SILENT": ("DIAL_BESIDE", "SUSPECT"), **_GOING, **_LOST},
+    "SUSPECT": {"HEARD": ("TRUST_AGAIN", "READY"), **_GOING, **_LOST},
+    # Used as before, silent or not, until another takes its place.
+    "LEAVING": {"REPLACED": ("DRAIN", "DRAINING"), **_LOST},
+    "DRAINING": {"EMPTIED": ("RELEASE", "EMPTY"), **_LOST},
+    # Nothing is lost with it.
+    "EMPTY": {"CLOSED": ("PART", "CLOSED")},
+    "CLOSED": {},
+}
+
+
+def make_sender() -> StreamSender:
+    return StreamSender(make_context(), make_spec(), 1)
+
+
+def make_receiver() -> StreamReceiver:
+    chunk = Chunk(StreamKey("a", 1, 1), "me", 1, "c", "t", 0, 0, False, 16, 0, b"")
+    return StreamReceiver(make_context(), chunk, Open(StreamKind.STREAM), Window(WindowBudget(0), 1))
+
+
+def make_agreement() -> Agreement:
+    return Agreement(awaited=True)
+
+
+def make_dialled_lane() -> Lane:
+    return Lane(1, LaneState.DIALLING, LaneRole.CONTROL, 1)
+
+
+Case = tuple[str, Any, Any, Row]
+
+
+def cases(name: str, written: dict[str, dict[str, Row]], state_type: Any, input_type: Any) -> list[Case]:
+    assert set(written) == {state.name for state in state_type}
+    return [
+        (name, state, event, written[state.name].get(event.name, ("IGNORE", state.name)))
+        for state in state_type
+        for event in input_type
+    ]
+
+
+CASES = [
+    *cases("sender", SENDER, SenderState, SenderInput),
+    *cases("receiver", RECEIVER, ReceiverState, ReceiverInput),
+    *cases("agreement", AGREEMENT, AgreementState, AgreementInput),
+    *cases("lane", LANE, LaneState, LaneInput),
+]
+TABLES: dict[str, Mapping[Any, Any]] = {
+    "sender": SENDER_TABLE,
+    "receiver": RECEIVER_TABLE,
+    "agreement": AGREEMENT_TABLE,
+    "lane": LANE_TABLE,
+}
+WRITTEN = {"sender": SENDER, "receiver": RECEIVER, "agreement": AGREEMENT, "lane": LANE}
+MAKERS: dict[str, Callable[[], Any]] = {
+    "sender": make_sender,
+    "receiver": make_receiver,
+    "agreement": make_agreement,
+    "lane": make_dialled_lane,
+}
+INPUTS: dict[str, Any] = {
+    "sender": SenderInput,
+    "receiver": ReceiverInput,
+    "agreement": AgreementInput,
+    "lane": LaneInput,
+}
+
+
+def way_to(name: str, goal: str) -> list[str]:
+    """Return the inputs that lead from the first state to another, by what is written here."""
+    first = MAKERS[name]().state.name
+    ways: dict[str, list[str]] = {first: []}
+    queue = deque([first])
+    while queue:
+        state = queue.popleft()
+        for event, (_, following) in WRITTEN[name][state].items():
+            if following not in ways:
+                ways[following] = [*ways[state], event]
+                queue.append(following)
+    return ways[goal]
+
+
+def name_of(value: object) -> str:
+    return str(getattr(value, "name", ""))
+
+
+@pytest.mark.parametrize(("name", "state", "event", "expected"), CASES, ids=name_of)
+def test_the_table_says_what_is_written(name: str, state: Any, event: Any, expected: Row) -> None:
+    action, following = states.step(TABLES[name], state, event)
+    assert (action.name, following.name) == expected
+
+
+@pytest.mark.parametrize(("name", "state", "event", "expected"), CASES, ids=name_of)
+def test_an_object_led_to_the_state_does_what_is_written(name: str, state: Any, event: Any, expected: Row) -> None:
+    subject = MAKERS[name]()
+    for led_by in way_to(name, state.name):
+        subject.step(INPUTS[name][led_by])
+    assert subject.state is state
+    action = subject.step(event)
+    assert (action.name, subject.state.name) == expected
+    assert expected[1] in repr(subject)
+
+
+def test_the_tables_have_no_other_pairs() -> None:
+    assert sum(len(table) for table in TABLES.values()) == len(CASES)
+
+
+def test_only_a_query_begins_an_attempt_and_only_a_start_the_first() -> None:
+    into_resuming = {
+        action.name
+        for (state, _), (action, following) in SENDER_TABLE.items()
+        if following is SenderState.RESUMING and action.name != "IGNORE"
+    }
+    out_of_queue = {
+        action.name
+        for (state, _), (action, to) in SENDER_TABLE.items()
+        if state is SenderState.QUEUED and to in (SenderState.SENDING, SenderState.AWAITING_OFFSET)
+    }
+    assert (into_resuming, out_of_queue) == ({"QUERY"}, {"START"})
+
+
+@pytest.mark.parametrize(("name", "final"), [("sender", "SETTLED"), ("receiver", "ENDED"), ("lane", "CLOSED")])
+def test_a_final_state_ignores_everything(name: str, final: str) -> None:
+    subject = MAKERS[name]()
+    for led_by in way_to(name, final):
+        subject.step(INPUTS[name][led_by])
+    assert {subject.step(event).name for event in INPUTS[name]} == {"IGNORE"}
+    assert subject.state.name == final

@@ -1,0 +1,1 @@
+"""Programs as a user starts them: the command line, the standing cell, examples, documents, foreign cells."""

@@ -1,0 +1,25 @@
+"""Every test that takes ``pair`` or ``carrier`` runs over the in-memory network and over gRPC."""
+
+from __future__ import annotations
+
+import pytest
+
+from streamcell import ReceivedStream, StreamFuture
+from tests.carried import carrier, pair
+from tests.cells import Box, Pair
+from tests.public.transfers import Arrived
+
+__all__ = ["carrier", "pair", "received"]
+
+
+@pytest.fixture
+def received(pair: Pair) -> Box[Arrived]:
+    """What arrives at the server on c/t, with headers and declared size."""
+    box: Box[Arrived] = Box()
+
+    def read(future: StreamFuture, stream: ReceivedStream, resume: bool) -> None:
+        size = stream.get_size()
+        box.put((stream.read(-1), dict(stream.headers), size))
+
+    pair.at_server.register_stream_cb("c", "t", read)
+    return box

@@ -1,0 +1,85 @@
+"""Networks and sources that note or change what goes through them, beside what ``streamcell.testing`` offers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from streamcell import Stream
+from streamcell.protocol.frames import Chunk, Frame
+from streamcell.transport.base import Lane, Listener, Network, PeerInfo
+from streamcell.transport.codec import decode_batch, encode_batch
+from tests.public.contract.world import Inbox
+
+Tamper = Callable[[bytes], bytes]
+
+
+class Counted(Stream):
+    """Beside any kind of source: counts what is read of it, and how often it is closed."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.given = 0
+        self.closed = Inbox[str]()
+
+    def read(self, size: int) -> Any:
+        piece = super().read(size)
+        self.given += len(piece)
+        return piece
+
+    def close(self) -> None:
+        super().close()
+        self.closed.put("closed")
+
+
+class TamperingNetwork:
+    """Any network, on which each batch that a dialler sends goes through a function of the test.
+
+    What the function raises comes out of the lane's ``send``, as if the carrier had a bug.
+    """
+
+    def __init__(self, inner: Network, tamper: Tamper) -> None:
+        self._inner = inner
+        self._tamper = tamper
+
+    async def dial(self, url: str, timeout_s: float) -> Lane:
+        return _TamperedLane(await self._inner.dial(url, timeout_s), self._tamper)
+
+    async def listen(self, url: str, on_lane: Callable[[Lane], None], *, insecure: bool) -> Listener:
+        return await self._inner.listen(url, on_lane, insecure=insecure)
+
+
+class _TamperedLane:
+    def __init__(self, inner: Lane, tamper: Tamper) -> None:
+        self._inner = inner
+        self._tamper = tamper
+
+    @property
+    def peer(self) -> PeerInfo:
+        return self._inner.peer
+
+    async def send(self, batch: bytes) -> None:
+        await self._inner.send(self._tamper(batch))
+
+    async def receive(self) -> bytes:
+        return await self._inner.receive()
+
+    def watch(self, on_leaving: Callable[[], None]) -> None:
+        self._inner.watch(on_leaving)
+
+    async def close(self) -> None:
+        await self._inner.close()
+
+
+def for_each_frame(change: Callable[[Frame], None]) -> Tamper:
+    """Return what changes every frame of a batch in place."""
+
+    def tamper(batch: bytes) -> bytes:
+        frames = decode_batch(batch)
+        for frame in frames:
+            change(frame)
+            if isinstance(frame, Chunk):
+                frame.encoded = None
+        return encode_batch(frames)
+
+    return tamper

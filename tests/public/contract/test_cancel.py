@@ -1,0 +1,237 @@
+"""Cancelling from either side, at any time (CONTRACT section 1, StreamFuture)."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from streamcell import IterStream, ReceivedStream, StreamCancelled, StreamFuture
+from tests.public.contract.world import (
+    KIB,
+    MIB,
+    WAIT_S,
+    Inbox,
+    Pair,
+    Peer,
+    failure_of,
+    is_paused,
+    pattern,
+    wait_for,
+    wait_until,
+)
+
+
+def assert_cancelled_here(future: StreamFuture) -> None:
+    """Check a future on the side that cancelled."""
+    assert future.done()
+    assert future.cancelled()
+    assert not future.running()
+    for ask in (future.result, future.exception):
+        with pytest.raises(StreamCancelled) as caught:
+            ask(0)
+        assert isinstance(caught.value, concurrent.futures.CancelledError)
+    assert future.cancel(), "cancelling again changes nothing"
+
+
+def assert_cancelled_there(future: StreamFuture, by: Peer) -> None:
+    """Check the future on the other side."""
+    error = failure_of(future)
+    assert isinstance(error, StreamCancelled)
+    assert isinstance(error, concurrent.futures.CancelledError)
+    assert by.fqcn in str(error)
+    assert not future.cancelled()
+
+
+class ClosedSource(IterStream):
+    """A source that tells that it was closed."""
+
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        super().__init__(pieces)
+        self.closed = Inbox[str]()
+
+    def close(self) -> None:
+        self.closed.put("closed")
+
+
+def test_sender_cancels_before_the_start(pair: Pair) -> None:
+    sender, _ = pair
+    source = ClosedSource(iter([b"data"]))
+    futures = [sender.send_stream("nobody", source), sender.send_blob("nobody", b"data")]
+    assert sender.stats().streams_opened == 2
+    for future in futures:
+        assert future.cancel()
+        assert_cancelled_here(future)
+    assert source.closed.get() == "closed"
+    wait_until(lambda: sender.stats().sends == ())
+
+
+@pytest.mark.parametrize("size", [0, 10, 10 * MIB])
+def test_sender_cancels_right_after_the_call(pair: Pair, size: int) -> None:
+    sender, receiver = pair
+    received = Inbox[bytes]()
+    receiver.on_blob(lambda future: received.put(bytes(future.result())))
+    futures = [sender.send_blob(receiver, pattern(size)) for _ in range(20)]
+    outcomes = [future.cancel() for future in futures]
+    for future, is_cancelled in zip(futures, outcomes, strict=True):
+        if is_cancelled:
+            assert_cancelled_here(future)
+        else:
+            assert future.result(0) == size
+    # Whatever arrived is whole, and the cell works on.
+    assert sender.send_blob(receiver, b"last").result(WAIT_S) == 4
+    while (data := received.get()) != b"last":
+        assert data == pattern(size)
+
+
+def test_sender_cancels_mid_way_and_the_reader_fails_and_does_not_get_what_arrived(
+    pair: Pair, gate: threading.Event
+) -> None:
+    sender, receiver = pair
+    futures = Inbox[StreamFuture]()
+    raised = Inbox[StreamCancelled]()
+
+    def callback(future: StreamFuture, stream: ReceivedStream, resume: bool) -> None:
+        futures.put(future)
+        assert stream.read(100)
+        wait_for(gate)
+        with pytest.raises(StreamCancelled) as caught:
+            stream.read(100)
+        raised.put(caught.value)
+
+    receiver.on_stream(callback)
+    sent = sender.send_stream(receiver, pattern(8 * MIB))
+    received = futures.get()
+    wait_until(lambda: is_paused(sender, receiver))
+    assert sent.cancel()
+    assert_cancelled_here(sent)
+    assert_cancelled_there(received, by=sender)
+    gate.set()
+    assert sender.fqcn in str(raised.get())
+
+
+def test_sender_cancels_while_its_source_blocks(pair: Pair, gate: threading.Event) -> None:
+    sender, receiver = pair
+    futures = Inbox[StreamFuture]()
+    raised = threading.Event()
+
+    def callback(future: StreamFuture, stream: ReceivedStream, resume: bool) -> None:
+        futures.put(future)
+        # Waits for more, and is woken.
+        with pytest.raises(StreamCancelled):
+            stream.read(-1)
+        raised.set()
+
+    def pieces() -> Iterator[bytes]:
+        yield b"first"
+        wait_for(gate)
+        yield b"second"
+
+    receiver.on_stream(callback)
+    source = ClosedSource(pieces())
+    sent = sender.send_stream(receiver, source)
+    received = futures.get()
+    assert sent.cancel()
+    assert_cancelled_here(sent)
+    assert_cancelled_there(received, by=sender)
+    wait_for(raised)
+    assert source.closed.is_empty(), "a source is not closed under a read"
+    gate.set()
+    assert source.closed.get() == "closed"
+    assert source.closed.is_empty()
+
+
+def test_sender_cancels_a_blob_mid_way_and_no_callback_is_called(pair: Pair, gate: threading.Event) -> None:
+    sender, receiver = pair
+    called = Inbox[object]()
+    asked = threading.Event()
+
+    def into(size: int | None, headers: object) -> bytearray:
+        asked.set()
+        wait_for(gate)
+        return bytearray(size or 0)
+
+    receiver.on_blob(called.put, into=into)
+    sent = sender.send_blob(receiver, pattern(8 * MIB))
+    wait_for(asked)
+    assert sent.cancel()
+    assert_cancelled_here(sent)
+    gate.set()
+    wait_until(lambda: receiver.cell.stats().blobs_failed == 1)
+    sender.meet(receiver)
+    assert called.is_empty()
+    assert receiver.stats().receives == ()
+
+
+def test_cancelling_after_the_end_changes_nothing(pair: Pair) -> None:
+    sender, receiver = pair
+    futures = Inbox[StreamFuture]()
+
+    def callback(future: StreamFuture, stream: ReceivedStream, resume: bool) -> None:
+        stream.read(-1)
+        futures.put(future)
+
+    receiver.on_stream(callback)
+    sent = sender.send_stream(receiver, b"data")
+    assert sent.result(WAIT_S) == 4
+    for future in (sent, futures.get()):
+        assert not future.cancel()
+        assert not future.cancelled()
+        assert future.result(0) == 4
+
+
+def test_receiver_cancels_and_the_sender_fails(pair: Pair) -> None:
+    sender, receiver = pair
+    futures = Inbox[StreamFuture]()
+    raised = Inbox[StreamCancelled]()
+
+    def callback(future: StreamFuture, stream: ReceivedStream, resume: bool) -> None:
+        assert stream.read(100 * KIB)
+        assert future.cancel()
+        with pytest.raises(StreamCancelled) as caught:
+            stream.read(100)
+        raised.put(caught.value)
+        futures.put(future)
+
+    receiver.on_stream(callback)
+    source = ClosedSource(iter([pattern(200 * KIB)] * 100))
+    sent = sender.send_stream(receiver, source)
+    assert_cancelled_there(sent, by=receiver)
+    assert_cancelled_here(futures.get())
+    raised.get()
+    assert source.closed.get() == "closed"
+
+
+def test_receiver_cancels_while_another_thread_reads(pair: Pair, gate: threading.Event) -> None:
+    sender, receiver = pair
+    reading = Inbox[StreamFuture]()
+    raised = threading.Event()
+
+    def callback(future: StreamFuture, stream: ReceivedStream, resume: bool) -> None:
+        assert stream.read(100)
+        reading.put(future)
+        with pytest.raises(StreamCancelled):
+            stream.read(100)
+        raised.set()
+
+    def pieces() -> Iterator[bytes]:
+        yield b"first"
+        wait_for(gate)
+
+    receiver.on_stream(callback)
+    sent = sender.send_stream(receiver, pieces())
+    assert reading.get().cancel()
+    wait_for(raised)
+    assert_cancelled_there(sent, by=receiver)
+
+
+def test_cancelled_futures_work_with_the_standard_library(pair: Pair) -> None:
+    sender, _ = pair
+    futures = [sender.send_blob("nobody", b"data") for _ in range(3)]
+    for future in futures:
+        future.cancel()
+    done, waiting = concurrent.futures.wait(futures, WAIT_S)
+    assert (len(done), len(waiting)) == (3, 0)
+    assert set(concurrent.futures.as_completed(futures, WAIT_S)) == set(futures)

@@ -1,0 +1,138 @@
+"""What happens when the engine dies of a bug (CONTRACT section 3): here, of a network that raises what it must not."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from streamcell import CellError, ErrorCode, Message, ReceivedStream, StreamFuture
+from tests.public.contract.doubles import TamperingNetwork
+from tests.public.contract.world import (
+    CHANNEL,
+    MIB,
+    TOPIC,
+    WAIT_S,
+    Cells,
+    Inbox,
+    Peer,
+    Reader,
+    pattern,
+    reading_when,
+    wait_for,
+)
+
+
+class Bug:
+    """Nothing, until it is let loose."""
+
+    def __init__(self) -> None:
+        self.loose = False
+
+    def __call__(self, batch: bytes) -> bytes:
+        if self.loose:
+            raise ZeroDivisionError("a bug, for a test")
+        return batch
+
+
+def assert_internal(error: BaseException | None) -> None:
+    assert isinstance(error, CellError)
+    assert error.code is ErrorCode.INTERNAL
+    assert "ZeroDivisionError: a bug, for a test" in str(error)
+
+
+def provoke(peer: Peer) -> None:
+    """Have a cell send something, whatever becomes of it."""
+    peer.cell.fire_and_forget(CHANNEL, TOPIC, "hub", Message())
+
+
+def test_engine_that_dies_of_a_bug_fails_every_future_and_logs_it_once_with_traceback(
+    cells: Cells, gate: threading.Event, caplog: pytest.LogCaptureFixture
+) -> None:
+    hub = cells.listen()
+    bug = Bug()
+    doomed = cells.dial(hub, "doomed", network=TamperingNetwork(cells.network, bug))
+    reader = Reader()
+
+    def blocked(future: StreamFuture, stream: ReceivedStream, resume: bool) -> None:
+        wait_for(gate)
+
+    def endless() -> Iterator[bytes]:
+        yield b"first"
+        wait_for(gate)
+
+    doomed.on_stream(reader)
+    hub.on_stream(blocked)
+    asked = threading.Event()
+
+    def never(request: Message) -> concurrent.futures.Future[Message]:
+        asked.set()
+        return concurrent.futures.Future()
+
+    hub.on_request(never)
+    hub.send_stream(doomed, endless())
+    futures: list[concurrent.futures.Future[Any]] = [
+        doomed.send_stream(hub, pattern(4 * MIB)),
+        doomed.send_blob("nobody", b"data"),
+        reader.futures.get(),
+    ]
+    with caplog.at_level(logging.ERROR), concurrent.futures.ThreadPoolExecutor(1) as pool:
+        futures.append(pool.submit(doomed.request, hub))
+        wait_for(asked)
+        bug.loose = True
+        provoke(doomed)
+        for future in futures:
+            assert_internal(future.exception(WAIT_S))
+        assert_internal(reader.outcomes.get()[1])
+        # What was logged has reached the handlers.
+        doomed.cell.stop()
+    logged = [record for record in caplog.records if record.exc_info and record.exc_info[0] is ZeroDivisionError]
+    assert len(logged) == 1
+
+
+def test_cell_that_died_of_a_bug_refuses_calls_and_can_be_stopped_and_made_again(cells: Cells) -> None:
+    hub = cells.listen()
+    bug = Bug()
+    doomed = cells.dial(hub, "doomed", network=TamperingNetwork(cells.network, bug))
+    ended = doomed.send_blob("nobody", b"data")
+    bug.loose = True
+    provoke(doomed)
+    assert_internal(ended.exception(WAIT_S))
+    calls: list[Callable[[], object]] = [
+        lambda: doomed.send_blob(hub, b"data").result(WAIT_S),
+        lambda: doomed.request(hub),
+        doomed.cell.stats,
+        lambda: doomed.cell.wait_connected(WAIT_S),
+    ]
+    for call in calls:
+        with pytest.raises(CellError):
+            call()
+    doomed.cell.stop()
+    received = Inbox[bytes]()
+    hub.on_blob(lambda future: received.put(bytes(future.result())))
+    again = cells.dial(hub, "doomed")
+    assert again.send_blob(hub, b"data").result(WAIT_S) == 4
+    assert received.get() == b"data"
+
+
+def test_cell_that_dies_of_a_bug_leaves_the_other_cells_of_the_process_alone(
+    cells: Cells, gate: threading.Event
+) -> None:
+    hub = cells.listen()
+    bug = Bug()
+    doomed = cells.dial(hub, "doomed", network=TamperingNetwork(cells.network, bug))
+    healthy = cells.dial(hub, "healthy")
+    read = Inbox[bytes]()
+    hub.on_stream(reading_when(gate, read))
+    under_way = healthy.send_stream(hub, pattern(4 * MIB))
+    ended = doomed.send_blob("nobody", b"data")
+    bug.loose = True
+    provoke(doomed)
+    assert_internal(ended.exception(WAIT_S))
+    gate.set()
+    assert under_way.result(WAIT_S) == 4 * MIB
+    assert read.get() == pattern(4 * MIB)

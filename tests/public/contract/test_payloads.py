@@ -1,0 +1,309 @@
+"""What may be sent, how large, and with which headers (CONTRACT sections 1 and 3)."""
+
+from __future__ import annotations
+
+import array
+import dataclasses
+import io
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from streamcell import BlobSizeError, HeaderValue, Message, ReceivedStream, StreamError, StreamFuture, UsageError
+from tests.public.contract.world import (
+    CHANNEL,
+    KIB,
+    MIB,
+    QUICK,
+    TOPIC,
+    WAIT_S,
+    Cells,
+    Inbox,
+    Pair,
+    pattern,
+    stream_failure_of,
+)
+
+WORDS = array.array("I", range(1, 200_000))
+MATRIX = np.arange(120_000, dtype=np.float64).reshape(300, 400)
+
+# What is sent, and its bytes.
+PAYLOADS: dict[str, tuple[Any, bytes]] = {
+    "bytes": (b"bytes", b"bytes"),
+    "large bytes": (pattern(3 * MIB), pattern(3 * MIB)),
+    "bytearray": (bytearray(b"bytearray"), b"bytearray"),
+    "large bytearray": (bytearray(pattern(3 * MIB)), pattern(3 * MIB)),
+    "memoryview": (memoryview(b"memoryview")[6:], b"view"),
+    "memoryview of itemsize 4": (memoryview(WORDS), WORDS.tobytes()),
+    "non-contiguous memoryview": (memoryview(pattern(3 * MIB))[::2], pattern(3 * MIB)[::2]),
+    "non-contiguous memoryview of itemsize 4": (memoryview(WORDS)[::-3], WORDS[::-3].tobytes()),
+    "memoryview of two dimensions": (memoryview(pattern(60)).cast("B", [6, 10]), pattern(60)),
+    "array": (WORDS, WORDS.tobytes()),
+    "list": ([b"some ", bytearray(b"of "), memoryview(b"these"), b""], b"some of these"),
+    "large list": ([pattern(MIB, seed) for seed in range(5)], b"".join(pattern(MIB, seed) for seed in range(5))),
+    "list with arrays": ([WORDS, MATRIX[:, 1]], WORDS.tobytes() + MATRIX[:, 1].tobytes()),
+    "empty list": ([], b""),
+    "numpy array": (MATRIX, MATRIX.tobytes()),
+    "non-contiguous numpy array": (MATRIX[::2, 5::3], MATRIX[::2, 5::3].tobytes()),
+    "transposed numpy array": (MATRIX.T, MATRIX.T.tobytes()),
+    "numpy array without dimensions": (np.array(2.5), np.array(2.5).tobytes()),
+    "empty numpy array": (np.empty((0, 3)), b""),
+    "numpy array of another byte order": (np.arange(50, dtype=">i4"), np.arange(50, dtype=">i4").tobytes()),
+    "numpy array of bools": (np.array([True, False]), b"\x01\x00"),
+    "empty bytes": (b"", b""),
+}
+
+# Neither streams nor blobs can be made of these.
+WRONG_PAYLOADS: dict[str, Any] = {
+    "str": "text",
+    "int": 5,
+    "float": 5.0,
+    "dict": {b"key": b"value"},
+    "object": object(),
+    "list of str": ["text"],
+    "list of int": [1, 2, 3],
+    "list of lists": [[b"bytes"]],
+    "numpy array of objects": np.array([object()]),
+    "text file": io.StringIO("text"),
+}
+
+GOOD_HEADERS: dict[str, HeaderValue] = {
+    "str": "text with ünïcode",
+    "empty": "",
+    "int": -(2**63),
+    "large int": 2**63 - 1,
+    "float": 0.1,
+    "infinite": float("inf"),
+    "true": True,
+    "false": False,
+    "bytes": bytes(range(256)),
+    "ключ": 1,
+}
+
+# Headers that cannot travel, and what the error names.
+WRONG_HEADERS: dict[str, tuple[Any, str]] = {
+    "None": ({"size": 1, "owner": None}, "'owner'.*NoneType"),
+    "list": ({"tags": ["a"]}, "'tags'.*list"),
+    "dict": ({"nested": {}}, "'nested'.*dict"),
+    "bytearray": ({"raw": bytearray(b"x")}, "'raw'.*bytearray"),
+    "numpy scalar": ({"loss": np.float32(0.1)}, "'loss'.*float32"),
+    "65 bits": ({"count": 2**63}, "'count'.*64 bits"),
+    "key of int": ({7: "seven"}, "7.*int"),
+    "key of bytes": ({b"key": "value"}, "b'key'.*bytes"),
+}
+
+
+@pytest.mark.parametrize("name", PAYLOADS)
+def test_blob_payload_is_accepted_and_sent_as_bytes(pair: Pair, name: str) -> None:
+    sender, receiver = pair
+    payload, expected = PAYLOADS[name]
+    received = Inbox[bytes]()
+    receiver.on_blob(lambda future: received.put(bytes(future.result())))
+    future = sender.send_blob(receiver, payload)
+    assert future.get_size() == len(expected)
+    assert future.result(WAIT_S) == len(expected)
+    assert received.get() == expected
+
+
+@pytest.mark.parametrize("name", PAYLOADS)
+def test_stream_payload_is_accepted_and_sent_as_bytes(pair: Pair, name: str) -> None:
+    sender, receiver = pair
+    payload, expected = PAYLOADS[name]
+    received = Inbox[bytes]()
+    receiver.on_stream(lambda future, stream, resume: received.put(stream.read(-1)))
+    assert sender.send_stream(receiver, payload).result(WAIT_S) == len(expected)
+    assert received.get() == expected
+
+
+def test_blob_without_payload_is_empty(pair: Pair) -> None:
+    sender, receiver = pair
+    received = Inbox[bytes]()
+    receiver.on_blob(lambda future: received.put(bytes(future.result())))
+    assert sender.send_blob(receiver, None).result(WAIT_S) == 0
+    assert received.get() == b""
+
+
+def test_payload_up_to_one_chunk_is_copied_at_the_call(cells: Cells) -> None:
+    sender, receiver = cells.pair()
+    received = Inbox[bytes]()
+    receiver.on_blob(lambda future: received.put(bytes(future.result())))
+    payload = bytearray(pattern(sender.streams.get_chunk_size()))
+    cells.network.stall()
+    future = sender.send_blob(receiver, payload)
+    payload[:] = bytes(len(payload))
+    cells.network.release()
+    future.result(WAIT_S)
+    assert received.get() == pattern(len(payload))
+
+
+@pytest.mark.parametrize("name", WRONG_PAYLOADS)
+@pytest.mark.parametrize("kind", ["stream", "blob"])
+def test_payload_of_another_type_is_a_usage_error_at_the_call(pair: Pair, kind: str, name: str) -> None:
+    sender, receiver = pair
+    send = sender.send_blob if kind == "blob" else sender.send_stream
+    with pytest.raises(UsageError) as caught:
+        send(receiver, WRONG_PAYLOADS[name]).result(WAIT_S)
+    assert isinstance(caught.value, StreamError)
+
+
+@pytest.mark.parametrize("name", set(WRONG_PAYLOADS) - {"list of str", "list of int", "list of lists"})
+def test_request_payload_of_another_type_is_a_usage_error_at_the_call(pair: Pair, name: str) -> None:
+    sender, receiver = pair
+    with pytest.raises(UsageError):
+        sender.request(receiver, WRONG_PAYLOADS[name])
+
+
+@pytest.mark.parametrize("kind", ["stream", "blob"])
+def test_what_is_not_a_message_is_a_usage_error_at_the_call(pair: Pair, kind: str) -> None:
+    sender, receiver = pair
+    send: Callable[..., StreamFuture] = sender.streams.send_blob if kind == "blob" else sender.streams.send_stream
+    with pytest.raises(UsageError, match=r"bytes.*Message"):
+        send(CHANNEL, TOPIC, receiver.fqcn, b"bytes")
+
+
+@pytest.mark.parametrize("kind", ["stream", "blob"])
+@pytest.mark.parametrize(
+    ("wrong", "named"),
+    [
+        ({"target": "not a name"}, "not a name"),
+        ({"channel": ""}, "channel"),
+        ({"topic": 3}, "topic"),
+        ({"idle_timeout": -1}, "idle_timeout"),
+        ({"unreachable_timeout": "1"}, "unreachable_timeout"),
+        ({"digest": "md5"}, "digest"),
+    ],
+)
+def test_wrong_argument_of_send_is_both_a_usage_error_and_a_stream_error(
+    pair: Pair, kind: str, wrong: dict[str, Any], named: str
+) -> None:
+    sender, _ = pair
+    send: Callable[..., StreamFuture] = sender.streams.send_blob if kind == "blob" else sender.streams.send_stream
+    with pytest.raises(UsageError, match=named) as caught:
+        send(**{"channel": CHANNEL, "topic": TOPIC, "target": "nobody", "message": Message(None, b""), **wrong})
+    assert isinstance(caught.value, StreamError)
+
+
+def test_blob_larger_than_the_receivers_limit_is_refused_before_allocation(cells: Cells) -> None:
+    sender, receiver = cells.pair(receiver=dataclasses.replace(QUICK, max_blob_bytes=MIB))
+    called = Inbox[object]()
+    receiver.on_blob(called.put, into=lambda size, headers: called.put(size))
+    error = stream_failure_of(sender.send_blob(receiver, bytes(MIB + 1)))
+    assert isinstance(error, BlobSizeError)
+    assert str(MIB) in str(error)
+    assert receiver.fqcn in str(error)
+    sender.meet(receiver)
+    assert called.is_empty()
+    assert receiver.stats().bytes_received == 0
+    assert receiver.stats().receives == ()
+
+
+def test_blob_of_the_receivers_limit_is_received(cells: Cells) -> None:
+    sender, receiver = cells.pair(receiver=dataclasses.replace(QUICK, max_blob_bytes=MIB))
+    received = Inbox[bytes]()
+    receiver.on_blob(lambda future: received.put(bytes(future.result())))
+    assert sender.send_blob(receiver, pattern(MIB)).result(WAIT_S) == MIB
+    assert received.get() == pattern(MIB)
+
+
+def test_stream_of_unknown_size_to_a_blob_callback_is_refused_when_it_has_outgrown_the_limit(cells: Cells) -> None:
+    sender, receiver = cells.pair(receiver=dataclasses.replace(QUICK, max_blob_bytes=MIB))
+    called = Inbox[StreamFuture]()
+    receiver.on_blob(called.put)
+    error = stream_failure_of(sender.send_stream(receiver, (bytes(100 * KIB) for _ in range(1000))))
+    assert isinstance(error, BlobSizeError)
+    sender.meet(receiver)
+    assert called.is_empty()
+    assert receiver.stats().bytes_received <= 2 * MIB
+
+
+def test_blob_is_received_into_the_buffer_that_into_returns(pair: Pair) -> None:
+    sender, receiver = pair
+    buffer = bytearray(3 * MIB)
+    asked = Inbox[tuple[int | None, Any]]()
+    results = Inbox[object]()
+
+    def into(size: int | None, headers: dict[str, HeaderValue]) -> bytearray:
+        asked.put((size, headers))
+        return buffer
+
+    receiver.on_blob(lambda future: results.put(future.result()), into=into)
+    data = pattern(2 * MIB)
+    assert sender.send_blob(receiver, data, headers={"layer": 3}).result(WAIT_S) == len(data)
+    assert asked.get() == (len(data), {"layer": 3})
+    assert results.get() is buffer
+    assert buffer[: len(data)] == data
+
+
+def test_headers_arrive_with_their_types(pair: Pair) -> None:
+    sender, receiver = pair
+    seen = Inbox[dict[str, HeaderValue]]()
+
+    def on_stream(future: StreamFuture, stream: ReceivedStream, resume: bool) -> None:
+        seen.put(stream.headers)
+        stream.read(-1)
+
+    receiver.on_stream(on_stream, topic="stream")
+    receiver.on_blob(lambda future: seen.put(future.get_headers()), topic="blob")
+    receiver.on_request(lambda request: Message(request.headers))
+    sender.send_stream(receiver, b"data", topic="stream", headers=GOOD_HEADERS)
+    sender.send_blob(receiver, b"data", topic="blob", headers=GOOD_HEADERS)
+    reply = sender.cell.send_request(CHANNEL, TOPIC, receiver.fqcn, Message(GOOD_HEADERS), WAIT_S)
+    for headers in (seen.get(), seen.get(), reply.headers):
+        assert headers == GOOD_HEADERS
+        assert [type(headers[key]) for key in GOOD_HEADERS] == [type(value) for value in GOOD_HEADERS.values()]
+
+
+@pytest.mark.parametrize("name", WRONG_HEADERS)
+def test_header_of_another_type_is_a_usage_error_at_the_call_that_names_key_and_type(pair: Pair, name: str) -> None:
+    sender, receiver = pair
+    headers, named = WRONG_HEADERS[name]
+    for send in (sender.send_stream, sender.send_blob):
+        with pytest.raises(UsageError, match=named) as caught:
+            send(receiver, b"data", headers=headers)
+        assert isinstance(caught.value, StreamError)
+    with pytest.raises(UsageError, match=named):
+        sender.cell.send_request(CHANNEL, TOPIC, receiver.fqcn, Message(headers), WAIT_S)
+    assert sender.stats().streams_opened == 0
+
+
+def headers_of(size: int) -> dict[str, HeaderValue]:
+    """Return headers that take ``size`` bytes, but for some tens."""
+    return {"table": bytes(size - KIB), "name": "x" * (KIB - 100)}
+
+
+@pytest.mark.parametrize("chunk_bytes", [64 * KIB, 4 * MIB])
+def test_headers_up_to_one_mebibyte_are_fine(cells: Cells, chunk_bytes: int) -> None:
+    sender, receiver = cells.pair(sender=dataclasses.replace(QUICK, chunk_bytes=chunk_bytes))
+    seen = Inbox[tuple[dict[str, HeaderValue], bytes]]()
+
+    def on_stream(future: StreamFuture, stream: ReceivedStream, resume: bool) -> None:
+        seen.put((stream.headers, stream.read(-1)))
+
+    receiver.on_stream(on_stream, topic="stream")
+    receiver.on_blob(lambda future: seen.put((future.get_headers(), bytes(future.result()))), topic="blob")
+    receiver.on_request(lambda request: Message(request.headers, request.payload))
+    headers, data = headers_of(MIB), pattern(5 * MIB)
+    assert sender.send_stream(receiver, data, topic="stream", headers=headers).result(WAIT_S) == len(data)
+    assert seen.get() == (headers, data)
+    assert sender.send_blob(receiver, data, topic="blob", headers=headers).result(WAIT_S) == len(data)
+    assert seen.get() == (headers, data)
+    reply = sender.cell.send_request(CHANNEL, TOPIC, receiver.fqcn, Message(headers, data), WAIT_S)
+    assert (reply.headers, bytes(reply.payload)) == (headers, data)
+
+
+def test_headers_up_to_one_mebibyte_are_fine_on_many_blobs_at_once(pair: Pair) -> None:
+    sender, receiver = pair
+    receiver.on_blob(lambda future: None)
+    futures = [sender.send_blob(receiver, b"data", headers=headers_of(MIB)) for _ in range(20)]
+    assert [future.result(WAIT_S) for future in futures] == [4] * 20
+    assert sender.stats().reconnects == 0
+
+
+@pytest.mark.parametrize("kind", ["stream", "blob"])
+def test_headers_above_one_mebibyte_are_a_usage_error_at_the_call(pair: Pair, kind: str) -> None:
+    sender, receiver = pair
+    send = sender.send_blob if kind == "blob" else sender.send_stream
+    with pytest.raises(UsageError, match=str(MIB)):
+        send(receiver, b"data", headers=headers_of(MIB + KIB))

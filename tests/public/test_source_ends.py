@@ -1,0 +1,144 @@
+"""However a transfer ends, its source is closed exactly once, and what it gave before is not lost."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from streamcell import (
+    CellError,
+    Message,
+    ReceivedStream,
+    Stream,
+    StreamError,
+    StreamFuture,
+    StreamIntegrityError,
+    StreamUsageError,
+)
+from tests.cells import PATIENCE_S, Box, Gate, Pair, eventually, pattern
+from tests.public.transfers import Arrived, Recorded, send
+
+MIB = 1 << 20
+DATA = pattern(2 * MIB + 54_321)
+
+
+def end_well(pair: Pair, source: Recorded) -> None:
+    assert send(pair, source).result(PATIENCE_S) == len(DATA)
+
+
+def end_by_rejection(pair: Pair, source: Recorded) -> None:
+    with pytest.raises(StreamError):
+        pair.at_site.send_stream("c", "nobody", "server", Message({}, source)).result(PATIENCE_S)
+
+
+def end_by_cancel(pair: Pair, source: Recorded) -> None:
+    assert send(pair, source).cancel()
+
+
+def end_by_a_source_that_raises(pair: Pair, source: Recorded) -> None:
+    source.left.append(OSError("no more"))
+    with pytest.raises(StreamError, match="no more"):
+        send(pair, source).result(PATIENCE_S)
+
+
+def end_by_a_wrong_size(pair: Pair, source: Recorded) -> None:
+    source.left.append(b"more")
+    with pytest.raises(StreamIntegrityError):
+        send(pair, source).result(PATIENCE_S)
+
+
+def end_by_too_much_at_once(pair: Pair, source: Recorded) -> None:
+    source.left.append(bytearray(5 * MIB))
+    with pytest.raises(StreamUsageError, match="at most as many"):
+        send(pair, source).result(PATIENCE_S)
+
+
+def end_by_what_is_not_bytes(pair: Pair, source: Recorded) -> None:
+    source.left.append("text")
+    with pytest.raises(StreamUsageError, match="str"):
+        send(pair, source).result(PATIENCE_S)
+
+
+def end_by_stop(pair: Pair, source: Recorded) -> None:
+    future = pair.at_site.send_stream("c", "t", "missing", Message({}, source))
+    pair.site.stop(0)
+    assert isinstance(future.exception(PATIENCE_S), CellError)
+
+
+def end_by_secure(pair: Pair, source: Recorded) -> None:
+    with pytest.raises(CellError):
+        pair.at_site.send_stream("c", "t", "server", Message({}, source), secure=True).result(PATIENCE_S)
+
+
+def end_at_once(pair: Pair, source: Recorded) -> None:
+    with pytest.raises(StreamError):
+        pair.at_site.send_stream("c", "t", "missing", Message({}, source), optional=True).result(PATIENCE_S)
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        end_well,
+        end_by_rejection,
+        end_by_cancel,
+        end_by_a_source_that_raises,
+        end_by_a_wrong_size,
+        end_by_too_much_at_once,
+        end_by_what_is_not_bytes,
+        end_by_stop,
+        end_by_secure,
+        end_at_once,
+    ],
+)
+def test_a_stream_is_closed_exactly_once(
+    pair: Pair, received: Box[Arrived], end: Callable[[Pair, Recorded], None]
+) -> None:
+    source = Recorded([DATA[:MIB], DATA[MIB : 2 * MIB], DATA[2 * MIB :]], size=len(DATA))
+    end(pair, source)
+    eventually(lambda: source.closed == 1)
+    pair.site.stop()
+    pair.server.stop()
+    assert source.closed == 1
+
+
+def test_a_source_that_blocks_is_closed_after_its_read(pair: Pair, received: Box[Arrived]) -> None:
+    with Gate() as gate:
+        closed: Box[bool] = Box()
+
+        class Blocking(Stream):
+            def read(self, size: int) -> bytes:
+                gate.pass_through()
+                reading.clear()
+                return b"late"
+
+            def close(self) -> None:
+                closed.put(not reading.is_set())
+
+        reading = threading.Event()
+        reading.set()
+        future = send(pair, Blocking())
+        gate.wait_arrived()
+        assert future.cancel()
+        assert closed.is_empty()
+        gate.open()
+        assert closed.get()
+
+
+def test_what_a_source_gave_before_it_raised_is_read(pair: Pair) -> None:
+    pieces: Box[bytes] = Box()
+
+    def read(future: StreamFuture, stream: ReceivedStream, resume: bool) -> None:
+        with contextlib.suppress(StreamError):
+            for piece in stream.pieces():
+                pieces.put(bytes(piece))
+        pieces.put(b"")
+
+    pair.at_server.register_stream_cb("c", "t", read)
+    for given in ([b"all there is"], [DATA[:MIB], DATA[MIB:], b"last"]):
+        future = send(pair, Recorded([*given, OSError("no more")]))
+        with pytest.raises(StreamError, match="no more"):
+            future.result(PATIENCE_S)
+        assert b"".join(iter(pieces.get, b"")) == b"".join(given)

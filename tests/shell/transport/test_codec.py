@@ -1,0 +1,475 @@
+"""The codec against protobuf's own output and parser, and against hostile input."""
+
+import contextlib
+import random
+import tracemalloc
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from streamcell import limits
+from streamcell.errors import SENTENCE_BYTES, ErrorCode, Fault, ProtocolError
+from streamcell.protocol import frames
+from streamcell.protocol.frames import Chunk, Frame, LaneRole, LostReason, StreamKey, StreamKind
+from streamcell.transport.codec import LARGE_BYTES, decode_batch, encode_batch
+from streamcell.v1 import cell_pb2
+from tests.shell.transport import wire
+
+KEY = StreamKey("site-1", 7, 3)
+REF = cell_pb2.StreamRef(origin="site-1", origin_incarnation=7, target="server", stream_id=3, attempt=1)
+# Field 127, which no message has.
+LATER_FIELD = b"\xf8\x07\x01"
+
+
+def chunk(payload: frames.Payload = b"", opening: frames.Open | None = None) -> Chunk:
+    return Chunk(KEY, "server", 1, "channel", "topic", 0, 0, True, 16, 5, payload, opening)
+
+
+def batch_of(**kind: object) -> bytes:
+    """A batch with one frame, made by protobuf from messages or from dicts."""
+    return cell_pb2.ExchangeRequest(frames=[kind]).SerializeToString()
+
+
+def batch_of_opening(**opening: object) -> bytes:
+    fields = {"stream": REF, "channel": "c", "topic": "t", "open": {"kind": 1, **opening}}
+    return batch_of(chunk=fields)
+
+
+# --- the same as protobuf ------------------------------------------------------------------------
+
+
+@given(wire.batches)
+def test_what_is_encoded_is_decoded_to_the_same(batch: list[Frame]) -> None:
+    assert decode_batch(encode_batch(batch)) == batch
+
+
+@given(wire.batches)
+def test_the_bytes_are_those_that_protobuf_writes(batch: list[Frame]) -> None:
+    encoded = encode_batch(batch)
+    for message in (cell_pb2.ExchangeRequest, cell_pb2.ExchangeResponse):
+        parsed = message.FromString(encoded)
+        assert len(parsed.frames) == len(batch)
+        assert parsed.SerializeToString(deterministic=True) == encoded
+
+
+@pytest.mark.parametrize("size", [0, 1, LARGE_BYTES - 1, LARGE_BYTES, limits.CHUNK_PAYLOAD_BYTES])
+def test_a_chunk_is_the_message_of_the_wire_spec(size: int) -> None:
+    payload = random.Random(size).randbytes(size)
+    expected = batch_of(
+        chunk={
+            "stream": REF,
+            "channel": "channel",
+            "topic": "topic",
+            "last": True,
+            "hops_left": 16,
+            "checksum": 5,
+            "payload": payload,
+        }
+    )
+    assert encode_batch([chunk(payload)]) == expected
+    assert encode_batch([chunk(memoryview(payload))]) == expected
+    assert decode_batch(expected) == [chunk(payload)]
+
+
+def test_an_ack_is_the_message_of_the_wire_spec() -> None:
+    ack = frames.Ack(KEY, "server", 1, 9, 20, 10, True, 16)
+    expected = batch_of(
+        ack={
+            "stream": REF,
+            "target_incarnation": 9,
+            "received": 20,
+            "consumed": 10,
+            "complete": True,
+            "hops_left": 16,
+        }
+    )
+    assert encode_batch([ack]) == expected
+
+
+def test_headers_are_typed_and_whole_numbers_are_not_truth_values() -> None:
+    headers = (("a", True), ("b", 1), ("c", 1.0), ("d", "1"), ("e", b"1"))
+    opening = frames.Open(StreamKind.BLOB, headers=headers)
+    [decoded] = decode_batch(encode_batch([chunk(opening=opening)]))
+    assert isinstance(decoded, Chunk)
+    assert decoded.open is not None
+    assert [type(value) for _, value in decoded.open.headers] == [bool, int, float, str, bytes]
+
+
+def test_size_zero_and_unknown_size_differ() -> None:
+    for size in (0, None):
+        [decoded] = decode_batch(encode_batch([chunk(opening=frames.Open(StreamKind.BLOB, size))]))
+        assert isinstance(decoded, Chunk)
+        assert decoded.open is not None
+        assert decoded.open.size == size
+
+
+def test_a_large_payload_is_a_view_of_the_batch_and_a_small_one_is_not() -> None:
+    encoded = encode_batch([chunk(bytes(LARGE_BYTES)), chunk(bytes(10))])
+    large, small = decode_batch(encoded)
+    assert isinstance(large, Chunk)
+    assert isinstance(large.payload, memoryview)
+    assert large.payload.readonly
+    assert large.payload.obj is encoded
+    assert isinstance(small, Chunk)
+    assert isinstance(small.payload, bytes)
+
+
+def test_a_large_chunk_that_came_alone_goes_on_as_it_came() -> None:
+    batch = encode_batch([chunk(bytes(LARGE_BYTES))])
+    # What a later version may add to the frame goes on with it.
+    frame = cell_pb2.ExchangeRequest.FromString(batch).frames[0].SerializeToString() + LATER_FIELD
+    later = cell_pb2.ExchangeRequest(frames=[cell_pb2.Frame.FromString(frame)]).SerializeToString()
+    assert len(later) > len(batch)
+    for data in (batch, later):
+        frames_read = decode_batch(data)
+        assert frames_read == [chunk(bytes(LARGE_BYTES))]
+        assert encode_batch(frames_read) is data
+
+
+def test_a_chunk_that_did_not_come_alone_goes_on_alone() -> None:
+    large = chunk(bytes(LARGE_BYTES))
+    ack = frames.Ack(KEY, "server", 1, 7, 0, 0, False, 16)
+    unknown = cell_pb2.ExchangeRequest(frames=[cell_pb2.Frame.FromString(LATER_FIELD)]).SerializeToString()
+    for data in (encode_batch([ack, large]), encode_batch([large, ack]), unknown + encode_batch([large])):
+        [read] = [frame for frame in decode_batch(data) if isinstance(frame, Chunk)]
+        assert encode_batch([read]) == encode_batch([large])
+
+
+def test_a_chunk_goes_on_beside_others() -> None:
+    [read] = decode_batch(encode_batch([chunk(bytes(LARGE_BYTES))]))
+    ack = frames.Ack(KEY, "server", 1, 7, 0, 0, False, 16)
+    assert decode_batch(encode_batch([ack, read])) == [ack, read]
+
+
+def test_an_empty_batch_has_no_frames() -> None:
+    assert encode_batch([]) == b""
+    assert decode_batch(b"") == []
+
+
+# --- any order that protobuf reads ---------------------------------------------------------------
+
+
+def canonical(batch: bytes) -> bytes:
+    """The batch as protobuf understands it, written as protobuf writes it."""
+    message = cell_pb2.ExchangeRequest.FromString(batch)
+    message.DiscardUnknownFields()
+    return message.SerializeToString()
+
+
+UNKNOWN_FIELDS = (
+    wire.field(30, b"from a later version"),
+    wire.field(2000, bytes(LARGE_BYTES)),
+    wire.varint(31 << 3) + wire.varint(2**64 - 1),
+    wire.varint(32 << 3 | 1) + bytes(8),
+    wire.varint(33 << 3 | 5) + bytes(4),
+    # A known number with another wire type is an unknown field too.
+    wire.varint(15 << 3) + b"\x01",
+    wire.varint(6 << 3 | 5) + bytes(4),
+)
+
+
+def shuffled(message: bytes, rng: random.Random) -> bytes:
+    """The fields of a message in another order, with unknown ones, and some twice."""
+    fields = [encoded for _, encoded in wire.split_fields(message)]
+    fields += rng.choices(fields, k=rng.randrange(3)) if fields else []
+    fields += rng.choices(UNKNOWN_FIELDS, k=rng.randrange(3))
+    rng.shuffle(fields)
+    return b"".join(fields)
+
+
+def rearranged(batch: bytes, rng: random.Random) -> bytes:
+    """A batch whose frames and chunks have their fields in other orders."""
+    parts = []
+    for _, encoded in wire.split_fields(batch):
+        frame = encoded[wire.read_varint(encoded, 1)[1] :]
+        kinds = []
+        for number, kind in wire.split_fields(frame):
+            body = kind[wire.read_varint(kind, wire.read_varint(kind, 0)[1])[1] :]
+            if rng.random() < 0.3:  # split into two that protobuf merges
+                half = [field for _, field in wire.split_fields(body)]
+                cut = rng.randrange(len(half) + 1)
+                kinds.append(wire.field(number, b"".join(half[:cut])))
+                body = b"".join(half[cut:])
+            kinds.append(wire.field(number, shuffled(body, rng)))
+        parts.append(wire.field(1, b"".join(kinds) + rng.choice((b"", *UNKNOWN_FIELDS))))
+    return b"".join(parts) + rng.choice((b"", *UNKNOWN_FIELDS))
+
+
+@given(st.lists(wire.small_chunks | wire.large_chunks, max_size=3), st.randoms(use_true_random=True))
+def test_fields_may_come_in_any_order_and_more_than_once(batch: list[Frame], rng: random.Random) -> None:
+    # Headers that come twice are refused, so there are none here.
+    for frame in batch:
+        if isinstance(frame, Chunk) and frame.open is not None:
+            frame.open.headers = ()
+            frame.open.settled = ()
+    encoded = rearranged(encode_batch(batch), rng)
+    assert decode_batch(encoded) == decode_batch(canonical(encoded))
+
+
+def test_of_several_payloads_the_last_one_counts() -> None:
+    head = cell_pb2.Chunk(stream=REF, channel="c", topic="t").SerializeToString()
+    payloads = b"".join(wire.field(15, bytes([fill]) * LARGE_BYTES) for fill in (1, 2))
+    encoded = wire.field(1, wire.field(6, payloads + head))
+    [decoded] = decode_batch(encoded)
+    assert isinstance(decoded, Chunk)
+    assert decoded.payload == b"\x02" * LARGE_BYTES
+
+
+def test_of_several_kinds_in_one_frame_the_last_one_counts() -> None:
+    large = wire.field(6, cell_pb2.Chunk(payload=bytes(LARGE_BYTES)).SerializeToString())
+    pong = wire.field(16, cell_pb2.Pong(nonce=4).SerializeToString())
+    assert decode_batch(wire.field(1, large + pong)) == [frames.Pong(4)]
+
+
+def test_what_this_version_does_not_know_is_left_out() -> None:
+    unknown_kind = wire.field(1, wire.field(18, b"a later kind"))
+    no_kind = wire.field(1, b"")
+    large_unknown_kind = wire.field(1, wire.field(18, bytes(LARGE_BYTES)))
+    pong = encode_batch([frames.Pong(1)])
+    for unknown in (unknown_kind, no_kind, large_unknown_kind, *UNKNOWN_FIELDS):
+        assert decode_batch(unknown + pong + unknown) == [frames.Pong(1)]
+
+
+def test_enum_values_of_later_versions_become_what_is_safe() -> None:
+    later = 99
+    lane_role = batch_of(hello={"fqcn": "a", "lane_role": later})
+    reason = batch_of(lost={"stream": REF, "reason": later})
+    reset = batch_of(reset={"stream": REF, "code": later, "fault": later})
+    goodbye = batch_of(goodbye={"code": later})
+    reply = batch_of(announce_reply={"fqcn": "a", "code": later})
+    opening = batch_of_opening(kind=later, reply_code=later)
+    decoded = [decode_batch(data)[0] for data in (lane_role, reason, reset, goodbye, reply, opening)]
+    assert isinstance(decoded[0], frames.Hello)
+    assert decoded[0].lane_role is LaneRole.UNSPECIFIED
+    assert isinstance(decoded[1], frames.Lost)
+    assert decoded[1].reason is LostReason.UNSPECIFIED
+    assert isinstance(decoded[2], frames.Reset)
+    assert (decoded[2].code, decoded[2].fault) == (ErrorCode.INTERNAL, Fault.UNSPECIFIED)
+    assert isinstance(decoded[3], frames.Goodbye)
+    assert decoded[3].code is ErrorCode.INTERNAL
+    assert isinstance(decoded[4], frames.AnnounceReply)
+    assert decoded[4].code is ErrorCode.INTERNAL
+    assert isinstance(decoded[5], Chunk)
+    assert decoded[5].open is not None
+    assert decoded[5].open.kind is StreamKind.UNSPECIFIED
+    assert decoded[5].open.reply_code is ErrorCode.INTERNAL
+
+
+# --- limits --------------------------------------------------------------------------------------
+
+
+def headers_of(count: int, value_bytes: int) -> list[dict[str, object]]:
+    return [{"key": f"{n:08}", "value": {"raw": bytes(value_bytes)}} for n in range(count)]
+
+
+REFUSED = {
+    "not protobuf": (b"\xff\xff", "malformed"),
+    "a text that is not UTF-8": (
+        wire.field(1, wire.field(17, wire.field(2, b"\xff"))),
+        "malformed",
+    ),
+    "a large text that is not UTF-8": (
+        wire.field(1, wire.field(17, wire.field(2, b"\xff" * LARGE_BYTES))),
+        "malformed",
+    ),
+    "a batch over the limit": (bytes(limits.MESSAGE_BYTES + 1), "a batch has"),
+    "too many frames": (wire.field(1, b"") * (limits.BATCH_FRAMES + 1), "frames"),
+    "too many frames, and large": (
+        wire.field(1, wire.field(16, b"\x08\x01" * 20)) * (limits.BATCH_FRAMES + 1),
+        "frames",
+    ),
+    "too many unknown fields": (b"\x10\x01" * LARGE_BYTES, "fields"),
+    "too many payloads": (wire.field(1, wire.field(6, b"\x7a\x00" * LARGE_BYTES)), "fields"),
+    "a group": (b"\x13" + bytes(LARGE_BYTES), "wire type"),
+    "a field that ends too late": (b"\x12\xff\xff\x7f" + bytes(LARGE_BYTES), "ends beyond"),
+    "a frame that ends too late": (b"\x0a\xff\xff\x7f" + bytes(LARGE_BYTES), "ends beyond"),
+    "a field of number 0": (b"\x02" + b"\x00" * LARGE_BYTES, "number 0"),
+    "a number that does not end": (b"\x10" + b"\xff" * LARGE_BYTES, "does not end"),
+    "a payload over the limit": (
+        batch_of(
+            chunk={
+                "stream": REF,
+                "channel": "c",
+                "topic": "t",
+                "payload": bytes(limits.CHUNK_PAYLOAD_BYTES + 1),
+            }
+        ),
+        "payload",
+    ),
+    "headers over the limit": (
+        batch_of_opening(headers=headers_of(2, limits.HEADERS_BYTES // 2)),
+        "headers",
+    ),
+    "a frame over the limit": (
+        batch_of_opening(headers=headers_of(2, limits.HEADERS_BYTES)),
+        "beside its payload",
+    ),
+    "many empty cells": (
+        wire.field(1, wire.field(14, wire.field(4, b"") * (limits.MIB // 2))),
+        "cells",
+    ),
+    "headers out of order": (
+        batch_of_opening(headers=[{"key": "b"}, {"key": "a"}]),
+        "not in order",
+    ),
+    "a header twice": (batch_of_opening(headers=[{"key": "a"}, {"key": "a"}]), "stands twice"),
+    "no origin": (batch_of(credit={}), "origin"),
+    "a bad origin": (batch_of(credit={"stream": {"origin": "a b", "target": "c"}}), "origin"),
+    "a bad target": (batch_of(credit={"stream": {"origin": "a", "target": "a..b"}}), "target"),
+    "a long name": (batch_of(withdraw={"fqcn": "a" * 256}), "cell name"),
+    "no channel": (batch_of(chunk={"stream": REF, "topic": "t"}), "channel"),
+    "no topic": (batch_of(chunk={"stream": REF, "channel": "c"}), "topic"),
+    "a long topic": (
+        batch_of(chunk={"stream": REF, "channel": "c", "topic": "é" * 128}),
+        "topic",
+    ),
+    "a bad reporter": (batch_of(lost={"stream": REF, "reporter": "/"}), "reporter"),
+    "a bad path": (batch_of(announce={"fqcn": "a", "path": [""]}), "path"),
+    "a long path": (batch_of(announce={"fqcn": "a", "path": ["a"] * 1000}), "path"),
+    "a bad subject": (batch_of(query={"asker": "a", "subject": " "}), "subject"),
+    "a bad asker": (batch_of(query={"subject": "a"}), "asker"),
+    "a bad responder": (batch_of(query_reply={"asker": "a"}), "responder"),
+    "a bad cell": (
+        batch_of(query_reply={"asker": "a", "responder": "b", "cells": [{}]}),
+        "fqcn",
+    ),
+    "a long address": (
+        batch_of(
+            query_reply={
+                "asker": "a",
+                "responder": "b",
+                "cells": [{"fqcn": "c", "address": "x" * 2000}],
+            }
+        ),
+        "address",
+    ),
+    "a short link id": (batch_of(hello={"fqcn": "a", "link_id": b"1"}), "link_id"),
+    "many lanes held": (batch_of(hello={"fqcn": "a", "lanes_held": range(65)}), "lanes_held"),
+    "many capabilities": (
+        batch_of(hello={"fqcn": "a", "capabilities": ["x"] * 65}),
+        "capabilities",
+    ),
+    "many runs": (batch_of(ping={"settled": [{"first": 1, "last": 2}] * 17}), "runs"),
+    "a run backwards": (batch_of(ping={"settled": [{"first": 2, "last": 1}]}), "backwards"),
+    "a negative timeout": (batch_of_opening(idle_timeout_s=-1.0), "idle_timeout_s"),
+    "a timeout that is no number": (
+        batch_of_opening(idle_timeout_s=float("nan")),
+        "idle_timeout_s",
+    ),
+    "an endless timeout": (batch_of_opening(idle_timeout_s=float("inf")), "idle_timeout_s"),
+    "a long resume id": (batch_of_opening(resume_id="x" * 256), "resume_id"),
+    "a long stamp": (batch_of_opening(source_stamp=bytes(257)), "source_stamp"),
+    "a long digest": (batch_of_opening(digest="x" * 256), "digest"),
+}
+
+
+@pytest.mark.parametrize(("data", "said"), REFUSED.values(), ids=REFUSED.keys())
+def test_what_breaks_a_limit_or_a_rule_is_a_protocol_error(data: bytes, said: str) -> None:
+    with pytest.raises(ProtocolError, match=said) as caught:
+        decode_batch(data)
+    assert len(caught.value.sentence) < SENTENCE_BYTES
+
+
+def test_the_largest_that_is_allowed_is_read() -> None:
+    names = tuple(f"{number:0255}" for number in range(64))
+    headers = tuple((f"{n:016}", bytes(limits.HEADERS_BYTES // 4 - 32)) for n in range(4))
+    runs = tuple((number, number) for number in range(limits.SETTLED_RUNS))
+    opening = frames.Open(
+        StreamKind.STREAM,
+        headers=headers,
+        settled=runs,
+        resume_id="r" * 255,
+        source_stamp=bytes(256),
+        reply_sentence="s" * SENTENCE_BYTES,
+    )
+    largest: list[Frame] = [
+        chunk(bytes(limits.CHUNK_PAYLOAD_BYTES), opening),
+        frames.Hello("a" * 255, 1, 1, 1, 1, LaneRole.BULK, bytes(16), tuple(range(64)), names),
+        frames.Ping(1, 1, runs),
+    ]
+    assert decode_batch(encode_batch(largest)) == largest
+    pongs: list[Frame] = [frames.Pong(number) for number in range(limits.BATCH_FRAMES)]
+    assert decode_batch(encode_batch(pongs)) == pongs
+
+
+def test_headers_without_a_value_are_ignored() -> None:
+    [decoded] = decode_batch(batch_of_opening(headers=[{"key": "a"}, {"key": "b", "value": {"flag": True}}]))
+    assert isinstance(decoded, Chunk)
+    assert decoded.open is not None
+    assert decoded.open.headers == (("b", True),)
+
+
+def test_sentences_of_peers_are_put_on_one_line_and_shortened() -> None:
+    goodbye, reset = decode_batch(
+        batch_of(goodbye={"sentence": "two\n lines"}) + batch_of(reset={"stream": REF, "sentence": "x" * 5000})
+    )
+    assert isinstance(goodbye, frames.Goodbye)
+    assert goodbye.sentence == "two lines"
+    assert isinstance(reset, frames.Reset)
+    assert len(reset.sentence) == SENTENCE_BYTES
+
+
+# --- hostile input -------------------------------------------------------------------------------
+
+
+def decode_or_refuse(data: bytes) -> None:
+    with contextlib.suppress(ProtocolError):
+        decode_batch(data)
+
+
+@given(st.binary(max_size=2000))
+@example(b"\x0b" * 2000)
+def test_random_bytes_do_no_harm(data: bytes) -> None:
+    decode_or_refuse(data)
+    decode_or_refuse(data + bytes(LARGE_BYTES))
+    decode_or_refuse(wire.field(1, data + bytes(LARGE_BYTES)))
+    decode_or_refuse(wire.field(1, wire.field(6, data + bytes(LARGE_BYTES))))
+
+
+@given(wire.batches, st.randoms(use_true_random=True), st.integers(1, 8))
+def test_damaged_batches_do_no_harm(batch: list[Frame], rng: random.Random, damages: int) -> None:
+    data = bytearray(encode_batch(batch))
+    for _ in range(damages):
+        # Most fields stand near the beginning; payloads are the rest.
+        position = rng.randrange(min(len(data), rng.choice((100, 10**9))) + 1)
+        match rng.randrange(4):
+            case 0:
+                data[position : position + 1] = bytes([rng.randrange(256)])
+            case 1:
+                del data[position : position + rng.randrange(20)]
+            case 2:
+                data[position:position] = rng.randbytes(rng.randrange(20))
+            case _:
+                del data[position:]
+    decode_or_refuse(bytes(data))
+
+
+@pytest.mark.parametrize("tag", [b"\x0a", b"\x13", b"\x0b", b"\x32", b"\x7a"])
+def test_deep_nesting_does_no_harm(tag: bytes) -> None:
+    nested = b""
+    for _ in range(5000):
+        nested = tag + wire.varint(len(nested)) + nested
+    decode_or_refuse(nested)
+    decode_or_refuse(tag * 10_000)
+    decode_or_refuse(tag * 100_000)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        wire.field(1, b"") * (limits.MESSAGE_BYTES // 2),
+        wire.field(1, wire.field(14, wire.field(4, b"") * (limits.MIB // 2))),
+        wire.field(1, wire.field(6, wire.field(9, wire.field(3, b"") * (limits.MIB // 2)))),
+        wire.field(1, wire.field(15, wire.field(3, b"") * (limits.MIB // 2))),
+        b"\x10\x01" * (limits.MESSAGE_BYTES // 2),
+    ],
+)
+def test_small_bytes_do_not_become_large_objects(data: bytes) -> None:
+    tracemalloc.start()
+    try:
+        decode_or_refuse(data)
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak_bytes < 4 * limits.MESSAGE_BYTES

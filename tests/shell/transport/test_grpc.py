@@ -1,0 +1,580 @@
+"""What is particular to gRPC: binding, refusals, broken connections, and peers of other makes."""
+
+import asyncio
+import contextlib
+import errno
+import logging
+import os
+import socket
+import stat
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from streamcell.errors import AuthenticationError, ErrorCode, LinkError, UsageError
+from streamcell.limits import MESSAGE_BYTES, MIB
+from streamcell.transport.base import Lane, LaneClosed, Listener
+from streamcell.transport.environment import grpc
+from streamcell.transport.grpc_network import GrpcNetwork
+from streamcell.transport.options import Options, server_options
+from tests.shell.transport.running import Arrivals, open_pair, read_to_end, run
+from tests.timing import scaled
+
+# Over real connections, some with waits that are part of the promise: not in the quick check.
+pytestmark = pytest.mark.slow
+
+NETWORK = GrpcNetwork()
+LOOPBACK = "grpc://127.0.0.1:0"
+METHOD = "/streamcell.v1.CellService/Exchange"
+
+
+async def listen(url: str, *, insecure: bool = False) -> Listener:
+    return await NETWORK.listen(url, Arrivals(), insecure=insecure)
+
+
+def port_of(listener: Listener) -> int:
+    return int(listener.url.rpartition(":")[2])
+
+
+# --- binding -------------------------------------------------------------------------------------
+
+
+def test_a_busy_port_is_named_with_host_port_and_reason() -> None:
+    async def scenario() -> None:
+        listener = await listen(LOOPBACK)
+        port = port_of(listener)
+        for host in ("127.0.0.1", "localhost"):
+            with pytest.raises(LinkError) as caught:
+                await listen(f"grpc://{host}:{port}")
+            assert "127.0.0.1" in str(caught.value)
+            assert str(port) in str(caught.value)
+            assert os.strerror(errno.EADDRINUSE) in str(caught.value)
+        await listener.close()
+
+    run(scenario())
+
+
+def test_a_failed_listener_lets_go_of_what_it_had_bound() -> None:
+    async def scenario() -> None:
+        with socket.socket() as busy, socket.socket() as second:
+            busy.bind(("127.0.0.1", 0))
+            busy.listen()
+            port = busy.getsockname()[1]
+            with pytest.raises(LinkError):
+                await listen(f"grpc://localhost:{port}")
+            busy.close()
+            second.bind(("127.0.0.1", port))
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("url", ["grpc://192.0.2.1:0", "grpc://no-such-host.invalid:1"])
+def test_an_address_of_another_machine_cannot_be_used(url: str) -> None:
+    async def scenario() -> None:
+        with pytest.raises(LinkError, match="cannot listen at"):
+            await listen(url, insecure=True)
+
+    run(scenario())
+
+
+def test_localhost_listens_on_the_loopback_addresses_that_there_are() -> None:
+    async def scenario() -> None:
+        listener = await listen("grpc://localhost:0")
+        assert listener.url.startswith("grpc://localhost:")
+        lane = await NETWORK.dial(f"grpc://127.0.0.1:{port_of(listener)}", scaled(3))
+        await lane.close()
+        await listener.close()
+
+    run(scenario())
+
+
+def test_plaintext_beyond_loopback_must_be_asked_for(caplog: pytest.LogCaptureFixture) -> None:
+    async def scenario() -> None:
+        with pytest.raises(UsageError, match="insecure=True"):
+            await listen("grpc://0.0.0.0:0")
+        assert not caplog.records
+        listener = await listen("grpc://0.0.0.0:0", insecure=True)
+        await listener.close()
+
+    run(scenario())
+    [warning] = [r for r in caplog.records if r.levelno == logging.WARNING]
+    assert warning.name == "streamcell.transport"
+    assert "without encryption" in warning.getMessage()
+
+
+def test_tls_is_refused_until_there_is_any() -> None:
+    async def scenario() -> None:
+        with pytest.raises(AuthenticationError, match="TLS"):
+            await NETWORK.dial("grpcs://127.0.0.1:1", 1)
+        with pytest.raises(AuthenticationError, match="TLS"):
+            await listen("grpcs://127.0.0.1:0")
+
+    run(scenario())
+
+
+def test_port_0_cannot_be_dialled_nor_can_memory() -> None:
+    async def scenario() -> None:
+        with pytest.raises(UsageError, match="port 0"):
+            await NETWORK.dial(LOOPBACK, 1)
+        with pytest.raises(UsageError, match="not on a network"):
+            await NETWORK.dial("memory://hub", 1)
+
+    run(scenario())
+
+
+# --- unix sockets --------------------------------------------------------------------------------
+
+
+def test_a_unix_socket_is_for_its_owner_only_and_is_removed(tmp_path: Path) -> None:
+    path = tmp_path / "cell"
+
+    def check() -> None:
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        assert list(tmp_path.iterdir()) == [path]
+
+    async def scenario() -> None:
+        listener = await listen(f"unix://{path}")
+        check()
+        await listener.close()
+
+    run(scenario())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_unix_socket_may_have_an_odd_name(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        directory = tmp_path / "a ?#b"
+        directory.mkdir()
+        async with await open_pair(NETWORK, f"unix://{directory}/ü c#d") as pair:
+            await pair.dialled.send(b"hello")
+            assert await pair.arrived.receive() == b"hello"
+
+    run(scenario())
+
+
+def test_a_socket_that_a_dead_server_left_is_replaced(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        path = tmp_path / "cell"
+        with socket.socket(socket.AF_UNIX) as dead:
+            dead.bind(str(path))
+        async with await open_pair(NETWORK, f"unix://{path}"):
+            pass
+
+    run(scenario())
+
+
+def test_a_file_that_is_not_a_socket_is_left_alone(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        path = tmp_path / "cell"
+        path.write_text("precious")
+        with pytest.raises(LinkError, match="not a socket"):
+            await listen(f"unix://{path}")
+        assert path.read_text() == "precious"
+
+    run(scenario())
+
+
+def test_the_socket_of_another_server_is_not_removed(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        path = tmp_path / "cell"
+        first = await listen(f"unix://{path}")
+        path.unlink()
+        async with await open_pair(NETWORK, f"unix://{path}"):
+            await first.close()
+            assert path.is_socket()
+
+    run(scenario())
+
+
+def test_a_path_that_cannot_be_used_is_an_error(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        with pytest.raises(LinkError, match="No such file"):
+            await listen(f"unix://{tmp_path}/nowhere/cell")
+
+    run(scenario())
+    assert list(tmp_path.iterdir()) == []
+
+
+# --- dialling what is no cell --------------------------------------------------------------------
+
+
+@contextlib.asynccontextmanager
+async def tcp_server(
+    handle: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
+) -> AsyncIterator[int]:
+    server = await asyncio.start_server(handle, "127.0.0.1", 0)
+    async with server:
+        yield server.sockets[0].getsockname()[1]
+
+
+def test_a_server_that_says_nothing_fails_when_the_time_is_over() -> None:
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await reader.read(1000):
+            pass
+        writer.close()
+
+    async def scenario() -> None:
+        async with tcp_server(silent) as port:
+            started = asyncio.get_running_loop().time()
+            with pytest.raises(LaneClosed, match=r"did not answer within 0\.3 s"):
+                await NETWORK.dial(f"grpc://127.0.0.1:{port}", 0.3)
+            assert asyncio.get_running_loop().time() - started < scaled(2)
+
+    run(scenario())
+
+
+def test_a_server_of_another_protocol_fails() -> None:
+    async def web(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+        writer.close()
+        await writer.wait_closed()
+
+    async def scenario() -> None:
+        async with tcp_server(web) as port:
+            with pytest.raises(LaneClosed):
+                await NETWORK.dial(f"grpc://127.0.0.1:{port}", scaled(1))
+
+    run(scenario())
+
+
+Handler = Callable[[object, "grpc.aio.ServicerContext[bytes, bytes]"], Awaitable[None]]
+
+
+@contextlib.asynccontextmanager
+async def grpc_server(handler: Handler | None) -> AsyncIterator[str]:
+    """A server of another make, that may not even be a cell."""
+    server = grpc.aio.server(options=[("grpc.max_send_message_length", -1)])
+    if handler is not None:
+        method: grpc.RpcMethodHandler[bytes, bytes] = grpc.stream_stream_rpc_method_handler(handler)
+        service = grpc.method_handlers_generic_handler("streamcell.v1.CellService", {"Exchange": method})
+        server.add_generic_rpc_handlers((service,))
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    try:
+        yield f"grpc://127.0.0.1:{port}"
+    finally:
+        await server.stop(None)
+
+
+async def refusal_of(url: str) -> LaneClosed:
+    """Dials, says hello, and returns how the lane ends."""
+    with pytest.raises(LaneClosed) as caught:
+        await say_hello(url)
+    return caught.value
+
+
+async def say_hello(url: str) -> None:
+    lane = await NETWORK.dial(url, scaled(3))
+    try:
+        await lane.send(b"hello")
+        while True:
+            await lane.receive()
+    finally:
+        await lane.close()
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "code"),
+    [
+        (grpc.StatusCode.RESOURCE_EXHAUSTED, LinkError, ErrorCode.LIMIT),
+        (grpc.StatusCode.UNAUTHENTICATED, AuthenticationError, ErrorCode.AUTHENTICATION),
+        (grpc.StatusCode.PERMISSION_DENIED, AuthenticationError, ErrorCode.AUTHENTICATION),
+        (grpc.StatusCode.UNIMPLEMENTED, LinkError, ErrorCode.PROTOCOL),
+    ],
+)
+@pytest.mark.parametrize("reading", [True, False])
+def test_a_refusal_is_told_from_a_broken_lane(
+    status: grpc.StatusCode, error: type[LinkError], code: ErrorCode, reading: bool
+) -> None:
+    async def refuse(_: object, context: "grpc.aio.ServicerContext[bytes, bytes]") -> None:
+        if reading:
+            await context.read()
+        await context.abort(status, "not you\nhere")
+
+    async def scenario() -> None:
+        async with grpc_server(refuse) as url:
+            closed = await refusal_of(url)
+        assert type(closed.refusal) is error
+        assert closed.refusal.code is code
+        assert "not you here" in closed.refusal.sentence
+        assert url in closed.refusal.sentence
+
+    run(scenario())
+
+
+def test_what_is_no_cell_is_a_refusal() -> None:
+    async def scenario() -> None:
+        async with grpc_server(None) as url:
+            closed = await refusal_of(url)
+        assert isinstance(closed.refusal, LinkError)
+        assert "not a cell" in closed.refusal.sentence
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("status", [grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.INTERNAL])
+def test_other_ends_of_a_call_are_no_refusals(status: grpc.StatusCode) -> None:
+    async def fail(_: object, context: "grpc.aio.ServicerContext[bytes, bytes]") -> None:
+        await context.abort(status, "for a while")
+
+    async def scenario() -> None:
+        async with grpc_server(fail) as url:
+            closed = await refusal_of(url)
+        assert closed.refusal is None
+        assert "for a while" in str(closed)
+
+    run(scenario())
+
+
+def test_a_refusal_is_seen_by_a_sender_too() -> None:
+    async def refuse(_: object, context: "grpc.aio.ServicerContext[bytes, bytes]") -> None:
+        await context.read()
+        await context.abort(grpc.StatusCode.PERMISSION_DENIED, "not you")
+
+    async def send_for_ever(lane: Lane) -> None:
+        while True:
+            await lane.send(bytes(MIB))
+
+    async def scenario() -> None:
+        async with grpc_server(refuse) as url:
+            for _ in range(10):
+                lane = await NETWORK.dial(url, scaled(3))
+                with pytest.raises(LaneClosed) as caught:
+                    await send_for_ever(lane)
+                assert isinstance(caught.value.refusal, AuthenticationError)
+                await lane.close()
+
+    run(scenario())
+
+
+def test_a_message_over_the_limit_is_not_received() -> None:
+    async def send_too_much(_: object, context: "grpc.aio.ServicerContext[bytes, bytes]") -> None:
+        with contextlib.suppress(grpc.aio.InternalError):  # the other side hangs up
+            await context.write(bytes(MESSAGE_BYTES + 1))
+        await context.read()
+
+    async def scenario() -> None:
+        async with grpc_server(send_too_much) as url:
+            closed = await refusal_of(url)
+        assert isinstance(closed.refusal, LinkError)
+        assert closed.refusal.code is ErrorCode.LIMIT
+
+    run(scenario())
+
+
+# --- peers of other makes that dial --------------------------------------------------------------
+
+
+@contextlib.asynccontextmanager
+async def raw_call(
+    url: str,
+) -> AsyncIterator["grpc.aio.StreamStreamCall[bytes, bytes]"]:
+    channel = grpc.aio.insecure_channel(url.removeprefix("grpc://"), options=[("grpc.max_send_message_length", -1)])
+    async with channel:
+        call: grpc.aio.StreamStreamCall[bytes, bytes] = channel.stream_stream(METHOD)()
+        yield call
+
+
+async def listen_for_lanes() -> tuple[Listener, Arrivals]:
+    arrivals = Arrivals()
+    return await NETWORK.listen(LOOPBACK, arrivals, insecure=False), arrivals
+
+
+def test_a_dialler_that_sends_too_much_is_cut_off_alone() -> None:
+    async def scenario() -> None:
+        listener, arrivals = await listen_for_lanes()
+        async with raw_call(listener.url) as call:
+            writing = asyncio.create_task(call.write(bytes(MESSAGE_BYTES + 1)))
+            lane = await arrivals.lanes.get()
+            with pytest.raises(LaneClosed):
+                await lane.receive()
+            await lane.close()
+            assert await call.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+            await asyncio.gather(writing, return_exceptions=True)
+        await (await NETWORK.dial(listener.url, scaled(3))).close()
+        await listener.close()
+
+    run(scenario())
+
+
+def test_a_dialler_that_goes_away_ends_its_lane() -> None:
+    async def send_on(lane: Lane) -> None:
+        # There may be room for one batch more.
+        while True:
+            await lane.send(b"too late")
+
+    async def scenario() -> None:
+        listener, arrivals = await listen_for_lanes()
+        async with raw_call(listener.url) as call:
+            await call.write(b"hello")
+            lane = await arrivals.lanes.get()
+            assert await lane.receive() == b"hello"
+            receiving = asyncio.create_task(lane.receive())
+            call.cancel()
+            with pytest.raises(LaneClosed):
+                await receiving
+            with pytest.raises(LaneClosed):
+                await send_on(lane)
+            await lane.close()
+        await listener.close()
+
+    run(scenario())
+
+
+def test_a_dialler_that_never_reads_does_not_hold_up_closing() -> None:
+    async def scenario() -> None:
+        listener, arrivals = await listen_for_lanes()
+        async with raw_call(listener.url) as call:
+            await call.write(b"hello")
+            lane = await arrivals.lanes.get()
+
+            async def send_for_ever() -> None:
+                while True:
+                    await lane.send(bytes(MIB))
+
+            sending = asyncio.create_task(send_for_ever())
+            await asyncio.wait({sending}, timeout=scaled(0.3))
+            await lane.close()
+            await listener.close()
+            # A call of grpc.aio ends when all that has arrived was read.
+            with contextlib.suppress(grpc.aio.AioRpcError):
+                async for _ in call:
+                    pass
+            with pytest.raises(LaneClosed):
+                await sending
+
+    run(scenario())
+
+
+# --- connections that break ----------------------------------------------------------------------
+
+
+class Proxy:
+    """Passes bytes between a dialler and a listener, until it is cut."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._writers: list[asyncio.StreamWriter] = []
+
+    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        onward_reader, onward_writer = await asyncio.open_connection("127.0.0.1", self._port)
+        self._writers += [writer, onward_writer]
+        await asyncio.gather(self._pass(reader, onward_writer), self._pass(onward_reader, writer))
+
+    def cut(self) -> None:
+        for writer in self._writers:
+            writer.transport.abort()
+
+    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while data := await reader.read(65536):
+                writer.write(data)
+                await writer.drain()
+        except ConnectionError:
+            pass
+        finally:
+            writer.close()
+
+
+@pytest.mark.parametrize("busy", [True, False])
+def test_a_broken_connection_ends_the_lane_on_both_sides(busy: bool) -> None:
+    async def send_for_ever(lane: Lane) -> None:
+        while True:
+            await lane.send(bytes(MIB))
+
+    async def scenario() -> None:
+        listener, arrivals = await listen_for_lanes()
+        proxy = Proxy(port_of(listener))
+        async with tcp_server(proxy) as port:
+            dialled = await NETWORK.dial(f"grpc://127.0.0.1:{port}", scaled(3))
+            await dialled.send(b"hello")
+            arrived = await arrivals.lanes.get()
+            assert await arrived.receive() == b"hello"
+            waiting: list[asyncio.Task[object]] = [
+                asyncio.create_task(read_to_end(dialled)),
+                asyncio.create_task(read_to_end(arrived)),
+            ]
+            if busy:
+                waiting += [
+                    asyncio.create_task(send_for_ever(dialled)),
+                    asyncio.create_task(send_for_ever(arrived)),
+                ]
+            await asyncio.wait(waiting, timeout=scaled(0.2))
+            proxy.cut()
+            await asyncio.wait(waiting)
+            for task in waiting[2:]:
+                assert isinstance(task.exception(), LaneClosed)
+            for lane in (dialled, arrived):
+                with pytest.raises(LaneClosed) as caught:
+                    await lane.receive()
+                assert caught.value.refusal is None
+                await lane.close()
+        await listener.close()
+
+    run(scenario())
+
+
+def test_closing_a_lane_to_a_peer_that_has_stopped_is_bounded() -> None:
+    async def stopped(_: object, context: "grpc.aio.ServicerContext[bytes, bytes]") -> None:
+        await asyncio.Event().wait()
+
+    async def scenario() -> None:
+        async with grpc_server(stopped) as url:
+            lane = await NETWORK.dial(url, scaled(3))
+
+            async def send_for_ever() -> None:
+                while True:
+                    await lane.send(bytes(MIB))
+
+            waiting = (asyncio.create_task(send_for_ever()), asyncio.create_task(lane.receive()))
+            await asyncio.wait(waiting, timeout=scaled(0.3))
+            await lane.close()
+            for task in waiting:
+                with pytest.raises(LaneClosed, match="closed here"):
+                    await task
+
+    run(scenario())
+
+
+# --- connections that are told to go away --------------------------------------------------------
+
+
+def short_lived(age_ms: int, grace_ms: int) -> Options:
+    return (
+        *server_options(),
+        ("grpc.max_connection_age_ms", age_ms),
+        ("grpc.max_connection_age_grace_ms", grace_ms),
+    )
+
+
+def test_the_end_of_a_connection_is_told_while_the_lane_still_works(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streamcell.transport.grpc_server.server_options", lambda: short_lived(100, 60_000))
+
+    async def scenario() -> None:
+        async with await open_pair(NETWORK, LOOPBACK) as pair:
+            told: asyncio.Queue[None] = asyncio.Queue()
+            pair.dialled.watch(lambda: told.put_nowait(None))
+            pair.arrived.watch(lambda: told.put_nowait(None))
+            await told.get()
+            for sender, receiver in (pair.dialled, pair.arrived), (pair.arrived, pair.dialled):
+                await sender.send(b"still here")
+                assert await receiver.receive() == b"still here"
+            assert told.empty()
+
+    run(scenario())
+
+
+def test_a_connection_that_breaks_has_not_announced_it() -> None:
+    async def scenario() -> None:
+        pair = await open_pair(NETWORK, LOOPBACK)
+        told: list[None] = []
+        pair.dialled.watch(lambda: told.append(None))
+        await pair.listener.close()
+        with pytest.raises(LaneClosed):
+            await pair.dialled.receive()
+        await pair.dialled.close()
+        pair.dialled.watch(lambda: told.append(None))
+        assert told == []
+
+    run(scenario())
