@@ -105,7 +105,7 @@ check: $(VENV)/.stamp .venv-proto/.stamp ## format, lint, types, generated code,
 
 test: $(VENV)/.stamp ## the whole test suite, with coverage
 	$(VENV)/bin/python $(PYTEST) tests --cov=streamcell --cov-branch --cov-fail-under=90 $(PYTEST_ARGS)
-	$(VENV)/bin/coverage report --include='streamcell/protocol/*' --skip-covered --fail-under=100
+	$(VENV)/bin/coverage report --include='streamcell/protocol/**' --skip-covered --fail-under=100
 
 test-strict: $(VENV)/.stamp ## the whole test suite, with every warning an error and Python's own checks on
 	$(VENV)/bin/python -X dev -W error $(PYTEST) tests $(PYTEST_ARGS)

@@ -23,8 +23,13 @@ from google.protobuf import text_format
 
 from streamcell import limits
 from streamcell.errors import ErrorCode, Fault, error_from_wire
-from streamcell.protocol import frames, states
-from streamcell.protocol.sender import checksum_fields
+from streamcell.protocol.links.states import LANE_TABLE
+from streamcell.protocol.receiving.states import AGREEMENT_TABLE, RECEIVER_TABLE
+from streamcell.protocol.relaying.states import RELAY_TABLE
+from streamcell.protocol.sending.states import SENDER_TABLE
+from streamcell.protocol.tree.states import ANNOUNCEMENT_TABLE
+from streamcell.protocol.wire import frames
+from streamcell.protocol.wire.integrity import checksum_fields
 from streamcell.transport.checksum import checksum
 from streamcell.transport.codec import encode_batch
 from streamcell.v1 import cell_pb2
@@ -324,25 +329,25 @@ def pairs(transitions: Mapping[tuple[StateT, InputT], tuple[ActionT, StateT]]) -
 STATE_TABLES = (
     StateTable(
         "Sender (the origin's half of a stream)",
-        pairs(states.SENDER_TABLE),
+        pairs(SENDER_TABLE),
         "`START` and `CONTINUE` begin to send chunks, `QUERY` raises the attempt and asks, `WAIT` starts the\n"
         "back-off, `OFFER` sends the chunk that awaits an offset, `MOVE_SOURCE` has the source go to the offset.",
     ),
     StateTable(
         "Receiver (the target's half)",
-        pairs(states.RECEIVER_TABLE),
+        pairs(RECEIVER_TABLE),
         "`ADMIT` asks for memory, `DELIVER` hands over what arrived before, `CONFIRM` sends the final Ack. Chunks are\n"
         "placed in every state before `ENDED`, within the credit that was given.",
     ),
     StateTable(
         "Agreement (where a received stream begins, at the target)",
-        pairs(states.AGREEMENT_TABLE),
+        pairs(AGREEMENT_TABLE),
         "`TELL` sends the ResumeReply, again and again until the origin goes on; `PLACE` begins there. A stream whose\n"
         "origin does not wait starts in `PLACED`.",
     ),
-    StateTable("Relay (a stream that passes through)", pairs(states.RELAY_TABLE)),
-    StateTable("Announcement (a name, at the cell that announces it)", pairs(states.ANNOUNCEMENT_TABLE)),
-    StateTable("Lane", pairs(states.LANE_TABLE)),
+    StateTable("Relay (a stream that passes through)", pairs(RELAY_TABLE)),
+    StateTable("Announcement (a name, at the cell that announces it)", pairs(ANNOUNCEMENT_TABLE)),
+    StateTable("Lane", pairs(LANE_TABLE)),
 )
 
 

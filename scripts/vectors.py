@@ -21,8 +21,8 @@ from google.protobuf.message import Message
 
 from scripts import golden
 from streamcell.limits import BATCH_FRAMES, CHUNK_PAYLOAD_BYTES, HEADERS_BYTES
-from streamcell.protocol.frames import StreamKey
-from streamcell.protocol.sender import checksum_fields
+from streamcell.protocol.wire.frames import StreamKey
+from streamcell.protocol.wire.integrity import checksum_fields
 from streamcell.transport.checksum import checksum
 from streamcell.transport.codec import encode_batch
 from streamcell.v1 import cell_pb2

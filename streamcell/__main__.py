@@ -1,4 +1,4 @@
-"""``python -m streamcell``: the command line. Imports ``cli``."""
+"""``python -m streamcell``: the command line."""
 
 import sys
 

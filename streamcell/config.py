@@ -1,4 +1,4 @@
-"""The configuration of a cell: a frozen value, checked when it is made. Imports ``errors`` and ``limits`` only."""
+"""The configuration of a cell: a frozen value, checked when it is made."""
 
 from __future__ import annotations
 

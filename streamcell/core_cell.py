@@ -1,4 +1,4 @@
-"""The cell of threaded programs. Imports values, ``future`` and the runtime."""
+"""The cell of threaded programs."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from streamcell.fqcn import check_fqcn
 from streamcell.future import StreamFuture
 from streamcell.logs import flush
 from streamcell.message import Message
-from streamcell.protocol.frames import StreamKind
-from streamcell.runtime.cell_life import CellSettings
-from streamcell.runtime.cell_runner import ANSWER_S, CellRunner
-from streamcell.runtime.engine import running_residents
+from streamcell.protocol.wire.frames import StreamKind
+from streamcell.runtime.cell.life import CellSettings
+from streamcell.runtime.cell.runner import ANSWER_S, CellRunner
+from streamcell.runtime.cell.stats import RunningStats
+from streamcell.runtime.engine.engine import running_residents
 from streamcell.runtime.requests import PendingRequest
-from streamcell.runtime.specs import check_callback, check_instance, check_timeout, check_wait
-from streamcell.runtime.stats import RunningStats
-from streamcell.runtime.waiting import answer_to, check_may_wait
+from streamcell.runtime.sending.specs import check_callback, check_instance, check_timeout, check_wait
+from streamcell.runtime.threads.waiting import answer_to, check_may_wait
 from streamcell.topology import Hop, KnownCell
 from streamcell.transport.address import check_can_be_dialled, parse_address
 from streamcell.transport.base import Network
@@ -429,6 +429,6 @@ def _bind(callback: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str,
 
 def _find_grpc_network(config: CellConfig) -> Network:
     """Return the network that cells use by themselves. gRPC is imported no earlier than that."""
-    from streamcell.transport.grpc_network import GrpcNetwork
+    from streamcell.transport.grpc.network import GrpcNetwork
 
     return GrpcNetwork(batch_threads=config.batch_grpc_threads)

@@ -1,4 +1,4 @@
-"""What can go wrong, as exceptions with the wire's codes. Imports the standard library only.
+"""What can go wrong, as exceptions with the wire's codes.
 
 Every error carries ``code`` (the number that travels in frames), ``fault`` (who caused it) and one sentence that says
 what happened, where, and what to do about it. The type survives the wire: :func:`error_from_wire` turns the code that

@@ -1,4 +1,4 @@
-"""Names of cells. Imports ``errors`` and ``limits`` only."""
+"""Names of cells."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The future of a transfer. Imports ``errors``, ``message`` and the smaller parts of the runtime."""
+"""The future of a transfer."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 
 from streamcell.errors import StreamCancelled, UsageError
 from streamcell.message import HeaderValue
-from streamcell.runtime.fork import Birthplace
-from streamcell.runtime.notifier import Notifier
-from streamcell.runtime.specs import check_callback
+from streamcell.runtime.engine.fork import Birthplace
+from streamcell.runtime.sending.specs import check_callback
+from streamcell.runtime.threads.notifier import Notifier
+from streamcell.runtime.threads.waiting import check_may_wait
 from streamcell.runtime.transfers import TransferControl, TransferInfo
-from streamcell.runtime.waiting import check_may_wait
 
 
 class StreamFuture(concurrent.futures.Future[Any]):

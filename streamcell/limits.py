@@ -1,4 +1,4 @@
-"""The limits of protocol version 1, each with its reason. Imports nothing.
+"""The limits of protocol version 1, each with its reason.
 
 A peer cannot raise any of them. What an application may choose within them is in ``config.py``.
 """

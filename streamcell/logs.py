@@ -1,4 +1,4 @@
-"""Loggers whose records reach the application in a thread where it may block. Imports ``whereabouts``.
+"""Loggers whose records reach the application in a thread where it may block.
 
 What hears a record belongs to the application: handlers, filters, the class of a logger, the factory of records. It may
 take its time, wait for a cell, or raise. So nothing of it runs in the engine's thread: a record that is made there

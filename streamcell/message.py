@@ -1,4 +1,4 @@
-"""Messages and headers. Imports ``errors`` and ``limits`` only."""
+"""Messages and headers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a call of ``send_stream`` or ``send_blob`` to transfers. Imports values, ``stream``, ``future``, the runtime."""
+"""From a call of ``send_stream`` or ``send_blob`` to transfers."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ from typing import Any, TypedDict, cast
 from streamcell.errors import AuthenticationError, StreamUsageError, UsageError
 from streamcell.future import StreamFuture
 from streamcell.message import HeaderValue, Message
-from streamcell.protocol.frames import StreamKind
-from streamcell.protocol.sender import SendSpec
-from streamcell.runtime.callbacks import level_of
-from streamcell.runtime.cell_runner import CellRunner
-from streamcell.runtime.payloads import flatten_payload
-from streamcell.runtime.sends import Outgoing
-from streamcell.runtime.specs import (
+from streamcell.protocol.sending.half import SendSpec
+from streamcell.protocol.wire.frames import StreamKind
+from streamcell.runtime.cell.runner import CellRunner
+from streamcell.runtime.sending.payloads import flatten_payload
+from streamcell.runtime.sending.sends import Outgoing
+from streamcell.runtime.sending.specs import (
     SendOptions,
     as_names,
     check_message,
@@ -22,6 +21,7 @@ from streamcell.runtime.specs import (
     make_send_spec,
     not_secure_error,
 )
+from streamcell.runtime.threads.callbacks import level_of
 from streamcell.stream import Stream, as_stream, is_bytes
 
 

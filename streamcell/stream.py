@@ -1,4 +1,4 @@
-"""Byte streams: what is sent from, and what is received. Imports ``errors``, ``message`` and the runtime's queue."""
+"""Byte streams: what is sent from, and what is received."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from streamcell.errors import Fault, StreamIntegrityError, StreamResumeError, StreamUsageError
 from streamcell.limits import MIB
 from streamcell.message import HeaderValue
-from streamcell.runtime.advice import holds_data, is_asynchronous, refusal
-from streamcell.runtime.payloads import flatten_buffer
-from streamcell.runtime.resuming import check_offset, check_placed
-from streamcell.runtime.waiting import check_may_wait
+from streamcell.runtime.receiving.resuming import check_offset, check_placed
+from streamcell.runtime.sending.advice import holds_data, is_asynchronous, refusal
+from streamcell.runtime.sending.payloads import flatten_buffer
+from streamcell.runtime.threads.waiting import check_may_wait
 
 if TYPE_CHECKING:
-    from streamcell.runtime.incoming import IncomingStream
+    from streamcell.runtime.receiving.incoming import IncomingStream
 
 # How much ``read(-1)`` asks for at a time; pieces are not larger than a chunk anyway.
 _ALL = 1 << 62

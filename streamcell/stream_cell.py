@@ -1,4 +1,4 @@
-"""Sending and receiving streams and blobs. Imports values, the other public modules and the runtime."""
+"""Sending and receiving streams and blobs."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any, Unpack, overload
 from streamcell.core_cell import CoreCell
 from streamcell.future import StreamFuture
 from streamcell.message import HeaderValue, Message
-from streamcell.protocol.frames import StreamKind
-from streamcell.runtime.incoming import Incoming, IncomingStream, ReceiveCallback
-from streamcell.runtime.specs import check_callback, check_instance
+from streamcell.protocol.wire.frames import StreamKind
+from streamcell.runtime.receiving.incoming import Incoming, IncomingStream, ReceiveCallback
+from streamcell.runtime.sending.specs import check_callback, check_instance
 from streamcell.sending import Sending, SendMore
 from streamcell.stream import ReceivedStream
 

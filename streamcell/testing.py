@@ -3,7 +3,7 @@
 Faults are set by the thread of a test while cells work in theirs: everything here that is not a
 coroutine may be called from any thread, at any time, and returns at once. A fault takes effect when
 the next batch passes, a cut as soon as the event loop comes to it; to see it, wait for what the
-cell does about it. Imports ``transport`` and values.
+cell does about it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
 from streamcell.errors import UsageError
-from streamcell.protocol.frames import Chunk
+from streamcell.protocol.wire.frames import Chunk
 from streamcell.transport.base import Lane, LaneClosed, Listener, Network, PeerInfo
 from streamcell.transport.codec import decode_batch, encode_batch
 from streamcell.transport.memory import MemoryNetwork

@@ -1,4 +1,4 @@
-"""What a cell can tell of the network around it, as values. Imports the standard library only."""
+"""What a cell can tell of the network around it, as values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which thread this is. Imports the standard library only.
+"""Which thread this is.
 
 The engine's thread serves every cell of the process, so nothing in it may wait, and no code of the application is to
 run there. Some does all the same: the interpreter runs destructors, the callbacks of weak references and its own hooks

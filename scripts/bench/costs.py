@@ -14,9 +14,9 @@ import time
 from collections.abc import Callable, Sequence
 
 from streamcell.limits import HOPS, MIB
-from streamcell.protocol.frames import Chunk, StreamKey
-from streamcell.runtime.allocator import tune_allocator
+from streamcell.protocol.wire.frames import Chunk, StreamKey
 from streamcell.runtime.buffers import BufferPool
+from streamcell.runtime.engine.allocator import tune_allocator
 from streamcell.transport.checksum import checksum
 from streamcell.transport.codec import decode_batch, encode_batch
 

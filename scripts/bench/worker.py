@@ -157,7 +157,7 @@ def main() -> None:
     output = Output()
     system = System.parse(sys.argv[1])
     if system.tuned:
-        from streamcell.runtime.allocator import tune_allocator
+        from streamcell.runtime.engine.allocator import tune_allocator
 
         tune_allocator()
     if system.batch_threads:
@@ -175,8 +175,8 @@ _kept: list[object] = []
 
 async def start_batch_threads() -> None:
     """Have gRPC start its threads as streamcell does."""
-    from streamcell.transport.environment import grpc
-    from streamcell.transport.threads import starting_grpc_threads
+    from streamcell.transport.grpc.environment import grpc
+    from streamcell.transport.grpc.threads import starting_grpc_threads
 
     with starting_grpc_threads(batch=True):
         _kept.append(grpc.insecure_channel("127.0.0.1:1"))

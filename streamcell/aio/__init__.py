@@ -1,4 +1,4 @@
-"""The same cells for asyncio programs, on their own loop. Imports values, the public classes and the runtime.
+"""The same cells for asyncio programs, on their own loop.
 
 What waits is a coroutine; what does not (registering callbacks, closing a stream) is a plain method. A coroutine that
 is cancelled while it awaits a transfer cancels the transfer. Callbacks may be coroutine functions: these run on the

@@ -1,4 +1,4 @@
-"""A cell for asyncio programs. Imports values, the public classes and the runtime."""
+"""A cell for asyncio programs."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from streamcell.errors import CellError, UsageError
 from streamcell.fqcn import check_fqcn
 from streamcell.logs import FLUSH_S, begin_flush
 from streamcell.message import Message
-from streamcell.runtime.callbacks import CallbackCancelled
-from streamcell.runtime.cell_runner import ANSWER_S, CellRunner
-from streamcell.runtime.engine import running_residents
+from streamcell.runtime.cell.runner import ANSWER_S, CellRunner
+from streamcell.runtime.cell.stats import RunningStats
+from streamcell.runtime.engine.engine import running_residents
 from streamcell.runtime.requests import PendingRequest
-from streamcell.runtime.specs import check_timeout, check_wait
-from streamcell.runtime.stats import RunningStats
+from streamcell.runtime.sending.specs import check_timeout, check_wait
+from streamcell.runtime.threads.callbacks import CallbackCancelled
 from streamcell.topology import Hop, KnownCell
 from streamcell.transport.base import Network
 

@@ -1,4 +1,4 @@
-"""What only a coroutine can read, as a source for a transfer. Imports values, ``stream`` and the runtime."""
+"""What only a coroutine can read, as a source for a transfer."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import threading
 from collections.abc import AsyncIterable
 from typing import Any
 
-from streamcell.runtime.advice import reads_asynchronously
-from streamcell.runtime.payloads import flatten_buffer
-from streamcell.runtime.sources import Interruptible
+from streamcell.runtime.sending.advice import reads_asynchronously
+from streamcell.runtime.sending.payloads import flatten_buffer
+from streamcell.runtime.sending.sources import Interruptible
 from streamcell.stream import Stream
 
 

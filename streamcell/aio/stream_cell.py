@@ -1,4 +1,4 @@
-"""Streams and blobs for asyncio programs. Imports values, the public classes and the runtime."""
+"""Streams and blobs for asyncio programs."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from streamcell.aio.core_cell import CoreCell
 from streamcell.aio.sources import AsyncSource
 from streamcell.aio.transfers import ReceivedStream, StreamFuture
 from streamcell.message import Message
-from streamcell.protocol.frames import StreamKind
-from streamcell.runtime.advice import is_asynchronous
-from streamcell.runtime.incoming import Incoming, IncomingStream, Into, ReceiveCallback
-from streamcell.runtime.specs import check_callback, check_instance, check_message
+from streamcell.protocol.wire.frames import StreamKind
+from streamcell.runtime.receiving.incoming import Incoming, IncomingStream, Into, ReceiveCallback
+from streamcell.runtime.sending.advice import is_asynchronous
+from streamcell.runtime.sending.specs import check_callback, check_instance, check_message
 from streamcell.sending import SendMore
 
 

@@ -1,4 +1,4 @@
-"""What ties a cell to the event loop that it was started on. Imports values and the runtime.
+"""What ties a cell to the event loop that it was started on.
 
 A program may leave its loop without having stopped the cell. Then nobody runs its callbacks any more, so the cell ends
 as well: its neighbours hear a Goodbye, and who sends to it an error that is true. There are two ways to notice. A loop
@@ -18,8 +18,8 @@ from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
 from streamcell.errors import CellError
-from streamcell.runtime.cell_runner import CellRunner, CellState
-from streamcell.runtime.trace import cell_log
+from streamcell.runtime.cell.runner import CellRunner, CellState
+from streamcell.runtime.threads.trace import cell_log
 from streamcell.runtime.transfers import AnyFuture
 
 # How often it is looked whether the loop was closed.

@@ -1,4 +1,4 @@
-"""What becomes of a transfer, and what arrives, for coroutines. Imports values, the public classes and the runtime."""
+"""What becomes of a transfer, and what arrives, for coroutines."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from streamcell import future as blocking
 from streamcell import stream as blocking_stream
 from streamcell.limits import CHUNK_PAYLOAD_BYTES
 from streamcell.message import HeaderValue
-from streamcell.runtime.incoming import IncomingStream
-from streamcell.runtime.resuming import check_placed
-from streamcell.runtime.specs import check_callback
+from streamcell.runtime.receiving.incoming import IncomingStream
+from streamcell.runtime.receiving.resuming import check_placed
+from streamcell.runtime.sending.specs import check_callback
 
 
 class StreamFuture:

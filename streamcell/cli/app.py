@@ -1,4 +1,4 @@
-"""The program ``streamcell``: its verbs, and how they end. Imports typer and the families of verbs."""
+"""The program ``streamcell``: its verbs, and how they end."""
 
 from __future__ import annotations
 

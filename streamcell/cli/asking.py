@@ -1,4 +1,4 @@
-"""``ping``, ``cells`` and ``bench``: what can be learned of other cells. Imports typer and the work."""
+"""``ping``, ``cells`` and ``bench``: what can be learned of other cells."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The cell that a command makes for itself. Imports the public classes and the daemon's settings."""
+"""The cell that a command makes for itself."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from streamcell.cli.reach import first_link
 from streamcell.core_cell import CoreCell
 from streamcell.daemon.addresses import check_dialled
 from streamcell.daemon.settings import DEFAULT_CONFIG
-from streamcell.runtime.allocator import use_one_arena
+from streamcell.runtime.engine.allocator import use_one_arena
 
 # For those who count: ``-v`` once, twice.
 _LEVELS = (logging.CRITICAL, logging.INFO, logging.DEBUG)

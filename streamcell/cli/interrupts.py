@@ -1,4 +1,4 @@
-"""That no signal stays unnoticed while the main thread waits. Imports nothing."""
+"""That no signal stays unnoticed while the main thread waits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The work of ``ping`` and ``bench``. Imports the public classes and the daemon's conventions."""
+"""The work of ``ping`` and ``bench``."""
 
 from __future__ import annotations
 

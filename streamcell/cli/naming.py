@@ -1,4 +1,4 @@
-"""Names that are the same whenever the same command is given again. Imports the standard library only."""
+"""Names that are the same whenever the same command is given again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Options that several verbs have in common. Imports typer and values."""
+"""Options that several verbs have in common."""
 
 from __future__ import annotations
 

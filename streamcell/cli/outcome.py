@@ -1,4 +1,4 @@
-"""How a command ends: its exit code, and one sentence where it failed. Imports ``errors`` and ``streams``."""
+"""How a command ends: its exit code, and one sentence where it failed."""
 
 from __future__ import annotations
 

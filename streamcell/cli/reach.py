@@ -1,4 +1,4 @@
-"""Saying that the parent is out of reach while a command waits for it. Imports the public classes."""
+"""Saying that the parent is out of reach while a command waits for it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The work of ``recv``: counting files that arrive, or copying one to standard output. Imports the daemon and views."""
+"""The work of ``recv``: counting files that arrive, or copying one to standard output."""
 
 from __future__ import annotations
 

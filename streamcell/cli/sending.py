@@ -1,4 +1,4 @@
-"""``send``. Imports typer, the work and the views."""
+"""``send``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What ``send`` sends: files, folders with all that is in them, or standard input. Imports the public classes.
+"""What ``send`` sends: files, folders with all that is in them, or standard input.
 
 A folder's files arrive under its own name: ``send photos`` sends ``photos/2026/a.jpg``. What has no content that could
 be sent is left out of a folder, and counted: links that lead nowhere or to folders, pipes, sockets, devices. What

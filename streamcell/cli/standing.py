@@ -1,4 +1,4 @@
-"""``serve`` and ``recv``: cells that stay. Imports typer, the daemon and the views."""
+"""``serve`` and ``recv``: cells that stay."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Standard output and error that never fail. Imports ``errors`` only.
+"""Standard output and error that never fail.
 
 What a command does must not end because of what it says: a disk may be full, the reader may have gone, the terminal may
 have closed, a name may have characters that the encoding has not. So nothing that is written here raises; characters

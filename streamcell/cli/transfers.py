@@ -1,4 +1,4 @@
-"""The work of ``send``: some files at a time, each until its receiver has it. Imports the public classes."""
+"""The work of ``send``: some files at a time, each until its receiver has it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The work of ``cells``: who is whose parent. Imports the public classes.
+"""The work of ``cells``: who is whose parent.
 
 ``cells()`` tells all cells and over which child of the root each is reached; of those further below ``trace()`` tells
 the parent.

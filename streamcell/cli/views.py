@@ -1,4 +1,4 @@
-"""Showing transfers: bars on a terminal, lines elsewhere, JSON when asked for. Imports rich and ``text``.
+"""Showing transfers: bars on a terminal, lines elsewhere, JSON when asked for.
 
 Results go to standard output; what is only of interest while it happens goes to standard error.
 """

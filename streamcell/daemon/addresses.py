@@ -1,4 +1,4 @@
-"""Addresses as those who run cells give them, on the command line or in a file. Imports values and the transport's."""
+"""Addresses as those who run cells give them, on the command line or in a file."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Who may receive a file, and who may give one its name, while an inbox is open, drains and gives up.
 
-Imports ``errors`` only. An inbox is open, then it drains (what has begun goes on, nothing new begins), then it gives up
+ An inbox is open, then it drains (what has begun goes on, nothing new begins), then it gives up
 (nothing gets a name any more). A file that is being given its name when the inbox gives up gets it, and its sender
 hears so: whoever gives up waits for that. So what is said to be given up never is there in the end.
 """

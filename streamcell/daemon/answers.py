@@ -1,4 +1,4 @@
-"""What a standalone cell answers to ``ping`` and ``bench``. Imports the public classes and ``conventions``."""
+"""What a standalone cell answers to ``ping`` and ``bench``."""
 
 from __future__ import annotations
 

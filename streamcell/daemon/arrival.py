@@ -1,4 +1,4 @@
-"""One file on its way into an inbox: from its first byte, or from where it stood, to its name. Imports siblings.
+"""One file on its way into an inbox: from its first byte, or from where it stood, to its name.
 
 The bytes go to a partial file in the work folder of the origin's folder. At the end the file is checked, given its
 permissions and time, synced, and given its name, and both folders are synced; only then does the sender hear of

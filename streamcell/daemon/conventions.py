@@ -1,4 +1,4 @@
-"""What standalone cells say to each other: channels, topics and headers. Imports values only.
+"""What standalone cells say to each other: channels, topics and headers.
 
 Any cell in any language may use them; they are written down in docs/operations/files.md.
 """

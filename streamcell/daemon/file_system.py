@@ -1,4 +1,4 @@
-"""What the file system of an inbox cannot do, so that files are kept without it. Imports the standard library only.
+"""What the file system of an inbox cannot do, so that files are kept without it.
 
 Samba, FUSE and file systems of memory cards refuse calls that a file can do without: to sync a folder, to set
 permissions or times, to make hard links. Each such refusal is said once, and forgiven. An error that speaks of the file

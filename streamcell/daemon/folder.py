@@ -1,4 +1,4 @@
-"""A folder that nothing outside of can be reached from. Imports siblings.
+"""A folder that nothing outside of can be reached from.
 
 Every path is walked part by part from an open folder, and no part may be a symbolic link (openat(2) with O_NOFOLLOW),
 so that it does not matter what stands in the folder or changes there meanwhile.

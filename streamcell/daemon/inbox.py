@@ -1,4 +1,4 @@
-"""The inbox: files that arrive, each in the folder of the cell that sends it. Imports the public classes and siblings.
+"""The inbox: files that arrive, each in the folder of the cell that sends it.
 
 ``DIR/ORIGIN/NAME``; what a sender chooses cannot lead out of ``DIR/ORIGIN``. See ``arrival`` for one file's way.
 """
@@ -24,8 +24,8 @@ from streamcell.errors import CellError, StreamRejected, UsageError
 from streamcell.future import StreamFuture
 from streamcell.limits import MIB
 from streamcell.message import HeaderValue
-from streamcell.runtime.callbacks import call_user_code
-from streamcell.runtime.trace import cell_log
+from streamcell.runtime.threads.callbacks import call_user_code
+from streamcell.runtime.threads.trace import cell_log
 from streamcell.stream import ReceivedStream
 from streamcell.stream_cell import StreamCell
 

@@ -1,4 +1,4 @@
-"""How late the engine is: the time from asking it for something to its doing it. Imports the runtime's engine."""
+"""How late the engine is: the time from asking it for something to its doing it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import threading
 import time
 
 from streamcell.errors import CellError, ErrorCode
-from streamcell.runtime.engine import get_engine
+from streamcell.runtime.engine.engine import get_engine
 
 INTERVAL_S = 1.0
 

@@ -1,4 +1,4 @@
-"""Metrics for Prometheus, on a port of their own. Imports prometheus_client (extra ``daemon``) and siblings.
+"""Metrics for Prometheus, on a port of their own.
 
 Nothing is counted here: each time somebody reads, the cell is asked for its counts.
 """
@@ -18,13 +18,13 @@ from streamcell.core_cell import CoreCell
 from streamcell.daemon.lag import LagMeter
 from streamcell.daemon.settings import HostPort
 from streamcell.errors import CellError, ErrorCode, LinkError
-from streamcell.runtime.descriptors import count_descriptors
+from streamcell.runtime.engine.descriptors import count_descriptors
 
 if TYPE_CHECKING:
     from prometheus_client import Metric
 
     from streamcell.protocol.stats import CellStats
-    from streamcell.runtime.stats import RunningStats
+    from streamcell.runtime.cell.stats import RunningStats
 
 
 class CellCollector(Collector):

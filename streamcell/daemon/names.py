@@ -1,4 +1,4 @@
-"""From the name that a sender gave to a path that stays in its folder. Imports ``errors`` only.
+"""From the name that a sender gave to a path that stays in its folder.
 
 A name that could lead elsewhere (absolute, with ``..``) is refused. A character that could do harm where the name is
 shown or copied (control characters, the ones that turn the direction of writing, bytes that are not UTF-8) arrives as

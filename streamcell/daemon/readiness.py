@@ -1,4 +1,4 @@
-"""Whether the cell is of use: its parent has accepted its name, and it is not about to end. Imports the public classes.
+"""Whether the cell is of use: its parent has accepted its name, and it is not about to end.
 
 It is told to those who ask for the cell's health, and to a cell that is to end without its parent.
 """
@@ -13,7 +13,7 @@ from streamcell.core_cell import CoreCell
 from streamcell.errors import CellError
 
 if TYPE_CHECKING:
-    from streamcell.transport.services import HealthService
+    from streamcell.transport.grpc.services import HealthService
 
 
 class Readiness:

@@ -1,4 +1,4 @@
-"""Receipts: how a transfer that is begun again finds the file that it has brought before. Imports siblings.
+"""Receipts: how a transfer that is begun again finds the file that it has brought before.
 
 A receipt proves nothing. It names a file that may be what the sender has, or its beginning; what the two have in common
 is found by comparing digests.

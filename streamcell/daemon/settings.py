@@ -1,4 +1,4 @@
-"""What a standalone cell is made with: from a file and from options, to one checked value. Imports values and siblings.
+"""What a standalone cell is made with: from a file and from options, to one checked value.
 
 Every error is a UsageError with one sentence that names the place and says what to write there.
 """

@@ -1,4 +1,4 @@
-"""SIGTERM, SIGINT and SIGHUP as events, or as a call that reads the configuration again. Imports nothing.
+"""SIGTERM, SIGINT and SIGHUP as events, or as a call that reads the configuration again.
 
 A handler of a signal runs between two bytecodes of the main thread, perhaps while that holds the lock of an event. So
 it only puts the signal into a queue that is made for that, and a thread does the rest.

@@ -1,4 +1,4 @@
-"""Who may write how much before the disk is full. Imports ``errors`` only."""
+"""Who may write how much before the disk is full."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The standalone cell: hub, relay or file drop, from its start to its drained end. Imports siblings and the transport.
+"""The standalone cell: hub, relay or file drop, from its start to its drained end.
 
 States: made, running, draining, ended; :meth:`StandaloneCell.drain` leads from running to the end by way of draining.
 """
@@ -20,14 +20,15 @@ from streamcell.daemon.lag import LagMeter
 from streamcell.daemon.readiness import Readiness
 from streamcell.daemon.settings import HostPort, ServeSettings
 from streamcell.errors import LinkError, UsageError
-from streamcell.runtime.allocator import use_one_arena
-from streamcell.runtime.descriptors import raise_limit
+from streamcell.runtime.engine.allocator import use_one_arena
+from streamcell.runtime.engine.descriptors import raise_limit
 from streamcell.stream_cell import StreamCell
-from streamcell.transport.grpc_network import GrpcNetwork
+from streamcell.transport.grpc.network import GrpcNetwork
 
 if TYPE_CHECKING:
     from streamcell.daemon.metrics import MetricsServer
-    from streamcell.transport.services import HealthService, Service
+    from streamcell.transport.grpc.services import HealthService
+    from streamcell.transport.grpc.serving import Service
 
 _logger = logging.getLogger("streamcell.daemon")
 
@@ -210,14 +211,14 @@ class StandaloneCell:
     def _make_services(self) -> list[Service]:
         services: list[Service] = []
         if _is_installed("grpc_health"):
-            from streamcell.transport.services import HealthService
+            from streamcell.transport.grpc.services import HealthService
 
             self._health = HealthService()
             services.append(self._health)
         if self._settings.reflection:
             if not _is_installed("grpc_reflection"):
                 raise _not_installed("reflection")
-            from streamcell.transport.services import ReflectionService
+            from streamcell.transport.grpc.services import ReflectionService
 
             services.append(ReflectionService())
         return services

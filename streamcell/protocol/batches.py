@@ -1,4 +1,4 @@
-"""What a lane's writer gets when it asks for the next batch. Imports L0 and the smaller parts of ``protocol``.
+"""What a lane's writer gets when it asks for the next batch.
 
 The order within a batch: what the lane itself has to say, control frames of its link, Pings (what they tell of settled
 streams must not overtake a Reset), chunks, and a Goodbye last. Frames of the link go on its control lane only, chunks
@@ -11,7 +11,12 @@ from streamcell.errors import ErrorCode
 from streamcell.limits import BATCH_BYTES, WRITTEN_FRAMES
 from streamcell.message import HeaderValue
 from streamcell.protocol.context import Context
-from streamcell.protocol.frames import (
+from streamcell.protocol.links.link import Lane, Link
+from streamcell.protocol.links.table import LinkTable
+from streamcell.protocol.links.writing import Writing
+from streamcell.protocol.sending.settled_news import SettledNews
+from streamcell.protocol.sending.table import SendTable
+from streamcell.protocol.wire.frames import (
     NO_STREAM,
     Ack,
     Announce,
@@ -26,11 +31,6 @@ from streamcell.protocol.frames import (
     ResumeQuery,
     ResumeReply,
 )
-from streamcell.protocol.link import Lane, Link
-from streamcell.protocol.links import LinkTable
-from streamcell.protocol.sends import SendTable
-from streamcell.protocol.settled_news import SettledNews
-from streamcell.protocol.writing import Writing
 
 # A frame counts this much of a batch; payload, headers and sentences come on top where there are any.
 _CONTROL_FRAME_BYTES = 64

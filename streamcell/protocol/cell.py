@@ -1,4 +1,4 @@
-"""The core of a cell: frames, verbs and time in; frames, events and a deadline out. Imports L0 and ``protocol``.
+"""The core of a cell: frames, verbs and time in; frames, events and a deadline out.
 
 Everything that makes delivery correct is here or below, and nothing of it waits, reads a clock, or does I/O. One
 thread owns a core. After each call the owner takes the events (``next_event`` until None), wakes the writers of
@@ -13,13 +13,31 @@ from typing import Any
 
 from streamcell.config import CellConfig
 from streamcell.errors import CellError, ErrorCode, Fault, ProtocolError, StreamCancelled, StreamError
-from streamcell.protocol.addressing import ROUTED, ends_of
-from streamcell.protocol.announcements import AnnouncementTable
 from streamcell.protocol.batches import Batches
 from streamcell.protocol.context import Context
-from streamcell.protocol.credit import WindowBudget
 from streamcell.protocol.events import Event
-from streamcell.protocol.frames import (
+from streamcell.protocol.flow.credit import WindowBudget
+from streamcell.protocol.links.link import Lane, Link
+from streamcell.protocol.links.loop import make_loop
+from streamcell.protocol.links.states import (
+    LaneState,
+)
+from streamcell.protocol.links.table import LinkTable
+from streamcell.protocol.links.writing import Writing
+from streamcell.protocol.receiving.table import ReceiveTable
+from streamcell.protocol.relaying.table import RelayTable
+from streamcell.protocol.requests import RequestTable, Standing
+from streamcell.protocol.sending.half import SendSpec, StreamSender
+from streamcell.protocol.sending.settled_news import SettledNews
+from streamcell.protocol.sending.table import SendTable
+from streamcell.protocol.stats import CellStats, link_stats, receive_stats, relay_stats, route_stats, send_stats
+from streamcell.protocol.tree.announcements import AnnouncementTable
+from streamcell.protocol.tree.gate import Gate
+from streamcell.protocol.tree.presence import Presence
+from streamcell.protocol.tree.queries import QueryTable
+from streamcell.protocol.tree.routes import RouteTable
+from streamcell.protocol.wire.addressing import ROUTED, ends_of
+from streamcell.protocol.wire.frames import (
     Ack,
     Announce,
     AnnounceReply,
@@ -41,22 +59,6 @@ from streamcell.protocol.frames import (
     StreamKey,
     Withdraw,
 )
-from streamcell.protocol.gate import Gate
-from streamcell.protocol.link import Lane, Link
-from streamcell.protocol.links import LinkTable
-from streamcell.protocol.loop import make_loop
-from streamcell.protocol.presence import Presence
-from streamcell.protocol.queries import QueryTable
-from streamcell.protocol.receives import ReceiveTable
-from streamcell.protocol.relays import RelayTable
-from streamcell.protocol.requests import RequestTable, Standing
-from streamcell.protocol.routing import RouteTable
-from streamcell.protocol.sender import SendSpec, StreamSender
-from streamcell.protocol.sends import SendTable
-from streamcell.protocol.settled_news import SettledNews
-from streamcell.protocol.states import LaneState
-from streamcell.protocol.stats import CellStats, link_stats, receive_stats, relay_stats, route_stats, send_stats
-from streamcell.protocol.writing import Writing
 
 
 class CellCore:

@@ -1,4 +1,4 @@
-"""What the parts of one core share. Imports L0 and ``events``, ``frames``, ``timers``.
+"""What the parts of one core share.
 
 The parts (links, sends, receives, requests) know each other only through this and through what they are handed when
 they are made; all of them run on the one thread that owns the core.
@@ -12,8 +12,8 @@ from collections.abc import Callable
 
 from streamcell.config import CellConfig
 from streamcell.protocol.events import Event
-from streamcell.protocol.frames import Payload, StreamKey
 from streamcell.protocol.timers import Deadlines
+from streamcell.protocol.wire.frames import Payload, StreamKey
 
 
 @dataclasses.dataclass(slots=True)

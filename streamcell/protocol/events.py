@@ -1,4 +1,4 @@
-"""What the core tells the shell. Imports ``errors``, ``message`` and ``frames`` only.
+"""What the core tells the shell.
 
 The shell takes events with ``CellCore.next_event()`` until there is none, after each call into the core. Handling an
 event may call the core again.
@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 from streamcell.errors import CellError, ErrorCode
 from streamcell.message import Headers
-from streamcell.protocol.frames import LaneRole, Payload, StreamKey, StreamKind
+from streamcell.protocol.wire.frames import LaneRole, Payload, StreamKey, StreamKind
 from streamcell.topology import Hop, KnownCell
 
 

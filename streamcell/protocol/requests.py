@@ -1,4 +1,4 @@
-"""Requests that wait for their replies. Imports L0 and the smaller parts of ``protocol``.
+"""Requests that wait for their replies.
 
 A request is a stream of its own, and so is its reply; what ties them is the request's stream id. A request ends once:
 with the reply whole, with the failure of either stream, or when its time is over.

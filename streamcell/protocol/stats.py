@@ -1,14 +1,14 @@
-"""Snapshots of a core for people and metrics. Imports L0 and the smaller parts of ``protocol``."""
+"""Snapshots of a core for people and metrics."""
 
 from __future__ import annotations
 
 import dataclasses
 
-from streamcell.protocol.link import Lane, Link
-from streamcell.protocol.receiver import StreamReceiver
-from streamcell.protocol.relay import RelayStream
-from streamcell.protocol.routing import Route
-from streamcell.protocol.sender import StreamSender
+from streamcell.protocol.links.link import Lane, Link
+from streamcell.protocol.receiving.half import StreamReceiver
+from streamcell.protocol.relaying.passing import RelayStream
+from streamcell.protocol.sending.half import StreamSender
+from streamcell.protocol.tree.routes import Route
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Deadlines of many owners, kept lazily. Imports the standard library only.
+"""Deadlines of many owners, kept lazily.
 
 A stream's deadline moves with every frame. Moving it in a heap each time would cost more than handling the frame, so
 an owner that is heard of does nothing here: when its old deadline fires it looks at the time again and, if there is

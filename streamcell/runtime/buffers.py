@@ -1,4 +1,4 @@
-"""Memory that blobs are received into, used again. Imports ``limits`` only.
+"""Memory that blobs are received into, used again.
 
 The first touch of fresh memory costs more than receiving into it: 0.3 GiB/s against 1 and more (docs/performance.md).
 So large buffers go back to a pool when the last view of them is dropped. Buffers are never filled with zeros first.

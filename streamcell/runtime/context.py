@@ -1,4 +1,4 @@
-"""What the parts of one cell's runner share. Imports the core and its own neighbours."""
+"""What the parts of one cell's runner share."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Any, Protocol, Self
 from streamcell.config import CellConfig
 from streamcell.protocol.cell import CellCore
 from streamcell.runtime.buffers import BufferPool
-from streamcell.runtime.clock import Clock
-from streamcell.runtime.descriptors import DescriptorWatch
-from streamcell.runtime.notifier import Notifier
-from streamcell.runtime.starter import ThreadStarter
-from streamcell.runtime.trace import CellLog
+from streamcell.runtime.engine.descriptors import DescriptorWatch
+from streamcell.runtime.threads.clock import Clock
+from streamcell.runtime.threads.notifier import Notifier
+from streamcell.runtime.threads.starter import ThreadStarter
+from streamcell.runtime.threads.trace import CellLog
+from streamcell.runtime.threads.workers import PoolStats, WorkerPool
 from streamcell.runtime.traffic import Traffic
 from streamcell.runtime.transfers import AnyFuture, FutureFactory, OpenFutures
-from streamcell.runtime.workers import PoolStats, WorkerPool
 
 
 class Post(Protocol):

@@ -1,4 +1,4 @@
-"""Requests that a cell sends and answers. Imports the core, values and siblings.
+"""Requests that a cell sends and answers.
 
 A request and its reply are streams of their own, assembled like blobs; the reply names the request's stream id. The
 core keeps the time of a request; this module turns streams into messages and callbacks into replies.
@@ -26,16 +26,16 @@ from streamcell.errors import (
 )
 from streamcell.message import Headers, Message, freeze_headers
 from streamcell.protocol.events import DataEnded, DataReceived, RequestEnded, StreamOpened
-from streamcell.protocol.frames import Payload, StreamKind
-from streamcell.protocol.sender import SendSpec
-from streamcell.runtime.assembly import make_assembly
-from streamcell.runtime.callbacks import call_user_code, level_of, level_of_raised, raised_sentence
+from streamcell.protocol.sending.half import SendSpec
+from streamcell.protocol.wire.frames import Payload, StreamKind
 from streamcell.runtime.context import CellContext
-from streamcell.runtime.memory import MemoryWait
-from streamcell.runtime.payloads import flatten_payload
-from streamcell.runtime.receives import Receiver
-from streamcell.runtime.registry import CallbackRegistry
-from streamcell.runtime.sends import Sends
+from streamcell.runtime.receiving.assembly import make_assembly
+from streamcell.runtime.receiving.memory import MemoryWait
+from streamcell.runtime.receiving.receives import Receiver
+from streamcell.runtime.receiving.registry import CallbackRegistry
+from streamcell.runtime.sending.payloads import flatten_payload
+from streamcell.runtime.sending.sends import Sends
+from streamcell.runtime.threads.callbacks import call_user_code, level_of, level_of_raised, raised_sentence
 from streamcell.runtime.traffic import Direction
 from streamcell.runtime.transfers import AnyFuture, ended_error, fail, level_for, succeed
 

@@ -1,4 +1,4 @@
-"""How much a cell has moved on which channel, and what failed of it. Imports ``errors`` only. Used on the engine."""
+"""How much a cell has moved on which channel, and what failed of it. Used on the engine."""
 
 from __future__ import annotations
 

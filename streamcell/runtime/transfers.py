@@ -1,4 +1,4 @@
-"""What a transfer shows of itself while it runs, and how its future settles. Imports values and siblings."""
+"""What a transfer shows of itself while it runs, and how its future settles."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any, Protocol, TypeAlias
 
 from streamcell.errors import CellError, ErrorCode, StreamError
 from streamcell.message import Headers
-from streamcell.runtime.clock import Clock
-from streamcell.runtime.notifier import Notifier
+from streamcell.runtime.threads.clock import Clock
+from streamcell.runtime.threads.notifier import Notifier
 
 AnyFuture: TypeAlias = concurrent.futures.Future[Any]
 

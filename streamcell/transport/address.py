@@ -1,4 +1,4 @@
-"""Where cells listen and are dialled: URLs to values and back. Imports ``errors`` only."""
+"""Where cells listen and are dialled: URLs to values and back."""
 
 from __future__ import annotations
 

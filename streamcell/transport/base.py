@@ -1,4 +1,4 @@
-"""What a carrier of lanes is: the interface that gRPC and the in-memory network implement. Imports values only.
+"""What a carrier of lanes is: the interface that gRPC and the in-memory network implement.
 
 A lane carries batches of bytes in order in both directions between two cells, and is disposable: any failure ends it,
 and nothing is said about which of the batches in flight arrived. All methods are called on the engine's event loop.

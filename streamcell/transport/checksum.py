@@ -1,10 +1,10 @@
-"""The checksum of chunks: CRC32C (Castagnoli, RFC 3720 appendix B.4). Imports ``crc32c`` only."""
+"""The checksum of chunks: CRC32C (Castagnoli, RFC 3720 appendix B.4)."""
 
 from __future__ import annotations
 
 import crc32c
 
-from streamcell.protocol.frames import Payload
+from streamcell.protocol.wire.frames import Payload
 
 # Never give up the interpreter for it: the largest chunk takes 0.13 ms, getting the interpreter
 # back from a busy thread takes up to 5.

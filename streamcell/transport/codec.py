@@ -1,4 +1,4 @@
-"""Batches of frames to bytes and back. Imports ``protocol.frames``, ``v1``, and its own two halves.
+"""Batches of frames to bytes and back.
 
 A batch is an ``ExchangeRequest`` or ``ExchangeResponse``, which are the same on the wire. protobuf
 does all of it except for the payload of a large chunk, which it would copy several times: that is
@@ -21,7 +21,7 @@ from google.protobuf.message import DecodeError, Message
 
 from streamcell import limits
 from streamcell.errors import ProtocolError
-from streamcell.protocol.frames import Chunk, Frame, Payload
+from streamcell.protocol.wire.frames import Chunk, Frame, Payload
 from streamcell.transport.decoding import read_chunk, read_frame
 from streamcell.transport.encoding import fill_chunk_head, fill_frame
 from streamcell.v1 import cell_pb2

@@ -1,4 +1,4 @@
-"""Protobuf messages into frames, checked. Imports ``protocol.frames``, ``v1`` and values.
+"""Protobuf messages into frames, checked.
 
 Everything here comes from a peer and is not to be trusted: whatever breaks a limit or a rule of the
 wire raises ``ProtocolError`` with a sentence that names the field. What merely comes from a later
@@ -17,7 +17,7 @@ from streamcell import limits
 from streamcell.errors import ErrorCode, Fault, ProtocolError, one_line
 from streamcell.fqcn import is_fqcn
 from streamcell.message import Headers, HeaderValue
-from streamcell.protocol import frames
+from streamcell.protocol.wire import frames
 from streamcell.v1 import cell_pb2
 
 # A name in the path of an announcement stands for a hop. Routing refuses far shorter paths, with a

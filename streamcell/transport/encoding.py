@@ -1,4 +1,4 @@
-"""Frames into protobuf messages. Imports ``protocol.frames`` and ``v1``.
+"""Frames into protobuf messages.
 
 ``codec`` makes bytes of the messages. Messages are filled in place: making the submessages first
 and handing them to a constructor copies each of them and takes twice as long. Frames come from this
@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from streamcell.message import Headers
-from streamcell.protocol import frames
+from streamcell.protocol.wire import frames
 from streamcell.v1 import cell_pb2
 
 _StreamFrame: TypeAlias = (

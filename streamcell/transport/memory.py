@@ -1,4 +1,4 @@
-"""A network inside one process, for tests and examples. Imports ``base``, ``address`` and values.
+"""A network inside one process, for tests and examples.
 
 Everything but the carrier is real: cells meet over it through the same core and codec as over gRPC,
 and it is as strict as gRPC where a caller could come to rely on it being kinder.

@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 
 import grpc
 
-from streamcell.protocol.frames import StreamKey
-from streamcell.protocol.sender import checksum_fields
+from streamcell.protocol.wire.frames import StreamKey
+from streamcell.protocol.wire.integrity import checksum_fields
 from streamcell.transport.checksum import checksum
 from streamcell.v1 import cell_pb2
 from tests.cells import PATIENCE_S, Pair

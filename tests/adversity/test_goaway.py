@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from streamcell import CellConfig, CoreCell, IterStream, Message, ReceivedStream, StreamCell, StreamFuture
-from streamcell.transport.options import Options, server_options
+from streamcell.transport.grpc.options import Options, server_options
 from tests.cells import PATIENCE_S, Box, Gate, eventually, pattern, running
 
 # gRPC adds a tenth in either direction. At the end of the grace the calls of the connection are ended.
@@ -32,7 +32,7 @@ def short_lived(grace_ms: int) -> Options:
 @pytest.mark.parametrize("upwards", [True, False])
 @pytest.mark.parametrize("grace_ms", [NO_GRACE_MS, GRACE_MS])
 def test_connections_that_are_told_to_go_away(monkeypatch: pytest.MonkeyPatch, upwards: bool, grace_ms: int) -> None:
-    monkeypatch.setattr("streamcell.transport.grpc_server.server_options", lambda: short_lived(grace_ms))
+    monkeypatch.setattr("streamcell.transport.grpc.server.server_options", lambda: short_lived(grace_ms))
     data = pattern(3_000_000)
     digests: Box[str] = Box()
     with Gate() as gate:

@@ -8,7 +8,7 @@ import pytest
 
 from streamcell import CellConfig, CoreCell, Message, ProtocolError, StreamCell
 from streamcell.testing import Direction, FaultyNetwork, InMemoryNetwork
-from streamcell.transport.grpc_network import GrpcNetwork
+from streamcell.transport.grpc.network import GrpcNetwork
 from streamcell.v1 import cell_pb2
 from tests.adversity import answers
 from tests.adversity.proxy import Proxy

@@ -11,7 +11,7 @@ import grpc
 import pytest
 
 from streamcell import CellConfig, CoreCell, LinkError, Message, ReceivedStream, StreamCell
-from streamcell.protocol import links
+from streamcell.protocol.links import table as links
 from tests.adversity import answers
 from tests.adversity.proxy import Answer, Proxy, proxy_to
 from tests.carried import carrier

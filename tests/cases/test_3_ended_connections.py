@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from streamcell import CoreCell
-from streamcell.protocol import links
+from streamcell.protocol.links import table as links
 from tests.adversity.proxy import proxy_to
 from tests.cells import PATIENCE_S, QUICK, eventually, running
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from streamcell import CellError, ErrorCode, Message, StreamCell, StreamError
-from streamcell.runtime import lanes
 from streamcell.runtime.buffers import BufferPool
+from streamcell.runtime.network import lanes
 from tests.adversity.programs import run, started
 from tests.adversity.refusing import always, first, no_threads, refusing
 from tests.carried import carrier, pair
@@ -179,7 +179,7 @@ def test_case_3_1_memory_is_refused_for_good(
     pair: Pair, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The sender is told, and nothing else suffers."""
-    monkeypatch.setattr("streamcell.runtime.memory.PATIENCE_S", 0.3)
+    monkeypatch.setattr("streamcell.runtime.receiving.memory.PATIENCE_S", 0.3)
     pair.at_server.register_blob_cb("c", "b", lambda future: None)
     pair.server.register_request_cb("c", "r", lambda request: Message({}, bytes(int(request.headers["size"]))))
     large = bytes(9 * MIB)
@@ -213,8 +213,8 @@ def test_case_3_1_a_process_may_not_have_so_much_memory() -> None:
     """The limit of the system itself: the blob is refused before its bytes travel, the cell goes on."""
     receiver = """
         import resource
-        import streamcell.runtime.memory
-        streamcell.runtime.memory.PATIENCE_S = 0.3
+        import streamcell.runtime.receiving.memory
+        streamcell.runtime.receiving.memory.PATIENCE_S = 0.3
         server = CoreCell("server", listen="grpc://127.0.0.1:0", config=QUICK)
         StreamCell(server).register_blob_cb("c", "b", lambda future: say(len(future.result())))
         server.start()

@@ -12,7 +12,7 @@ import pytest
 
 from streamcell import CellConfig, CoreCell, LinkError
 from streamcell.transport.address import parse_address
-from streamcell.transport.proxies import find_proxy
+from streamcell.transport.grpc.proxies import find_proxy
 from tests.adversity import answers
 from tests.adversity.proxy import Proxy
 from tests.cells import PATIENCE_S, running

@@ -10,7 +10,7 @@ import pytest
 
 from scripts import vectors
 from streamcell import CellConfig, CoreCell, StreamCell
-from streamcell.transport.environment import grpc
+from streamcell.transport.grpc.environment import grpc
 from streamcell.v1 import cell_pb2
 from tests.cells import PATIENCE_S, pattern
 from tests.programs.minimal_cell import INITIAL_CREDIT, MESSAGE_BYTES, Lane

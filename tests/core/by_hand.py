@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 from streamcell.limits import MESSAGE_BYTES
-from streamcell.protocol.frames import Chunk, Frame, Hello, LaneRole, Lost, LostReason, Open, StreamKey
-from streamcell.protocol.sender import checksum_fields
+from streamcell.protocol.wire.frames import Chunk, Frame, Hello, LaneRole, Lost, LostReason, Open, StreamKey
+from streamcell.protocol.wire.integrity import checksum_fields
 from tests.core.harness import Net, Node, checksum
 
 # Of a link.

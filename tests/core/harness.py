@@ -9,8 +9,8 @@ from typing import TypeVar
 
 from streamcell.config import CellConfig
 from streamcell.protocol.events import LaneWanted
-from streamcell.protocol.frames import Frame, LaneRole
-from streamcell.protocol.lanes import LOOP_LANE
+from streamcell.protocol.links.lanes import LOOP_LANE
+from streamcell.protocol.wire.frames import Frame, LaneRole
 from tests.core.node import Node, refusing, roles, sending_states
 from tests.core.samples import (
     LARGE,

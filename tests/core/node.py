@@ -32,8 +32,8 @@ from streamcell.protocol.events import (
     StreamPlaced,
     UplinkRefused,
 )
-from streamcell.protocol.frames import LaneRole, StreamKey, StreamKind
 from streamcell.protocol.stats import LinkStats
+from streamcell.protocol.wire.frames import LaneRole, StreamKey, StreamKind
 from tests.core.samples import checksum, digest_of, make_spec
 
 EventT = TypeVar("EventT", bound=Event)

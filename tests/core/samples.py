@@ -11,8 +11,8 @@ import crc32c
 from streamcell.config import CellConfig
 from streamcell.limits import KIB
 from streamcell.protocol.context import Context
-from streamcell.protocol.frames import Payload, StreamKind
-from streamcell.protocol.sender import SendSpec
+from streamcell.protocol.sending.half import SendSpec
+from streamcell.protocol.wire.frames import Payload, StreamKind
 
 
 def checksum(data: Payload, value: int) -> int:

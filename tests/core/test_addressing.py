@@ -6,8 +6,8 @@ import pytest
 
 from streamcell.errors import ErrorCode, Fault
 from streamcell.limits import HOPS
-from streamcell.protocol.addressing import ROUTED, RoutedFrame, destination_of, ends_of, goes_to_target, source_of
-from streamcell.protocol.frames import (
+from streamcell.protocol.wire.addressing import ROUTED, RoutedFrame, destination_of, ends_of, goes_to_target, source_of
+from streamcell.protocol.wire.frames import (
     Ack,
     Chunk,
     Lost,

@@ -116,11 +116,11 @@ def room_of(module: str) -> Room | None:
 BROAD_EXCEPT_ALLOWED: frozenset[tuple[str, str]] = frozenset(
     {
         # Around the application's code.
-        ("streamcell.runtime.callbacks", "call_user_code"),
-        ("streamcell.runtime.callbacks", "_ask_error"),
+        ("streamcell.runtime.threads.callbacks", "call_user_code"),
+        ("streamcell.runtime.threads.callbacks", "_ask_error"),
         ("streamcell.logs", "_guarded"),
         # At the top of the supervised loop.
-        ("streamcell.runtime.stepper", "Stepper.step"),
+        ("streamcell.runtime.engine.stepper", "Stepper.step"),
     }
 )
 
@@ -414,17 +414,17 @@ def test_import_starts_nothing_and_needs_no_extra() -> None:
         ({"novel.py": ""}, import_findings, "streamcell.novel is in no room"),
         ({"novel/__init__.py": ""}, import_findings, "streamcell.novel is in no room"),
         (
-            {"protocol/link.py": "import time"},
+            {"protocol/links/link.py": "import time"},
             import_findings,
             "protocol must not import time: it takes values",
         ),
         (
-            {"protocol/link.py": "def later():\n    from random import random"},
+            {"protocol/links/link.py": "def later():\n    from random import random"},
             import_findings,
             "protocol must not import random",
         ),
         (
-            {"protocol/link.py": "from streamcell import Stream", "__init__.py": "Stream = 1"},
+            {"protocol/links/link.py": "from streamcell import Stream", "__init__.py": "Stream = 1"},
             import_findings,
             "protocol must not import streamcell: public is not below it",
         ),
@@ -442,12 +442,12 @@ def test_import_starts_nothing_and_needs_no_extra() -> None:
             "values must not import streamcell.future",
         ),
         (
-            {"runtime/engine.py": "import grpc.aio"},
+            {"runtime/engine/engine.py": "import grpc.aio"},
             import_findings,
             "runtime must not import grpc.aio: another room owns that package",
         ),
         (
-            {"runtime/engine.py": "from streamcell.v1 import cell_pb2"},
+            {"runtime/engine/engine.py": "from streamcell.v1 import cell_pb2"},
             import_findings,
             "runtime must not import streamcell.v1: v1 is not below it",
         ),
@@ -492,12 +492,12 @@ def test_lawful_package_has_no_findings(tmp_path: Path, law: Law) -> None:
         tmp_path,
         {
             "__init__.py": "from streamcell.core_cell import CoreCell",
-            "core_cell.py": "import asyncio\nfrom streamcell.runtime.engine import Engine",
+            "core_cell.py": "import asyncio\nfrom streamcell.runtime.engine.engine import Engine",
             "errors.py": "from concurrent.futures import CancelledError",
-            "runtime/__init__.py": "from streamcell.runtime.engine import Engine",
-            "runtime/engine.py": "from typing import TYPE_CHECKING\n"
+            "runtime/__init__.py": "from streamcell.runtime.engine.engine import Engine",
+            "runtime/engine/engine.py": "from typing import TYPE_CHECKING\n"
             "if TYPE_CHECKING:\n    from . import clock\nlogger.info('%s', f'{1}'.strip)",
-            "runtime/clock.py": "from . import engine\n"
+            "runtime/threads/clock.py": "from . import engine\n"
             "try: pass\nexcept Exception as error:\n    raise ValueError from error",
             "security/seal.py": "import cryptography.hazmat",
             "transport/codec.py": "from streamcell.v1 import cell_pb2\nimport google.protobuf",

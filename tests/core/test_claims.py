@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import cast
 
-from streamcell.protocol.claims import Claim, ClaimTable
-from streamcell.protocol.frames import Announce, CellInfo, Frame, Query, QueryReply
-from streamcell.protocol.link import Link
-from streamcell.protocol.links import LinkTable
-from streamcell.protocol.routing import Route
+from streamcell.protocol.links.link import Link
+from streamcell.protocol.links.table import LinkTable
+from streamcell.protocol.tree.claims import Claim, ClaimTable
+from streamcell.protocol.tree.routes import Route
+from streamcell.protocol.wire.frames import Announce, CellInfo, Frame, Query, QueryReply
 from tests.core.harness import make_context
 
 

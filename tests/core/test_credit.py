@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from streamcell.limits import INITIAL_CREDIT_BYTES, KIB, MIB
-from streamcell.protocol.credit import Admission, RememberedWindow, Window, WindowBudget
-from streamcell.protocol.frames import StreamKey
+from streamcell.protocol.flow.credit import Admission, RememberedWindow, Window, WindowBudget
+from streamcell.protocol.wire.frames import StreamKey
 
 CAPACITY = 100
 

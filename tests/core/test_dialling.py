@@ -8,13 +8,16 @@ import pytest
 
 from streamcell.errors import AuthenticationError, ErrorCode, LinkError, NameInUse, ProtocolError
 from streamcell.protocol.context import Context
-from streamcell.protocol.dialling import Dialler
 from streamcell.protocol.events import LaneDropped, LaneWanted, UplinkEnded, UplinkRefused
-from streamcell.protocol.frames import LaneRole
-from streamcell.protocol.lanes import LaneTable
-from streamcell.protocol.link import Lane, Link
-from streamcell.protocol.states import LaneInput, LaneState
-from streamcell.protocol.uplink import Uplink
+from streamcell.protocol.links.dialling import Dialler
+from streamcell.protocol.links.lanes import LaneTable
+from streamcell.protocol.links.link import Lane, Link
+from streamcell.protocol.links.states import (
+    LaneInput,
+    LaneState,
+)
+from streamcell.protocol.links.uplink import Uplink
+from streamcell.protocol.wire.frames import LaneRole
 from tests.core.harness import make_context
 from tests.core.test_lanes import Keeper
 

@@ -9,10 +9,13 @@ import pytest
 from streamcell.config import CellConfig
 from streamcell.errors import ErrorCode
 from streamcell.limits import KIB
-from streamcell.protocol.frames import Chunk, Goodbye, Hello, LaneRole, Lost, Ping, Pong, ResumeQuery
-from streamcell.protocol.link import Lane
-from streamcell.protocol.links import LinkTable
-from streamcell.protocol.states import LaneInput, LaneState
+from streamcell.protocol.links.link import Lane
+from streamcell.protocol.links.states import (
+    LaneInput,
+    LaneState,
+)
+from streamcell.protocol.links.table import LinkTable
+from streamcell.protocol.wire.frames import Chunk, Goodbye, Hello, LaneRole, Lost, Ping, Pong, ResumeQuery
 from tests.core.harness import LARGE, SMALL, Net, Node, make_context, pattern
 from tests.core.trees import tree
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 from streamcell.errors import ErrorCode
 from streamcell.protocol.context import Context
 from streamcell.protocol.events import LaneDropped
-from streamcell.protocol.frames import LaneRole
-from streamcell.protocol.lanes import LaneTable
-from streamcell.protocol.link import Lane
-from streamcell.protocol.states import LaneInput, LaneState
+from streamcell.protocol.links.lanes import LaneTable
+from streamcell.protocol.links.link import Lane
+from streamcell.protocol.links.states import (
+    LaneInput,
+    LaneState,
+)
+from streamcell.protocol.wire.frames import LaneRole
 from tests.core.harness import make_context
 
 

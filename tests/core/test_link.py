@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 
-from streamcell.protocol.frames import Frame, LaneRole, Pong, StreamKey
-from streamcell.protocol.link import Lane, Link, Outbox
-from streamcell.protocol.states import LaneInput, LaneState
-from streamcell.protocol.uplink import Uplink
+from streamcell.protocol.links.link import Lane, Link, Outbox
+from streamcell.protocol.links.states import (
+    LaneInput,
+    LaneState,
+)
+from streamcell.protocol.links.uplink import Uplink
+from streamcell.protocol.wire.frames import Frame, LaneRole, Pong, StreamKey
 
 
 @dataclasses.dataclass

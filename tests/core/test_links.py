@@ -12,8 +12,8 @@ from streamcell.config import CellConfig
 from streamcell.errors import AuthenticationError, CellError, ErrorCode, LinkError, NameInUse, ProtocolError
 from streamcell.limits import MESSAGE_BYTES
 from streamcell.protocol.events import CellConnected, CellDisconnected, LaneDropped, LaneWanted, ProtocolBroken
-from streamcell.protocol.frames import Announce, AnnounceReply, Frame, Goodbye, Hello, Ping, Query
-from streamcell.protocol.greeting import ROUTES_CAPABILITY
+from streamcell.protocol.links.greeting import ROUTES_CAPABILITY
+from streamcell.protocol.wire.frames import Announce, AnnounceReply, Frame, Goodbye, Hello, Ping, Query
 from tests.core.by_hand import changing, greet, hello, link_id_of
 from tests.core.harness import LARGE, SMALL, Net, Node, roles
 
@@ -228,7 +228,7 @@ def test_frames_that_are_not_known_are_ignored() -> None:
 
 
 def test_a_listener_keeps_no_more_links_than_its_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("streamcell.protocol.links.LINKS", 2)
+    monkeypatch.setattr("streamcell.protocol.links.table.LINKS", 2)
     net = Net()
     server = net.node("server")
     said = [greet(net, server, hello(name))[1][-1] for name in ("a", "b", "c")]

@@ -9,10 +9,12 @@ import pytest
 from streamcell.config import CellConfig
 from streamcell.errors import ErrorCode
 from streamcell.protocol.events import CellDisconnected, LaneDropped, LaneWanted
-from streamcell.protocol.frames import Frame, Goodbye, LaneRole, LanesWanted, Ping, Pong
-from streamcell.protocol.link import Link
-from streamcell.protocol.links import LinkTable
-from streamcell.protocol.states import LaneState
+from streamcell.protocol.links.link import Link
+from streamcell.protocol.links.states import (
+    LaneState,
+)
+from streamcell.protocol.links.table import LinkTable
+from streamcell.protocol.wire.frames import Frame, Goodbye, LaneRole, LanesWanted, Ping, Pong
 from tests.core.by_hand import changing, greet, hello, link_id_of
 from tests.core.harness import LARGE, SMALL, Net, Node, make_context, read_and_unreleased, roles
 

@@ -7,8 +7,8 @@ import pytest
 from streamcell.errors import ErrorCode, StreamCancelled, StreamRejected
 from streamcell.limits import KIB
 from streamcell.protocol.events import LaneDropped, ProtocolBroken
-from streamcell.protocol.frames import Ack, Chunk, Credit, Hello, Lost, ResumeQuery
-from streamcell.protocol.lanes import LOOP_LANE
+from streamcell.protocol.links.lanes import LOOP_LANE
+from streamcell.protocol.wire.frames import Ack, Chunk, Credit, Hello, Lost, ResumeQuery
 from tests.core.harness import LARGE, SMALL, Net, Node, pattern, refusing
 
 HUGE = pattern(3000 * KIB + 7)

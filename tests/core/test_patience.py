@@ -4,11 +4,14 @@ import dataclasses
 
 import pytest
 
-from streamcell.protocol import patience
-from streamcell.protocol.credit import Window, WindowBudget
-from streamcell.protocol.receiver import StreamReceiver
-from streamcell.protocol.sender import StreamSender
-from streamcell.protocol.states import SenderInput
+from streamcell.protocol.flow.credit import Window, WindowBudget
+from streamcell.protocol.receiving import patience as receiver_patience
+from streamcell.protocol.receiving.half import StreamReceiver
+from streamcell.protocol.sending import patience as sender_patience
+from streamcell.protocol.sending.half import StreamSender
+from streamcell.protocol.sending.states import (
+    SenderInput,
+)
 from tests.core.harness import make_context, make_spec
 
 ASK_AGAIN_S = 2.0
@@ -21,17 +24,17 @@ def sender(*, idle_s: float = 40.0, unreachable_s: float = 100.0) -> StreamSende
 
 
 def due_at(of: StreamSender) -> float | None:
-    return patience.sender_due_at(of, ASK_AGAIN_S)
+    return sender_patience.due_at(of, ASK_AGAIN_S)
 
 
 def test_a_sender_waits_for_the_first_word_of_its_target_and_then_for_the_next() -> None:
     waiting = sender()
     waiting.heard_at = 1.0
     assert due_at(waiting) == 101.0
-    assert [patience.has_waited_enough(waiting, now) for now in (100.9, 101.0)] == [False, True]
+    assert [sender_patience.has_waited_enough(waiting, now) for now in (100.9, 101.0)] == [False, True]
     waiting.acknowledged = True
     assert due_at(waiting) == 41.0
-    assert [patience.has_waited_enough(waiting, now) for now in (40.9, 41.0)] == [False, True]
+    assert [sender_patience.has_waited_enough(waiting, now) for now in (40.9, 41.0)] == [False, True]
 
 
 @pytest.mark.parametrize("acknowledged", [False, True])
@@ -39,8 +42,8 @@ def test_a_sender_without_timeouts_waits_for_ever(acknowledged: bool) -> None:
     patient = sender(idle_s=0, unreachable_s=0)
     patient.acknowledged = patient.opened = acknowledged
     assert due_at(patient) is None
-    assert not patience.has_waited_enough(patient, 1e9)
-    assert not patience.sender_owes_life_sign(patient, 1e9)
+    assert not sender_patience.has_waited_enough(patient, 1e9)
+    assert not sender_patience.owes_life_sign(patient, 1e9)
 
 
 def test_a_sender_shows_life_four_times_in_the_idle_timeout() -> None:
@@ -48,13 +51,13 @@ def test_a_sender_shows_life_four_times_in_the_idle_timeout() -> None:
     quiet.cut_chunk(0, ())
     quiet.spoke_at = 1.0
     assert due_at(quiet) == 11.0
-    assert [patience.sender_owes_life_sign(quiet, now) for now in (10.9, 11.0)] == [False, True]
+    assert [sender_patience.owes_life_sign(quiet, now) for now in (10.9, 11.0)] == [False, True]
     quiet.probe_due = True
     assert due_at(quiet) == 100.0
 
 
 def test_a_sender_that_has_sent_nothing_owes_no_sign_of_life() -> None:
-    assert not patience.sender_owes_life_sign(sender(), 99.0)
+    assert not sender_patience.owes_life_sign(sender(), 99.0)
 
 
 def test_a_question_is_asked_again_once_it_was_put_on_a_lane() -> None:
@@ -86,19 +89,19 @@ def receiver(*, idle_s: float) -> StreamReceiver:
 def test_a_receiver_waits_for_its_origin_and_shows_life_four_times_meanwhile() -> None:
     quiet = receiver(idle_s=40.0)
     quiet.heard_at, quiet.spoke_at = 1.0, 2.0
-    assert patience.receiver_due_at(quiet) == 12.0
-    assert [patience.receiver_owes_life_sign(quiet, now) for now in (11.9, 12.0)] == [False, True]
-    assert [patience.origin_is_silent(quiet, now) for now in (40.9, 41.0)] == [False, True]
+    assert receiver_patience.due_at(quiet) == 12.0
+    assert [receiver_patience.owes_life_sign(quiet, now) for now in (11.9, 12.0)] == [False, True]
+    assert [receiver_patience.origin_is_silent(quiet, now) for now in (40.9, 41.0)] == [False, True]
     quiet.spoke_at = 35.0
-    assert patience.receiver_due_at(quiet) == 41.0
+    assert receiver_patience.due_at(quiet) == 41.0
 
 
 def test_a_receiver_without_timeout_is_due_only_for_what_it_has_to_say() -> None:
     patient = receiver(idle_s=0)
-    assert patience.receiver_due_at(patient) is None
-    assert not patience.origin_is_silent(patient, 1e9)
-    assert not patience.receiver_owes_life_sign(patient, 1e9)
+    assert receiver_patience.due_at(patient) is None
+    assert not receiver_patience.origin_is_silent(patient, 1e9)
+    assert not receiver_patience.owes_life_sign(patient, 1e9)
     patient.unclaimed_until = 7.0
-    assert patience.receiver_due_at(patient) == 7.0
+    assert receiver_patience.due_at(patient) == 7.0
     patient.ack_at = 5.0
-    assert patience.receiver_due_at(patient) == 5.0
+    assert receiver_patience.due_at(patient) == 5.0

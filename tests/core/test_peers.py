@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from streamcell.protocol.events import CellConnected, CellDisconnected, LaneWanted
-from streamcell.protocol.frames import Chunk, Hello, ResumeQuery, ResumeReply
+from streamcell.protocol.wire.frames import Chunk, Hello, ResumeQuery, ResumeReply
 from tests.core.harness import LARGE, SMALL, Net, Node
 from tests.core.trees import branches, receive, routes
 

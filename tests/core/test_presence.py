@@ -9,7 +9,8 @@ import pytest
 from streamcell.errors import ErrorCode, Fault, StreamOutcomeUnknown
 from streamcell.limits import KIB
 from streamcell.protocol.events import LifeDoubted, ReceiveFailed, StreamAdopted, StreamOpened
-from streamcell.protocol.frames import (
+from streamcell.protocol.tree.presence import ASK_AGAIN_S
+from streamcell.protocol.wire.frames import (
     NO_STREAM,
     Ack,
     CellInfo,
@@ -26,7 +27,6 @@ from streamcell.protocol.frames import (
     StreamKey,
     StreamKind,
 )
-from streamcell.protocol.presence import ASK_AGAIN_S
 from tests.core.by_hand import answers, chunk
 from tests.core.harness import LARGE, SMALL, Net, Node
 from tests.core.trees import receive, tree
@@ -286,7 +286,7 @@ def test_more_lives_than_are_remembered() -> None:
 
 
 def test_a_known_life_is_forgotten_where_there_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("streamcell.protocol.presence.ROUTES", 1)
+    monkeypatch.setattr("streamcell.protocol.tree.presence.ROUTES", 1)
     net = Net()
     nodes = tree(net, {"hub": "", "origin": "hub", "a": "hub", "b": "hub"})
     for target in ("a", "b", "a"):

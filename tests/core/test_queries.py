@@ -6,7 +6,7 @@ import pytest
 
 from streamcell.errors import ErrorCode, StreamTargetUnreachable
 from streamcell.protocol.events import CellsListed, QueryFailed, RouteTraced
-from streamcell.protocol.frames import Query, QueryReply
+from streamcell.protocol.wire.frames import Query, QueryReply
 from streamcell.topology import KnownCell
 from tests.core.harness import Net, Node
 from tests.core.trees import branches, tree

@@ -9,11 +9,13 @@ from hypothesis import strategies as st
 
 from streamcell.errors import ProtocolError, StreamIntegrityError
 from streamcell.limits import CHUNK_PAYLOAD_BYTES, INITIAL_CREDIT_BYTES, KIB, MIB, OUT_OF_ORDER_CHUNKS
-from streamcell.protocol.credit import Window, WindowBudget
-from streamcell.protocol.frames import Ack, Chunk, Credit, Open, StreamKey, StreamKind
-from streamcell.protocol.receiver import CorruptChunk, StreamReceiver, TooManyGaps
-from streamcell.protocol.sender import checksum_fields
-from streamcell.protocol.states import ReceiverInput
+from streamcell.protocol.flow.credit import Window, WindowBudget
+from streamcell.protocol.receiving.half import CorruptChunk, StreamReceiver, TooManyGaps
+from streamcell.protocol.receiving.states import (
+    ReceiverInput,
+)
+from streamcell.protocol.wire.frames import Ack, Chunk, Credit, Open, StreamKey, StreamKind
+from streamcell.protocol.wire.integrity import checksum_fields
 from tests.core.harness import checksum, make_context, pattern
 
 KEY = StreamKey("origin", 1, 1)

@@ -18,7 +18,8 @@ from streamcell.errors import (
 )
 from streamcell.limits import MIB
 from streamcell.protocol.events import DataEnded, DataReceived, StreamAdmitted, StreamOpened
-from streamcell.protocol.frames import (
+from streamcell.protocol.receiving.half import ACK_DELAY_S
+from streamcell.protocol.wire.frames import (
     Ack,
     Chunk,
     Credit,
@@ -32,8 +33,7 @@ from streamcell.protocol.frames import (
     StreamKey,
     StreamKind,
 )
-from streamcell.protocol.receiver import ACK_DELAY_S
-from streamcell.protocol.sender import checksum_fields
+from streamcell.protocol.wire.integrity import checksum_fields
 from tests.core.by_hand import answers, chunk
 from tests.core.harness import LARGE, SMALL, Net, checksum, pattern, read_and_unreleased, refusing
 

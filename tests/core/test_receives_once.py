@@ -9,7 +9,7 @@ import pytest
 from streamcell.errors import ErrorCode, Fault, StreamCancelled, StreamError
 from streamcell.limits import KIB, SETTLED_UNTOLD
 from streamcell.protocol.events import ReceiveFailed, StreamOpened
-from streamcell.protocol.frames import (
+from streamcell.protocol.wire.frames import (
     Ack,
     Chunk,
     Credit,

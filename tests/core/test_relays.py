@@ -9,7 +9,10 @@ import pytest
 from streamcell.errors import ErrorCode
 from streamcell.limits import INITIAL_CREDIT_BYTES, KIB, SHARED_LANE_IN_FLIGHT_BYTES
 from streamcell.protocol.events import FrameRefused
-from streamcell.protocol.frames import (
+from streamcell.protocol.links.greeting import ROUTES_CAPABILITY
+from streamcell.protocol.links.link import Link
+from streamcell.protocol.relaying.passing import RelayStream
+from streamcell.protocol.wire.frames import (
     Ack,
     Announce,
     Chunk,
@@ -26,10 +29,7 @@ from streamcell.protocol.frames import (
     StreamKind,
     Withdraw,
 )
-from streamcell.protocol.greeting import ROUTES_CAPABILITY
-from streamcell.protocol.link import Link
-from streamcell.protocol.relay import RelayStream
-from streamcell.protocol.sender import checksum_fields
+from streamcell.protocol.wire.integrity import checksum_fields
 from tests.core.by_hand import greet, hello
 from tests.core.harness import LARGE, SMALL, Net, Node, checksum, pattern
 from tests.core.trees import branches, receive, tree
@@ -273,7 +273,7 @@ def test_a_neighbour_that_ignores_its_credit_is_cut_off() -> None:
 
 
 def test_more_chunks_than_are_kept_are_lost(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("streamcell.protocol.relays.RELAYED_CHUNKS", 3)
+    monkeypatch.setattr("streamcell.protocol.relaying.table.RELAYED_CHUNKS", 3)
     net = Net()
     root, relay, leaf = line(net)
     net.refuse_dials.add("relay")
@@ -288,7 +288,7 @@ def test_more_chunks_than_are_kept_are_lost(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_more_streams_than_are_kept_wait_at_their_origin(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("streamcell.protocol.relays.RELAYED_STREAMS", 2)
+    monkeypatch.setattr("streamcell.protocol.relaying.table.RELAYED_STREAMS", 2)
     net = Net()
     root, relay, leaf = line(net)
     ids = [root.stream("leaf", None) for _ in range(2)]
@@ -351,7 +351,7 @@ def test_chunks_of_one_attempt_that_come_another_way_are_lost() -> None:
 
 
 def test_who_asks_much_and_does_not_listen_is_not_answered_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("streamcell.protocol.link.ANSWERS", 10)
+    monkeypatch.setattr("streamcell.protocol.links.link.ANSWERS", 10)
     net = Net()
     root, relay, leaf = line(net)
     for number in range(50):

@@ -17,8 +17,8 @@ from streamcell.errors import (
 )
 from streamcell.limits import MIB
 from streamcell.protocol.events import RequestEnded, StreamOpened
-from streamcell.protocol.frames import Ack, Chunk, Reset, StreamKind
 from streamcell.protocol.requests import Request, RequestTable, Standing
+from streamcell.protocol.wire.frames import Ack, Chunk, Reset, StreamKind
 from tests.core.harness import LARGE, SMALL, Net, Node, make_context, pattern, refusing
 
 

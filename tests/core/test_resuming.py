@@ -10,8 +10,8 @@ from streamcell.config import CellConfig
 from streamcell.errors import ErrorCode, StreamRejected, StreamResumeError, StreamTimeout
 from streamcell.limits import KIB, MIB
 from streamcell.protocol.events import DataEnded, SourceSeekWanted, StreamOpened, StreamPlaced
-from streamcell.protocol.frames import Ack, Chunk, Frame, Open, ResumeQuery, ResumeReply, StreamKey, StreamKind
-from streamcell.protocol.sender import checksum_fields
+from streamcell.protocol.wire.frames import Ack, Chunk, Frame, Open, ResumeQuery, ResumeReply, StreamKey, StreamKind
+from streamcell.protocol.wire.integrity import checksum_fields
 from tests.core.harness import Net, Node, checksum, digest_of, pattern
 
 DATA = pattern(900 * KIB)

@@ -9,7 +9,7 @@ import pytest
 from streamcell.errors import ErrorCode, NameInUse, StreamTargetUnreachable
 from streamcell.limits import MESSAGE_BYTES
 from streamcell.protocol.events import CellConnected
-from streamcell.protocol.frames import (
+from streamcell.protocol.wire.frames import (
     Announce,
     AnnounceReply,
     CellInfo,
@@ -351,7 +351,7 @@ def test_the_name_of_a_cell_two_hops_above_is_in_use() -> None:
 
 
 def test_a_cell_keeps_a_way_to_so_many_cells_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("streamcell.protocol.announcements.ROUTES", 2)
+    monkeypatch.setattr("streamcell.protocol.tree.announcements.ROUTES", 2)
     net = Net()
     nodes = tree(net, {"root": "", "a": "root", "b": "root"})
     minimal(net, nodes["root"], "c")

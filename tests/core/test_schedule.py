@@ -5,7 +5,7 @@ import dataclasses
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamcell.protocol.schedule import RoundRobin
+from streamcell.protocol.flow.schedule import RoundRobin
 
 QUANTUM = 1000
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
 from streamcell.limits import COALESCE_BYTES, KIB
-from streamcell.protocol.send_buffer import SendBuffer
+from streamcell.protocol.sending.buffer import SendBuffer
 from tests.core.harness import pattern
 
 

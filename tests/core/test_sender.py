@@ -7,10 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamcell.limits import INITIAL_CREDIT_BYTES, KIB, MIB
-from streamcell.protocol.frames import Chunk, LaneRole, StreamKind
-from streamcell.protocol.link import Lane, Link
-from streamcell.protocol.sender import StreamSender, checksum_fields
-from streamcell.protocol.states import LaneState, SenderInput
+from streamcell.protocol.links.link import Lane, Link
+from streamcell.protocol.links.states import (
+    LaneState,
+)
+from streamcell.protocol.sending.half import StreamSender
+from streamcell.protocol.sending.states import (
+    SenderInput,
+)
+from streamcell.protocol.wire.frames import Chunk, LaneRole, StreamKind
+from streamcell.protocol.wire.integrity import checksum_fields
 from tests.core.harness import checksum, make_context, make_spec, pattern
 
 

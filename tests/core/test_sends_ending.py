@@ -18,7 +18,7 @@ from streamcell.errors import (
 )
 from streamcell.limits import KIB, MIB
 from streamcell.protocol.events import StreamOpened
-from streamcell.protocol.frames import Ack, LaneRole, ResumeQuery, ResumeReply, StreamKind
+from streamcell.protocol.wire.frames import Ack, LaneRole, ResumeQuery, ResumeReply, StreamKind
 from tests.core.harness import LARGE, SMALL, STREAMS, Net, Node, pattern, refusing
 
 # Refusals and cancels.

@@ -9,7 +9,7 @@ import pytest
 from streamcell.config import CellConfig
 from streamcell.errors import ProtocolError
 from streamcell.limits import KIB, MIB, SHARED_LANE_IN_FLIGHT_BYTES, SMALL_STREAM_BYTES
-from streamcell.protocol.frames import Ack, Chunk, Credit, LaneRole
+from streamcell.protocol.wire.frames import Ack, Chunk, Credit, LaneRole
 from tests.core.by_hand import lost
 from tests.core.harness import LARGE, SMALL, Net, Node, pattern, read_and_unreleased, sending_states
 

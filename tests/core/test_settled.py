@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamcell.limits import SETTLED_RUNS
-from streamcell.protocol.settled import SettledIds
+from streamcell.protocol.flow.settled import SettledIds
 
 ids = st.integers(1, 60)
 runs = st.lists(st.tuples(ids, ids), max_size=40)

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 from streamcell.limits import SETTLED_UNTOLD
-from streamcell.protocol.frames import LaneRole, Ping, Pong
-from streamcell.protocol.link import Lane, Link
-from streamcell.protocol.settled_news import SettledNews
-from streamcell.protocol.states import LaneInput, LaneState
+from streamcell.protocol.links.link import Lane, Link
+from streamcell.protocol.links.states import (
+    LaneInput,
+    LaneState,
+)
+from streamcell.protocol.sending.settled_news import SettledNews
+from streamcell.protocol.wire.frames import LaneRole, Ping, Pong
 
 
 def settled(count: int) -> SettledNews:

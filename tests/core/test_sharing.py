@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from streamcell.limits import KIB, SHARED_LANE_IN_FLIGHT_BYTES
-from streamcell.protocol.sharing import SharedRoom
+from streamcell.protocol.flow.sharing import SharedRoom
 
 
 def filled(*marks: tuple[int, int]) -> SharedRoom:

@@ -1,4 +1,4 @@
-"""Every pair of a state and an input, against what the essay in ``states.py`` says, written down a second time."""
+"""Every pair of a state and an input, against the essays in the wings' ``states.py``, written down a second time."""
 
 from __future__ import annotations
 
@@ -8,27 +8,31 @@ from typing import Any
 
 import pytest
 
-from streamcell.protocol import states
-from streamcell.protocol.agreement import Agreement
-from streamcell.protocol.credit import Window, WindowBudget
-from streamcell.protocol.frames import Chunk, LaneRole, Open, StreamKey, StreamKind
-from streamcell.protocol.link import Lane
-from streamcell.protocol.receiver import StreamReceiver
-from streamcell.protocol.sender import StreamSender
-from streamcell.protocol.states import (
-    AGREEMENT_TABLE,
+from streamcell.protocol.flow.credit import Window, WindowBudget
+from streamcell.protocol.links.link import Lane
+from streamcell.protocol.links.states import (
     LANE_TABLE,
-    RECEIVER_TABLE,
-    SENDER_TABLE,
-    AgreementInput,
-    AgreementState,
     LaneInput,
     LaneState,
+)
+from streamcell.protocol.machine import step
+from streamcell.protocol.receiving.agreement import Agreement
+from streamcell.protocol.receiving.half import StreamReceiver
+from streamcell.protocol.receiving.states import (
+    AGREEMENT_TABLE,
+    RECEIVER_TABLE,
+    AgreementInput,
+    AgreementState,
     ReceiverInput,
     ReceiverState,
+)
+from streamcell.protocol.sending.half import StreamSender
+from streamcell.protocol.sending.states import (
+    SENDER_TABLE,
     SenderInput,
     SenderState,
 )
+from streamcell.protocol.wire.frames import Chunk, LaneRole, Open, StreamKey, StreamKind
 from tests.core.harness import make_context, make_spec
 
 Row = tuple[str, str]
@@ -203,7 +207,7 @@ def name_of(value: object) -> str:
 
 @pytest.mark.parametrize(("name", "state", "event", "expected"), CASES, ids=name_of)
 def test_the_table_says_what_is_written(name: str, state: Any, event: Any, expected: Row) -> None:
-    action, following = states.step(TABLES[name], state, event)
+    action, following = step(TABLES[name], state, event)
     assert (action.name, following.name) == expected
 
 

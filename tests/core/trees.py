@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from streamcell.config import CellConfig
-from streamcell.protocol.frames import Frame
+from streamcell.protocol.wire.frames import Frame
 from tests.core.harness import Net, Node
 
 

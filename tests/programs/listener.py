@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from concurrent import futures
 from typing import Any, Self
 
-from streamcell.transport.environment import grpc
+from streamcell.transport.grpc.environment import grpc
 from streamcell.v1 import cell_pb2
 from tests.timing import scaled
 

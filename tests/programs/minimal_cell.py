@@ -12,7 +12,7 @@ from typing import Any
 
 import crc32c
 
-from streamcell.transport.environment import grpc
+from streamcell.transport.grpc.environment import grpc
 from streamcell.v1 import cell_pb2
 from tests.timing import scaled
 

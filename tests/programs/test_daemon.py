@@ -12,7 +12,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from streamcell.cli.outcome import ExitCode
-from streamcell.transport.environment import grpc
+from streamcell.transport.grpc.environment import grpc
 from tests.cells import eventually
 from tests.programs.commands import LIMIT_S, Command, complaint, hub, run
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from streamcell import CellError, StreamCancelled, StreamError, StreamFuture, UsageError
-from streamcell.runtime.notifier import Notifier
-from streamcell.runtime.trace import cell_log
+from streamcell.runtime.threads.notifier import Notifier
+from streamcell.runtime.threads.trace import cell_log
 from streamcell.runtime.transfers import Progress, TransferInfo
 from tests.shell.runtime.starters import STARTER
 from tests.timing import scaled

@@ -9,7 +9,7 @@ from google.protobuf import text_format
 
 from scripts import golden
 from streamcell.limits import KIB, MIB
-from streamcell.protocol.frames import Chunk, Frame
+from streamcell.protocol.wire.frames import Chunk, Frame
 from streamcell.transport.codec import decode_batch
 from streamcell.v1 import cell_pb2
 

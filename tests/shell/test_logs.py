@@ -7,7 +7,7 @@ import pytest
 
 from streamcell.errors import UsageError
 from streamcell.logs import Backlog, begin_flush, defer, flush, get_logger, move_elsewhere
-from streamcell.runtime.waiting import answer_to, check_may_wait
+from streamcell.runtime.threads.waiting import answer_to, check_may_wait
 from streamcell.whereabouts import enter_engine_thread, on_engine_thread
 from tests.timing import scaled
 

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from streamcell.errors import UsageError
-from streamcell.protocol.frames import Chunk, Frame, Pong, StreamKey
+from streamcell.protocol.wire.frames import Chunk, Frame, Pong, StreamKey
 from streamcell.testing import Direction, FakeClock, FaultyNetwork, InMemoryNetwork
 from streamcell.transport.base import Lane, LaneClosed
 from streamcell.transport.codec import decode_batch, encode_batch
-from streamcell.transport.grpc_network import GrpcNetwork
+from streamcell.transport.grpc.network import GrpcNetwork
 from tests.shell.transport.running import Pair, open_pair, read_to_end, run, until
 from tests.timing import scaled
 

@@ -9,8 +9,8 @@ from google.protobuf import json_format
 
 from scripts import vectors
 from streamcell.errors import ProtocolError
-from streamcell.protocol.frames import Chunk, Frame
-from streamcell.protocol.sender import checksum_fields
+from streamcell.protocol.wire.frames import Chunk, Frame
+from streamcell.protocol.wire.integrity import checksum_fields
 from streamcell.transport.checksum import checksum
 from streamcell.transport.codec import decode_batch, encode_batch
 from streamcell.v1 import cell_pb2

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from streamcell.errors import CellError, ErrorCode
 from streamcell.limits import INITIAL_CREDIT_BYTES
 from streamcell.protocol.events import ReceiveFailed, StreamOpened
-from streamcell.protocol.frames import Chunk, Credit, Frame, Payload, StreamKey, StreamKind
+from streamcell.protocol.wire.frames import Chunk, Credit, Frame, Payload, StreamKey, StreamKind
 from tests.simulation.transfers import Data, Receipt, Saved, Transfer
 
 if TYPE_CHECKING:

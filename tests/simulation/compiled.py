@@ -24,7 +24,8 @@ def build(folder: Path) -> None:
     for package in ("streamcell", "tests"):
         shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
     core = Path("streamcell", "protocol")
-    modules = [str(core / path.name) for path in sorted((folder / core).glob("*.py")) if path.name != "__init__.py"]
+    found = sorted((folder / core).rglob("*.py"))
+    modules = [str(path.relative_to(folder)) for path in found if path.name != "__init__.py"]
     done = subprocess.run(
         [sys.executable, "-m", "mypyc", *modules], cwd=folder, capture_output=True, text=True, check=False
     )

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from streamcell.errors import ErrorCode
 from streamcell.limits import CORRUPT_CHUNKS
-from streamcell.protocol.frames import (
+from streamcell.protocol.wire.frames import (
     Ack,
     Chunk,
     Credit,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections import deque
 
-from streamcell.protocol.frames import Frame
+from streamcell.protocol.wire.frames import Frame
 from tests.simulation.agenda import START_S, Agenda
 
 _KEPT_LINES = 5000

@@ -31,8 +31,8 @@ from streamcell.protocol.events import (
     StreamOpened,
     StreamPlaced,
 )
-from streamcell.protocol.frames import Frame, Payload, StreamKey, StreamKind
-from streamcell.protocol.sender import SendSpec
+from streamcell.protocol.sending.half import SendSpec
+from streamcell.protocol.wire.frames import Frame, Payload, StreamKey, StreamKind
 from tests.simulation.agenda import Agenda
 from tests.simulation.transfers import Reading, Receipt, Transfer
 

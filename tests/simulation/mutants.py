@@ -26,7 +26,7 @@ SEEDS = 1000
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Mutant:
-    """A bug: in ``module`` of the core, ``code`` becomes ``bug``."""
+    """A bug: in ``module`` of the core (its path below ``protocol``), ``code`` becomes ``bug``."""
 
     name: str
     module: str
@@ -37,121 +37,121 @@ class Mutant:
 MUTANTS = (
     Mutant(
         "an ack too early: a stream counts as complete when all has arrived, read or not",
-        "receives",
+        "receiving/table",
         "if not (receiver.released and receiver.ended):\n            return\n        if receiver.assemble:",
         "if not receiver.all_received:\n            return\n        if True:",
     ),
     Mutant(
         "a success before the digest was compared: what all was read and released counts as complete",
-        "receives",
+        "receiving/table",
         "if receiver.assemble:\n            # It was checked",
         "if receiver.all_received and receiver.consumed == receiver.size:\n            # It was checked",
     ),
     Mutant(
         "outcome by race: whether a close where the stream is to end is early depends on whether the end is known yet",
-        "receives",
+        "receiving/table",
         "if offset == receiver.size:",
         "if receiver.all_received and offset == receiver.size:",
     ),
     Mutant(
         "a dedupe left out: bytes that are there already are delivered again",
-        "receiver",
+        "receiving/half",
         "if end > self.received and len(payload) > 0:\n            self._take",
         "self._pending += [payload] * (0 < end <= self.received)\n        if len(payload) > 0:\n            self._take",
     ),
     Mutant(
         "a credit leak: the window of a stream that has ended is not given back",
-        "credit",
+        "flow/credit",
         "self._budget.give_back(self.size - INITIAL_CREDIT_BYTES)",
         "pass",
     ),
     Mutant(
         "a wrong offset after a break: the origin goes on behind what it has sent instead of where it is told",
-        "resuming",
+        "sending/resuming",
         "sender.begin(offset, sender.link",
         "sender.begin(max(offset, sender.sent_end - 1), sender.link",
     ),
     Mutant(
         "a wrong offset after a restart: a stream that goes on in the middle is counted from 0",
-        "receiver",
+        "receiving/half",
         "self.received = self.delivered = self.consumed = offset",
         "self.received = self.delivered = self.consumed = 0",
     ),
     Mutant(
         "another source under the same name: its stamp is not compared",
-        "orphans",
+        "receiving/orphans",
         "if before == now:",
         "if before:",
     ),
     Mutant(
         "memory of the past left out: an id that is settled can be opened again",
-        "lives",
+        "receiving/lives",
         "if key.stream_id not in life.settled:",
         "if last_word is None:",
     ),
     Mutant(
         "of two lives the one with the higher number is taken for the later one",
-        "presence",
+        "tree/presence",
         "present = frame.cells[0].incarnation",
         "present = max(known.present, frame.cells[0].incarnation)",
     ),
     Mutant(
         "any life that is heard of takes the place of the one that is there",
-        "presence",
+        "tree/presence",
         "        if known.present == incarnation:\n            return True\n",
         "        self._replace(known, fqcn, incarnation, {known.present}, now)\n        return True\n",
     ),
     Mutant(
         "the checksum is not compared",
-        "receiver",
+        "receiving/half",
         "!= chunk.checksum:",
         "!= chunk.checksum and len(chunk.payload) == 0:",
     ),
     Mutant(
         "an unknown outcome is taken for a failure: a blob that may have arrived is sent to the next life",
-        "resuming",
+        "sending/resuming",
         "if not sender.whole or not sender.last_ever_sent or sender.spec.retry_unknown:",
         "if not sender.whole or not sender.acknowledged or sender.spec.retry_unknown:",
     ),
     Mutant(
         "the end is believed before all has arrived",
-        "receiver",
+        "receiving/half",
         "return self.ended and self.received == self.size",
         "return self.ended",
     ),
     Mutant(
         "a lane that breaks takes the last chunk with it, and nobody asks",
-        "sender",
+        "sending/half",
         "return self.opened and (self.in_flight > 0 or self.last_sent or not self.answered or waits)",
         "return self.opened and (self.in_flight > 0 and not self.last_sent)",
     ),
     Mutant(
         "a slot leak: a stream that has ended keeps its slot",
-        "slots",
+        "sending/slots",
         "slots.taken.remove(sender.key.stream_id)",
         "pass",
     ),
     Mutant(
         "a memory leak: a blob that has ended keeps its part of the budget",
-        "credit",
+        "flow/credit",
         "self._used -= self._admitted.pop(key, 0)",
         "pass",
     ),
     Mutant(
         "no credit is given to a new attempt",
-        "receiver",
+        "receiving/half",
         "self.credited = self.credit_due = False\n        self.ack_due = True",
         "self.credited, self.credit_due = True, False\n        self.ack_due = True",
     ),
     Mutant(
         "each attempt has an initial credit of its own, read or not",
-        "receiver",
+        "receiving/half",
         "self.credit = min(offset + INITIAL_CREDIT_BYTES, max(self.limit, self.initial_limit))",
         "self.credit = offset + INITIAL_CREDIT_BYTES",
     ),
     Mutant(
         "a silent lane is never suspected",
-        "lanes",
+        "links/lanes",
         "lane.step(LaneInput.SILENT)\n            self._keeper.on_lane_silent(lane, now)",
         "return",
     ),

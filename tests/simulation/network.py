@@ -14,8 +14,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from streamcell.protocol.events import LaneWanted
-from streamcell.protocol.frames import Chunk, Frame, LaneRole
-from streamcell.runtime.lanes import FEW_FRAMES, SHORT_BATCH_BYTES
+from streamcell.protocol.wire.frames import Chunk, Frame, LaneRole
+from streamcell.runtime.network.lanes import FEW_FRAMES, SHORT_BATCH_BYTES
 from tests.simulation.agenda import Agenda
 from tests.simulation.history import History
 

@@ -15,8 +15,8 @@ from typing import Any
 from streamcell.config import CellConfig
 from streamcell.errors import CellError, ErrorCode
 from streamcell.limits import INITIAL_CREDIT_BYTES, KIB
-from streamcell.protocol.frames import StreamKind
-from streamcell.protocol.sender import SendSpec
+from streamcell.protocol.sending.half import SendSpec
+from streamcell.protocol.wire.frames import StreamKind
 from tests.simulation.agenda import Agenda
 from tests.simulation.checks import Checks, demand
 from tests.simulation.clocks import WallClocks

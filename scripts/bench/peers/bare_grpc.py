@@ -13,8 +13,8 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
 from scripts.bench.peers.base import WAIT_S, Client, Pieces, StreamOnlyClient, Tally
-from streamcell.transport.environment import aio, grpc
-from streamcell.transport.options import channel_options, server_options
+from streamcell.transport.grpc.environment import aio, grpc
+from streamcell.transport.grpc.options import channel_options, server_options
 
 if TYPE_CHECKING:
     from grpc import RpcMethodHandler

@@ -9,8 +9,8 @@ from unittest import mock
 
 from scripts.bench.peers.base import RECEIVER, RELAY, SENDER, SLOW, WAIT_S, EchoClock, Pieces, SlowClient, Tally
 from streamcell import CellConfig, CoreCell, Message, ReceivedStream, Stream, StreamCell, StreamFuture
-from streamcell.protocol.frames import Payload
-from streamcell.runtime import cell_life
+from streamcell.protocol.wire.frames import Payload
+from streamcell.runtime.cell import life as cell_life
 
 CHANNEL = "bench"
 

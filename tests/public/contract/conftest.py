@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from streamcell.testing import FaultyNetwork, InMemoryNetwork
-from streamcell.transport.grpc_network import GrpcNetwork
+from streamcell.transport.grpc.network import GrpcNetwork
 from tests.public.contract.world import Cells, Pair
 
 LISTEN_URLS = {"memory": "memory://", "grpc": "grpc://127.0.0.1:0"}

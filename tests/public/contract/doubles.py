@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from streamcell import Stream
-from streamcell.protocol.frames import Chunk, Frame
+from streamcell.protocol.wire.frames import Chunk, Frame
 from streamcell.transport.base import Lane, Listener, Network, PeerInfo
 from streamcell.transport.codec import decode_batch, encode_batch
 from tests.public.contract.world import Inbox

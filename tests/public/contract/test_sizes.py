@@ -13,7 +13,7 @@ from collections.abc import Callable
 import pytest
 
 from streamcell import ErrorCode, StreamFuture, StreamIntegrityError
-from streamcell.protocol.frames import Chunk, Frame
+from streamcell.protocol.wire.frames import Chunk, Frame
 from tests.public.contract.doubles import TamperingNetwork, for_each_frame
 from tests.public.contract.world import (
     KIB,

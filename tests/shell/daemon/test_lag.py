@@ -6,7 +6,7 @@ import pytest
 
 from streamcell.daemon import lag
 from streamcell.daemon.lag import LagMeter
-from streamcell.runtime.engine import get_engine
+from streamcell.runtime.engine.engine import get_engine
 from tests.cells import PATIENCE_S, eventually
 
 

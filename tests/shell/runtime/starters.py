@@ -2,7 +2,7 @@
 
 import logging
 
-from streamcell.runtime.starter import ThreadStarter
+from streamcell.runtime.threads.starter import ThreadStarter
 
 # Nothing is refused here, so nothing is tried again.
 STARTER = ThreadStarter(lambda _attempt: None, logging.getLogger("test"))

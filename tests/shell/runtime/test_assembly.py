@@ -8,8 +8,8 @@ import pytest
 
 from streamcell import ErrorCode, StreamError, StreamRejected
 from streamcell.limits import MIB
-from streamcell.runtime.assembly import Assembly, IntoAssembly, SizedAssembly
-from streamcell.runtime.assembly import make_assembly as make_assembly_with
+from streamcell.runtime.receiving.assembly import Assembly, IntoAssembly, SizedAssembly
+from streamcell.runtime.receiving.assembly import make_assembly as make_assembly_with
 
 
 def make_assembly(size: int | None) -> Assembly:
@@ -130,7 +130,7 @@ def test_not_everything_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(_size: int) -> memoryview:
         raise MemoryError
 
-    monkeypatch.setattr("streamcell.runtime.assembly.KEPT_BYTES", 5)
+    monkeypatch.setattr("streamcell.runtime.receiving.assembly.KEPT_BYTES", 5)
     assembly = SizedAssembly(100, refuse)
     assembly.add(b"abc")
     assembly.add(b"def")

@@ -3,7 +3,7 @@ import logging
 import pytest
 
 from streamcell import ErrorCode, Fault, StreamRejected
-from streamcell.runtime.callbacks import (
+from streamcell.runtime.threads.callbacks import (
     CallbackCancelled,
     call_user_code,
     copy_error,
@@ -11,7 +11,7 @@ from streamcell.runtime.callbacks import (
     level_of_raised,
     raised_sentence,
 )
-from streamcell.runtime.trace import cell_log
+from streamcell.runtime.threads.trace import cell_log
 
 LOG = cell_log("site-1")
 

@@ -1,6 +1,6 @@
 import time
 
-from streamcell.runtime.clock import INCARNATION_RANDOM_BITS, make_incarnation, monotonic
+from streamcell.runtime.threads.clock import INCARNATION_RANDOM_BITS, make_incarnation, monotonic
 
 
 def test_incarnations_are_start_times_in_milliseconds_above_random_bits() -> None:

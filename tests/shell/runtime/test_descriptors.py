@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from streamcell.runtime import descriptors
-from streamcell.runtime.descriptors import RESERVED, Descriptors, DescriptorWatch, count_descriptors, raise_limit
+from streamcell.runtime.engine import descriptors
+from streamcell.runtime.engine.descriptors import RESERVED, Descriptors, DescriptorWatch, count_descriptors, raise_limit
 
 
 class System:

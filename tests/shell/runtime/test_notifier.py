@@ -1,8 +1,8 @@
 import queue
 import threading
 
-from streamcell.runtime.notifier import Notifier
-from streamcell.runtime.trace import cell_log
+from streamcell.runtime.threads.notifier import Notifier
+from streamcell.runtime.threads.trace import cell_log
 from tests.shell.runtime.starters import STARTER
 from tests.timing import scaled
 

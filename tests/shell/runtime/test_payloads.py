@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from streamcell import StreamError, UsageError
-from streamcell.runtime.payloads import flatten_payload
+from streamcell.runtime.sending.payloads import flatten_payload
 
 SHAPED = [
     np.arange(6, dtype=">i4").reshape(2, 3),

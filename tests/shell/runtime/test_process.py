@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from streamcell.runtime.allocator import set_switch_interval, tune_allocator, use_one_arena
+from streamcell.runtime.engine.allocator import set_switch_interval, tune_allocator, use_one_arena
 from tests.timing import scaled
 
 
@@ -21,14 +21,14 @@ def run_python(program: str, *arguments: str) -> subprocess.CompletedProcess[str
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only glibc has mallopt")
 def test_the_allocator_takes_its_settings() -> None:
-    program = "from streamcell.runtime.allocator import *; print(tune_allocator(), use_one_arena())"
+    program = "from streamcell.runtime.engine.allocator import *; print(tune_allocator(), use_one_arena())"
     assert run_python(program).stdout == "True True\n"
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only glibc has mallopt")
 def test_the_number_of_arenas_that_the_environment_asks_for_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MALLOC_ARENA_MAX", "3")
-    program = "from streamcell.runtime.allocator import *; print(tune_allocator(), use_one_arena())"
+    program = "from streamcell.runtime.engine.allocator import *; print(tune_allocator(), use_one_arena())"
     assert run_python(program).stdout == "True False\n"
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from streamcell import CellError, StreamCancelled, StreamError, StreamIntegrityError
-from streamcell.runtime.receive_queue import REPORT_BYTES, REPORT_S, ReceiveQueue
+from streamcell.runtime.receiving.queue import REPORT_BYTES, REPORT_S, ReceiveQueue
 from streamcell.testing import FakeClock
 from tests.timing import scaled
 

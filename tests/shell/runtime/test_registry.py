@@ -1,8 +1,8 @@
 import pytest
 
 from streamcell import UsageError
-from streamcell.protocol.frames import StreamKind
-from streamcell.runtime.registry import CallbackRegistry
+from streamcell.protocol.wire.frames import StreamKind
+from streamcell.runtime.receiving.registry import CallbackRegistry
 
 STREAM, BLOB = StreamKind.STREAM, StreamKind.BLOB
 

@@ -2,7 +2,7 @@ import dataclasses
 
 import pytest
 
-from streamcell.runtime.residents import Residents
+from streamcell.runtime.engine.residents import Residents
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from streamcell import StreamCancelled, StreamResumeError, UsageError
-from streamcell.runtime.resuming import Resumption, check_offset, check_placed, hash_prefix
+from streamcell.runtime.receiving.resuming import Resumption, check_offset, check_placed, hash_prefix
 
 DATA = b"0123456789"
 

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from streamcell import BytesStream, IterStream, Stream, UsageError
-from streamcell.runtime.shared_source import SharedReader, SharedSource
-from streamcell.runtime.sources import Interruptible
-from streamcell.runtime.trace import stream_log
+from streamcell.runtime.sending.shared_source import SharedReader, SharedSource
+from streamcell.runtime.sending.sources import Interruptible
+from streamcell.runtime.threads.trace import stream_log
 from tests.cells import PATIENCE_S, Box, eventually, pattern
 
 LOG = stream_log("me")

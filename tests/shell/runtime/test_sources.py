@@ -16,9 +16,9 @@ from streamcell import (
     StreamResumeError,
     StreamUsageError,
 )
-from streamcell.runtime.sources import SourceReader
-from streamcell.runtime.trace import stream_log
-from streamcell.runtime.workers import WorkerPool
+from streamcell.runtime.sending.sources import SourceReader
+from streamcell.runtime.threads.trace import stream_log
+from streamcell.runtime.threads.workers import WorkerPool
 from tests.shell.runtime.starters import STARTER
 from tests.timing import scaled
 

@@ -3,9 +3,9 @@ from typing import Any
 import pytest
 
 from streamcell import CellConfig, Message, StreamError, StreamUsageError, UsageError
-from streamcell.protocol.frames import StreamKind
-from streamcell.protocol.sender import SendSpec
-from streamcell.runtime.specs import (
+from streamcell.protocol.sending.half import SendSpec
+from streamcell.protocol.wire.frames import StreamKind
+from streamcell.runtime.sending.specs import (
     SendOptions,
     address,
     as_names,

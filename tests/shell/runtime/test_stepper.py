@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from streamcell import CellError, ErrorCode, UsageError
-from streamcell.runtime.stepper import Stepper
-from streamcell.runtime.trace import cell_log
+from streamcell.runtime.engine.stepper import Stepper
+from streamcell.runtime.threads.trace import cell_log
 from streamcell.runtime.transfers import OpenFutures
 from tests.timing import scaled
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from streamcell import StreamError
-from streamcell.runtime.trace import cell_log, engine_log, link_log, stream_log
+from streamcell.runtime.threads.trace import cell_log, engine_log, link_log, stream_log
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 import pytest
 
-from streamcell.runtime.starter import ThreadStarter
-from streamcell.runtime.workers import WorkerPool
+from streamcell.runtime.threads.starter import ThreadStarter
+from streamcell.runtime.threads.workers import WorkerPool
 from tests.shell.runtime.starters import STARTER
 from tests.timing import scaled
 

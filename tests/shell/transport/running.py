@@ -5,7 +5,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from streamcell.transport.base import Lane, LaneClosed, Listener, Network
-from streamcell.transport.event_loop import quiet_empty_wakeups
+from streamcell.transport.grpc.event_loop import quiet_empty_wakeups
 from tests.timing import scaled
 
 T = TypeVar("T")

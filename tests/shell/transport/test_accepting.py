@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from streamcell.transport.accepting import can_open, close_copies, find_listening
+from streamcell.transport.grpc.accepting import can_open, close_copies, find_listening
 from tests.cells import eventually
 
 

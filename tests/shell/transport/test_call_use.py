@@ -6,7 +6,7 @@ import pytest
 
 from streamcell.errors import LinkError
 from streamcell.transport.base import LaneClosed
-from streamcell.transport.call_use import CallUse
+from streamcell.transport.grpc.call_use import CallUse
 from tests.shell.transport.running import run
 
 

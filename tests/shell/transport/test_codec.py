@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from streamcell import limits
 from streamcell.errors import SENTENCE_BYTES, ErrorCode, Fault, ProtocolError
-from streamcell.protocol import frames
-from streamcell.protocol.frames import Chunk, Frame, LaneRole, LostReason, StreamKey, StreamKind
+from streamcell.protocol.wire import frames
+from streamcell.protocol.wire.frames import Chunk, Frame, LaneRole, LostReason, StreamKey, StreamKind
 from streamcell.transport.codec import LARGE_BYTES, decode_batch, encode_batch
 from streamcell.v1 import cell_pb2
 from tests.shell.transport import wire

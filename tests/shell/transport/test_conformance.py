@@ -13,7 +13,7 @@ import pytest
 from streamcell.errors import ErrorCode, LinkError, UsageError
 from streamcell.limits import MESSAGE_BYTES, MIB
 from streamcell.transport.base import Lane, LaneClosed, Network
-from streamcell.transport.grpc_network import GrpcNetwork
+from streamcell.transport.grpc.network import GrpcNetwork
 from streamcell.transport.memory import MemoryNetwork
 from tests.shell.transport.running import Arrivals, open_pair, read_to_end, run, until
 from tests.timing import scaled

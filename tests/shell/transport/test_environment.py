@@ -19,12 +19,12 @@ def run_python(program: str, **environment: str) -> str:
 
 
 def test_grpc_is_imported_without_fork_support_and_quiet() -> None:
-    assert run_python(f"import streamcell.transport.grpc_network; {PRINT}") == "0 NONE"
+    assert run_python(f"import streamcell.transport.grpc.network; {PRINT}") == "0 NONE"
 
 
 def test_what_the_application_has_set_stays() -> None:
     said = run_python(
-        f"import streamcell.transport.environment; {PRINT}",
+        f"import streamcell.transport.grpc.environment; {PRINT}",
         GRPC_ENABLE_FORK_SUPPORT="1",
         GRPC_VERBOSITY="debug",
     )

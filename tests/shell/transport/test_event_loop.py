@@ -3,7 +3,7 @@ import logging
 
 import pytest
 
-from streamcell.transport.event_loop import quiet_empty_wakeups
+from streamcell.transport.grpc.event_loop import quiet_empty_wakeups
 
 
 class PollerCompletionQueue:

@@ -15,9 +15,9 @@ import pytest
 from streamcell.errors import AuthenticationError, ErrorCode, LinkError, UsageError
 from streamcell.limits import MESSAGE_BYTES, MIB
 from streamcell.transport.base import Lane, LaneClosed, Listener
-from streamcell.transport.environment import grpc
-from streamcell.transport.grpc_network import GrpcNetwork
-from streamcell.transport.options import Options, server_options
+from streamcell.transport.grpc.environment import grpc
+from streamcell.transport.grpc.network import GrpcNetwork
+from streamcell.transport.grpc.options import Options, server_options
 from tests.shell.transport.running import Arrivals, open_pair, read_to_end, run
 from tests.timing import scaled
 
@@ -549,7 +549,7 @@ def short_lived(age_ms: int, grace_ms: int) -> Options:
 
 
 def test_the_end_of_a_connection_is_told_while_the_lane_still_works(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("streamcell.transport.grpc_server.server_options", lambda: short_lived(100, 60_000))
+    monkeypatch.setattr("streamcell.transport.grpc.server.server_options", lambda: short_lived(100, 60_000))
 
     async def scenario() -> None:
         async with await open_pair(NETWORK, LOOPBACK) as pair:

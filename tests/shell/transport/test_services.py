@@ -10,9 +10,10 @@ from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 
 from streamcell.transport.base import LaneClosed
-from streamcell.transport.environment import aio
-from streamcell.transport.grpc_network import GrpcNetwork
-from streamcell.transport.services import HealthService, ReflectionService, Service
+from streamcell.transport.grpc.environment import aio
+from streamcell.transport.grpc.network import GrpcNetwork
+from streamcell.transport.grpc.services import HealthService, ReflectionService
+from streamcell.transport.grpc.serving import Service
 from tests.shell.transport.running import Arrivals, open_pair, run
 from tests.timing import scaled
 

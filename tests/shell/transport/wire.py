@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from streamcell.errors import ErrorCode, Fault
 from streamcell.message import Headers, HeaderValue
-from streamcell.protocol import frames
+from streamcell.protocol.wire import frames
 from streamcell.transport.codec import LARGE_BYTES
 
 uint32 = st.integers(0, 2**32 - 1)

@@ -1,0 +1,255 @@
+"""How far a receiver lets its senders go, and out of which memory.
+
+Three rules that cannot fight: a window bounds one stream, the budget bounds all windows together (a window grows only
+by what the budget still has, and gives back what is above its fair share when others want it), and what is assembled
+whole is admitted by :class:`Admission` before it gets a window at all. Initial credits are outside the budget: they
+are what it costs to be reachable.
+
+A stream may begin with the window that others from the same neighbour could use lately (:class:`RememberedWindow`).
+What it gets so is given ahead of any proof that its reader keeps up, and credit cannot be taken back: so it is at most
+half of the budget for all of them, and a window whose reader turns out slow gives it back as far as it is read.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from streamcell.limits import INITIAL_CREDIT_BYTES, KIB
+from streamcell.protocol.wire.frames import StreamKey
+
+# A Credit is worth a frame when it moves by this part of the window, of which the sender has no use until then, but by
+# so many bytes at the least.
+_STEP_PART = 8
+_STEP_BYTES = 64 * KIB
+# A window that limits its stream grows by this factor.
+_GROWTH = 4
+# That of a blob whose size is not known grows by less: it reserves memory that others wait for.
+BLOB_GROWTH = 2
+# What may be given ahead of proof is at most this part of the budget, and what one stream gets this part of the rest.
+_AHEAD_PART = 2
+# After such a silence of a neighbour the path may be another one.
+_REMEMBERED_S = 60.0
+
+
+class WindowBudget:
+    """Bytes that the windows of all streams, received or relayed, may take beyond their initial credit."""
+
+    def __init__(self, capacity_bytes: int) -> None:
+        self._capacity = capacity_bytes
+        self._free = capacity_bytes
+        self._ahead = 0
+        self._windows = 0
+        self._short = False
+
+    @property
+    def free_bytes(self) -> int:
+        """What is left."""
+        return self._free
+
+    def take(self, size: int) -> int:
+        """Take up to ``size`` bytes and return how many."""
+        taken = min(size, self._free)
+        self._free -= taken
+        self._short = taken < size
+        return taken
+
+    def take_ahead(self, size: int) -> int:
+        """Take up to ``size`` bytes for a stream that has not shown yet that it can use them; return how many.
+
+        So many streams that begin at once, or readers that stand still, leave half of the budget to those that go on.
+        """
+        room = min(self._capacity // _AHEAD_PART - self._ahead, self._free)
+        taken = min(size, max(0, room // _AHEAD_PART))
+        self._free -= taken
+        self._ahead += taken
+        return taken
+
+    def count_as_proven(self, size: int) -> None:
+        """Bytes that were taken ahead are of use, or about to be given back."""
+        self._ahead -= size
+
+    def give_back(self, size: int) -> None:
+        """Return bytes that were taken."""
+        self._free += size
+
+    def enter(self) -> None:
+        """One window more shares the budget."""
+        self._windows += 1
+
+    def leave(self) -> None:
+        """One window less does."""
+        self._windows -= 1
+
+    def excess(self, size: int) -> int:
+        """Return how much of ``size`` bytes taken is above the fair share, while somebody wants more than there is."""
+        return max(0, size - self._capacity // max(1, self._windows)) if self._short else 0
+
+
+class RememberedWindow:
+    """How large a window the streams that come from one neighbour have lately been able to use."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self._heard_at = 0.0
+
+    def heard(self, now: float) -> None:
+        """A chunk has come: what was learnt before a long silence does not count any more."""
+        if now > self._heard_at + _REMEMBERED_S:
+            self.size = 0
+        self._heard_at = now
+
+    def raise_to(self, size: int) -> None:
+        """A stream has used a window of this size."""
+        self.size = max(self.size, size)
+
+    def lower_to(self, size: int) -> None:
+        """A window had to shrink to this size."""
+        self.size = min(self.size, size)
+
+
+class Window:
+    """The credit of one stream: what was consumed plus a size that quadruples while it is what limits the stream.
+
+    The sender is limited by the window when it was seen to use nearly all of it. So a window starts small, reaches
+    the path's bandwidth times its delay in a few round trips, and stays small where the reader is the slow one: a slow
+    reader keeps its window full, but consumes less than a window between two growths.
+    """
+
+    def __init__(self, budget: WindowBudget, max_bytes: int, growth: int = _GROWTH) -> None:
+        self.size = INITIAL_CREDIT_BYTES
+        self._growth = growth
+        self._budget = budget
+        self._max_bytes = max_bytes
+        self._remembered: RememberedWindow | None = None
+        # Of the size: what the stream has not shown yet that it can use.
+        self._ahead = 0
+        self._grown_at = 0
+        self._grow_at = self.size
+        self._consumed = 0
+        self._closed = False
+        budget.enter()
+
+    @property
+    def step_bytes(self) -> int:
+        """By how much credit has to move to be worth a frame."""
+        return max(_STEP_BYTES, self.size // _STEP_PART)
+
+    def begin_as(self, remembered: RememberedWindow, remaining: int | None) -> None:
+        """Begin with what others could use lately, and never take more than the ``remaining`` bytes, if known."""
+        self._remembered = remembered
+        if remaining is not None:
+            self._max_bytes = max(self.size, min(self._max_bytes, remaining))
+        wanted = min(remembered.size, self._max_bytes)
+        if wanted > self.size:
+            self._ahead = self._budget.take_ahead(wanted - self.size)
+            self.size += self._ahead
+            self._grow_at += self._ahead
+
+    def grow(self, consumed: int, received: int) -> None:
+        """Quadruple the size if a whole window was consumed since the last time, and the reader keeps up.
+
+        Where others want memory a window above its fair share shrinks instead, and so does one that was given ahead to
+        a reader that turns out slow; by no more than was consumed, so that the credit that it has given never falls.
+        """
+        excess = self._budget.excess(self.size - INITIAL_CREDIT_BYTES)
+        unread = received - consumed
+        if unread > self.size - self.size // 4:
+            excess = max(excess, self._ahead)
+        yielded = min(consumed - self._consumed, excess)
+        self._consumed = consumed
+        if yielded > 0:
+            self._shrink(yielded)
+            return
+        if consumed < self._grow_at or unread > self.size // 2:
+            # What is unread may be a burst that has just come: a reader that keeps up is seen to in a moment.
+            return
+        self._prove(consumed)
+        if self.size >= self._max_bytes:
+            return
+        taken = self._budget.take(min((self._growth - 1) * self.size, self._max_bytes - self.size))
+        if taken > 0:
+            self._grown_at = consumed
+            self._grow_at = consumed + self.size
+            self.size += taken
+
+    def start_at(self, offset: int) -> None:
+        """Count consumption from ``offset``, where the stream begins here."""
+        self._consumed = self._grown_at = offset
+        self._grow_at = offset + self.size
+
+    def close(self) -> None:
+        """Give the memory back; the window gives no more credit."""
+        if self._closed:
+            return
+        self._closed = True
+        self._budget.count_as_proven(self._ahead)
+        self._ahead = 0
+        self._budget.give_back(self.size - INITIAL_CREDIT_BYTES)
+        self._budget.leave()
+        self.size = INITIAL_CREDIT_BYTES
+
+    def _shrink(self, size: int) -> None:
+        self.size -= size
+        unproven = min(size, self._ahead)
+        self._ahead -= unproven
+        self._budget.count_as_proven(unproven)
+        self._budget.give_back(size)
+        self._grow_at = min(self._grow_at, self._consumed + self.size)
+        if self._remembered is not None:
+            self._remembered.lower_to(self.size)
+
+    def _prove(self, consumed: int) -> None:
+        """Note what was used since the window has had its size."""
+        self._budget.count_as_proven(self._ahead)
+        self._ahead = 0
+        if self._remembered is not None:
+            self._remembered.raise_to(min(self.size, consumed - self._grown_at))
+
+
+class Admission:
+    """The memory for what is assembled whole, in order of arrival.
+
+    The first in line may always go on when nothing else is admitted, so that a blob larger than the budget but within
+    the blob limit is served alone. Of those whose size is not known the oldest may always go on, so that they cannot
+    block each other half way.
+    """
+
+    def __init__(self, capacity_bytes: int) -> None:
+        self._capacity = capacity_bytes
+        self._used = 0
+        self._admitted: OrderedDict[StreamKey, int] = OrderedDict()
+        self._unknown: OrderedDict[StreamKey, None] = OrderedDict()
+        self._waiting: OrderedDict[StreamKey, int | None] = OrderedDict()
+
+    def request(self, key: StreamKey, size: int | None) -> None:
+        """Stand in line for ``size`` bytes (None: not known, memory is taken as it grows)."""
+        self._waiting[key] = size
+
+    def next_admitted(self) -> StreamKey | None:
+        """Admit the first in line if there is room, and return its key."""
+        for key, size in self._waiting.items():
+            need = size or 0
+            if self._admitted and self._used + need > self._capacity:
+                return None
+            del self._waiting[key]
+            self._admitted[key] = need
+            self._used += need
+            if size is None:
+                self._unknown[key] = None
+            return key
+        return None
+
+    def grow(self, key: StreamKey, size: int) -> bool:
+        """Return whether a stream of unknown size may have ``size`` bytes more, and count them if so."""
+        oldest = next(iter(self._unknown), None)
+        if self._used + size > self._capacity and key != oldest:
+            return False
+        self._admitted[key] += size
+        self._used += size
+        return True
+
+    def release(self, key: StreamKey) -> None:
+        """Give back what the stream holds, or its place in line."""
+        self._waiting.pop(key, None)
+        self._unknown.pop(key, None)
+        self._used -= self._admitted.pop(key, 0)

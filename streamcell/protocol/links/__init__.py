@@ -1,0 +1,1 @@
+"""Neighbours: lanes, links, dialling, greeting, and what is written on a lane next."""

@@ -1,0 +1,70 @@
+"""Which chunk goes next on a lane.
+
+A cell's own streams and those that it relays take turns by the same rule (``schedule.py``): small ones on the control
+lane, then bulk on lanes of its own, or, with a peer that has one lane only, a bounded amount of it on that.
+"""
+
+from __future__ import annotations
+
+from streamcell.protocol.flow.schedule import RoundRobin
+from streamcell.protocol.links.link import ChunkSource, Lane, Link
+from streamcell.protocol.links.table import LinkTable
+from streamcell.protocol.wire.frames import Chunk, LaneRole
+
+# A chunk costs this much of a stream's turn beside its payload, so that empty and tiny chunks are not free.
+_CHUNK_OVERHEAD_BYTES = 128
+
+
+class Writing:
+    """Gives the streams that can send their places, and the lanes their chunks."""
+
+    def __init__(self, links: LinkTable) -> None:
+        self._links = links
+
+    def offer(self, link: Link, source: ChunkSource, now: float, *, bulk: bool) -> None:
+        """Put a stream that can send where the link's writers find it."""
+        if not bulk:
+            link.small.add(source)
+            self._links.wake_control(link)
+            return
+        link.bulk.add(source)
+        self._links.want_bulk_lanes(link, now)
+        # While bulk has a lane of its own the writer of control frames is spared a turn for each chunk.
+        shared = not link.has_bulk_lane()
+        for lane in link.lanes.values():
+            if shared or lane.role is LaneRole.BULK:
+                self._links.lanes.wake(lane)
+
+    def withdraw(self, link: Link | None, source: ChunkSource) -> None:
+        """A stream does not go by the link any more."""
+        if link is not None:
+            link.outbox.forget(source)
+
+    def next_chunk(self, link: Link, lane: Lane, now: float, *, control: bool) -> Chunk | None:
+        """Return the next chunk for a lane: a small one where control frames go, else bulk, if the lane takes it."""
+        chunk = _take_turn(link.small, link, lane, None, now, control=True) if control else None
+        if chunk is not None or len(link.bulk) == 0:
+            return chunk
+        if lane.role is LaneRole.BULK:
+            return _take_turn(link.bulk, link, lane, None, now, control=control)
+        if link.has_bulk_lane() or self._links.allows_bulk_lanes(link):
+            return None
+        room = lane.shared_room.free_bytes
+        chunk = _take_turn(link.bulk, link, lane, room, now, control=True) if room > 0 else None
+        if chunk is not None:
+            lane.shared_room.take(len(chunk.payload))
+        return chunk
+
+
+def _take_turn(
+    queue: RoundRobin[ChunkSource], link: Link, lane: Lane, room: int | None, now: float, *, control: bool
+) -> Chunk | None:
+    """Return the chunk of the stream whose turn it is, if any can go on the lane."""
+    if len(queue) == 0:
+        return None
+    source = queue.next(lambda candidate: candidate.lane_id in (None, lane.lane_id))
+    if source is None:
+        return None
+    chunk = source.take_chunk(link, lane, room, now, control=control)
+    queue.charge(source, len(chunk.payload) + _CHUNK_OVERHEAD_BYTES)
+    return chunk

@@ -1,0 +1,1 @@
+"""The target's half of streams."""

@@ -1,0 +1,122 @@
+"""What received streams fail with, in words."""
+
+from __future__ import annotations
+
+from streamcell.errors import (
+    BlobSizeError,
+    CellError,
+    ErrorCode,
+    Fault,
+    ProtocolError,
+    StreamCancelled,
+    StreamError,
+    StreamIntegrityError,
+    StreamRejected,
+    StreamResumeError,
+    StreamTimeout,
+    error_from_wire,
+)
+from streamcell.limits import CORRUPT_CHUNKS
+from streamcell.protocol.receiving.half import StreamReceiver
+from streamcell.protocol.wire.frames import Chunk, Reset
+
+
+def rejected(code: ErrorCode, sentence: str) -> CellError:
+    """The application does not take the stream."""
+    return error_from_wire(code, sentence, Fault.TARGET)
+
+
+def unknown_kind() -> CellError:
+    """The stream is of a kind that a later version has."""
+    return ProtocolError("the kind of the stream is not known here", fault=Fault.ORIGIN)
+
+
+def not_awaited() -> CellError:
+    """The request has ended, or another life has asked."""
+    return StreamCancelled("nobody waits for this reply any more", fault=Fault.TARGET)
+
+
+def reset_by_origin(frame: Reset) -> CellError:
+    """The origin gave the stream up."""
+    return error_from_wire(frame.code, frame.sentence, frame.fault)
+
+
+def closed_early(receiver: StreamReceiver, fqcn: str) -> CellError:
+    """The reader was closed before the end."""
+    end = "its end" if receiver.size is not None else "its end was known: one that has no size is read until b''"
+    return StreamCancelled(
+        f"the reader at {fqcn} closed {_name(receiver)} at offset {receiver.consumed}, before {end}",
+        fault=Fault.TARGET,
+    )
+
+
+def origin_restarted(receiver: StreamReceiver) -> CellError:
+    """The life of the origin that sent the stream is over."""
+    return StreamError(
+        f"{receiver.key.origin} was restarted in the middle of {_name(receiver)}, at offset {receiver.received}",
+        ErrorCode.RESUME,
+        Fault.ORIGIN,
+    )
+
+
+def replaced(receiver: StreamReceiver) -> CellError:
+    """Two streams of one name wait for the same new life of their origin."""
+    return StreamResumeError(
+        f"{receiver.key.origin} was restarted in the middle of {_name(receiver)}, and a later stream of the same "
+        f"resume id {receiver.opening.resume_id!r} waits to go on",
+        fault=Fault.ORIGIN,
+    )
+
+
+def placed_elsewhere(receiver: StreamReceiver, offset: int) -> CellError:
+    """The origin goes on where nobody asked it to."""
+    return StreamResumeError(
+        f"{receiver.key.origin} goes on with {_name(receiver)} at offset {offset}, not at {receiver.agreement.offset}",
+        fault=Fault.ORIGIN,
+    )
+
+
+def nobody_registered(receiver: StreamReceiver, fqcn: str) -> CellError:
+    """No callback was registered in time for a stream that goes on after a restart."""
+    return StreamRejected(
+        f"{fqcn} was restarted, and for {receiver.opening.idle_timeout_s:g} s no callback was registered for "
+        f"{receiver.channel}/{receiver.topic}",
+        ErrorCode.NO_CALLBACK,
+        Fault.TARGET,
+    )
+
+
+def corrupted(chunk: Chunk, fqcn: str) -> CellError:
+    """Too many chunks arrived with a wrong checksum."""
+    return StreamIntegrityError(
+        f"{CORRUPT_CHUNKS} chunks of stream {chunk.key.stream_id} from {chunk.key.origin} reached {fqcn} with a wrong "
+        "checksum: something on the way changes bytes",
+        fault=Fault.NETWORK,
+    )
+
+
+def too_large(fqcn: str, most: int, size: int) -> CellError:
+    """What is to be assembled has more bytes than this cell takes."""
+    return BlobSizeError(
+        f"{fqcn} takes blobs of at most {most} bytes, this one has {size} or more: send it as a stream, or raise "
+        "max_blob_bytes there",
+        fault=Fault.ORIGIN,
+    )
+
+
+def gave_up(receiver: StreamReceiver) -> CellError:
+    """The origin has settled the stream, and its reason got lost."""
+    return StreamCancelled(f"{receiver.key.origin} gave up {_name(receiver)}", fault=Fault.ORIGIN)
+
+
+def silent(receiver: StreamReceiver) -> CellError:
+    """The origin showed no life for the idle timeout."""
+    return StreamTimeout(
+        f"{receiver.key.origin} was silent about {_name(receiver)} for {receiver.opening.idle_timeout_s:g} s, at "
+        f"offset {receiver.received}",
+        fault=Fault.ORIGIN,
+    )
+
+
+def _name(receiver: StreamReceiver) -> str:
+    return f"stream {receiver.key.stream_id} ({receiver.channel}/{receiver.topic})"

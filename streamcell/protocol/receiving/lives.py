@@ -1,0 +1,142 @@
+"""What a target remembers of one life of an origin, and what it answers from memory."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from streamcell.errors import ErrorCode, Fault
+from streamcell.limits import HOPS
+from streamcell.protocol.flow.settled import SettledIds
+from streamcell.protocol.receiving.half import StreamReceiver
+from streamcell.protocol.wire.frames import (
+    Ack,
+    Chunk,
+    Lost,
+    LostReason,
+    Reset,
+    ResumeQuery,
+    ResumeReply,
+    StreamKey,
+)
+
+# Lives of one origin that are remembered when they are over.
+_PAST_LIVES = 16
+
+
+@dataclasses.dataclass(slots=True)
+class OriginLife:
+    """The streams of one incarnation of an origin: open, ended with a last word, or settled (DESIGN: Once).
+
+    :ivar asked: the attempts that were asked for of streams that were not known then. What an earlier attempt has left
+        on a lane that broke may still come, and is not to be taken in: the origin was told that nothing had come.
+    """
+
+    incarnation: int
+    receivers: dict[int, StreamReceiver] = dataclasses.field(default_factory=dict)
+    ended: dict[int, Ack | Reset] = dataclasses.field(default_factory=dict)
+    settled: SettledIds = dataclasses.field(default_factory=SettledIds)
+    asked: dict[int, int] = dataclasses.field(default_factory=dict)
+
+    def known_ids(self, first: int, last: int) -> list[int]:
+        """Return the ids from ``first`` to ``last`` that may be remembered here, at the cost of the fewer of both."""
+        if last - first < len(self.ended) + len(self.receivers) + len(self.asked):
+            return list(range(first, last + 1))
+        known = (*self.ended, *self.receivers, *self.asked)
+        return [stream_id for stream_id in known if first <= stream_id <= last]
+
+    def first_unseen_id(self) -> int:
+        """Return the lowest id above all that were heard of: ids rise, so what follows has never been here."""
+        return max(self.settled.end, *self.ended, *self.receivers, *self.asked, 0) + 1
+
+    def note_asked(self, query: ResumeQuery) -> None:
+        """Take note of a query about a stream that is not open here."""
+        if not query.probe:
+            self.asked[query.key.stream_id] = query.attempt
+
+    def is_outdated(self, reply: ResumeReply) -> bool:
+        """Return whether the origin has gone on since it was told this, so that it need not be told again."""
+        stream_id = reply.key.stream_id
+        receiver = self.receivers.get(stream_id)
+        if receiver is not None:
+            return reply.unknown or reply.attempt < receiver.attempt
+        later = reply.attempt < self.asked.get(stream_id, 0)
+        return later or stream_id in self.ended or stream_id in self.settled
+
+    def is_late(self, chunk: Chunk) -> bool:
+        """Return whether a chunk of a stream that is not open here belongs to an attempt that is over."""
+        return chunk.attempt < self.asked.get(chunk.key.stream_id, 0)
+
+
+class PastLives:
+    """How far the lives of origins had got when they were over, so that nothing is taken in twice if one comes back.
+
+    It does when two cells have a name in turn.
+    """
+
+    def __init__(self) -> None:
+        self._unseen: dict[str, dict[int, int]] = {}
+
+    def bury(self, origin: str, life: OriginLife) -> None:
+        """Keep the least of a life that is over."""
+        unseen = self._unseen.setdefault(origin, {})
+        unseen[life.incarnation] = life.first_unseen_id()
+        if len(unseen) > _PAST_LIVES:
+            del unseen[next(iter(unseen))]
+
+    def begin(self, origin: str, incarnation: int) -> OriginLife:
+        """Return a life of which nothing is open. All that was heard of in it before counts as settled."""
+        life = OriginLife(incarnation)
+        life.settled.add_below(self._unseen.get(origin, {}).pop(incarnation, 1))
+        return life
+
+
+class Registrar:
+    """Answers for streams that are not open here.
+
+    :param fqcn: the target's name.
+    :param incarnation: the target's life.
+    """
+
+    def __init__(self, fqcn: str, incarnation: int) -> None:
+        self._fqcn = fqcn
+        self._incarnation = incarnation
+
+    def answer_query(self, life: OriginLife, query: ResumeQuery) -> Ack | Reset | ResumeReply:
+        """Return the stream's last word, or that it is stale, or that it is not known."""
+        return self._last_word(life, query.key, query.attempt) or self.reply(query, 0, unknown=True)
+
+    def refuse(self, life: OriginLife, chunk: Chunk) -> Ack | Reset | Lost | None:
+        """Return the answer to a chunk that does not begin a stream here, or None to one that does."""
+        reason = self._fault_in_beginning(chunk)
+        last_word = self._last_word(life, chunk.key, chunk.attempt)
+        if last_word is not None or reason is None:
+            return last_word
+        return Lost(chunk.key, self._fqcn, chunk.attempt, reason, self._fqcn, HOPS)
+
+    def _last_word(self, life: OriginLife, key: StreamKey, attempt: int) -> Ack | Reset | None:
+        last_word = life.ended.get(key.stream_id)
+        if last_word is not None:
+            return dataclasses.replace(last_word, attempt=attempt)
+        if key.stream_id not in life.settled:
+            return None
+        sentence = f"stream {key.stream_id} from {key.origin} was settled before"
+        return Reset(key, self._fqcn, attempt, True, ErrorCode.STALE, Fault.ORIGIN, sentence, HOPS)
+
+    def _fault_in_beginning(self, chunk: Chunk) -> LostReason | None:
+        if chunk.is_for_another_life(self._incarnation):
+            # It may have been on the way for long: another life may have got all of it, by another way.
+            return LostReason.OTHER_LIFE
+        return LostReason.UNKNOWN_HERE if chunk.open is None or chunk.offset > 0 else None
+
+    def reply(self, query: ResumeQuery, offset: int, *, unknown: bool) -> ResumeReply:
+        """Return the answer to a query."""
+        return ResumeReply(
+            query.key,
+            query.target,
+            query.attempt,
+            self._incarnation,
+            unknown,
+            offset,
+            HOPS,
+            probe=query.probe,
+        )

@@ -1,0 +1,134 @@
+"""The states of the receiving half of a stream, and of the agreement where it begins, as tables.
+
+How tables are read: ``protocol/machine.py``.
+
+**Receiver** (the target's half)::
+
+    OFFERED --accepted--> WAITING --admitted--> RECEIVING --all received--> RECEIVED --approved--> APPROVED
+                                                                                                      | finished
+                                                                                                      v
+                                                                                                    ENDED
+
+Chunks are placed in every state before ENDED, within the credit that was given; the states say only what the
+application may see. DELIVER hands over what came before admission. APPROVED means that the application has every byte,
+and that they are what the sender says. FINISHED is offered when it has released the stream too, so the final Ack cannot
+come before either. Who closes a stream where it ends, as far as is known then, releases it; who closes it before gives
+it up. This table is the one judge of both: the shell reports facts, and settles nothing at the sender by itself.
+
+**Agreement** (where a received stream begins)::
+
+    OPEN --choose--> CHOSEN --went on--> PLACED
+      | weigh          ^
+      v                | choose
+    WEIGHING ----------+
+
+A stream whose origin waits for an offset starts in OPEN, any other in PLACED. WEIGHING means that the application is
+at it (it hashes what it has), so that its silence is no fault. In CHOSEN the target repeats the offset until a chunk
+shows where the origin went on, which is there or, if it cannot agree, at 0. Of two choices the first counts. A
+receiver whose origin was restarted goes back to CHOSEN, at what it has received (MOVED), unless it is OPEN still.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+
+from streamcell.protocol.machine import Symbol
+
+
+class ReceiverState(Symbol):
+    """Where the receiving half of a stream stands."""
+
+    OFFERED = enum.auto()
+    WAITING = enum.auto()
+    RECEIVING = enum.auto()
+    RECEIVED = enum.auto()
+    APPROVED = enum.auto()
+    ENDED = enum.auto()
+
+
+class ReceiverInput(Symbol):
+    """What can happen to the receiving half."""
+
+    ACCEPTED = enum.auto()
+    ADMITTED = enum.auto()
+    ALL_RECEIVED = enum.auto()
+    APPROVED = enum.auto()
+    FINISHED = enum.auto()
+    GIVE_UP = enum.auto()
+    RESET = enum.auto()
+
+
+class ReceiverAction(Symbol):
+    """What the owner of the receiving half does."""
+
+    IGNORE = enum.auto()
+    ADMIT = enum.auto()
+    DELIVER = enum.auto()
+    END_DATA = enum.auto()
+    CONFIRM = enum.auto()
+    FAIL = enum.auto()
+    RESET_AND_FAIL = enum.auto()
+
+
+class AgreementState(Symbol):
+    """How far the two ends are in agreeing where a stream begins."""
+
+    OPEN = enum.auto()
+    WEIGHING = enum.auto()
+    CHOSEN = enum.auto()
+    PLACED = enum.auto()
+
+
+class AgreementInput(Symbol):
+    """What can happen to an agreement."""
+
+    WEIGH = enum.auto()
+    CHOOSE = enum.auto()
+    WENT_ON = enum.auto()
+    MOVED = enum.auto()
+
+
+class AgreementAction(Symbol):
+    """What the owner of an agreement does."""
+
+    IGNORE = enum.auto()
+    TELL = enum.auto()
+    PLACE = enum.auto()
+
+
+_R, _RI, _RA = ReceiverState, ReceiverInput, ReceiverAction
+_RECEIVER_WRITTEN: dict[tuple[ReceiverState, ReceiverInput], tuple[ReceiverAction, ReceiverState]] = {
+    (_R.OFFERED, _RI.ACCEPTED): (_RA.ADMIT, _R.WAITING),
+    (_R.WAITING, _RI.ADMITTED): (_RA.DELIVER, _R.RECEIVING),
+    (_R.RECEIVING, _RI.ALL_RECEIVED): (_RA.END_DATA, _R.RECEIVED),
+    (_R.RECEIVED, _RI.APPROVED): (_RA.IGNORE, _R.APPROVED),
+    (_R.APPROVED, _RI.FINISHED): (_RA.CONFIRM, _R.ENDED),
+}
+for _receiver_state in (_R.OFFERED, _R.WAITING, _R.RECEIVING, _R.RECEIVED, _R.APPROVED):
+    _RECEIVER_WRITTEN[_receiver_state, _RI.GIVE_UP] = (_RA.RESET_AND_FAIL, _R.ENDED)
+    _RECEIVER_WRITTEN[_receiver_state, _RI.RESET] = (_RA.FAIL, _R.ENDED)
+
+RECEIVER_TABLE: Mapping[tuple[ReceiverState, ReceiverInput], tuple[ReceiverAction, ReceiverState]] = {
+    (state, event): _RECEIVER_WRITTEN.get((state, event), (_RA.IGNORE, state))
+    for state in ReceiverState
+    for event in ReceiverInput
+}
+
+_G, _GI, _GA = AgreementState, AgreementInput, AgreementAction
+_AGREEMENT_WRITTEN: dict[tuple[AgreementState, AgreementInput], tuple[AgreementAction, AgreementState]] = {
+    (_G.OPEN, _GI.WEIGH): (_GA.IGNORE, _G.WEIGHING),
+    (_G.OPEN, _GI.CHOOSE): (_GA.TELL, _G.CHOSEN),
+    (_G.OPEN, _GI.WENT_ON): (_GA.PLACE, _G.PLACED),
+    (_G.WEIGHING, _GI.CHOOSE): (_GA.TELL, _G.CHOSEN),
+    (_G.WEIGHING, _GI.WENT_ON): (_GA.PLACE, _G.PLACED),
+    (_G.CHOSEN, _GI.WENT_ON): (_GA.PLACE, _G.PLACED),
+    (_G.CHOSEN, _GI.MOVED): (_GA.TELL, _G.CHOSEN),
+    (_G.PLACED, _GI.MOVED): (_GA.TELL, _G.CHOSEN),
+}
+
+AGREEMENT_TABLE: Mapping[tuple[AgreementState, AgreementInput], tuple[AgreementAction, AgreementState]] = {
+    (state, event): _AGREEMENT_WRITTEN.get((state, event), (_GA.IGNORE, state))
+    for state in AgreementState
+    for event in AgreementInput
+}

@@ -1,0 +1,1 @@
+"""The origin's half of streams."""

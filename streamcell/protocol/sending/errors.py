@@ -1,0 +1,99 @@
+"""What streams that are sent fail with, in words."""
+
+from __future__ import annotations
+
+from streamcell.errors import (
+    CellError,
+    ErrorCode,
+    Fault,
+    RequestFailed,
+    StreamError,
+    StreamIntegrityError,
+    StreamOutcomeUnknown,
+    StreamResumeError,
+    StreamTargetUnreachable,
+    StreamTimeout,
+    error_from_wire,
+)
+from streamcell.protocol.sending.half import StreamSender
+from streamcell.protocol.wire.frames import Ack, Reset, StreamKind
+
+
+def stopped(fqcn: str) -> CellError:
+    """The cell sends nothing any more."""
+    return StreamError(f"{fqcn} is stopped", ErrorCode.STOPPING)
+
+
+def unreachable(sender: StreamSender, why: str) -> CellError:
+    """There is no way to the target, or it was never heard of."""
+    return StreamTargetUnreachable(
+        f"{sender.spec.target} cannot be reached from {sender.key.origin}: {why}; check its name, and that it "
+        "runs and is connected",
+        fault=Fault.NETWORK,
+    )
+
+
+def never_heard(sender: StreamSender) -> CellError:
+    """The target has not acknowledged the stream for as long as the application waits for that."""
+    return unreachable(sender, f"nothing was heard of it for {sender.spec.unreachable_timeout_s:g} s")
+
+
+def silent(sender: StreamSender) -> CellError:
+    """The target, which knows the stream, said nothing about it for the idle timeout."""
+    spec = sender.spec
+    return StreamTimeout(
+        f"{spec.target} was silent about stream {sender.key.stream_id} ({spec.channel}/{spec.topic}) for "
+        f"{spec.idle_timeout_s:g} s, at {sender.received} bytes: its reader does not read, or the way is cut",
+        fault=Fault.TARGET,
+    )
+
+
+def longer_than_declared(sender: StreamSender, declared: int) -> CellError:
+    """The source gave more bytes than the application said."""
+    return _wrong_size(sender, f"gave {sender.buffer.end} bytes, more than the {declared} declared")
+
+
+def other_end(sender: StreamSender, expected: int) -> CellError:
+    """The source ended before the size that was declared, or elsewhere than when it was read before."""
+    what = "declared" if sender.total is None else "there before"
+    return _wrong_size(sender, f"ended after {sender.buffer.end} bytes, but {expected} were {what}")
+
+
+def _wrong_size(sender: StreamSender, what: str) -> CellError:
+    return StreamIntegrityError(f"the source of the stream to {sender.spec.target} {what}", fault=Fault.ORIGIN)
+
+
+def reset_by_target(sender: StreamSender, frame: Reset) -> CellError:
+    """The target gave the stream up; nobody there took a request, say."""
+    code = frame.code
+    if sender.spec.kind is StreamKind.REQUEST and code in (ErrorCode.NO_CALLBACK, ErrorCode.REJECTED):
+        return RequestFailed(frame.sentence, code, frame.fault)
+    return error_from_wire(code, frame.sentence, frame.fault)
+
+
+def confirmed_too_much(sender: StreamSender, frame: Ack) -> CellError:
+    """The target says that it has what was not sent."""
+    return StreamError(
+        f"{sender.spec.target} confirmed {frame.received} bytes of stream {sender.key.stream_id}, more than were sent",
+        ErrorCode.PROTOCOL,
+        Fault.TARGET,
+    )
+
+
+def not_kept(sender: StreamSender, offset: int) -> CellError:
+    """The target asks for bytes of a blob that are not here."""
+    buffer = sender.buffer
+    return StreamResumeError(
+        f"{sender.spec.target} asked stream {sender.key.stream_id} to go on at {offset}, outside of what is kept "
+        f"({buffer.start} to {buffer.end})",
+        fault=Fault.TARGET,
+    )
+
+
+def outcome_unknown(sender: StreamSender) -> CellError:
+    """Another life of the target may have got all of what must not be delivered twice."""
+    return StreamOutcomeUnknown(
+        f"{sender.spec.target} was restarted after all of stream {sender.key.stream_id} had been sent and before it "
+        "confirmed: it may or may not have been delivered; send it again if twice is better than not at all",
+        fault=Fault.TARGET,
+    )

@@ -1,0 +1,1 @@
+"""Cells that are not neighbours: routes, announcements, questions, and who may say what."""

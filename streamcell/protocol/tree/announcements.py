@@ -1,0 +1,284 @@
+"""What children tell of themselves and of the cells below them.
+
+A name passes through three hands before anything goes by it: this cell compares it with the routes that it has, the
+cells above do the same, and only when all of them agree is the route confirmed and the child told so. So two cells of
+one name are told apart where their branches meet, before a byte reaches the wrong one. Where nobody is above, or does
+not answer in time, this cell decides alone, and a refusal that comes later takes the name away again.
+
+Of two announcements of one life the higher epoch wins: the cell has moved. With equal epochs it is a cell between that
+has moved, and the announcement counts whose path leads over cells that are known to be behind its link. Of two lives
+the one that is held is asked (``claims.py``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Protocol
+
+from streamcell.errors import ErrorCode
+from streamcell.limits import HOPS, ROUTES
+from streamcell.protocol.context import Context
+from streamcell.protocol.links.link import Link
+from streamcell.protocol.links.table import LinkTable
+from streamcell.protocol.tree.announcer import Announcer
+from streamcell.protocol.tree.claims import Claim, ClaimTable
+from streamcell.protocol.tree.routes import Route, RouteTable
+from streamcell.protocol.tree.states import (
+    AnnouncementAction,
+)
+from streamcell.protocol.wire.frames import Announce, AnnounceReply, Withdraw
+
+# How long the cells above may take to say whether a name is free: a claim there, and the way.
+ACCEPT_S = 5.0
+
+
+class WayObserver(Protocol):
+    """Who is told that frames for some cells go another way from now on."""
+
+    def on_ways_changed(self, fqcns: Iterable[str] | None, now: float) -> None:
+        """The ways to these cells, or to any, may have changed."""
+        ...
+
+    def on_life_confirmed(self, link: Link, fqcn: str, incarnation: int, now: float) -> None:
+        """This life of a cell has the name, as is known over ``link``."""
+        ...
+
+
+class AnnouncementTable:
+    """Decides which names are below this cell, and tells the parent."""
+
+    def __init__(
+        self,
+        context: Context,
+        links: LinkTable,
+        routes: RouteTable,
+        observer: WayObserver,
+    ) -> None:
+        self._context = context
+        self._links = links
+        self._routes = routes
+        #: Names that two lives claim.
+        self.claims = ClaimTable(context, links, self._decide_claim)
+        self._observer = observer
+        self._announcer = Announcer(context)
+
+    # Links.
+
+    def on_link_begun(self, link: Link, now: float) -> None:
+        """A link is there of which the other end knows nothing yet."""
+        self._forget(self._routes.over(link), now)
+        if link.peer:
+            self._links.announce_up(link, now)
+            self._observer.on_life_confirmed(link, link.fqcn, link.incarnation, now)
+            self._observer.on_ways_changed((link.fqcn,), now)
+        elif link.uplink is not None:
+            self._begin_uplink(link, now)
+        elif not link.announces:
+            # A cell that does not know of announcements is announced by its neighbour.
+            self._consider(link, Announce(link.fqcn, link.incarnation, 0, (link.fqcn,), link.software), now)
+
+    def on_lane_lost(self, link: Link) -> None:
+        """Say again what the lane may have carried in vain."""
+        if link is self._announcer.link:
+            self._announcer.on_lane_lost()
+
+    def on_link_down(self, link: Link, now: float) -> None:
+        """Nothing is behind the link any more."""
+        self.claims.forget(link)
+        self._forget(self._routes.over(link), now)
+        if link is self._routes.parent:
+            self._routes.parent = None
+        if link is not self._announcer.link:
+            return
+        self._announcer.end()
+        for route in self._routes.all():
+            if not route.confirmed:
+                self._confirm(route, now)
+
+    def _begin_uplink(self, link: Link, now: float) -> None:
+        if link.announces:
+            self._announcer.begin(link, self._routes.all())
+            self._links.wake_control(link)
+        else:
+            self._uplink_accepted(link, now)
+
+    def _uplink_accepted(self, link: Link, now: float) -> None:
+        self._routes.parent = link
+        self._links.announce_up(link, now)
+        self._observer.on_life_confirmed(link, link.fqcn, link.incarnation, now)
+        self._observer.on_ways_changed(None, now)
+
+    # Frames of children.
+
+    def handle_announce(self, link: Link, frame: Announce, now: float) -> None:
+        """A child announces itself or a cell below it."""
+        if link.announces and not link.peer and link.uplink is None:
+            self._consider(link, frame, now)
+
+    def _consider(self, link: Link, frame: Announce, now: float) -> None:
+        refusal = self._fault_in(link, frame)
+        if refusal is not None:
+            self._refuse(link, frame, *refusal, now)
+            return
+        known = self._routes.get(frame.fqcn)
+        if known is None or known.link is link:
+            stale = known is not None and known.incarnation == frame.incarnation and frame.epoch < known.epoch
+        elif known.incarnation != frame.incarnation:
+            self.claims.ask(link, frame, known, now)
+            return
+        else:
+            stale = not self._has_moved(known, link, frame)
+        if stale:
+            self._refuse_stale(link, frame)
+        else:
+            self._take(link, frame, now)
+
+    def handle_withdraw(self, link: Link, frame: Withdraw, now: float) -> None:
+        """A cell is not behind a child any more."""
+        self.claims.withdraw(link, frame.fqcn, frame.incarnation)
+        route = self._routes.get(frame.fqcn)
+        if route is not None and route.link is link and route.incarnation == frame.incarnation:
+            if frame.epoch < route.epoch:
+                return
+            self._forget([route], now)
+        self._reply(link, AnnounceReply(frame.fqcn, frame.incarnation, frame.epoch, withdrawn=True))
+
+    def _fault_in(self, link: Link, frame: Announce) -> tuple[ErrorCode, str] | None:
+        me = self._context.fqcn
+        if not frame.path or frame.path[0] != frame.fqcn or frame.path[-1] != link.fqcn:
+            return ErrorCode.PROTOCOL, f"the path of {frame.fqcn} does not lead from it to {link.fqcn}"
+        if frame.fqcn == me and frame.incarnation != self._context.incarnation:
+            return ErrorCode.NAME_IN_USE, f"the name {me} is held by a cell above: use another name"
+        if me in frame.path:
+            return ErrorCode.NAME_IN_USE, f"{me} is below itself, by way of {link.fqcn}: do not dial a cell below"
+        if len(frame.path) >= HOPS:
+            return ErrorCode.LIMIT, f"{frame.fqcn} is {len(frame.path)} hops below {me}, more than {HOPS - 1}"
+        if len(self._routes) >= ROUTES and self._routes.get(frame.fqcn) is None:
+            return ErrorCode.LIMIT, f"{me} has {ROUTES} cells below it already"
+        return None
+
+    def _has_moved(self, known: Route, link: Link, frame: Announce) -> bool:
+        """Return whether an announcement over another link is the later one of the same life."""
+        if frame.epoch != known.epoch:
+            return frame.epoch > known.epoch
+        return self._routes.is_live_path(link, frame.path[1:])
+
+    # Taking a name.
+
+    def _take(self, link: Link, frame: Announce, now: float) -> None:
+        known = self._routes.get(frame.fqcn)
+        same_life = known is not None and known.incarnation == frame.incarnation
+        if known is not None and known.link is not link:
+            # What is behind the cell has moved with it, and is announced anew behind it.
+            self._forget([route for route in self._routes.over(known.link) if frame.fqcn in route.path[1:]], now)
+            self._refuse_stale(known.link, _as_announced(known))
+        route = Route(
+            frame.fqcn,
+            frame.incarnation,
+            frame.epoch,
+            frame.path,
+            link,
+            frame.software,
+            link.address if frame.fqcn == link.fqcn else frame.address,
+            known.since if known is not None and same_life else now,
+            self._confirm,
+        )
+        if known is not None:
+            self._context.deadlines.cancel(known)
+        self._routes.add(route)
+        self._announcer.announce(route)
+        self._wake_uplink()
+        if (known is not None and same_life and known.confirmed) or not self._announcer.is_awaited(route.fqcn):
+            self._confirm(route, now)
+            return
+        self._context.deadlines.schedule(route, now + ACCEPT_S)
+        if known is not None:
+            self._observer.on_ways_changed((route.fqcn,), now)
+
+    def _confirm(self, route: Route, now: float) -> None:
+        """Give the cell its name: the cells above agree, or do not say anything."""
+        route.confirmed = True
+        self._context.deadlines.cancel(route)
+        self._reply(route.link, AnnounceReply(route.fqcn, route.incarnation, route.epoch))
+        if route.link.fqcn == route.fqcn:
+            self._links.announce_up(route.link, now)
+        self._observer.on_life_confirmed(route.link, route.fqcn, route.incarnation, now)
+        self._observer.on_ways_changed((route.fqcn,), now)
+
+    def _decide_claim(self, claim: Claim, holder: str, now: float) -> None:
+        """The holder of a name has answered (its address), or has not (empty)."""
+        known = self._routes.get(claim.frame.fqcn)
+        if not holder and known is not None and known.incarnation not in (claim.holder, claim.frame.incarnation):
+            # Another newcomer was quicker.
+            self.claims.ask(claim.link, claim.frame, known, now)
+        elif holder:
+            sentence = (
+                f"the name {claim.frame.fqcn} is held by a living cell at {holder}: stop that one or use another name"
+            )
+            self._refuse(claim.link, claim.frame, ErrorCode.NAME_IN_USE, sentence, now)
+        else:
+            self._take(claim.link, claim.frame, now)
+
+    # Losing a name.
+
+    def _forget(self, routes: list[Route], now: float) -> None:
+        for route in routes:
+            self._context.deadlines.cancel(route)
+            self._routes.remove(route.fqcn)
+            self._announcer.withdraw(route.fqcn)
+        self._wake_uplink()
+        self._observer.on_ways_changed([route.fqcn for route in routes], now)
+        for route in routes:
+            self.claims.hurry(route.fqcn, now)
+
+    def _refuse(self, link: Link, frame: Announce, code: ErrorCode, sentence: str, now: float) -> None:
+        if frame.fqcn == link.fqcn:
+            # The neighbour has no name here: it goes, and comes again.
+            self._links.refuse_link(link, code, sentence, now)
+        else:
+            self._reply(link, AnnounceReply(frame.fqcn, frame.incarnation, frame.epoch, code, sentence))
+
+    def _refuse_stale(self, link: Link, frame: Announce) -> None:
+        sentence = f"{frame.fqcn} has moved"
+        self._reply(link, AnnounceReply(frame.fqcn, frame.incarnation, frame.epoch, ErrorCode.STALE, sentence))
+
+    def _reply(self, link: Link, frame: AnnounceReply) -> None:
+        if link.announces:
+            self._links.post(link, frame)
+
+    # Frames of the parent.
+
+    def handle_reply(self, link: Link, frame: AnnounceReply, now: float) -> None:
+        """The parent accepts or refuses a name, at once or later."""
+        if link is not self._announcer.link:
+            return
+        action = self._announcer.handle_reply(frame)
+        self._links.wake_control(link)
+        if frame.fqcn == self._context.fqcn:
+            self._handle_own_reply(link, action, frame, now)
+            return
+        route = self._routes.get(frame.fqcn)
+        if route is None or (route.incarnation, route.epoch) != (frame.incarnation, frame.epoch):
+            return
+        if action is AnnouncementAction.CONFIRM and not route.confirmed:
+            self._confirm(route, now)
+        elif action is AnnouncementAction.FORGET:
+            self._forget([route], now)
+            if frame.code is ErrorCode.STALE:
+                self._refuse_stale(route.link, _as_announced(route))
+            else:
+                self._refuse(route.link, _as_announced(route), frame.code, frame.sentence, now)
+
+    def _handle_own_reply(self, link: Link, action: AnnouncementAction, frame: AnnounceReply, now: float) -> None:
+        if action is AnnouncementAction.CONFIRM:
+            self._uplink_accepted(link, now)
+        elif action is AnnouncementAction.FORGET:
+            self._links.give_up_uplink(link, frame.code, frame.sentence, now)
+
+    def _wake_uplink(self) -> None:
+        if self._announcer.link is not None:
+            self._links.wake_control(self._announcer.link)
+
+
+def _as_announced(route: Route) -> Announce:
+    return Announce(route.fqcn, route.incarnation, route.epoch, route.path)

@@ -1,0 +1,69 @@
+"""Which frames may come over a link, and what becomes of the others.
+
+Who made a frame is for its link to vouch for: the cells that have been announced over it (``routing.py``). A peer link
+carries nothing but the frames of its two ends.
+"""
+
+from __future__ import annotations
+
+from streamcell.limits import HOPS
+from streamcell.protocol.context import Context
+from streamcell.protocol.events import FrameRefused
+from streamcell.protocol.links.link import Link
+from streamcell.protocol.links.table import LinkTable
+from streamcell.protocol.tree.routes import RouteTable
+from streamcell.protocol.wire.addressing import RoutedFrame, source_of
+from streamcell.protocol.wire.frames import NO_STREAM, Chunk, Lost, LostReason, ResumeQuery
+
+
+class Gate:
+    """Where frames with a source and a destination come in."""
+
+    def __init__(self, context: Context, links: LinkTable, routes: RouteTable) -> None:
+        self._context = context
+        self._links = links
+        self._routes = routes
+
+    def admits(self, link: Link, frame: RoutedFrame, source: str, destination: str) -> bool:
+        """Return whether a frame may come over a link.
+
+        A neighbour may say that it has lost something before its name is accepted: that costs the origin a question.
+        """
+        if link.peer and destination not in ("", self._context.fqcn):
+            return False
+        return self._routes.admits(link, source) or (isinstance(frame, Lost) and source == link.fqcn)
+
+    def refuse(self, link: Link, frame: RoutedFrame, destination: str) -> None:
+        """Drop a frame in the name of a cell that is not behind the link: a lie, or one that overtook the news.
+
+        For the second case the origin is told, by the way that the frame came.
+        """
+        source = source_of(frame)
+        if self._is_early(link, source, destination):
+            self._context.events.append(FrameRefused(link.fqcn, source, True))
+        else:
+            self._context.counters.frames_refused += 1
+            if not link.told_of_refusal:
+                link.told_of_refusal = True
+                self._context.events.append(FrameRefused(link.fqcn, source, False))
+        self.say_lost(link, frame)
+
+    def say_lost(self, link: Link, frame: RoutedFrame) -> None:
+        """Have the origin of a chunk or a question that is not taken in ask again, by the way that it came."""
+        if isinstance(frame, Chunk | ResumeQuery) and frame.key.stream_id != NO_STREAM:
+            reason = LostReason.OTHER_LIFE if self._is_misled(frame) else LostReason.LANE_LOST
+            self._links.answer(link, Lost(frame.key, frame.target, frame.attempt, reason, self._context.fqcn, HOPS))
+
+    def _is_misled(self, frame: Chunk | ResumeQuery) -> bool:
+        """Return whether an attempt was for another life of this cell, which also says that no life has got it."""
+        context = self._context
+        return (
+            isinstance(frame, Chunk) and frame.target == context.fqcn and frame.is_for_another_life(context.incarnation)
+        )
+
+    def _is_early(self, link: Link, source: str, destination: str) -> bool:
+        """Return whether the news that makes a frame right is surely on its way, as after each restart."""
+        if link.peer:
+            return source == link.fqcn and destination in ("", self._context.fqcn)
+        route = self._routes.get(source)
+        return source == link.fqcn if route is None else route.link is link

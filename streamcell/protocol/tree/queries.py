@@ -1,0 +1,241 @@
+"""Questions about the network: who is there, and by which hops a cell is reached.
+
+Who is there is known to the root, since every cell is announced up to it: the question goes up, and the root answers
+in pieces; while the way up is broken, the cell below the break does. By which hops a cell is reached every hop tells
+for itself; the asker measures the time and puts the answers into order.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+
+from streamcell.errors import CellError, ErrorCode, StreamError, StreamTargetUnreachable
+from streamcell.limits import CELLS_TOLD, HOPS
+from streamcell.protocol.context import Context
+from streamcell.protocol.events import CellsListed, QueryFailed, RouteTraced
+from streamcell.protocol.links.link import Link
+from streamcell.protocol.links.table import LinkTable
+from streamcell.protocol.tree.routes import RouteTable
+from streamcell.protocol.wire.frames import CellInfo, Query, QueryReply
+from streamcell.topology import Hop, KnownCell
+
+
+class Question:
+    """One query of this cell that waits for its answers. ``subject`` empty: all cells are asked for."""
+
+    def __init__(
+        self,
+        query_id: int,
+        subject: str,
+        asked_at: float,
+        timeout_s: float,
+        on_timer: Callable[[Question, float], None],
+    ) -> None:
+        self.query_id = query_id
+        self.subject = subject
+        self.asked_at = asked_at
+        self.timeout_s = timeout_s
+        self.cells: dict[str, CellInfo] = {}
+        self.hops: dict[str, Hop] = {}
+        self.timer_at: float | None = None
+        self._on_timer = on_timer
+
+    def handle_timer(self, now: float) -> None:
+        """Pass the deadline on to the table."""
+        self._on_timer(self, now)
+
+    def hops_from(self, first: str) -> list[Hop]:
+        """Return the hops that have answered without a gap, the first one first."""
+        hops: list[Hop] = []
+        name = first
+        while (hop := self.hops.get(name)) is not None and hop not in hops:
+            hops.append(hop)
+            name = hop.via
+        return hops
+
+
+class QueryTable:
+    """The questions that this cell has asked, and the answers that it gives to others."""
+
+    def __init__(self, context: Context, links: LinkTable, routes: RouteTable) -> None:
+        self._context = context
+        self._links = links
+        self._routes = routes
+        self._questions: dict[int, Question] = {}
+
+    # Asking.
+
+    def ask_cells(self, timeout_s: float, now: float) -> int:
+        """Ask for all cells; the answer is CellsListed. Returns the number of the question."""
+        question = self._ask("", timeout_s, now)
+        for info in self._known(now):
+            question.cells[info.fqcn] = info
+        above = self._above()
+        if above is None:
+            self._end_listing(question)
+        else:
+            self._send(above, question, trace=False)
+        return question.query_id
+
+    def ask_trace(self, target: str, timeout_s: float, now: float) -> int:
+        """Ask each hop on the way to a cell; the answer is RouteTraced. Returns the number of the question."""
+        question = self._ask(target, timeout_s, now)
+        way = self._routes.next_hop(target)
+        if target == self._context.fqcn:
+            self._end(question)
+            self._context.events.append(RouteTraced(question.query_id, ()))
+        elif way is None:
+            self._fail(question, self._unreachable(question, [self._context.fqcn]))
+        else:
+            self._send(way, question, trace=True)
+        return question.query_id
+
+    def fail_all(self, error: CellError) -> None:
+        """End every question."""
+        for question in list(self._questions.values()):
+            self._fail(question, error)
+
+    def _ask(self, subject: str, timeout_s: float, now: float) -> Question:
+        question = Question(self._context.random_bits(64), subject, now, timeout_s, self._expire)
+        self._questions[question.query_id] = question
+        self._context.deadlines.schedule(question, now + timeout_s)
+        return question
+
+    def _send(self, link: Link, question: Question, *, trace: bool) -> None:
+        self._links.post(link, Query(question.query_id, self._context.fqcn, question.subject, trace, HOPS))
+
+    # Answering.
+
+    def handle_query(self, link: Link, frame: Query, now: float) -> None:
+        """Answer, or pass the question on, or both."""
+        if not frame.subject:
+            self._answer_who_is_there(link, frame, now)
+            return
+        here = frame.subject == self._context.fqcn
+        way = None if here else self._routes.relay_hop(frame.subject)
+        passed_on = way is not None and way is not link and frame.hops_left > 0
+        if here or frame.trace:
+            via = way.fqcn if passed_on and way is not None else ""
+            self._reply(link, frame, (self._me(via),))
+        if passed_on and way is not None:
+            frame.hops_left -= 1
+            self._links.answer(way, frame)
+
+    def _answer_who_is_there(self, link: Link, frame: Query, now: float) -> None:
+        above = self._above()
+        if above is not None and above is not link and frame.hops_left > 0 and not link.peer:
+            frame.hops_left -= 1
+            self._links.answer(above, frame)
+            return
+        known = iter([self._me(""), *self._known(now)])
+        cells = tuple(itertools.islice(known, CELLS_TOLD))
+        while cells:
+            following = tuple(itertools.islice(known, CELLS_TOLD))
+            self._reply(link, frame, cells, more=bool(following))
+            cells = following
+
+    def _above(self) -> Link | None:
+        """Return the link to the parent, while a question can go up by it."""
+        parent = self._routes.parent
+        return parent if parent is not None and parent.control_lane() is not None else None
+
+    def _reply(self, link: Link, frame: Query, cells: tuple[CellInfo, ...], *, more: bool = False) -> None:
+        me = self._context.fqcn
+        self._links.answer(link, QueryReply(frame.query_id, frame.asker, me, cells, HOPS, more))
+
+    def _me(self, via: str) -> CellInfo:
+        return CellInfo(self._context.fqcn, self._context.incarnation, via, software=self._context.software)
+
+    def _known(self, now: float) -> list[CellInfo]:
+        """Return what this cell knows of others: those below, its parent, and its peers."""
+        cells = {
+            route.fqcn: CellInfo(
+                route.fqcn, route.incarnation, route.link.fqcn, route.address, route.software, now - route.since
+            )
+            for route in self._routes.all()
+            if route.confirmed
+        }
+        for link in self._links.links.values():
+            if link.announced and link.fqcn not in cells:
+                cells[link.fqcn] = CellInfo(
+                    link.fqcn, link.incarnation, link.fqcn, link.address, link.software, now - link.up_since
+                )
+        return list(cells.values())
+
+    # Answers.
+
+    def handle_reply(self, link: Link, frame: QueryReply, now: float) -> None:
+        """Take in an answer to this cell, or pass on one to another."""
+        if frame.asker != self._context.fqcn:
+            way = self._routes.relay_hop(frame.asker)
+            if way is not None and way is not link and frame.hops_left > 0:
+                frame.hops_left -= 1
+                self._links.answer(way, frame)
+            return
+        question = self._questions.get(frame.query_id)
+        if question is None:
+            return
+        if question.subject:
+            self._take_hop(question, frame, now)
+            return
+        for info in frame.cells:
+            question.cells.setdefault(info.fqcn, info)
+        if not frame.more:
+            self._end_listing(question)
+
+    def _take_hop(self, question: Question, frame: QueryReply, now: float) -> None:
+        for info in frame.cells[:1]:
+            question.hops[info.fqcn] = Hop(
+                info.fqcn, info.incarnation, info.software, info.via, now - question.asked_at
+            )
+        way = self._routes.next_hop(question.subject)
+        hops = question.hops_from(way.fqcn) if way is not None else []
+        if not hops or hops[-1].via:
+            return
+        if hops[-1].fqcn == question.subject:
+            self._end(question)
+            self._context.events.append(RouteTraced(question.query_id, tuple(hops)))
+        else:
+            self._fail(question, self._unreachable(question, [hop.fqcn for hop in hops]))
+
+    def _end_listing(self, question: Question) -> None:
+        self._end(question)
+        question.cells.setdefault(self._context.fqcn, self._me(""))
+        known = sorted(question.cells.values(), key=lambda info: info.fqcn)
+        cells = tuple(
+            KnownCell(info.fqcn, info.incarnation, info.via, info.address, info.software, info.known_for_s)
+            for info in known
+        )
+        self._context.events.append(CellsListed(question.query_id, cells))
+
+    # Ends.
+
+    def _end(self, question: Question) -> None:
+        del self._questions[question.query_id]
+        self._context.deadlines.cancel(question)
+
+    def _fail(self, question: Question, error: CellError) -> None:
+        self._end(question)
+        self._context.events.append(QueryFailed(question.query_id, error))
+
+    def _expire(self, question: Question, _now: float) -> None:
+        waited = f"{question.timeout_s:g} s"
+        if question.subject:
+            way = self._routes.next_hop(question.subject)
+            hops = question.hops_from(way.fqcn) if way is not None else []
+            heard = " and ".join(hop.fqcn for hop in hops) or "nobody"
+            sentence = f"the way to {question.subject} could not be traced within {waited}: {heard} answered"
+            self._fail(question, StreamError(sentence, ErrorCode.TIMEOUT))
+        else:
+            sentence = (
+                f"nobody told {self._context.fqcn} within {waited} which cells there are: the question went up, and a "
+                "cell above has perhaps lost its own link for now; try again later, or ask a cell further up"
+            )
+            self._fail(question, StreamError(sentence, ErrorCode.TIMEOUT))
+
+    def _unreachable(self, question: Question, hops: list[str]) -> StreamTargetUnreachable:
+        return StreamTargetUnreachable(
+            f"{question.subject} cannot be reached from {self._context.fqcn}: {hops[-1]} knows no way to it; check its "
+            "name, and that it runs and is connected"
+        )

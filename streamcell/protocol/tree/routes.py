@@ -1,0 +1,137 @@
+"""Which link leads to a cell, and which cells are behind a link.
+
+A way is looked for in this order: a peer link to the cell itself while it works, the link over which the cell was
+announced, the uplink. What came over the uplink never goes back there, and each frame counts its hops, so no frame
+goes round.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping
+
+from streamcell.protocol.context import Context
+from streamcell.protocol.links.link import Link
+
+
+@dataclasses.dataclass(slots=True, eq=False)
+class Route:
+    """A cell below this one, and the link that it was announced over.
+
+    :ivar path: the cells that the announcement came through, the announced cell first, the neighbour last.
+    :ivar since: when it became known here.
+    :ivar confirmed: whether the cells above agree that the name is this cell's. Nothing goes by a route before.
+    """
+
+    fqcn: str
+    incarnation: int
+    epoch: int
+    path: tuple[str, ...]
+    link: Link
+    software: str
+    address: str
+    since: float
+    on_timer: Callable[[Route, float], None]
+    confirmed: bool = False
+    timer_at: float | None = None
+
+    def handle_timer(self, now: float) -> None:
+        """Pass the deadline on to whoever keeps the routes."""
+        self.on_timer(self, now)
+
+
+class RouteTable:
+    """The cells below this one, its parent, and its peers. Decides nothing about who may have which name."""
+
+    def __init__(self, context: Context, links: Mapping[str, Link], loop: Link) -> None:
+        #: The link of the cell to itself.
+        self.loop = loop
+        #: The link to the parent, from when it has taken this cell's name until it is down.
+        self.parent: Link | None = None
+        self._fqcn = context.fqcn
+        self._links = links
+        self._routes: dict[str, Route] = {}
+        self._over: dict[Link, dict[str, Route]] = {}
+
+    def __len__(self) -> int:
+        return len(self._routes)
+
+    # Ways.
+
+    def next_hop(self, target: str) -> Link | None:
+        """Return the link that this cell's own frames for ``target`` go by, or None while there is none."""
+        if target == self._fqcn:
+            return self.loop
+        peer = self._links.get(target)
+        if peer is not None and self._is_short_cut(peer):
+            return peer
+        return self.relay_hop(target)
+
+    def relay_hop(self, target: str) -> Link | None:
+        """Return the link that the frames of others for ``target``, another cell, go by: never a peer link."""
+        route = self._routes.get(target)
+        if route is not None and route.confirmed:
+            return route.link
+        return self.parent
+
+    def admits(self, link: Link, source: str) -> bool:
+        """Return whether a frame that ``source`` has made may come over ``link``."""
+        if link is self.loop:
+            return source == self._fqcn
+        if link.peer:
+            return source == link.fqcn and self._is_short_cut(link)
+        route = self._routes.get(source)
+        if link.uplink is not None:
+            return source != self._fqcn and (route is None or not route.confirmed)
+        return route is not None and route.link is link and route.confirmed
+
+    def _is_short_cut(self, link: Link) -> bool:
+        """Return whether ``link`` is a peer link that works, and leads to the life of the cell that the tree knows."""
+        if not link.peer or link.control_lane() is None:
+            return False
+        route = self._routes.get(link.fqcn)
+        return route is None or not route.confirmed or route.incarnation == link.incarnation
+
+    # Cells below.
+
+    def get(self, fqcn: str) -> Route | None:
+        """Return what is known of a cell below, or None."""
+        return self._routes.get(fqcn)
+
+    def all(self) -> list[Route]:
+        """Return every cell below, parents before their children."""
+        return sorted(self._routes.values(), key=lambda route: len(route.path))
+
+    def over(self, link: Link) -> list[Route]:
+        """Return the cells that were announced over ``link``."""
+        return list(self._over.get(link, {}).values())
+
+    def add(self, route: Route) -> None:
+        """Add a cell, or replace what was known of it."""
+        self.remove(route.fqcn)
+        self._routes[route.fqcn] = route
+        self._over.setdefault(route.link, {})[route.fqcn] = route
+
+    def remove(self, fqcn: str) -> Route | None:
+        """Forget a cell; returns what was known of it."""
+        route = self._routes.pop(fqcn, None)
+        if route is not None:
+            over = self._over[route.link]
+            del over[fqcn]
+            if not over:
+                del self._over[route.link]
+        return route
+
+    def is_live_path(self, link: Link, path: Iterable[str]) -> bool:
+        """Return whether all these cells are known to be behind ``link``."""
+        over = self._over.get(link, {})
+        return all(name in over for name in path)
+
+    def life_of(self, fqcn: str) -> int | None:
+        """Return the life of a neighbour or of a cell below, or None for any other."""
+        link, route = self._links.get(fqcn), self._routes.get(fqcn)
+        if fqcn == self._fqcn:
+            link = self.loop
+        if link is not None:
+            return link.incarnation
+        return route.incarnation if route is not None else None

@@ -1,0 +1,1 @@
+"""A cell from start to end."""

@@ -1,0 +1,369 @@
+"""The cell as the public classes use it: its states, from any thread.
+
+Everything that takes time returns a future, so that the blocking and the asyncio classes are both thin.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import enum
+import functools
+import threading
+from collections.abc import Callable, Iterable
+
+from streamcell.errors import CellError, UsageError
+from streamcell.fqcn import check_fqcn
+from streamcell.message import Message
+from streamcell.protocol.sending.half import SendSpec
+from streamcell.protocol.wire.frames import Payload
+from streamcell.runtime.cell.life import Callbacks, CellLife, CellSettings
+from streamcell.runtime.engine.engine import Engine, get_engine
+from streamcell.runtime.network.neighbours import LinkCallbacks
+from streamcell.runtime.receiving.registry import CallbackRegistry
+from streamcell.runtime.requests import PendingRequest, Requests
+from streamcell.runtime.sending.sends import Sends
+from streamcell.runtime.sending.specs import (
+    address,
+    as_names,
+    check_timeout,
+    make_request,
+    not_secure_error,
+)
+from streamcell.runtime.threads.callbacks import level_of
+from streamcell.runtime.threads.clock import Clock, monotonic
+from streamcell.runtime.threads.waiting import check_may_wait
+from streamcell.runtime.transfers import AnyFuture, FutureFactory
+from streamcell.transport.base import Network
+
+# How long the cells of the network may take to answer a question about it.
+ANSWER_S = 5.0
+
+
+class CellState(enum.Enum):
+    """What may be done with a cell. It only moves down this list, except that a start that fails leads back to NEW."""
+
+    NEW = "has not been started"
+    STARTING = "is being started"
+    RUNNING = "is running"
+    STOPPING = "is being stopped"
+    STOPPED = "has been stopped"
+
+
+class CellRunner:
+    """A cell from its making to its end. All methods may be called in any thread but the engine's."""
+
+    def __init__(
+        self,
+        settings: CellSettings,
+        make_future: FutureFactory,
+        find_network: Callable[[], Network],
+        clock: Clock = monotonic,
+    ) -> None:
+        self.settings = settings
+        self.callbacks = Callbacks(CallbackRegistry(), CallbackRegistry(), LinkCallbacks())
+        self._make_future = make_future
+        self._find_network = find_network
+        self._clock = clock
+        # Reentrant: the handler of a signal may stop the cell while its thread is in here.
+        self._lock = threading.RLock()
+        self._state = CellState.NEW
+        self._engine: Engine | None = None
+        self._life: CellLife | None = None
+        self._stopped: concurrent.futures.Future[None] | None = None
+        #: What the application has of the cell, if it still has it: a weak reference, set by the public class.
+        self.handle: Callable[[], object] = lambda: None
+        #: The cell of an event loop that this is, and whether that loop runs in this thread, set by ``streamcell.aio``.
+        self.coat: object = None
+        self.loop_runs_here: Callable[[], bool] = lambda: False
+
+    @property
+    def fqcn(self) -> str:
+        """The cell's name."""
+        return self.settings.fqcn
+
+    @property
+    def state(self) -> CellState:
+        """What may be done with the cell."""
+        return self._state
+
+    @property
+    def listen_urls(self) -> tuple[str, ...]:
+        """Where the cell listens; empty before the start."""
+        return self._life.listen_urls if self._life is not None else ()
+
+    def check_running(self) -> CellLife:
+        """Return the life that runs.
+
+        Raises:
+            UsageError: the cell is not running, or this is a forked child.
+        """
+        life, engine = self._life, self._engine
+        if engine is not None:
+            engine.check()
+        if life is None or self._state is not CellState.RUNNING:
+            raise UsageError(f"cell {self.settings.fqcn} {self._state.value}: {_advice(self._state)}")
+        return life
+
+    @property
+    def sends(self) -> Sends:
+        """Where streams and blobs are sent."""
+        return self.check_running().sends
+
+    @property
+    def requests(self) -> Requests:
+        """Where requests are sent."""
+        return self.check_running().requests
+
+    def begin_start(self) -> concurrent.futures.Future[None]:
+        """Start; the future gets None when the cell listens, or the reason why it cannot.
+
+        Raises:
+            UsageError: the cell was started before, or this is a forked child.
+        """
+        with self._lock:
+            if self._state is not CellState.NEW:
+                raise UsageError(f"cell {self.settings.fqcn} {self._state.value}: make a new CoreCell for another life")
+            self._state = CellState.STARTING
+        try:
+            engine, network = get_engine(), self._find_network()
+            engine.settings.apply(self.fqcn, self.settings.config, network)
+            life = CellLife(
+                self,
+                self.settings,
+                self.callbacks,
+                self._make_future,
+                network,
+                engine,
+                self._clock,
+            )
+            self._engine = engine
+            return engine.run(self._start(life))
+        except BaseException:
+            self._state = CellState.NEW
+            raise
+
+    def begin_stop(self, grace_s: float) -> concurrent.futures.Future[None]:
+        """Stop; the future gets None when everything has ended.
+
+        A further call returns the same future, and shortens the wait for sends to its own grace if that ends earlier.
+
+        Raises:
+            UsageError: the cell is being started by another thread, or this is a forked child.
+        """
+        with self._lock:
+            if self._state is CellState.STARTING:
+                raise UsageError(f"cell {self.settings.fqcn} is being started by another thread")
+            if self._stopped is None:
+                self._stopped = self._begin_stop(grace_s)
+            elif self._life is not None and self._engine is not None and self._state is not CellState.STOPPED:
+                self._engine.check()
+                self._engine.wake(functools.partial(self._life.hurry, grace_s))
+            return self._stopped
+
+    def check_may_wait_for_callbacks(self) -> None:
+        """Raise if what other cells are asked may need this thread to answer.
+
+        Raises:
+            UsageError: this is the engine's thread, or that of the event loop which runs the cell's callbacks.
+        """
+        check_may_wait()
+        if self.loop_runs_here():
+            raise UsageError(
+                f"the event loop of cell {self.fqcn} runs in this thread, and would stand still meanwhile: await "
+                "the method of its streamcell.aio.CoreCell, or call this one in another thread"
+            )
+
+    def call_later(self, delay_s: float, callback: Callable[[], object]) -> None:
+        """Have ``callback`` called on the engine after ``delay_s``, if it still runs then."""
+        if self._engine is not None:
+            self._engine.call_later(delay_s, callback)
+
+    def begin_wait_connected(self) -> AnyFuture:
+        """Wait for the uplink; the future gets None when it is up, or the refusal.
+
+        Raises:
+            UsageError: the cell is not running, or has no uplink.
+        """
+        life = self.check_running()
+        if not self.settings.connect:
+            raise UsageError(f"cell {self.settings.fqcn} has no uplink to wait for: make it with connect=URL")
+        return life.wait_connected()
+
+    def end_wait_connected(self, waited_s: float) -> AnyFuture:
+        """Look at the uplink a last time; the future gets None if it is up, or why the wait is in vain."""
+        life = self.check_running()
+
+        def look() -> None:
+            if not life.neighbours.uplink_is_up:
+                raise life.connection_error(waited_s)
+
+        return life.stepper.ask(look)
+
+    def begin_stats(self) -> AnyFuture:
+        """Take a snapshot; the future gets it."""
+        life = self.check_running()
+        return life.stepper.ask(life.stats)
+
+    def begin_is_connected(self, fqcn: str) -> AnyFuture:
+        """Look for a link; the future gets whether there is one that works."""
+        life = self.check_running()
+        return life.stepper.ask(lambda: life.is_cell_connected(fqcn))
+
+    def begin_is_reachable(self, fqcn: str) -> AnyFuture:
+        """Look for a way; the future gets whether there is one."""
+        life = self.check_running()
+        return life.stepper.ask(lambda: life.is_cell_reachable(fqcn))
+
+    def connect_peer(self, urls: tuple[str, ...]) -> None:
+        """Keep a peer link to the cell that listens there.
+
+        Raises:
+            UsageError: no address was given, or the cell is not running.
+        """
+        life = self.check_running()
+        if not urls:
+            raise UsageError("connect needs the address of the peer")
+        life.connect_peer(urls)
+
+    def begin_disconnect(self, urls: tuple[str, ...]) -> AnyFuture:
+        """End a peer link; the future gets whether there was one."""
+        return self.check_running().disconnect_peer(urls)
+
+    def begin_cells(self, timeout_s: float) -> AnyFuture:
+        """Ask which cells there are; the future gets a list of KnownCell."""
+        return self.check_running().questions.ask_cells(check_timeout(timeout_s, "timeout", ANSWER_S))
+
+    def begin_trace(self, target: str, timeout_s: float) -> AnyFuture:
+        """Ask by which hops a cell is reached; the future gets a list of Hop."""
+        timeout_s = check_timeout(timeout_s, "timeout", ANSWER_S)
+        return self.check_running().questions.ask_trace(check_fqcn(target), timeout_s)
+
+    def begin_request(
+        self,
+        channel: str,
+        topic: str,
+        target: str,
+        request: Message,
+        timeout_s: float | None,
+        *,
+        secure: bool,
+        optional: bool,
+        copy: bool,
+    ) -> PendingRequest:
+        """Send a request; the future of what is returned gets the reply.
+
+        Raises:
+            UsageError: an argument is wrong, or the cell is not running.
+            AuthenticationError: ``secure`` was asked for.
+        """
+        config = self.settings.config
+        timeout_s = check_timeout(timeout_s, "timeout", config.request_timeout_s)
+        spec, payload = make_request(config, channel, topic, request, optional=optional, copy=copy, no_reply=False)
+        return self._submit_request(address(spec, target), payload, timeout_s, secure=secure)
+
+    def begin_broadcast(
+        self,
+        channel: str,
+        topic: str,
+        targets: str | Iterable[str],
+        request: Message,
+        timeout_s: float | None,
+        *,
+        secure: bool,
+        optional: bool,
+        copy: bool,
+    ) -> dict[str, PendingRequest | CellError]:
+        """Send a request to several cells; those that cannot even be tried are answered by an error here.
+
+        Raises:
+            UsageError: an argument is wrong, other than the name of one cell, or the cell is not running.
+        """
+        config = self.settings.config
+        timeout_s = check_timeout(timeout_s, "timeout", config.request_timeout_s)
+        spec, payload = make_request(config, channel, topic, request, optional=optional, copy=copy, no_reply=False)
+        names = as_names(targets)
+        self.check_running()
+        begun: dict[str, PendingRequest | CellError] = {}
+        for target in names:
+            try:
+                begun[target] = self._submit_request(address(spec, target), payload, timeout_s, secure=secure)
+            except CellError as error:
+                begun[target] = error
+        return begun
+
+    def fire(
+        self,
+        channel: str,
+        topic: str,
+        targets: str | Iterable[str],
+        message: Message,
+        *,
+        secure: bool,
+        optional: bool,
+        copy: bool,
+    ) -> dict[str, CellError | None]:
+        """Send a request that nobody answers to several cells; return for each None or why it was not accepted.
+
+        Raises:
+            UsageError: an argument is wrong, other than the name of one cell, or the cell is not running.
+        """
+        config = self.settings.config
+        spec, payload = make_request(config, channel, topic, message, optional=optional, copy=copy, no_reply=True)
+        names = as_names(targets)
+        self.check_running()
+        outcomes: dict[str, CellError | None] = {}
+        for target in names:
+            outcomes[target] = None
+            try:
+                addressed = address(spec, target)
+                if secure:
+                    raise not_secure_error(self.settings.fqcn)
+                self.sends.submit(addressed, payload, failure_level=level_of(optional))
+            except CellError as error:
+                outcomes[target] = error
+        return outcomes
+
+    def _submit_request(
+        self, spec: SendSpec, payload: list[Payload], timeout_s: float, *, secure: bool
+    ) -> PendingRequest:
+        if secure:
+            raise not_secure_error(self.settings.fqcn)
+        return self.requests.submit(spec, payload, timeout_s)
+
+    def cancel_requests(self, begun: Iterable[PendingRequest | CellError]) -> None:
+        """Wait no more for replies that may still come. In any state: where the cell has ended, so have they."""
+        if self._life is not None:
+            for each in begun:
+                if isinstance(each, PendingRequest):
+                    self._life.requests.cancel(each)
+
+    async def _start(self, life: CellLife) -> None:
+        try:
+            await life.start()
+        except BaseException:
+            self._state = CellState.NEW
+            raise
+        self._life = life
+        self._state = CellState.RUNNING
+
+    def _begin_stop(self, grace_s: float) -> concurrent.futures.Future[None]:
+        life, engine = self._life, self._engine
+        if life is None or engine is None or life.ended:
+            self._state = CellState.STOPPED
+            nothing: concurrent.futures.Future[None] = concurrent.futures.Future()
+            nothing.set_result(None)
+            return nothing
+        self._state = CellState.STOPPING
+        return engine.run(self._stop(life, grace_s))
+
+    async def _stop(self, life: CellLife, grace_s: float) -> None:
+        try:
+            await life.stop(grace_s)
+        finally:
+            self._state = CellState.STOPPED
+
+
+def _advice(state: CellState) -> str:
+    if state in {CellState.NEW, CellState.STARTING}:
+        return "call start() first"
+    return "make a new CoreCell for another life"

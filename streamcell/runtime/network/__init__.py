@@ -1,0 +1,1 @@
+"""Lanes of the transport, and neighbours as the application knows them."""

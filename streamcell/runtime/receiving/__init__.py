@@ -1,0 +1,1 @@
+"""What the application receives: callbacks, queues, buffers."""

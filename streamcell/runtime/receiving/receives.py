@@ -1,0 +1,129 @@
+"""The streams that arrive at a cell, by key.
+
+Each one is handled by an object of its own for its kind (streams and blobs in ``incoming``, requests and replies in
+``requests``); this table hands it what the core says, in the core's order. Everything here runs on the engine.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
+
+from streamcell.errors import CellError
+from streamcell.protocol.events import (
+    DataEnded,
+    DataReceived,
+    ReceiveFailed,
+    ReceiveFinished,
+    StreamAdmitted,
+    StreamAdopted,
+    StreamOpened,
+    StreamPlaced,
+)
+from streamcell.protocol.wire.frames import StreamKey, StreamKind
+from streamcell.runtime.traffic import Direction, Traffic
+
+
+class Receiver:
+    """What handles one stream that arrives: does nothing of itself. Called on the engine; none of it blocks."""
+
+    def on_placed(self, offset: int, /) -> None:
+        """The stream begins at ``offset``. Told only of one that was to choose an offset."""
+
+    def on_adopted(self, key: StreamKey, /) -> None:
+        """The stream goes on under another key, because its origin was restarted."""
+
+    def on_admitted(self) -> None:
+        """There is room for the stream; data follows."""
+
+    def on_data(self, event: DataReceived, /) -> None:
+        """The next bytes."""
+
+    def on_ended(self, event: DataEnded, /) -> None:
+        """That were all bytes."""
+
+    def on_finished(self) -> None:
+        """The core has done with the stream: everything was taken and released. Nothing follows."""
+
+    def on_failed(self, error: CellError, discard: bool, /) -> None:
+        """The stream will bring nothing more. Nothing follows."""
+
+
+# Makes what handles a stream, or rejects the stream and returns None.
+Opener: TypeAlias = Callable[[StreamOpened], Receiver | None]
+
+
+@dataclasses.dataclass(slots=True)
+class _Open:
+    """A stream that has not ended."""
+
+    receiver: Receiver
+    channel: str
+
+
+class Receives:
+    """All streams that one cell receives and that have not ended."""
+
+    def __init__(self, openers: Mapping[StreamKind, Opener], traffic: Traffic) -> None:
+        self._openers = openers
+        self._traffic = traffic
+        self._open: dict[StreamKey, _Open] = {}
+
+    def on_stream_opened(self, event: StreamOpened) -> None:
+        """Find who handles the stream."""
+        receiver = self._openers[event.kind](event)
+        if receiver is not None:
+            self._open[event.key] = _Open(receiver, event.channel)
+
+    def on_stream_admitted(self, event: StreamAdmitted) -> None:
+        """Pass it on."""
+        known = self._open.get(event.key)
+        if known is not None:
+            known.receiver.on_admitted()
+
+    def on_stream_placed(self, event: StreamPlaced) -> None:
+        """Pass it on."""
+        known = self._open.get(event.key)
+        if known is not None:
+            known.receiver.on_placed(event.offset)
+
+    def on_stream_adopted(self, event: StreamAdopted) -> None:
+        """Pass it on, and know the stream by its new key."""
+        known = self._open.pop(event.old_key, None)
+        if known is not None:
+            self._open[event.key] = known
+            known.receiver.on_adopted(event.key)
+
+    def on_data_received(self, event: DataReceived) -> None:
+        """Pass it on."""
+        known = self._open.get(event.key)
+        if known is not None:
+            self._traffic.count_bytes(Direction.RECEIVED, known.channel, len(event.payload))
+            known.receiver.on_data(event)
+
+    def on_data_ended(self, event: DataEnded) -> None:
+        """Pass it on."""
+        known = self._open.get(event.key)
+        if known is not None:
+            known.receiver.on_ended(event)
+
+    def on_receive_finished(self, event: ReceiveFinished) -> None:
+        """Pass it on, for the last time."""
+        known = self._open.pop(event.key, None)
+        if known is not None:
+            known.receiver.on_finished()
+
+    def on_receive_failed(self, event: ReceiveFailed) -> None:
+        """Pass it on, for the last time."""
+        known = self._open.pop(event.key, None)
+        if known is not None:
+            self._traffic.count_failure(Direction.RECEIVED, event.error)
+            known.receiver.on_failed(event.error, event.discard)
+
+    def close(self, error: CellError) -> None:
+        """Fail all streams because the cell has ended."""
+        left = list(self._open.values())
+        self._open.clear()
+        for known in left:
+            known.receiver.on_failed(error, False)

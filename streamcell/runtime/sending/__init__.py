@@ -1,0 +1,1 @@
+"""What the application sends: its arguments, sources, and their threads."""

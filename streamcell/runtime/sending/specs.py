@@ -1,0 +1,269 @@
+"""From the arguments of a call to what the core is told to send.
+
+The blocking and the asyncio classes share these checks, so that both refuse the same things with the same words.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import operator
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from streamcell.config import LONGEST_TIMEOUT_S, CellConfig
+from streamcell.errors import AuthenticationError, StreamUsageError, UsageError
+from streamcell.fqcn import check_callback_name, check_fqcn, check_name
+from streamcell.limits import SOURCE_STAMP_BYTES
+from streamcell.message import HeaderValue, Message, freeze_headers
+from streamcell.protocol.sending.half import SendSpec
+from streamcell.protocol.wire.frames import Payload, StreamKind
+from streamcell.runtime.sending.payloads import flatten_payload
+
+# The wire has one bit more: credit lies a window beyond an offset, and has to fit, too.
+_LARGEST_OFFSET = (1 << 63) - 1
+_SHA256 = "sha256"
+_GIVEN_DIGEST = re.compile(r"sha256:[0-9a-fA-F]{64}", re.ASCII)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class SendOptions:
+    """What ``send_stream`` and ``send_blob`` take beside the message. None: as configured."""
+
+    optional: bool = False
+    resume_id: str = ""
+    idle_timeout: float | None = None
+    unreachable_timeout: float | None = None
+    digest: str = ""
+    retry_unknown: bool = False
+
+
+def make_send_spec(
+    config: CellConfig,
+    kind: StreamKind,
+    channel: str,
+    topic: str,
+    target: str,
+    size: int | None,
+    headers: Mapping[str, HeaderValue],
+    options: SendOptions,
+    *,
+    stamp: object = b"",
+    kept: bool = False,
+) -> SendSpec:
+    """Return what the core is told of a stream or blob.
+
+    Args:
+        config: the cell's.
+        kind: what it is.
+        channel: the callback's name.
+        topic: its second part.
+        target: the cell's name.
+        size: in bytes, or None.
+        headers: the application's.
+        options: what was asked for.
+        stamp: what tells whether the source is still the same, as its ``get_stamp`` gave it.
+        kept: whether all bytes are there already and stay.
+
+    Raises:
+        StreamUsageError: an argument is wrong; the sentence names it.
+    """
+    try:
+        given, follows = _check_digest(options.digest)
+        return SendSpec(
+            target=check_fqcn(target),
+            channel=check_callback_name(channel, "channel"),
+            topic=check_callback_name(topic, "topic"),
+            kind=kind,
+            size=size,
+            headers=freeze_headers(headers),
+            idle_timeout_s=check_timeout(
+                options.idle_timeout, "idle_timeout", config.idle_timeout_s, meaning_of_0="never"
+            ),
+            unreachable_timeout_s=check_timeout(
+                options.unreachable_timeout,
+                "unreachable_timeout",
+                config.unreachable_timeout_s,
+                meaning_of_0="never",
+            ),
+            optional=bool(options.optional),
+            resume_id=_check_resume_id(options.resume_id),
+            source_stamp=_check_stamp(stamp) if options.resume_id else b"",
+            digest=given,
+            digest_follows=follows,
+            retry_unknown=bool(options.retry_unknown),
+            kept=kept,
+        )
+    except StreamUsageError:
+        raise
+    except UsageError as error:
+        raise StreamUsageError(error.sentence) from error
+
+
+def make_request(
+    config: CellConfig,
+    channel: str,
+    topic: str,
+    request: Message,
+    *,
+    optional: bool,
+    copy: bool,
+    no_reply: bool,
+) -> tuple[SendSpec, list[Payload]]:
+    """Return what the core is told of a request, and its payload. Whom it is for is said by :func:`address`.
+
+    Raises:
+        UsageError: an argument is wrong; the sentence names it.
+    """
+    message = check_message(request)
+    payload, size = flatten_payload(message.payload, config.chunk_bytes, copy=copy)
+    spec = SendSpec(
+        target="",
+        channel=check_callback_name(channel, "channel"),
+        topic=check_callback_name(topic, "topic"),
+        kind=StreamKind.REQUEST,
+        size=size,
+        headers=freeze_headers(message.headers),
+        idle_timeout_s=config.idle_timeout_s,
+        unreachable_timeout_s=config.unreachable_timeout_s,
+        optional=bool(optional),
+        no_reply=no_reply,
+    )
+    return spec, payload
+
+
+def address(spec: SendSpec, target: str) -> SendSpec:
+    """Return a request for one cell.
+
+    Raises:
+        UsageError: that is not the name of a cell.
+    """
+    return dataclasses.replace(spec, target=check_fqcn(target))
+
+
+def as_names(names: str | Iterable[str]) -> list[str]:
+    """Return one name or several as a list, each once. Whether each is a name of a cell is checked elsewhere.
+
+    Raises:
+        StreamUsageError: it is neither.
+    """
+    if isinstance(names, str):
+        return [names]
+    # Whatever the types say: this is what checks them.
+    given: object = names
+    listed: list[Any] = list(given) if isinstance(given, Iterable) else [given]
+    for name in listed:
+        if not isinstance(name, str):
+            raise StreamUsageError(
+                f"a target must be the name of a cell, not {name!r:.100}: give a name or a list of names"
+            )
+    return list(dict.fromkeys(listed))
+
+
+def check_message(message: object) -> Message:
+    """Return ``message`` if it is one.
+
+    Raises:
+        StreamUsageError: it is something else.
+    """
+    if not isinstance(message, Message):
+        raise StreamUsageError(f"a {type(message).__name__} cannot be sent: put it into a Message(headers, payload)")
+    return message
+
+
+def check_timeout(value: object, name: str, default: float, *, meaning_of_0: str = "none") -> float:
+    """Return a timeout in seconds, or ``default`` for None.
+
+    Raises:
+        UsageError: it is not a number, or negative, or not finite.
+    """
+    if value is None:
+        return default
+    # The comparison is false for nan.
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= LONGEST_TIMEOUT_S:
+        raise UsageError(
+            f"{name} must be a number of seconds up to {LONGEST_TIMEOUT_S:g}, or 0 for {meaning_of_0}, "
+            f"not {value!r:.100}"
+        )
+    return float(value)
+
+
+def check_wait(value: object, name: str) -> float | None:
+    """Return how long somebody waits, in seconds; None: as long as it takes.
+
+    Raises:
+        UsageError: it is not a number, or negative, or not finite.
+    """
+    return None if value is None else check_timeout(value, name, 0, meaning_of_0="only a look")
+
+
+def check_whole(value: Any, what: str) -> int:
+    """Return a size or an offset in bytes.
+
+    Raises:
+        UsageError: it is not a whole number from 0, or larger than what can travel.
+    """
+    try:
+        number = -1 if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        number = -1
+    if not 0 <= number <= _LARGEST_OFFSET:
+        raise UsageError(f"{what} must be a whole number from 0 to {_LARGEST_OFFSET}, not {value!r:.100}")
+    return number
+
+
+def check_instance(value: object, kind: type, name: str) -> None:
+    """Check that an argument is of the type that it has to be.
+
+    Raises:
+        UsageError: it is of another.
+    """
+    if not isinstance(value, kind):
+        # With their modules: the blocking and the asyncio classes have the same names.
+        wanted, given = (f"{each.__module__}.{each.__qualname__}" for each in (kind, type(value)))
+        raise UsageError(f"{name} must be a {wanted}, not a {given.removeprefix('builtins.')}")
+
+
+def check_callback(callback: object, what: str) -> None:
+    """Check that ``callback`` can be called.
+
+    Raises:
+        UsageError: it cannot.
+    """
+    if not callable(callback):
+        raise UsageError(f"{what} must be callable, not a {type(callback).__name__}")
+
+
+def not_secure_error(fqcn: str) -> AuthenticationError:
+    """Return what sending with ``secure=True`` fails with."""
+    return AuthenticationError(
+        f"cell {fqcn} has no certificate configured, so it cannot send with secure=True: send without it, or over a "
+        "network that you trust"
+    )
+
+
+def _check_digest(digest: object) -> tuple[str, bool]:
+    """Return the digest if it is given, and whether it is to be computed."""
+    if digest is None or digest == "":
+        return "", False
+    if digest == _SHA256:
+        return "", True
+    if isinstance(digest, str) and _GIVEN_DIGEST.fullmatch(digest):
+        return digest.lower(), False
+    raise UsageError(
+        f"digest must be 'sha256' (compute it) or 'sha256:' and 64 hexadecimal digits, not {digest!r:.100}"
+    )
+
+
+def _check_stamp(stamp: object) -> bytes:
+    if not isinstance(stamp, bytes) or len(stamp) > SOURCE_STAMP_BYTES:
+        raise UsageError(f"get_stamp() of a stream must return at most {SOURCE_STAMP_BYTES} bytes, not {stamp!r:.100}")
+    return stamp
+
+
+def _check_resume_id(resume_id: object) -> str:
+    if resume_id is None:
+        return ""
+    if not isinstance(resume_id, str):
+        raise UsageError(f"resume_id must be a string, not {resume_id!r:.100}")
+    return check_name(resume_id, "resume_id")

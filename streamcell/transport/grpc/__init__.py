@@ -1,0 +1,1 @@
+"""Lanes over gRPC: the only modules that import it."""

@@ -1,0 +1,53 @@
+"""gRPC as a network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from streamcell.errors import AuthenticationError, UsageError
+from streamcell.transport.address import Address, Scheme, parse_address
+from streamcell.transport.base import Lane, Listener
+from streamcell.transport.grpc import client as grpc_client
+from streamcell.transport.grpc import server as grpc_server
+
+if TYPE_CHECKING:
+    from streamcell.transport.grpc.serving import Service
+
+
+class GrpcNetwork:
+    """Carries lanes between machines and processes, over TCP or unix sockets.
+
+    Addresses are ``grpc://host:port`` and ``unix:///path``. Holds nothing itself: any number of
+    cells may share one, and it need not be closed.
+
+    :param services: what listeners offer beside lanes; then it is one cell's own.
+    :param batch_threads: see :func:`threads.starting_grpc_threads`.
+    """
+
+    def __init__(self, services: Sequence[Service] = (), *, batch_threads: bool = True) -> None:
+        self._services = tuple(services)
+        #: What it wants gRPC's threads to be; a setting of the process.
+        self.batch_threads = batch_threads
+
+    async def dial(self, url: str, timeout_s: float) -> Lane:
+        """Return a lane to the cell that listens at ``url``. See :class:`base.Network`."""
+        return await grpc_client.dial(_grpc_address(url), timeout_s, batch_threads=self.batch_threads)
+
+    async def listen(self, url: str, on_lane: Callable[[Lane], None], *, insecure: bool) -> Listener:
+        """Listen at ``url``. See :class:`base.Network`."""
+        address = _grpc_address(url)
+        return await grpc_server.listen(
+            address, on_lane, insecure=insecure, services=self._services, batch_threads=self.batch_threads
+        )
+
+
+def _grpc_address(url: str) -> Address:
+    address = parse_address(url)
+    if address.scheme is Scheme.GRPCS:
+        raise AuthenticationError(
+            f"{url} cannot be used: this version of streamcell has no TLS; use grpc:// or unix://"
+        )
+    if address.scheme is Scheme.MEMORY:
+        raise UsageError(f"{url} is not on a network: use grpc://host:port or unix:///path")
+    return address

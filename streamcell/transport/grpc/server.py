@@ -1,0 +1,302 @@
+"""Listening for lanes over gRPC.
+
+Each call of CellService.Exchange becomes a lane. The handler of the call only waits until the lane
+is closed: who reads and writes are tasks of the lane's user. After the handler has returned, or was
+cancelled because the caller has gone, ``grpc.aio`` may free the call at any time, so the lane never
+begins anything on it again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
+
+from streamcell.errors import ErrorCode, LinkError, UsageError, one_line
+from streamcell.logs import get_logger
+from streamcell.transport.address import Address
+from streamcell.transport.base import Lane, LaneClosed, PeerInfo, check_batch_size
+from streamcell.transport.grpc.accepting import can_open, close_copies
+from streamcell.transport.grpc.binding import Binding, bind
+from streamcell.transport.grpc.call_use import CallUse
+from streamcell.transport.grpc.environment import aio, grpc
+from streamcell.transport.grpc.options import server_options
+from streamcell.transport.grpc.serving import CELL_SERVICE, Service
+from streamcell.transport.grpc.threads import starting_grpc_threads
+
+if TYPE_CHECKING:
+    from grpc import RpcMethodHandler
+    from grpc.aio import Server, ServicerContext
+
+
+_METHOD = "Exchange"
+
+# How long closing waits for the other side to take what was sent before.
+FLUSH_S = 1.0
+# Lanes of one listener: as many as LINKS links with a control and a bulk lane each.
+_LANES = 8192
+# How often it is looked whether connections wait that gRPC does not accept, and how many times in a row that may be so.
+# It tries again after a second when it is short of descriptors.
+CHECK_S = 1.0
+DEAF_AFTER = 3
+# How long lanes of a server that was left may take to move to the new one.
+MOVE_S = 30.0
+_CLOSED_HERE = "the lane was closed here"
+_CLOSED_THERE = "the other side ended the lane"
+
+_logger = get_logger("streamcell.transport")
+
+
+class GrpcServerLane:
+    """A lane that arrived."""
+
+    def __init__(self, context: ServicerContext[bytes, bytes], peer: PeerInfo) -> None:
+        self._context = context
+        self._peer = peer
+        self._ended = ""
+        self._released = asyncio.Event()
+        self._finished = asyncio.Event()
+        # The type stubs take a class of their own instead of any callable.
+        context.add_done_callback(lambda _: self._finished.set())  # type: ignore[arg-type]
+        self._use = CallUse(self._read, self._write)
+
+    @property
+    def peer(self) -> PeerInfo:
+        """The other side, as the connection tells."""
+        return self._peer
+
+    async def send(self, batch: bytes) -> None:
+        """Give a batch to gRPC; returns when it has room for the next one."""
+        check_batch_size(batch)
+        await self._use.send(batch)
+
+    async def receive(self) -> bytes:
+        """Return the next batch."""
+        return await self._use.receive()
+
+    def watch(self, on_leaving: Callable[[], None]) -> None:
+        """A server decides itself when a connection ends, and does not tell the calls on it."""
+
+    async def close(self) -> None:
+        """End the call after what was sent, and wait a moment for the other side to take it."""
+        self._use.close(_CLOSED_HERE)
+        try:
+            async with asyncio.timeout(FLUSH_S):
+                await self._use.wait_written()
+                self._released.set()
+                await self._finished.wait()
+                await self._use.wait_ended()
+                self._use.let_go()
+        except TimeoutError:
+            _logger.debug("%s did not take all that was sent to it before the end", self._peer)
+        finally:
+            self._released.set()
+
+    async def wait_closed(self) -> None:
+        """Wait until close() is called. For the handler of the call."""
+        await self._released.wait()
+
+    def end(self, reason: str) -> None:
+        """Begin nothing more on the call. What is under way ends by itself, since the call does."""
+        self._ended = reason
+        self._use.close(reason)
+
+    async def _read(self) -> bytes:
+        self._check_call()
+        try:
+            batch: object = await self._context.read()
+        except aio.BaseError as error:
+            raise LaneClosed(_broken(error)) from error
+        if isinstance(batch, bytes):
+            return batch
+        raise LaneClosed(_CLOSED_THERE)
+
+    async def _write(self, batch: bytes) -> None:
+        self._check_call()
+        try:
+            await self._context.write(batch)
+        except aio.BaseError as error:
+            raise LaneClosed(_broken(error)) from error
+
+    def _check_call(self) -> None:
+        if self._ended:
+            raise LaneClosed(self._ended)
+
+
+def _broken(error: Exception) -> str:
+    return f"the connection broke: {one_line(str(error))}"
+
+
+class _NoFailedGoodbyes(logging.Filter):
+    """Drops what grpc.aio logs as an error when a caller has gone before it was told the end."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not record.getMessage().startswith(
+            f"ExecuteBatchError raised in core by servicer method [/{CELL_SERVICE}/"
+        )
+
+
+_no_failed_goodbyes = _NoFailedGoodbyes()
+
+
+class GrpcListener:
+    """A gRPC server and the lanes that have arrived at it. Made by :func:`listen`."""
+
+    def __init__(
+        self, on_lane: Callable[[Lane], None], services: Sequence[Service] = (), *, batch_threads: bool = True
+    ) -> None:
+        self._on_lane = on_lane
+        self._services = tuple(services)
+        self._lanes: set[GrpcServerLane] = set()
+        # All that have ever arrived.
+        self._arrived = 0
+        self._closing = False
+        self._binding: Binding | None = None
+        self._watching: asyncio.Task[None] | None = None
+        # Servers whose place another has taken, on their way to their end.
+        self._leaving: set[asyncio.Task[None]] = set()
+        with starting_grpc_threads(batch=batch_threads):
+            self._server = self._make_server()
+
+    @property
+    def url(self) -> str:
+        """Where it listens, with the real port."""
+        return str(self._binding.address) if self._binding else ""
+
+    async def start(self, address: Address) -> None:
+        """Listen. To be called once.
+
+        :raises LinkError: if the address is busy or cannot be used.
+        """
+        logging.getLogger("grpc._cython.cygrpc").addFilter(_no_failed_goodbyes)
+        try:
+            self._binding = await _bind_and_start(self._server, address)
+        except LinkError:
+            await self._server.stop(None)
+            raise
+        self._watching = asyncio.get_running_loop().create_task(self._watch(self._binding), name=f"watch {self.url}")
+
+    async def close(self) -> None:
+        """Stop listening and end all lanes that arrived here."""
+        self._closing = True
+        if self._watching is not None:
+            self._watching.cancel()
+        ending = [lane.close() for lane in tuple(self._lanes)]
+        await asyncio.gather(self._server.stop(FLUSH_S), *ending, *self._leaving)
+        if self._binding is not None:
+            self._binding.release()
+
+    def leave_to_parent(self) -> None:
+        """Close, in a forked child, what listens here and what was accepted here."""
+        if self._binding is not None:
+            close_copies(self._binding.sockets)
+
+    def _make_server(self) -> Server:
+        server: Server = aio.server(options=server_options(), maximum_concurrent_rpcs=_LANES)
+        exchange: RpcMethodHandler[bytes, bytes] = grpc.stream_stream_rpc_method_handler(self._exchange)
+        service = grpc.method_handlers_generic_handler(CELL_SERVICE, {_METHOD: exchange})
+        server.add_generic_rpc_handlers((service,))
+        names = (CELL_SERVICE, *(name for each in self._services for name in each.names))
+        for each in self._services:
+            each.add_to(server, names)
+        return server
+
+    async def _watch(self, binding: Binding) -> None:
+        """Listen anew when gRPC has stopped accepting, as it does when the system has refused it something once."""
+        unanswered = 0
+        while True:
+            arrived = self._arrived
+            await asyncio.sleep(CHECK_S)
+            waiting = any(each.is_waited_at for each in binding.sockets)
+            # While there are no descriptors gRPC tries again by itself.
+            unanswered = unanswered + 1 if waiting and arrived == self._arrived and can_open() else 0
+            if unanswered == DEAF_AFTER:
+                unanswered = 0
+                _logger.warning("%s is not accepting connections any more: listening there anew", self.url)
+                binding = await self._listen_anew(binding)
+                _logger.info("%s accepts connections again", self.url)
+
+    async def _listen_anew(self, binding: Binding) -> Binding:
+        """Have another server take the place of the present one, whose lanes are told to move."""
+        leaving = asyncio.get_running_loop().create_task(self._server.stop(MOVE_S))
+        self._leaving.add(leaving)
+        leaving.add_done_callback(self._leaving.discard)
+        while True:
+            await asyncio.sleep(CHECK_S)
+            if any(each.is_open for each in binding.sockets):
+                continue
+            server = self._make_server()
+            try:
+                self._binding = await _bind_and_start(server, binding.address)
+            except LinkError as error:
+                _logger.warning("%s; trying again", error)
+                await server.stop(None)
+                continue
+            self._server = server
+            return self._binding
+
+    async def _exchange(self, _requests: object, context: ServicerContext[bytes, bytes]) -> None:
+        if self._closing:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, "the cell is stopping")
+        # Otherwise grpc.aio sends them with the first batch, and again with the end of the call if
+        # that comes while the first batch still waits; which fails.
+        await context.send_initial_metadata(())
+        lane = GrpcServerLane(context, PeerInfo(_peer_address(context.peer())))
+        self._arrived += 1
+        self._lanes.add(lane)
+        try:
+            self._on_lane(lane)
+            await lane.wait_closed()
+        finally:
+            self._lanes.discard(lane)
+            lane.end(_CLOSED_THERE)
+
+
+async def _bind_and_start(server: Server, address: Address) -> Binding:
+    """Have a server listen. Also if that fails it is to be stopped.
+
+    :raises LinkError: if the address is busy or cannot be used.
+    """
+    try:
+        return await bind(server, address)
+    finally:
+        # Also if binding failed: only a server that was started can let go of what it holds.
+        await server.start()
+
+
+async def listen(
+    address: Address,
+    on_lane: Callable[[Lane], None],
+    *,
+    insecure: bool,
+    services: Sequence[Service] = (),
+    batch_threads: bool = True,
+) -> GrpcListener:
+    """Listen at ``address`` and call ``on_lane`` for each lane that arrives.
+
+    :param services: what is offered there beside lanes.
+    :param batch_threads: see :func:`threads.starting_grpc_threads`.
+    :param insecure: allow it though other machines can reach it, and nothing is encrypted.
+    :raises UsageError: if it is not allowed.
+    :raises LinkError: if the address is busy or cannot be used.
+    """
+    if not address.is_loopback:
+        if not insecure:
+            raise UsageError(
+                f"{address} can be reached from other machines and is not encrypted: allow that with insecure=True, on "
+                "a network that you trust"
+            )
+        _logger.warning("listening at %s without encryption: everybody can read it", address)
+    try:
+        listener = GrpcListener(on_lane, services, batch_threads=batch_threads)
+    except OSError as error:
+        raise LinkError(f"cannot listen at {address} now: {error.strerror}", ErrorCode.LIMIT) from error
+    await listener.start(address)
+    return listener
+
+
+def _peer_address(peer: str) -> str:
+    """Return the address in what gRPC calls the peer, for example ``ipv6:%5B::1%5D:80``."""
+    return unquote(peer).removeprefix("ipv4:").removeprefix("ipv6:")
