@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from scripts.house.arrows import Arrows, find_arrows
 from scripts.house.writes import find_writes
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -102,6 +103,44 @@ TABLE = (
         third_party="typer rich",
     ),
 )
+
+
+# The second level: the rooms inside two of these, from the bottom to the top, and what each may import. A room is a
+# package (a wing) or a module beside the wings. `python -m scripts.house arrows` draws them.
+WINGS: dict[str, dict[str, str]] = {
+    "streamcell.protocol": {
+        "machine": "",
+        "timers": "",
+        "wire": "",
+        "events": "wire",
+        "context": "events timers wire",
+        "flow": "wire",
+        "links": "context events flow machine wire",
+        "tree": "context events links machine wire",
+        "sending": "context events flow links machine tree wire",
+        "receiving": "context events flow links machine tree wire",
+        "relaying": "context flow links machine tree wire",
+        "requests": "context events",
+        "stats": "links receiving relaying sending tree",
+        "batches": "context links sending wire",
+        "cell": "batches context events flow links receiving relaying requests sending stats tree wire",
+    },
+    "streamcell.runtime": {
+        "buffers": "",
+        "threads": "",
+        "traffic": "",
+        "transfers": "threads",
+        "engine": "threads transfers",
+        "context": "buffers engine threads traffic transfers",
+        "network": "context threads transfers",
+        "sending": "context threads traffic transfers",
+        "receiving": "context engine sending threads traffic transfers",
+        "requests": "context receiving sending threads traffic transfers",
+        "cell": "buffers context engine network receiving requests sending threads traffic transfers",
+    },
+}
+# More than these would be a hall with doors everywhere.
+MOST_ARROWS = {"streamcell.protocol": 60, "streamcell.runtime": 50}
 
 
 def room_of(module: str) -> Room | None:
@@ -364,6 +403,37 @@ def test_writes_from_outside_only_fall() -> None:
     assert count >= MOST_WRITES_FROM_OUTSIDE - LAG, f"lower MOST_WRITES_FROM_OUTSIDE to {count}"
 
 
+def wing_findings(found: Arrows, wings: dict[str, str]) -> Iterator[str]:
+    """Checks every arrow between the rooms of a package against the second table, and the table against them."""
+    for name in found.rooms:
+        if name not in wings:
+            yield f"{found.package}.{name} is not in the table of its package"
+    for (upper, lower), imports in sorted(found.arrows.items()):
+        if lower not in words(wings.get(upper, "")):
+            yield f"{upper} must not import {lower}: " + ", ".join(f"{one} -> {other}" for one, other in imports)
+    for upper, below in wings.items():
+        for lower in sorted(words(below)):
+            if (upper, lower) not in found.arrows:
+                yield f"{upper} no longer imports {lower}: take it out of the table of {found.package}"
+
+
+@pytest.mark.parametrize("package", WINGS)
+def test_wings_import_downwards_only(package: str) -> None:
+    found = find_arrows(ROOT, package)
+    drawn = "\n".join(["", *found.lines()])
+    assert list(wing_findings(found, WINGS[package])) == [], drawn
+    assert found.back() == [], drawn
+    assert len(found.arrows) <= MOST_ARROWS[package], drawn
+
+
+@pytest.mark.parametrize("package", WINGS)
+def test_table_of_wings_points_downwards(package: str) -> None:
+    seen: set[str] = set()
+    for name, below in WINGS[package].items():
+        assert words(below) <= seen, name
+        seen.add(name)
+
+
 def test_table_points_downwards() -> None:
     seen: set[str] = set()
     members: list[str] = []
@@ -511,3 +581,20 @@ def write_package(root: Path, files: dict[str, str]) -> None:
         path = root / "streamcell" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(source + "\n", encoding="utf-8")
+
+
+def test_breach_of_wings_is_found(tmp_path: Path) -> None:
+    write_package(
+        tmp_path,
+        {
+            "protocol/cell.py": "from streamcell.protocol.links import table",
+            "protocol/links/table.py": "def later():\n    from streamcell.protocol.cell import CellCore",
+            "protocol/novel/__init__.py": "",
+        },
+    )
+    found = find_arrows(tmp_path, "streamcell.protocol")
+    assert list(wing_findings(found, {"links": "", "cell": "links sending"})) == [
+        "streamcell.protocol.novel is not in the table of its package",
+        "links must not import cell: streamcell.protocol.links.table -> streamcell.protocol.cell",
+        "cell no longer imports sending: take it out of the table of streamcell.protocol",
+    ]

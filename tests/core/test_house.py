@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from scripts.house.arrows import find_arrows
+from scripts.house.states import find_tables
 from scripts.house.writes import Writes, find_writes
 
 
@@ -128,3 +130,114 @@ def test_what_stands_beside_the_law_is_told(writes: Writes) -> None:
         ("items", "item assigned"),
     ]
     assert [each.attribute for each in writes.constants] == ["reset"]
+
+
+# --- states --------------------------------------------------------------------------------------
+
+MACHINE = """
+    import enum
+    from collections.abc import Mapping
+    from typing import TypeVar
+
+    S = TypeVar("S", bound=enum.Enum)
+    I = TypeVar("I", bound=enum.Enum)
+    A = TypeVar("A", bound=enum.Enum)
+
+    class State(enum.Enum):
+        ON = enum.auto()
+        OFF = enum.auto()
+
+    class Input(enum.Enum):
+        PRESS = enum.auto()
+
+    class Action(enum.Enum):
+        IGNORE = enum.auto()
+        LIGHT = enum.auto()
+        DARKEN = enum.auto()
+        BUZZ = enum.auto()
+        MATCHED = enum.auto()
+
+    TABLE: Mapping[tuple[State, Input], tuple[Action, State]] = {
+        (State.OFF, Input.PRESS): (Action.LIGHT, State.ON),
+        (State.ON, Input.PRESS): (Action.DARKEN, State.OFF),
+    }
+
+    def step(table: Mapping[tuple[S, I], tuple[A, S]], state: S, event: I) -> tuple[A, S]:
+        return table[state, event]
+"""
+
+LAMP = """
+    from house.machine import TABLE, Action, Input, State, step
+
+    class Lamp:
+        def __init__(self) -> None:
+            self.state = State.OFF
+
+        def step(self, event: Input) -> Action:
+            action, self.state = step(TABLE, self.state, event)
+            return action
+
+        def press(self) -> None:
+            action, self.state = TABLE[self.state, Input.PRESS]
+            {Action.LIGHT: print, Action.IGNORE: print}[action]()
+
+        def hit(self) -> None:
+            _, self.state = step(TABLE, self.state, Input.PRESS)
+            self.state = TABLE[self.state, Input.PRESS][1]
+
+    def use(lamp: Lamp) -> str:
+        lamp.step(Input.PRESS)
+        if lamp.step(Input.PRESS) is Action.DARKEN:
+            return ""
+        match lamp.step(Input.PRESS):
+            case Action.MATCHED:
+                return "matched"
+        action = lamp.step(Input.PRESS)
+        return action.name
+"""
+
+
+def test_actions_that_nobody_looks_at_and_steps_that_drop_them_are_found(tmp_path: Path) -> None:
+    write_package(tmp_path, {"house/__init__.py": "", "house/machine.py": MACHINE, "house/lamp.py": LAMP})
+    tables = find_tables(tmp_path, "house")
+    assert list(tables) == ["house.machine.Action"]
+    table = tables["house.machine.Action"]
+    assert table.names == ["LIGHT", "DARKEN", "BUZZ", "MATCHED"]
+    assert table.looked_at == {"LIGHT", "DARKEN", "MATCHED"}
+    lines = [int(where.rpartition(":")[2]) for where in table.steps]
+    assert lines == [13, 17, 18, 21, 22, 24, 27]
+    assert [int(where.rpartition(":")[2]) for where in table.dropped] == [17, 18, 21]
+
+
+# --- arrows --------------------------------------------------------------------------------------
+
+
+def test_arrows_lead_between_rooms(tmp_path: Path) -> None:
+    write_package(
+        tmp_path,
+        {
+            "house/__init__.py": "",
+            "house/top.py": "from house.wing import one, two\nimport house.leaf",
+            "house/wing/__init__.py": "",
+            "house/wing/one.py": "from house.wing.two import thing\nfrom house.leaf import leaf",
+            "house/wing/two.py": "def later():\n    from house import leaf",
+            "house/leaf.py": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from house.back import Back",
+            "house/back.py": "import house.top",
+        },
+    )
+    found = find_arrows(tmp_path, "house")
+    assert found.rooms == ["back", "leaf", "top", "wing"]
+    assert list(found.lines()) == [
+        "back -> top (1)",
+        "leaf -> back (1)",
+        "top -> leaf (1), wing (2)",
+        "wing -> leaf (2)",
+    ]
+    assert found.inside == 1
+    assert found.back() == [
+        ("back", "top"),
+        ("leaf", "back"),
+        ("top", "leaf"),
+        ("top", "wing"),
+        ("wing", "leaf"),
+    ]
