@@ -7,7 +7,6 @@ thread owns a core. After each call the owner takes the events (``next_event`` u
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -330,7 +329,7 @@ class CellCore:
         """End every stream and say Goodbye on every lane."""
         if self._context.stopped:
             return
-        self._context.stopped = True
+        self._context.stop()
         error = StreamError(f"{self._context.fqcn} is stopping", ErrorCode.STOPPING)
         for sender in self._sends.senders():
             self._requests.end(sender.key.stream_id, error)
@@ -352,7 +351,7 @@ class CellCore:
             tuple(receive_stats(receiver) for receiver in self._receives.receivers()),
             tuple(relay_stats(stream) for stream in self._relays.streams()),
             tuple(route_stats(route) for route in self._routes.all()),
-            **dataclasses.asdict(context.counters),
+            **context.counters.snapshot(),
         )
 
     # What the links report.

@@ -7,6 +7,7 @@ they are made; all of them run on the one thread that owns the core.
 from __future__ import annotations
 
 import dataclasses
+import enum
 from collections import deque
 from collections.abc import Callable
 
@@ -16,25 +17,41 @@ from streamcell.protocol.timers import Deadlines
 from streamcell.protocol.wire.frames import Payload, StreamKey
 
 
-@dataclasses.dataclass(slots=True)
-class Counters:
-    """What a cell has done since it was made. Payload bytes, without headers or framing."""
+class Count(enum.Enum):
+    """What is counted. Bytes are payload, without headers or framing."""
 
-    bytes_sent: int = 0
-    bytes_received: int = 0
-    bytes_retransmitted: int = 0
-    streams_opened: int = 0
-    streams_accepted: int = 0
-    sends_finished: int = 0
-    sends_failed: int = 0
-    receives_finished: int = 0
-    receives_failed: int = 0
-    resumes: int = 0
-    reconnects: int = 0
-    handovers: int = 0
-    corrupt_chunks: int = 0
-    bytes_relayed: int = 0
-    frames_refused: int = 0
+    BYTES_SENT = "bytes_sent"
+    BYTES_RECEIVED = "bytes_received"
+    BYTES_RETRANSMITTED = "bytes_retransmitted"
+    STREAMS_OPENED = "streams_opened"
+    STREAMS_ACCEPTED = "streams_accepted"
+    SENDS_FINISHED = "sends_finished"
+    SENDS_FAILED = "sends_failed"
+    RECEIVES_FINISHED = "receives_finished"
+    RECEIVES_FAILED = "receives_failed"
+    RESUMES = "resumes"
+    RECONNECTS = "reconnects"
+    HANDOVERS = "handovers"
+    CORRUPT_CHUNKS = "corrupt_chunks"
+    BYTES_RELAYED = "bytes_relayed"
+    FRAMES_REFUSED = "frames_refused"
+
+    __hash__ = object.__hash__
+
+
+class Counters:
+    """What a cell has done since it was made."""
+
+    def __init__(self) -> None:
+        self._counts = dict.fromkeys(Count, 0)
+
+    def add(self, what: Count, amount: int = 1) -> None:
+        """Count ``amount`` more of it."""
+        self._counts[what] += amount
+
+    def snapshot(self) -> dict[str, int]:
+        """Return all counts, by the names that statistics have for them."""
+        return {count.value: amount for count, amount in self._counts.items()}
 
 
 @dataclasses.dataclass(slots=True)
@@ -55,6 +72,10 @@ class Context:
     deadlines: Deadlines = dataclasses.field(default_factory=Deadlines)
     counters: Counters = dataclasses.field(default_factory=Counters)
     stopped: bool = False
+
+    def stop(self) -> None:
+        """From now on nothing begins, and what breaks is not mended."""
+        self.stopped = True
 
     def is_own(self, key: StreamKey) -> bool:
         """Return whether a stream is one that this life of the cell sends."""

@@ -19,6 +19,7 @@ from streamcell.errors import (
 )
 from streamcell.protocol.context import Context
 from streamcell.protocol.events import RequestEnded
+from streamcell.protocol.timers import Timed
 
 
 class Standing(enum.Enum):
@@ -30,17 +31,17 @@ class Standing(enum.Enum):
     WHOLE = "the target has all of it, and has not called the callback"
 
 
-class Request:
+class Request(Timed):
     """One request that waits for its reply. ``deadline`` None: it may wait for ever."""
 
     def __init__(self, stream_id: int, target: str, name: str, deadline: float | None) -> None:
+        super().__init__()
         self.stream_id = stream_id
         self.target = target
         self.name = name
         self.deadline = deadline
         # The life of the target that has the whole request; None while none is known to.
         self.holder: int | None = None
-        self.timer_at: float | None = None
         self.on_timer: Callable[[Request, float], None] | None = None
 
     def handle_timer(self, now: float) -> None:

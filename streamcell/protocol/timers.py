@@ -8,21 +8,27 @@ out when they are the most, so that many short streams with long timeouts do not
 
 from __future__ import annotations
 
+import abc
 import heapq
-from typing import Protocol
 
 # Entries that may lie about without a sweep.
 _STALE_ENTRIES = 64
 
 
-class Timed(Protocol):
-    """Something with a deadline."""
+class Timed(abc.ABC):
+    """Something with a deadline: a base class, so that the deadline belongs to :class:`Deadlines` alone.
 
-    timer_at: float | None
+    :ivar timer_at: when it is called at the latest, or None. Only :class:`Deadlines` sets it.
+    """
 
+    __slots__ = ("timer_at",)
+
+    def __init__(self) -> None:
+        self.timer_at: float | None = None
+
+    @abc.abstractmethod
     def handle_timer(self, now: float) -> None:
         """Do what is due, and schedule again if anything is left to wait for."""
-        ...
 
 
 class Deadlines:

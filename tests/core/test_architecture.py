@@ -115,12 +115,12 @@ WINGS: dict[str, dict[str, str]] = {
         "events": "wire",
         "context": "events timers wire",
         "flow": "wire",
-        "links": "context events flow machine wire",
-        "tree": "context events links machine wire",
-        "sending": "context events flow links machine tree wire",
-        "receiving": "context events flow links machine tree wire",
-        "relaying": "context flow links machine tree wire",
-        "requests": "context events",
+        "links": "context events flow machine timers wire",
+        "tree": "context events links machine timers wire",
+        "sending": "context events flow links machine timers tree wire",
+        "receiving": "context events flow links machine timers tree wire",
+        "relaying": "context flow links machine timers tree wire",
+        "requests": "context events timers",
         "stats": "links receiving relaying sending tree",
         "batches": "context links sending wire",
         "cell": "batches context events flow links receiving relaying requests sending stats tree wire",
@@ -140,7 +140,7 @@ WINGS: dict[str, dict[str, str]] = {
     },
 }
 # More than these would be a hall with doors everywhere.
-MOST_ARROWS = {"streamcell.protocol": 60, "streamcell.runtime": 50}
+MOST_ARROWS = {"streamcell.protocol": 61, "streamcell.runtime": 50}
 
 
 def room_of(module: str) -> Room | None:
@@ -391,7 +391,7 @@ def test_law_holds(law: Law) -> None:
 
 # Assignments in the core to attributes of objects whose class another module defines: `scripts/house/writes.py` says
 # what counts, and `python -m scripts.house.writes --each` where they are. The number may only fall.
-MOST_WRITES_FROM_OUTSIDE = 224
+MOST_WRITES_FROM_OUTSIDE = 203
 # By how much the number may lag behind, so that not everybody who takes one away changes the same line.
 LAG = 5
 

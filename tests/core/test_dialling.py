@@ -158,7 +158,7 @@ def test_a_cell_that_stops_dials_no_more() -> None:
     rig.dialler.failed(rig.uplink, rig.newest(), 0.0)
     rig.dialler.stop()
     assert rig.uplink.timer_at is None
-    rig.context.stopped = True
+    rig.context.stop()
     rig.dialler.tend(rig.uplink, 100.0)
     assert len(rig.dialled()) == 1
 

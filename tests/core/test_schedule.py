@@ -16,7 +16,6 @@ class Member:
     chunk: int = 100
     left: int = 1 << 60
     eligible: bool = True
-    deficit: int = 0
     sent: int = 0
 
     def can_send(self) -> bool:
@@ -93,7 +92,6 @@ def test_who_had_nothing_to_send_comes_back_at_the_end_and_without_debt() -> Non
         take_turn(queue)
     first.left = 5000
     queue.add(first)
-    assert first.deficit == 0
     for _ in range(20):
         take_turn(queue)
     assert first.sent == 10_000

@@ -6,14 +6,14 @@ import weakref
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamcell.protocol.timers import Deadlines
+from streamcell.protocol.timers import Deadlines, Timed
 
 
-class Owner:
+class Owner(Timed):
     """Something that wants to be called at ``due``, and looks again when it is called before."""
 
     def __init__(self, deadlines: Deadlines, due: float | None = None) -> None:
-        self.timer_at: float | None = None
+        super().__init__()
         self.due = due
         self.called: list[float] = []
         self.fired: list[float] = []

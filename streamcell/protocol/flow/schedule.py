@@ -14,8 +14,6 @@ from typing import Generic, Protocol, TypeVar
 class Turn(Protocol):
     """Something that takes turns."""
 
-    deficit: int
-
     def can_send(self) -> bool:
         """Return whether it has something to send now."""
         ...
@@ -34,15 +32,16 @@ class RoundRobin(Generic[T]):
         self._quantum = quantum
         self._belongs = belongs
         self._queue: deque[T] = deque()
-        self._members: set[int] = set()
+        # What each member has left of its turn, by identity: below 0 where it has overdrawn.
+        self._deficits: dict[int, int] = {}
 
     def __len__(self) -> int:
         return len(self._queue)
 
     def add(self, member: T) -> None:
         """Give ``member`` a place at the end, unless it has one."""
-        if id(member) not in self._members:
-            self._members.add(id(member))
+        if id(member) not in self._deficits:
+            self._deficits[id(member)] = 0
             self._queue.append(member)
 
     def waits(self) -> bool:
@@ -57,21 +56,21 @@ class RoundRobin(Generic[T]):
             member = self._queue[0]
             if not member.can_send() or (self._belongs is not None and not self._belongs(member)):
                 self._queue.popleft()
-                self._members.discard(id(member))
-                member.deficit = 0
+                del self._deficits[id(member)]
             elif not eligible(member):
                 self._queue.rotate(-1)
                 passed_over += 1
             else:
-                if member.deficit <= 0:
-                    member.deficit += self._quantum
-                if member.deficit > 0:
+                left = self._deficits[id(member)]
+                if left <= 0:
+                    left = self._deficits[id(member)] = left + self._quantum
+                if left > 0:
                     return member
                 self._queue.rotate(-1)
         return None
 
     def charge(self, member: T, size: int) -> None:
         """Count ``size`` bytes against the turn of ``member``, which ``next`` has just returned."""
-        member.deficit -= size
-        if member.deficit <= 0:
+        left = self._deficits[id(member)] = self._deficits[id(member)] - size
+        if left <= 0:
             self._queue.rotate(-1)

@@ -9,7 +9,7 @@ A link that is silent on all its lanes is dialled once more where it is, then el
 from __future__ import annotations
 
 from streamcell.errors import CellError, ErrorCode
-from streamcell.protocol.context import Context
+from streamcell.protocol.context import Context, Count
 from streamcell.protocol.events import LaneWanted, UplinkEnded, UplinkRefused
 from streamcell.protocol.links.lanes import LaneTable
 from streamcell.protocol.links.link import Lane, Link
@@ -167,7 +167,7 @@ class Dialler:
         """
         soon = now + self._context.config.backoff_min_s * self._context.jitter()
         if lane.role is LaneRole.CONTROL:
-            self._context.counters.reconnects += 1
+            self._context.counters.add(Count.RECONNECTS)
             uplink.soonest = soon
         else:
             uplink.bulk_retry_at = soon

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from streamcell.errors import ErrorCode
-from streamcell.protocol.context import Context
+from streamcell.protocol.context import Context, Count
 from streamcell.protocol.links.dialling import Dialler
 from streamcell.protocol.links.lanes import LaneTable
 from streamcell.protocol.links.link import Lane, Link
@@ -64,5 +64,5 @@ class Handover:
             return
         self._observer.on_lane_emptied(lane.link, lane.lane_id, now)
         if lane.uplink is not None:
-            self._context.counters.handovers += 1
+            self._context.counters.add(Count.HANDOVERS)
             self._lanes.refuse(lane, ErrorCode.UNSPECIFIED, "moved to a fresh lane", now)

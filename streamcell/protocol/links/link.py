@@ -24,6 +24,7 @@ from streamcell.protocol.links.states import (
 from streamcell.protocol.machine import (
     step,
 )
+from streamcell.protocol.timers import Timed
 from streamcell.protocol.wire.frames import Chunk, Frame, Goodbye, LaneRole, Ping, StreamKey
 
 if TYPE_CHECKING:
@@ -59,7 +60,6 @@ class ChunkSource(StreamSpeaker, Protocol):
     :ivar lane_id: the lane that it is bound to for now, or None.
     """
 
-    deficit: int
     lane_id: int | None
 
     def can_send(self) -> bool:
@@ -75,7 +75,7 @@ class ChunkSource(StreamSpeaker, Protocol):
         ...
 
 
-class Lane:
+class Lane(Timed):
     """One lane. ``number`` is 0 until it is known.
 
     :ivar place: which of the addresses of its uplink it was dialled at.
@@ -84,6 +84,7 @@ class Lane:
     """
 
     def __init__(self, lane_id: int, state: LaneState, role: LaneRole, number: int) -> None:
+        super().__init__()
         self.lane_id = lane_id
         self.state = state
         self.role = role
@@ -103,7 +104,6 @@ class Lane:
         self.said_goodbye = False
         self.on_timer: Callable[[Lane, float], None] | None = None
         self.carried: deque[Frame] = deque(maxlen=_CARRIED_FRAMES)
-        self.timer_at: float | None = None
         self.opened_at = 0.0
         self.used_at = 0.0
         self.heard_at = 0.0
@@ -205,7 +205,7 @@ class Outbox:
         self._first = self._last = None
 
 
-class Link:
+class Link(Timed):
     """The relation to one neighbour.
 
     :ivar lanes: lanes that said Hello, by number.
@@ -214,6 +214,7 @@ class Link:
     """
 
     def __init__(self, fqcn: str, incarnation: int, link_id: bytes) -> None:
+        super().__init__()
         self.fqcn = fqcn
         self.incarnation = incarnation
         self.link_id = link_id
@@ -236,7 +237,6 @@ class Link:
         # How many streams were settled here when the neighbour was last told which.
         self.settled_told = 0
         # Times.
-        self.timer_at: float | None = None
         self.on_timer: Callable[[Link, float], None] | None = None
         self.up_since = 0.0
         self.last_break = ""

@@ -16,6 +16,7 @@ from streamcell.protocol.links.link import Lane, Link
 from streamcell.protocol.links.states import (
     LaneState,
 )
+from streamcell.protocol.timers import Timed
 from streamcell.protocol.wire.frames import LaneRole
 
 # Times that the two ends could not read each other before that is no chance any more, and within which time.
@@ -52,7 +53,7 @@ class Place:
         return bool(self.broken_at) and now < self.broken_at[-1] + BREAKS_WITHIN_S
 
 
-class Uplink:
+class Uplink(Timed):
     """What a dialler knows of whom it dials.
 
     :ivar peer: it leads not to the parent, but to a cell to which there shall be a peer link.
@@ -63,6 +64,7 @@ class Uplink:
     """
 
     def __init__(self, number: int, places: int = 1, *, peer: bool = False) -> None:
+        super().__init__()
         self.number = number
         self.peer = peer
         self.places = tuple(Place() for _ in range(places))
@@ -79,7 +81,6 @@ class Uplink:
         self.bulk_failures = 0
         self.bulk_retry_at = -math.inf
         self.bulk_wanted = 0
-        self.timer_at: float | None = None
         self.on_timer: Callable[[Uplink, float], None] | None = None
 
     def __repr__(self) -> str:

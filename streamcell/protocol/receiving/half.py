@@ -20,7 +20,7 @@ from streamcell.limits import (
     OUT_OF_ORDER_CHUNKS,
     SHARED_LANE_IN_FLIGHT_BYTES,
 )
-from streamcell.protocol.context import Context
+from streamcell.protocol.context import Context, Count
 from streamcell.protocol.events import StreamOpened
 from streamcell.protocol.flow.credit import Window
 from streamcell.protocol.machine import (
@@ -34,6 +34,7 @@ from streamcell.protocol.receiving.states import (
     ReceiverInput,
     ReceiverState,
 )
+from streamcell.protocol.timers import Timed
 from streamcell.protocol.wire.frames import Ack, Chunk, Credit, Open, Payload, Reset, ResumeReply, StreamKey
 from streamcell.protocol.wire.integrity import checksum_fields
 
@@ -66,7 +67,7 @@ class TooManyGaps(Exception):
     """
 
 
-class StreamReceiver:
+class StreamReceiver(Timed):
     """The target's half of one stream.
 
     Offsets, from low to high: ``consumed`` (taken by the application), ``delivered`` (given to the shell),
@@ -107,13 +108,13 @@ class StreamReceiver:
         "size",
         "spoke_at",
         "state",
-        "timer_at",
         "topic",
         "unclaimed_until",
         "window",
     )
 
     def __init__(self, context: Context, chunk: Chunk, opening: Open, window: Window) -> None:
+        super().__init__()
         self.key = chunk.key
         self.channel = chunk.channel
         self.topic = chunk.topic
@@ -148,7 +149,6 @@ class StreamReceiver:
         self.credit_due = False
         self.ack_due = False
         # Time.
-        self.timer_at: float | None = None
         self.on_timer: Callable[[StreamReceiver, float], None] | None = None
         self.ack_at: float | None = None
         self.heard_at = 0.0
@@ -444,7 +444,7 @@ class StreamReceiver:
         if known >= len(payload):
             return
         self._pending.append(memoryview(payload)[known:] if known else payload)
-        self._context.counters.bytes_received += len(payload) - known
+        self._context.counters.add(Count.BYTES_RECEIVED, len(payload) - known)
         self.received = offset + len(payload)
 
     def _weigh_ack(self, *, on_shared_lane: bool) -> None:

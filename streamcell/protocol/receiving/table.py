@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 
 from streamcell.errors import CellError, ErrorCode, ProtocolError, StreamCancelled, StreamIntegrityError
 from streamcell.limits import CORRUPT_CHUNKS, HOPS
-from streamcell.protocol.context import Context
+from streamcell.protocol.context import Context, Count
 from streamcell.protocol.events import (
     DataEnded,
     DataReceived,
@@ -361,7 +361,7 @@ class ReceiveTable:
         if opening.kind is StreamKind.REPLY and not self._is_awaited(opening, chunk.key.origin):
             self.give_up(receiver, receive_errors.not_awaited(), now)
             return None
-        self._context.counters.streams_accepted += 1
+        self._context.counters.add(Count.STREAMS_ACCEPTED)
         self._schedule(receiver)
         self._context.events.append(receiver.opened())
         return receiver
@@ -412,7 +412,7 @@ class ReceiveTable:
 
     def note_corrupt(self, receiver: StreamReceiver, link: Link, chunk: Chunk, now: float) -> None:
         """A chunk has a wrong checksum: ask for it again, but not for ever."""
-        self._context.counters.corrupt_chunks += 1
+        self._context.counters.add(Count.CORRUPT_CHUNKS)
         receiver.corrupt_chunks += 1
         if receiver.corrupt_chunks < CORRUPT_CHUNKS:
             self.say_lost(link, chunk, LostReason.CORRUPT)
@@ -457,7 +457,7 @@ class ReceiveTable:
         if receiver.step(ReceiverInput.FINISHED) is not ReceiverAction.CONFIRM:
             return
         last_word = receiver.ack(complete=True)
-        self._context.counters.receives_finished += 1
+        self._context.counters.add(Count.RECEIVES_FINISHED)
         self._context.events.append(ReceiveFinished(receiver.key, receiver.received))
         self._bury(receiver, last_word, now)
         self._post_last_word(receiver, last_word)
@@ -480,7 +480,7 @@ class ReceiveTable:
         self._fail(receiver, error, now)
 
     def _fail(self, receiver: StreamReceiver, error: CellError, now: float) -> None:
-        self._context.counters.receives_failed += 1
+        self._context.counters.add(Count.RECEIVES_FAILED)
         discard = isinstance(error, StreamCancelled)
         self._context.events.append(ReceiveFailed(receiver.key, error, discard))
         if receiver.opening.kind is StreamKind.REPLY and self._is_awaited(receiver.opening, receiver.key.origin):

@@ -23,10 +23,11 @@ from streamcell.protocol.relaying.states import (
     RelayInput,
     RelayState,
 )
+from streamcell.protocol.timers import Timed
 from streamcell.protocol.wire.frames import Ack, Chunk, Credit, StreamKey
 
 
-class RelayStream:
+class RelayStream(Timed):
     """One stream, as the relay sees it.
 
     Offsets: ``forwarded`` (every byte below was put on a lane), ``given`` (how far the Credits of the next hop let it
@@ -45,6 +46,7 @@ class RelayStream:
         on_timer: Callable[[RelayStream, float], None],
         on_turn: Callable[[RelayStream, int], None],
     ) -> None:
+        super().__init__()
         self.key = key
         self.target = target
         self.state = RelayState.WAITING
@@ -53,9 +55,7 @@ class RelayStream:
         self.down = down
         self.idle_timeout_s = 0.0
         self.heard_at = 0.0
-        self.timer_at: float | None = None
         # As a member of a round robin.
-        self.deficit = 0
         # This attempt.
         self.bulk = True
         self.begin_offset = 0

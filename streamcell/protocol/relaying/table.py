@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import TypeVar
 
 from streamcell.limits import HOPS, RELAYED_CHUNKS, RELAYED_STREAMS
-from streamcell.protocol.context import Context
+from streamcell.protocol.context import Context, Count
 from streamcell.protocol.flow.credit import Window, WindowBudget
 from streamcell.protocol.links.link import Link
 from streamcell.protocol.links.table import LinkTable
@@ -210,7 +210,7 @@ class RelayTable:
             self._writing.offer(stream.down, stream, now, bulk=stream.bulk)
 
     def _on_turn(self, stream: RelayStream, size: int) -> None:
-        self._context.counters.bytes_relayed += size
+        self._context.counters.add(Count.BYTES_RELAYED, size)
         self._speak(stream)
 
     def _speak(self, stream: RelayStream) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from streamcell.errors import CellError, ErrorCode, Fault, one_line
 from streamcell.limits import HOPS, INITIAL_CREDIT_BYTES
 from streamcell.message import Headers
-from streamcell.protocol.context import Context
+from streamcell.protocol.context import Context, Count
 from streamcell.protocol.machine import (
     step,
 )
@@ -25,6 +25,7 @@ from streamcell.protocol.sending.states import (
     SenderInput,
     SenderState,
 )
+from streamcell.protocol.timers import Timed
 from streamcell.protocol.wire.frames import Chunk, IdRuns, Open, Payload, Reset, ResumeQuery, StreamKey, StreamKind
 from streamcell.protocol.wire.integrity import checksum_fields
 
@@ -61,7 +62,7 @@ class SendSpec:
     kept: bool = False
 
 
-class StreamSender:
+class StreamSender(Timed):
     """The origin's half of one stream.
 
     Offsets, from low to high: ``consumed`` (the target's reader took it), ``received`` (the target has it),
@@ -80,7 +81,6 @@ class StreamSender:
         "ceiling",
         "consumed",
         "credit",
-        "deficit",
         "digest",
         "granted",
         "heard_at",
@@ -110,12 +110,12 @@ class StreamSender:
         "state",
         "taken_up",
         "target_incarnation",
-        "timer_at",
         "total",
         "wanted",
     )
 
     def __init__(self, context: Context, spec: SendSpec, stream_id: int) -> None:
+        super().__init__()
         self.spec = spec
         self.key = StreamKey(context.fqcn, context.incarnation, stream_id)
         self.state = SenderState.QUEUED
@@ -162,13 +162,11 @@ class StreamSender:
         self.digest = ""
         self.wanted = 0
         # Time.
-        self.timer_at: float | None = None
         self.on_timer: Callable[[StreamSender, float], None] | None = None
         self.on_turn: Callable[[StreamSender, Link, Lane, int | None, float, bool], Chunk] | None = None
         self.heard_at = 0.0
         self.spoke_at = 0.0
         self.backoff_until = 0.0
-        self.deficit = 0
         self._context = context
         self._chunk_bytes = context.config.chunk_bytes
 
@@ -380,9 +378,9 @@ class StreamSender:
         self.opened = True
         self.sequence = sequence + 1
         self.next_offset = end
-        self._context.counters.bytes_sent += len(payload)
+        self._context.counters.add(Count.BYTES_SENT, len(payload))
         if offset < self.sent_end:
-            self._context.counters.bytes_retransmitted += min(end, self.sent_end) - offset
+            self._context.counters.add(Count.BYTES_RETRANSMITTED, min(end, self.sent_end) - offset)
         self.sent_end = max(self.sent_end, end)
         if last:
             self.last_sent = self.last_ever_sent = True

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from streamcell.errors import CellError, ErrorCode, Fault, StreamCancelled
 from streamcell.limits import HOPS, SMALL_STREAM_BYTES
-from streamcell.protocol.context import Context
+from streamcell.protocol.context import Context, Count
 from streamcell.protocol.events import SendFailed, SendFinished, SendProgressed, SourceWanted
 from streamcell.protocol.links.link import Lane, Link
 from streamcell.protocol.links.table import LinkTable
@@ -105,7 +105,7 @@ class SendTable:
         sender.on_turn = self._take_turn
         self._senders[self._last_id] = sender
         self._by_target.setdefault(spec.target, {})[self._last_id] = sender
-        self._context.counters.streams_opened += 1
+        self._context.counters.add(Count.STREAMS_OPENED)
         if self._context.stopped:
             self.give_up(sender, send_errors.stopped(self._context.fqcn), now)
         elif spec.optional and self._routes.next_hop(spec.target) is None:
@@ -460,7 +460,7 @@ class SendTable:
             self._query(sender)
 
     def _query(self, sender: StreamSender) -> None:
-        self._context.counters.resumes += 1
+        self._context.counters.add(Count.RESUMES)
         sender.ask()
         self._speak(sender)
 
@@ -497,10 +497,10 @@ class SendTable:
         size = sender.total or 0
         sender.buffer.clear()
         if error is None:
-            self._context.counters.sends_finished += 1
+            self._context.counters.add(Count.SENDS_FINISHED)
             self._context.events.append(SendFinished(stream_id, size))
         else:
-            self._context.counters.sends_failed += 1
+            self._context.counters.add(Count.SENDS_FAILED)
             self._context.events.append(SendFailed(stream_id, error))
         for following in self._slots.release(sender):
             self._start(following, now)

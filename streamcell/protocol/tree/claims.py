@@ -14,11 +14,12 @@ from streamcell.protocol.context import Context
 from streamcell.protocol.links.doubles import CLAIM_S
 from streamcell.protocol.links.link import Link
 from streamcell.protocol.links.table import LinkTable
+from streamcell.protocol.timers import Timed
 from streamcell.protocol.tree.routes import Route
 from streamcell.protocol.wire.frames import Announce, Query, QueryReply
 
 
-class Claim:
+class Claim(Timed):
     """One newcomer, over one link. ``holder``: the life that has the name."""
 
     def __init__(
@@ -29,12 +30,12 @@ class Claim:
         holder: Route,
         on_timer: Callable[[Claim, float], None],
     ) -> None:
+        super().__init__()
         self.link = link
         self.frame = frame
         self.query_id = query_id
         self.holder = holder.incarnation
         self.holder_address = holder.address or "an unknown address"
-        self.timer_at: float | None = None
         self._on_timer = on_timer
 
     def handle_timer(self, now: float) -> None:

@@ -7,7 +7,7 @@ carries nothing but the frames of its two ends.
 from __future__ import annotations
 
 from streamcell.limits import HOPS
-from streamcell.protocol.context import Context
+from streamcell.protocol.context import Context, Count
 from streamcell.protocol.events import FrameRefused
 from streamcell.protocol.links.link import Link
 from streamcell.protocol.links.table import LinkTable
@@ -42,7 +42,7 @@ class Gate:
         if self._is_early(link, source, destination):
             self._context.events.append(FrameRefused(link.fqcn, source, True))
         else:
-            self._context.counters.frames_refused += 1
+            self._context.counters.add(Count.FRAMES_REFUSED)
             if not link.told_of_refusal:
                 link.told_of_refusal = True
                 self._context.events.append(FrameRefused(link.fqcn, source, False))

@@ -16,12 +16,13 @@ from streamcell.protocol.context import Context
 from streamcell.protocol.events import CellsListed, QueryFailed, RouteTraced
 from streamcell.protocol.links.link import Link
 from streamcell.protocol.links.table import LinkTable
+from streamcell.protocol.timers import Timed
 from streamcell.protocol.tree.routes import RouteTable
 from streamcell.protocol.wire.frames import CellInfo, Query, QueryReply
 from streamcell.topology import Hop, KnownCell
 
 
-class Question:
+class Question(Timed):
     """One query of this cell that waits for its answers. ``subject`` empty: all cells are asked for."""
 
     def __init__(
@@ -32,13 +33,13 @@ class Question:
         timeout_s: float,
         on_timer: Callable[[Question, float], None],
     ) -> None:
+        super().__init__()
         self.query_id = query_id
         self.subject = subject
         self.asked_at = asked_at
         self.timeout_s = timeout_s
         self.cells: dict[str, CellInfo] = {}
         self.hops: dict[str, Hop] = {}
-        self.timer_at: float | None = None
         self._on_timer = on_timer
 
     def handle_timer(self, now: float) -> None:

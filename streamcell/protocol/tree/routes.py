@@ -12,10 +12,11 @@ from collections.abc import Callable, Iterable, Mapping
 
 from streamcell.protocol.context import Context
 from streamcell.protocol.links.link import Link
+from streamcell.protocol.timers import Timed
 
 
 @dataclasses.dataclass(slots=True, eq=False)
-class Route:
+class Route(Timed):
     """A cell below this one, and the link that it was announced over.
 
     :ivar path: the cells that the announcement came through, the announced cell first, the neighbour last.
@@ -33,7 +34,9 @@ class Route:
     since: float
     on_timer: Callable[[Route, float], None]
     confirmed: bool = False
-    timer_at: float | None = None
+
+    def __post_init__(self) -> None:
+        Timed.__init__(self)
 
     def handle_timer(self, now: float) -> None:
         """Pass the deadline on to whoever keeps the routes."""
