@@ -10,7 +10,7 @@ from __future__ import annotations
 from streamcell.errors import ErrorCode
 from streamcell.limits import BATCH_BYTES, WRITTEN_FRAMES
 from streamcell.message import HeaderValue
-from streamcell.protocol.context import Context
+from streamcell.protocol.base.context import Context
 from streamcell.protocol.links.link import Lane, Link
 from streamcell.protocol.links.table import LinkTable
 from streamcell.protocol.links.writing import Writing

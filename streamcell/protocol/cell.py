@@ -12,9 +12,9 @@ from typing import Any
 
 from streamcell.config import CellConfig
 from streamcell.errors import CellError, ErrorCode, Fault, ProtocolError, StreamCancelled, StreamError
+from streamcell.protocol.base.context import Context
+from streamcell.protocol.base.events import Event
 from streamcell.protocol.batches import Batches
-from streamcell.protocol.context import Context
-from streamcell.protocol.events import Event
 from streamcell.protocol.flow.credit import WindowBudget
 from streamcell.protocol.links.link import Lane, Link
 from streamcell.protocol.links.loop import make_loop

@@ -17,9 +17,9 @@ from streamcell.errors import (
     StreamOutcomeUnknown,
     StreamTargetUnreachable,
 )
-from streamcell.protocol.context import Context
-from streamcell.protocol.events import RequestEnded
-from streamcell.protocol.timers import Timed
+from streamcell.protocol.base.context import Context
+from streamcell.protocol.base.events import RequestEnded
+from streamcell.protocol.base.timers import Timed
 
 
 class Standing(enum.Enum):

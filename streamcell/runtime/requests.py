@@ -25,7 +25,7 @@ from streamcell.errors import (
     one_line,
 )
 from streamcell.message import Headers, Message, freeze_headers
-from streamcell.protocol.events import DataEnded, DataReceived, RequestEnded, StreamOpened
+from streamcell.protocol.base.events import DataEnded, DataReceived, RequestEnded, StreamOpened
 from streamcell.protocol.sending.half import SendSpec
 from streamcell.protocol.wire.frames import Payload, StreamKind
 from streamcell.runtime.context import CellContext

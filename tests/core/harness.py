@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from streamcell.config import CellConfig
-from streamcell.protocol.events import LaneWanted
+from streamcell.protocol.base.events import LaneWanted
 from streamcell.protocol.links.lanes import LOOP_LANE
 from streamcell.protocol.wire.frames import Frame, LaneRole
 from tests.core.node import Node, refusing, roles, sending_states

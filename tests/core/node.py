@@ -10,8 +10,7 @@ from typing import Any, Protocol, TypeVar
 
 from streamcell.config import CellConfig
 from streamcell.errors import CellError, ErrorCode, StreamResumeError
-from streamcell.protocol.cell import CellCore
-from streamcell.protocol.events import (
+from streamcell.protocol.base.events import (
     DataEnded,
     DataReceived,
     Event,
@@ -32,6 +31,7 @@ from streamcell.protocol.events import (
     StreamPlaced,
     UplinkRefused,
 )
+from streamcell.protocol.cell import CellCore
 from streamcell.protocol.stats import LinkStats
 from streamcell.protocol.wire.frames import LaneRole, StreamKey, StreamKind
 from tests.core.samples import checksum, digest_of, make_spec

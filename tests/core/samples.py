@@ -10,7 +10,7 @@ import crc32c
 
 from streamcell.config import CellConfig
 from streamcell.limits import KIB
-from streamcell.protocol.context import Context
+from streamcell.protocol.base.context import Context
 from streamcell.protocol.sending.half import SendSpec
 from streamcell.protocol.wire.frames import Payload, StreamKind
 

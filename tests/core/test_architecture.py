@@ -109,21 +109,18 @@ TABLE = (
 # package (a wing) or a module beside the wings. `python -m scripts.house arrows` draws them.
 WINGS: dict[str, dict[str, str]] = {
     "streamcell.protocol": {
-        "machine": "",
-        "timers": "",
         "wire": "",
-        "events": "wire",
-        "context": "events timers wire",
+        "base": "wire",
         "flow": "wire",
-        "links": "context events flow machine timers wire",
-        "tree": "context events links machine timers wire",
-        "sending": "context events flow links machine timers tree wire",
-        "receiving": "context events flow links machine timers tree wire",
-        "relaying": "context flow links machine timers tree wire",
-        "requests": "context events timers",
+        "links": "base flow wire",
+        "tree": "base links wire",
+        "sending": "base flow links tree wire",
+        "receiving": "base flow links tree wire",
+        "relaying": "base flow links tree wire",
+        "requests": "base",
         "stats": "links receiving relaying sending tree",
-        "batches": "context links sending wire",
-        "cell": "batches context events flow links receiving relaying requests sending stats tree wire",
+        "batches": "base links sending wire",
+        "cell": "base batches flow links receiving relaying requests sending stats tree wire",
     },
     "streamcell.runtime": {
         "buffers": "",
@@ -140,7 +137,7 @@ WINGS: dict[str, dict[str, str]] = {
     },
 }
 # More than these would be a hall with doors everywhere.
-MOST_ARROWS = {"streamcell.protocol": 61, "streamcell.runtime": 50}
+MOST_ARROWS = {"streamcell.protocol": 50, "streamcell.runtime": 50}
 
 
 def room_of(module: str) -> Room | None:

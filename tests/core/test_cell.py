@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from streamcell.config import CellConfig
 from streamcell.errors import ErrorCode, StreamError
 from streamcell.limits import BATCH_BYTES, KIB, MESSAGE_BYTES, MIB, WRITTEN_FRAMES
-from streamcell.protocol.events import LaneDropped, LaneWanted, SendFailed
+from streamcell.protocol.base.events import LaneDropped, LaneWanted, SendFailed
 from streamcell.protocol.wire.frames import Goodbye, LaneRole, Ping, Reset, StreamKind
 from tests.core.harness import LARGE, SMALL, Net, Node, pattern, read_and_unreleased
 

@@ -9,7 +9,7 @@ import pytest
 
 from streamcell.config import CellConfig
 from streamcell.limits import KIB
-from streamcell.protocol.events import StreamOpened
+from streamcell.protocol.base.events import StreamOpened
 from streamcell.protocol.wire.frames import Chunk, Credit, Frame, LaneRole, ResumeQuery
 from tests.core.harness import SMALL, Net, Node, pattern
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from streamcell.errors import AuthenticationError, ErrorCode, LinkError, NameInUse, ProtocolError
-from streamcell.protocol.context import Context
-from streamcell.protocol.events import LaneDropped, LaneWanted, UplinkEnded, UplinkRefused
+from streamcell.protocol.base.context import Context
+from streamcell.protocol.base.events import LaneDropped, LaneWanted, UplinkEnded, UplinkRefused
 from streamcell.protocol.links.dialling import Dialler
 from streamcell.protocol.links.lanes import LaneTable
 from streamcell.protocol.links.link import Lane, Link

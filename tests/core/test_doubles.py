@@ -6,7 +6,7 @@ import pytest
 
 from streamcell.config import CellConfig
 from streamcell.errors import ErrorCode, NameInUse
-from streamcell.protocol.events import CellConnected, CellDisconnected, LaneDropped
+from streamcell.protocol.base.events import CellConnected, CellDisconnected, LaneDropped
 from streamcell.protocol.wire.frames import Goodbye, Hello, Ping, Pong, Query, QueryReply
 from tests.core.by_hand import greet, hello
 from tests.core.harness import Net, Node

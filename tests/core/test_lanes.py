@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from streamcell.errors import ErrorCode
-from streamcell.protocol.context import Context
-from streamcell.protocol.events import LaneDropped
+from streamcell.protocol.base.context import Context
+from streamcell.protocol.base.events import LaneDropped
 from streamcell.protocol.links.lanes import LaneTable
 from streamcell.protocol.links.link import Lane
 from streamcell.protocol.links.states import (

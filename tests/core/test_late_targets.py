@@ -8,7 +8,7 @@ import pytest
 
 from streamcell.errors import ErrorCode, StreamCancelled
 from streamcell.limits import KIB
-from streamcell.protocol.events import ReceiveFailed, StreamAdopted
+from streamcell.protocol.base.events import ReceiveFailed, StreamAdopted
 from streamcell.protocol.wire.frames import (
     Ack,
     AnnounceReply,

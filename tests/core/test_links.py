@@ -11,7 +11,7 @@ import pytest
 from streamcell.config import CellConfig
 from streamcell.errors import AuthenticationError, CellError, ErrorCode, LinkError, NameInUse, ProtocolError
 from streamcell.limits import MESSAGE_BYTES
-from streamcell.protocol.events import CellConnected, CellDisconnected, LaneDropped, LaneWanted, ProtocolBroken
+from streamcell.protocol.base.events import CellConnected, CellDisconnected, LaneDropped, LaneWanted, ProtocolBroken
 from streamcell.protocol.links.greeting import ROUTES_CAPABILITY
 from streamcell.protocol.wire.frames import Announce, AnnounceReply, Frame, Goodbye, Hello, Ping, Query
 from tests.core.by_hand import changing, greet, hello, link_id_of

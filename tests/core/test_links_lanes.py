@@ -8,7 +8,7 @@ import pytest
 
 from streamcell.config import CellConfig
 from streamcell.errors import ErrorCode
-from streamcell.protocol.events import CellDisconnected, LaneDropped, LaneWanted
+from streamcell.protocol.base.events import CellDisconnected, LaneDropped, LaneWanted
 from streamcell.protocol.links.link import Link
 from streamcell.protocol.links.states import (
     LaneState,

@@ -17,7 +17,7 @@ from streamcell.errors import (
     StreamTimeout,
 )
 from streamcell.limits import INITIAL_CREDIT_BYTES, KIB
-from streamcell.protocol.events import ReceiveFailed, StreamAdopted, StreamOpened, StreamPlaced
+from streamcell.protocol.base.events import ReceiveFailed, StreamAdopted, StreamOpened, StreamPlaced
 from streamcell.protocol.wire.frames import Chunk, Goodbye, ResumeReply, StreamKey, StreamKind
 from tests.core.harness import Net, Node, make_spec, pattern
 from tests.core.trees import tree

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from streamcell.protocol.events import CellConnected, CellDisconnected, LaneWanted
+from streamcell.protocol.base.events import CellConnected, CellDisconnected, LaneWanted
 from streamcell.protocol.wire.frames import Chunk, Hello, ResumeQuery, ResumeReply
 from tests.core.harness import LARGE, SMALL, Net, Node
 from tests.core.trees import branches, receive, routes

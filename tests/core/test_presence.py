@@ -8,7 +8,7 @@ import pytest
 
 from streamcell.errors import ErrorCode, Fault, StreamOutcomeUnknown
 from streamcell.limits import KIB
-from streamcell.protocol.events import LifeDoubted, ReceiveFailed, StreamAdopted, StreamOpened
+from streamcell.protocol.base.events import LifeDoubted, ReceiveFailed, StreamAdopted, StreamOpened
 from streamcell.protocol.tree.presence import ASK_AGAIN_S
 from streamcell.protocol.wire.frames import (
     NO_STREAM,

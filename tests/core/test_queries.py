@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from streamcell.errors import ErrorCode, StreamTargetUnreachable
-from streamcell.protocol.events import CellsListed, QueryFailed, RouteTraced
+from streamcell.protocol.base.events import CellsListed, QueryFailed, RouteTraced
 from streamcell.protocol.wire.frames import Query, QueryReply
 from streamcell.topology import KnownCell
 from tests.core.harness import Net, Node

@@ -17,7 +17,7 @@ from streamcell.errors import (
     StreamRejected,
 )
 from streamcell.limits import MIB
-from streamcell.protocol.events import DataEnded, DataReceived, StreamAdmitted, StreamOpened
+from streamcell.protocol.base.events import DataEnded, DataReceived, StreamAdmitted, StreamOpened
 from streamcell.protocol.receiving.half import ACK_DELAY_S
 from streamcell.protocol.wire.frames import (
     Ack,

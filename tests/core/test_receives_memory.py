@@ -9,7 +9,7 @@ import pytest
 from streamcell.config import CellConfig
 from streamcell.errors import BlobSizeError, ErrorCode
 from streamcell.limits import INITIAL_CREDIT_BYTES, KIB, MIB
-from streamcell.protocol.events import ReceiveFailed, StreamAdmitted, StreamOpened
+from streamcell.protocol.base.events import ReceiveFailed, StreamAdmitted, StreamOpened
 from streamcell.protocol.flow.credit import WindowBudget
 from streamcell.protocol.wire.frames import Chunk, Credit, Reset, StreamKind
 from tests.core.by_hand import answers, chunk

@@ -8,7 +8,7 @@ import pytest
 
 from streamcell.errors import ErrorCode, Fault, StreamCancelled, StreamError
 from streamcell.limits import KIB, SETTLED_UNTOLD
-from streamcell.protocol.events import ReceiveFailed, StreamOpened
+from streamcell.protocol.base.events import ReceiveFailed, StreamOpened
 from streamcell.protocol.wire.frames import (
     Ack,
     Chunk,

@@ -8,7 +8,7 @@ import pytest
 
 from streamcell.errors import ErrorCode
 from streamcell.limits import INITIAL_CREDIT_BYTES, KIB, SHARED_LANE_IN_FLIGHT_BYTES
-from streamcell.protocol.events import FrameRefused
+from streamcell.protocol.base.events import FrameRefused
 from streamcell.protocol.links.greeting import ROUTES_CAPABILITY
 from streamcell.protocol.links.link import Link
 from streamcell.protocol.relaying.passing import RelayStream

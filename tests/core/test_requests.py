@@ -16,7 +16,7 @@ from streamcell.errors import (
     StreamTargetUnreachable,
 )
 from streamcell.limits import MIB
-from streamcell.protocol.events import RequestEnded, StreamOpened
+from streamcell.protocol.base.events import RequestEnded, StreamOpened
 from streamcell.protocol.requests import Request, RequestTable, Standing
 from streamcell.protocol.wire.frames import Ack, Chunk, Reset, StreamKind
 from tests.core.harness import LARGE, SMALL, Net, Node, make_context, pattern, refusing

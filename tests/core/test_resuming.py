@@ -9,7 +9,7 @@ import pytest
 from streamcell.config import CellConfig
 from streamcell.errors import ErrorCode, StreamRejected, StreamResumeError, StreamTimeout
 from streamcell.limits import KIB, MIB
-from streamcell.protocol.events import DataEnded, SourceSeekWanted, StreamOpened, StreamPlaced
+from streamcell.protocol.base.events import DataEnded, SourceSeekWanted, StreamOpened, StreamPlaced
 from streamcell.protocol.wire.frames import Ack, Chunk, Frame, Open, ResumeQuery, ResumeReply, StreamKey, StreamKind
 from streamcell.protocol.wire.integrity import checksum_fields
 from tests.core.harness import Net, Node, checksum, digest_of, pattern

@@ -8,7 +8,7 @@ import pytest
 
 from streamcell.errors import ErrorCode, NameInUse, StreamTargetUnreachable
 from streamcell.limits import MESSAGE_BYTES
-from streamcell.protocol.events import CellConnected
+from streamcell.protocol.base.events import CellConnected
 from streamcell.protocol.wire.frames import (
     Announce,
     AnnounceReply,

@@ -7,7 +7,7 @@ import pytest
 from streamcell.config import CellConfig
 from streamcell.errors import ErrorCode, StreamCancelled, StreamError, StreamIntegrityError, StreamTargetUnreachable
 from streamcell.limits import INITIAL_CREDIT_BYTES, KIB
-from streamcell.protocol.events import SendFinished
+from streamcell.protocol.base.events import SendFinished
 from streamcell.protocol.wire.frames import Ack, Reset, StreamKind
 from tests.core.harness import LARGE, SMALL, STREAMS, Net, pattern
 

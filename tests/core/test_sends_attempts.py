@@ -8,7 +8,7 @@ import pytest
 
 from streamcell.errors import ErrorCode, Fault, StreamOutcomeUnknown, StreamResumeError
 from streamcell.limits import INITIAL_CREDIT_BYTES, KIB, MIB
-from streamcell.protocol.events import SourceSeekWanted
+from streamcell.protocol.base.events import SourceSeekWanted
 from streamcell.protocol.wire.frames import (
     Ack,
     Chunk,

@@ -17,7 +17,7 @@ from streamcell.errors import (
     StreamTimeout,
 )
 from streamcell.limits import KIB, MIB
-from streamcell.protocol.events import StreamOpened
+from streamcell.protocol.base.events import StreamOpened
 from streamcell.protocol.wire.frames import Ack, LaneRole, ResumeQuery, ResumeReply, StreamKind
 from tests.core.harness import LARGE, SMALL, STREAMS, Net, Node, pattern, refusing
 

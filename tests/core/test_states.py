@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from streamcell.protocol.base.machine import step
 from streamcell.protocol.flow.credit import Window, WindowBudget
 from streamcell.protocol.links.link import Lane
 from streamcell.protocol.links.states import (
@@ -15,7 +16,6 @@ from streamcell.protocol.links.states import (
     LaneInput,
     LaneState,
 )
-from streamcell.protocol.machine import step
 from streamcell.protocol.receiving.agreement import Agreement
 from streamcell.protocol.receiving.half import StreamReceiver
 from streamcell.protocol.receiving.states import (

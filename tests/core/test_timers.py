@@ -6,7 +6,7 @@ import weakref
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamcell.protocol.timers import Deadlines, Timed
+from streamcell.protocol.base.timers import Deadlines, Timed
 
 
 class Owner(Timed):

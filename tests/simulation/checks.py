@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from streamcell.errors import CellError, ErrorCode
 from streamcell.limits import INITIAL_CREDIT_BYTES
-from streamcell.protocol.events import ReceiveFailed, StreamOpened
+from streamcell.protocol.base.events import ReceiveFailed, StreamOpened
 from streamcell.protocol.wire.frames import Chunk, Credit, Frame, Payload, StreamKey, StreamKind
 from tests.simulation.transfers import Data, Receipt, Saved, Transfer
 

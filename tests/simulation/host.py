@@ -12,8 +12,7 @@ import crc32c
 
 from streamcell.config import CellConfig
 from streamcell.errors import ErrorCode, Fault, StreamError, StreamIntegrityError, StreamResumeError
-from streamcell.protocol.cell import CellCore
-from streamcell.protocol.events import (
+from streamcell.protocol.base.events import (
     DataEnded,
     DataReceived,
     Event,
@@ -31,6 +30,7 @@ from streamcell.protocol.events import (
     StreamOpened,
     StreamPlaced,
 )
+from streamcell.protocol.cell import CellCore
 from streamcell.protocol.sending.half import SendSpec
 from streamcell.protocol.wire.frames import Frame, Payload, StreamKey, StreamKind
 from tests.simulation.agenda import Agenda

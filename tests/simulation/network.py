@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
-from streamcell.protocol.events import LaneWanted
+from streamcell.protocol.base.events import LaneWanted
 from streamcell.protocol.wire.frames import Chunk, Frame, LaneRole
 from streamcell.runtime.network.lanes import FEW_FRAMES, SHORT_BATCH_BYTES
 from tests.simulation.agenda import Agenda

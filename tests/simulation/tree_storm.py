@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 from streamcell.config import CellConfig
 from streamcell.limits import KIB
-from streamcell.protocol.events import ReceiveFailed, ReceiveFinished, SourceSeekWanted, StreamOpened
+from streamcell.protocol.base.events import ReceiveFailed, ReceiveFinished, SourceSeekWanted, StreamOpened
 from streamcell.protocol.wire.frames import StreamKey, StreamKind
 from tests.core.harness import Net, Node
 from tests.simulation.clocks import WallClocks

@@ -9,8 +9,8 @@ A link that is silent on all its lanes is dialled once more where it is, then el
 from __future__ import annotations
 
 from streamcell.errors import CellError, ErrorCode
-from streamcell.protocol.context import Context, Count
-from streamcell.protocol.events import LaneWanted, UplinkEnded, UplinkRefused
+from streamcell.protocol.base.context import Context, Count
+from streamcell.protocol.base.events import LaneWanted, UplinkEnded, UplinkRefused
 from streamcell.protocol.links.lanes import LaneTable
 from streamcell.protocol.links.link import Lane, Link
 from streamcell.protocol.links.states import (

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from streamcell.errors import ErrorCode
 from streamcell.limits import HOPS
-from streamcell.protocol.context import Context
+from streamcell.protocol.base.context import Context
 from streamcell.protocol.links.lanes import LaneTable
 from streamcell.protocol.links.link import Lane, Link
 from streamcell.protocol.links.states import (

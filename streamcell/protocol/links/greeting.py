@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from streamcell.errors import ErrorCode
 from streamcell.limits import INITIAL_CREDIT_BYTES, MESSAGE_BYTES, PROTOCOL_VERSION
-from streamcell.protocol.context import Context
+from streamcell.protocol.base.context import Context
 from streamcell.protocol.links.link import Lane
 from streamcell.protocol.wire.frames import Hello
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from streamcell.errors import ErrorCode
-from streamcell.protocol.context import Context, Count
+from streamcell.protocol.base.context import Context, Count
 from streamcell.protocol.links.dialling import Dialler
 from streamcell.protocol.links.lanes import LaneTable
 from streamcell.protocol.links.link import Lane, Link

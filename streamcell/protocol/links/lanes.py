@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Protocol
 
 from streamcell.errors import ErrorCode, one_line
-from streamcell.protocol.context import Context
-from streamcell.protocol.events import LaneDropped
+from streamcell.protocol.base.context import Context
+from streamcell.protocol.base.events import LaneDropped
 from streamcell.protocol.links.link import Lane
 from streamcell.protocol.links.states import (
     LaneAction,

@@ -12,6 +12,10 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from streamcell.limits import ANSWERS, INITIAL_CREDIT_BYTES, MESSAGE_BYTES
+from streamcell.protocol.base.machine import (
+    step,
+)
+from streamcell.protocol.base.timers import Timed
 from streamcell.protocol.flow.credit import RememberedWindow
 from streamcell.protocol.flow.schedule import RoundRobin
 from streamcell.protocol.flow.sharing import SharedRoom
@@ -21,10 +25,6 @@ from streamcell.protocol.links.states import (
     LaneInput,
     LaneState,
 )
-from streamcell.protocol.machine import (
-    step,
-)
-from streamcell.protocol.timers import Timed
 from streamcell.protocol.wire.frames import Chunk, Frame, Goodbye, LaneRole, Ping, StreamKey
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ its own neighbour, and nothing is announced or relayed over it.
 
 from __future__ import annotations
 
-from streamcell.protocol.context import Context
+from streamcell.protocol.base.context import Context
 from streamcell.protocol.links.lanes import LaneTable
 from streamcell.protocol.links.link import Link
 

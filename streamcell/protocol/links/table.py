@@ -16,8 +16,8 @@ from streamcell.errors import (
     ProtocolError,
 )
 from streamcell.limits import INITIAL_CREDIT_BYTES, LINKS
-from streamcell.protocol.context import Context
-from streamcell.protocol.events import CellConnected, CellDisconnected, LaneDropped, ProtocolBroken
+from streamcell.protocol.base.context import Context
+from streamcell.protocol.base.events import CellConnected, CellDisconnected, LaneDropped, ProtocolBroken
 from streamcell.protocol.links.dialling import Dialler
 from streamcell.protocol.links.doubles import Doubles
 from streamcell.protocol.links.greeting import ROUTES_CAPABILITY, fault_in, make_hello

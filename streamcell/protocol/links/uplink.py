@@ -12,11 +12,11 @@ from collections import deque
 from collections.abc import Callable
 
 from streamcell.errors import CellError
+from streamcell.protocol.base.timers import Timed
 from streamcell.protocol.links.link import Lane, Link
 from streamcell.protocol.links.states import (
     LaneState,
 )
-from streamcell.protocol.timers import Timed
 from streamcell.protocol.wire.frames import LaneRole
 
 # Times that the two ends could not read each other before that is no chance any more, and within which time.

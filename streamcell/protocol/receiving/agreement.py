@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from streamcell.protocol.machine import (
+from streamcell.protocol.base.machine import (
     step,
 )
 from streamcell.protocol.receiving.states import (

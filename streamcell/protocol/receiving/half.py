@@ -20,12 +20,13 @@ from streamcell.limits import (
     OUT_OF_ORDER_CHUNKS,
     SHARED_LANE_IN_FLIGHT_BYTES,
 )
-from streamcell.protocol.context import Context, Count
-from streamcell.protocol.events import StreamOpened
-from streamcell.protocol.flow.credit import Window
-from streamcell.protocol.machine import (
+from streamcell.protocol.base.context import Context, Count
+from streamcell.protocol.base.events import StreamOpened
+from streamcell.protocol.base.machine import (
     step,
 )
+from streamcell.protocol.base.timers import Timed
+from streamcell.protocol.flow.credit import Window
 from streamcell.protocol.receiving.agreement import Agreement
 from streamcell.protocol.receiving.states import (
     RECEIVER_TABLE,
@@ -34,7 +35,6 @@ from streamcell.protocol.receiving.states import (
     ReceiverInput,
     ReceiverState,
 )
-from streamcell.protocol.timers import Timed
 from streamcell.protocol.wire.frames import Ack, Chunk, Credit, Open, Payload, Reset, ResumeReply, StreamKey
 from streamcell.protocol.wire.integrity import checksum_fields
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from streamcell.errors import CellError
-from streamcell.protocol.context import Context
+from streamcell.protocol.base.context import Context
 from streamcell.protocol.flow.credit import BLOB_GROWTH, Admission, Window, WindowBudget
 from streamcell.protocol.receiving import errors as receive_errors
 from streamcell.protocol.receiving.half import StreamReceiver

@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Protocol
 
 from streamcell.errors import CellError
-from streamcell.protocol.context import Context
-from streamcell.protocol.events import StreamPlaced
+from streamcell.protocol.base.context import Context
+from streamcell.protocol.base.events import StreamPlaced
 from streamcell.protocol.links.link import Link
 from streamcell.protocol.receiving import errors as receive_errors
 from streamcell.protocol.receiving.half import CorruptChunk, StreamReceiver

@@ -1,6 +1,6 @@
 """The states of the receiving half of a stream, and of the agreement where it begins, as tables.
 
-How tables are read: ``protocol/machine.py``.
+How tables are read: ``protocol/base/machine.py``.
 
 **Receiver** (the target's half)::
 
@@ -33,7 +33,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 
-from streamcell.protocol.machine import Symbol
+from streamcell.protocol.base.machine import Symbol
 
 
 class ReceiverState(Symbol):

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable
 
 from streamcell.errors import CellError, ErrorCode, ProtocolError, StreamCancelled, StreamIntegrityError
 from streamcell.limits import CORRUPT_CHUNKS, HOPS
-from streamcell.protocol.context import Context, Count
-from streamcell.protocol.events import (
+from streamcell.protocol.base.context import Context, Count
+from streamcell.protocol.base.events import (
     DataEnded,
     DataReceived,
     ReceiveFailed,

@@ -12,18 +12,18 @@ from collections.abc import Callable
 
 from streamcell.errors import ProtocolError
 from streamcell.limits import CHUNK_PAYLOAD_BYTES, INITIAL_CREDIT_BYTES, SMALL_STREAM_BYTES
-from streamcell.protocol.flow.credit import Window
-from streamcell.protocol.links.link import Lane, Link
-from streamcell.protocol.machine import (
+from streamcell.protocol.base.machine import (
     step,
 )
+from streamcell.protocol.base.timers import Timed
+from streamcell.protocol.flow.credit import Window
+from streamcell.protocol.links.link import Lane, Link
 from streamcell.protocol.relaying.states import (
     RELAY_TABLE,
     RelayAction,
     RelayInput,
     RelayState,
 )
-from streamcell.protocol.timers import Timed
 from streamcell.protocol.wire.frames import Ack, Chunk, Credit, StreamKey
 
 

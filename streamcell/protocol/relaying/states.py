@@ -1,4 +1,4 @@
-"""The states of a stream that passes through, as a table. How tables are read: ``protocol/machine.py``.
+"""The states of a stream that passes through, as a table. How tables are read: ``protocol/base/machine.py``.
 
 **Relay** (a stream that passes through a cell in the middle)::
 
@@ -17,7 +17,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 
-from streamcell.protocol.machine import Symbol
+from streamcell.protocol.base.machine import Symbol
 
 
 class RelayState(Symbol):

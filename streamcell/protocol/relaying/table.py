@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import TypeVar
 
 from streamcell.limits import HOPS, RELAYED_CHUNKS, RELAYED_STREAMS
-from streamcell.protocol.context import Context, Count
+from streamcell.protocol.base.context import Context, Count
 from streamcell.protocol.flow.credit import Window, WindowBudget
 from streamcell.protocol.links.link import Link
 from streamcell.protocol.links.table import LinkTable

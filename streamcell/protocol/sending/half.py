@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING
 from streamcell.errors import CellError, ErrorCode, Fault, one_line
 from streamcell.limits import HOPS, INITIAL_CREDIT_BYTES
 from streamcell.message import Headers
-from streamcell.protocol.context import Context, Count
-from streamcell.protocol.machine import (
+from streamcell.protocol.base.context import Context, Count
+from streamcell.protocol.base.machine import (
     step,
 )
+from streamcell.protocol.base.timers import Timed
 from streamcell.protocol.sending.buffer import SendBuffer
 from streamcell.protocol.sending.states import (
     SENDER_TABLE,
@@ -25,7 +26,6 @@ from streamcell.protocol.sending.states import (
     SenderInput,
     SenderState,
 )
-from streamcell.protocol.timers import Timed
 from streamcell.protocol.wire.frames import Chunk, IdRuns, Open, Payload, Reset, ResumeQuery, StreamKey, StreamKind
 from streamcell.protocol.wire.integrity import checksum_fields
 

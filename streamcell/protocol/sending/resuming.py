@@ -10,8 +10,8 @@ from __future__ import annotations
 from typing import Protocol
 
 from streamcell.errors import CellError
-from streamcell.protocol.context import Context
-from streamcell.protocol.events import SendPlaced, SendProgressed, SourceSeekWanted
+from streamcell.protocol.base.context import Context
+from streamcell.protocol.base.events import SendPlaced, SendProgressed, SourceSeekWanted
 from streamcell.protocol.sending import errors as send_errors
 from streamcell.protocol.sending.half import StreamSender
 from streamcell.protocol.sending.states import (

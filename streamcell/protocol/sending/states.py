@@ -1,4 +1,4 @@
-"""The states of the sending half of a stream, as a table. How tables are read: ``protocol/machine.py``.
+"""The states of the sending half of a stream, as a table. How tables are read: ``protocol/base/machine.py``.
 
 **Sender** (the origin's half of a stream)::
 
@@ -35,7 +35,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 
-from streamcell.protocol.machine import Symbol
+from streamcell.protocol.base.machine import Symbol
 
 
 class SenderState(Symbol):

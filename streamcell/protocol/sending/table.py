@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable, Sequence
 
 from streamcell.errors import CellError, ErrorCode, Fault, StreamCancelled
 from streamcell.limits import HOPS, SMALL_STREAM_BYTES
-from streamcell.protocol.context import Context, Count
-from streamcell.protocol.events import SendFailed, SendFinished, SendProgressed, SourceWanted
+from streamcell.protocol.base.context import Context, Count
+from streamcell.protocol.base.events import SendFailed, SendFinished, SendProgressed, SourceWanted
 from streamcell.protocol.links.link import Lane, Link
 from streamcell.protocol.links.table import LinkTable
 from streamcell.protocol.links.writing import Writing

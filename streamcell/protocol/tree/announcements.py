@@ -17,7 +17,7 @@ from typing import Protocol
 
 from streamcell.errors import ErrorCode
 from streamcell.limits import HOPS, ROUTES
-from streamcell.protocol.context import Context
+from streamcell.protocol.base.context import Context
 from streamcell.protocol.links.link import Link
 from streamcell.protocol.links.table import LinkTable
 from streamcell.protocol.tree.announcer import Announcer

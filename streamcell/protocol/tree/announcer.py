@@ -12,11 +12,11 @@ import itertools
 from collections.abc import Callable, Iterable
 
 from streamcell.limits import BATCH_FRAMES
-from streamcell.protocol.context import Context
-from streamcell.protocol.links.link import Link, Outbox
-from streamcell.protocol.machine import (
+from streamcell.protocol.base.context import Context
+from streamcell.protocol.base.machine import (
     step,
 )
+from streamcell.protocol.links.link import Link, Outbox
 from streamcell.protocol.tree.routes import Route
 from streamcell.protocol.tree.states import (
     ANNOUNCEMENT_TABLE,

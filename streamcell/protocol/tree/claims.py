@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from streamcell.limits import HOPS
-from streamcell.protocol.context import Context
+from streamcell.protocol.base.context import Context
+from streamcell.protocol.base.timers import Timed
 from streamcell.protocol.links.doubles import CLAIM_S
 from streamcell.protocol.links.link import Link
 from streamcell.protocol.links.table import LinkTable
-from streamcell.protocol.timers import Timed
 from streamcell.protocol.tree.routes import Route
 from streamcell.protocol.wire.frames import Announce, Query, QueryReply
 

@@ -7,8 +7,8 @@ carries nothing but the frames of its two ends.
 from __future__ import annotations
 
 from streamcell.limits import HOPS
-from streamcell.protocol.context import Context, Count
-from streamcell.protocol.events import FrameRefused
+from streamcell.protocol.base.context import Context, Count
+from streamcell.protocol.base.events import FrameRefused
 from streamcell.protocol.links.link import Link
 from streamcell.protocol.links.table import LinkTable
 from streamcell.protocol.tree.routes import RouteTable

@@ -18,8 +18,8 @@ from collections import deque
 from typing import Protocol
 
 from streamcell.limits import HOPS, ROUTES
-from streamcell.protocol.context import Context
-from streamcell.protocol.events import LifeDoubted
+from streamcell.protocol.base.context import Context
+from streamcell.protocol.base.events import LifeDoubted
 from streamcell.protocol.links.link import Link
 from streamcell.protocol.links.table import LinkTable
 from streamcell.protocol.wire.frames import Query, QueryReply

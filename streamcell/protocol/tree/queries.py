@@ -12,11 +12,11 @@ from collections.abc import Callable
 
 from streamcell.errors import CellError, ErrorCode, StreamError, StreamTargetUnreachable
 from streamcell.limits import CELLS_TOLD, HOPS
-from streamcell.protocol.context import Context
-from streamcell.protocol.events import CellsListed, QueryFailed, RouteTraced
+from streamcell.protocol.base.context import Context
+from streamcell.protocol.base.events import CellsListed, QueryFailed, RouteTraced
+from streamcell.protocol.base.timers import Timed
 from streamcell.protocol.links.link import Link
 from streamcell.protocol.links.table import LinkTable
-from streamcell.protocol.timers import Timed
 from streamcell.protocol.tree.routes import RouteTable
 from streamcell.protocol.wire.frames import CellInfo, Query, QueryReply
 from streamcell.topology import Hop, KnownCell

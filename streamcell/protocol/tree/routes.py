@@ -10,9 +10,9 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 
-from streamcell.protocol.context import Context
+from streamcell.protocol.base.context import Context
+from streamcell.protocol.base.timers import Timed
 from streamcell.protocol.links.link import Link
-from streamcell.protocol.timers import Timed
 
 
 @dataclasses.dataclass(slots=True, eq=False)

@@ -1,4 +1,4 @@
-"""The states of a name that is announced to the parent, as a table. How tables are read: ``protocol/machine.py``.
+"""The states of a name that is announced to the parent, as a table. How tables are read: ``protocol/base/machine.py``.
 
 **Announcement** (what a cell tells its parent of one name)::
 
@@ -21,7 +21,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 
-from streamcell.protocol.machine import Symbol
+from streamcell.protocol.base.machine import Symbol
 
 
 class AnnouncementState(Symbol):

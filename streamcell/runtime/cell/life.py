@@ -16,7 +16,7 @@ from typing import Any
 
 from streamcell.config import CellConfig
 from streamcell.errors import CellError, LinkError, NameInUse
-from streamcell.protocol import events
+from streamcell.protocol.base import events
 from streamcell.protocol.cell import CellCore
 from streamcell.protocol.wire.frames import StreamKind
 from streamcell.runtime.buffers import IDLE_S, BufferPool

@@ -14,7 +14,7 @@ from typing import Any, Protocol, TypeVar
 
 from streamcell.errors import CellError, ProtocolError
 from streamcell.limits import BATCH_BYTES, WRITTEN_FRAMES
-from streamcell.protocol.events import LaneDropped, LaneWanted, UplinkEnded
+from streamcell.protocol.base.events import LaneDropped, LaneWanted, UplinkEnded
 from streamcell.protocol.links.lanes import LOOP_LANE
 from streamcell.protocol.wire.frames import Frame
 from streamcell.runtime.context import CellContext

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from streamcell.errors import CellError, LinkError
-from streamcell.protocol.events import (
+from streamcell.protocol.base.events import (
     CellConnected,
     CellDisconnected,
     FrameRefused,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import concurrent.futures
 from collections.abc import Callable
 
-from streamcell.protocol.events import CellsListed, QueryFailed, RouteTraced
+from streamcell.protocol.base.events import CellsListed, QueryFailed, RouteTraced
 from streamcell.runtime.context import CellContext
 from streamcell.runtime.transfers import AnyFuture, ended_error, fail, succeed
 

@@ -20,7 +20,7 @@ from streamcell.errors import (
     UsageError,
 )
 from streamcell.message import HeaderValue
-from streamcell.protocol.events import DataEnded, DataReceived, StreamOpened
+from streamcell.protocol.base.events import DataEnded, DataReceived, StreamOpened
 from streamcell.protocol.wire.frames import StreamKey, StreamKind
 from streamcell.runtime.context import CellContext
 from streamcell.runtime.receiving.assembly import Assembly, IntoAssembly, make_assembly

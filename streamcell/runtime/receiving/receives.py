@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
 from streamcell.errors import CellError
-from streamcell.protocol.events import (
+from streamcell.protocol.base.events import (
     DataEnded,
     DataReceived,
     ReceiveFailed,

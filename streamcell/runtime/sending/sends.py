@@ -12,7 +12,7 @@ import logging
 from collections.abc import Sequence
 
 from streamcell.errors import CellError
-from streamcell.protocol.events import (
+from streamcell.protocol.base.events import (
     SendFailed,
     SendFinished,
     SendPlaced,

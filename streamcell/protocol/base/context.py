@@ -12,8 +12,8 @@ from collections import deque
 from collections.abc import Callable
 
 from streamcell.config import CellConfig
-from streamcell.protocol.events import Event
-from streamcell.protocol.timers import Deadlines
+from streamcell.protocol.base.events import Event
+from streamcell.protocol.base.timers import Deadlines
 from streamcell.protocol.wire.frames import Payload, StreamKey
 
 
