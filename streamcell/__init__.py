@@ -1,13 +1,13 @@
 """Reliable byte streams and blobs between named cells over gRPC.
 
-Importing this starts nothing. It imports a name's module when the name is first used, so that the command line can look
-after Ctrl-C before anything else; gRPC is imported when the first cell starts.
+Importing this starts nothing. It imports a name's module when the name is first used, and nothing before, so that the
+command line can look after Ctrl-C before anything else; gRPC is imported when the first cell starts.
 """
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+# The name is what type checkers go by. That of typing would take most of the time that this module takes.
+TYPE_CHECKING = False
 
 if TYPE_CHECKING:
     from streamcell.config import CellConfig
@@ -117,14 +117,16 @@ _MODULE_OF = {name: module for module, names in _EXPORTS.items() for name in nam
 # Type checkers read the imports above, and would take any name for one of these.
 if not TYPE_CHECKING:
 
-    def __getattr__(name: str) -> Any:
+    def __getattr__(name: str) -> object:
         """Import a public name when it is first used (PEP 562)."""
+        from importlib import import_module
+
         if name in _EXPORTS:
-            return importlib.import_module(f"streamcell.{name}")
+            return import_module(f"streamcell.{name}")
         if name == "__version__":
-            value = importlib.import_module("importlib.metadata").version("streamcell")
+            value = import_module("importlib.metadata").version("streamcell")
         elif name in _MODULE_OF:
-            value = getattr(importlib.import_module(f"streamcell.{_MODULE_OF[name]}"), name)
+            value = getattr(import_module(f"streamcell.{_MODULE_OF[name]}"), name)
         else:
             raise AttributeError(f"module 'streamcell' has no attribute {name!r}")
         globals()[name] = value

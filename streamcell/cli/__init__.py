@@ -1,12 +1,11 @@
 """The command line: one module for each family of verbs, and rendering apart from work. May import all below it.
 
-What is imported before :func:`main` runs is little, so that Ctrl-C hardly ever comes before somebody looks after it.
+Nothing is imported before :func:`main` runs that Python has not imported itself, so that Ctrl-C hardly ever comes
+before somebody looks after it.
 """
 
 from __future__ import annotations
 
-import importlib.util
-import signal
 import sys
 
 _NEEDED = ("typer", "rich")
@@ -27,10 +26,14 @@ def main() -> int:
         return _INTERRUPTED
     finally:
         # While the interpreter ends, too, Ctrl-C is not to show where in the source that was.
+        import signal
+
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _run() -> int:
+    import importlib.util
+
     missing = [package for package in _NEEDED if importlib.util.find_spec(package) is None]
     if missing:
         print(

@@ -64,7 +64,9 @@ sys.exit(main())
 """
 
 
-@pytest.mark.parametrize("module", ["streamcell.errors", "typer", "streamcell.core_cell", "rich.progress", "grpc"])
+@pytest.mark.parametrize(
+    "module", ["streamcell.cli.streams", "streamcell.errors", "typer", "streamcell.core_cell", "rich.progress", "grpc"]
+)
 def test_case_1_9_interrupted_while_python_imports(module: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"content")
     ended = subprocess.run(
@@ -77,6 +79,15 @@ def test_case_1_9_interrupted_while_python_imports(module: str, tmp_path: Path) 
     )
     assert complaint(ended).startswith("streamcell: interrupted")
     assert ended.returncode == ExitCode.INTERRUPTED
+
+
+def test_case_1_9_nothing_is_imported_before_somebody_looks_after_ctrl_c() -> None:
+    """What Python has imported itself is nobody's to look after; beyond it there is only what these modules are."""
+    script = "import sys; before = {*sys.modules}; from streamcell.cli import main; print(*{*sys.modules} - before)"
+    ended = subprocess.run(
+        [sys.executable, "-c", script], env=environment(), capture_output=True, timeout=LIMIT_S, check=True
+    )
+    assert {*ended.stdout.decode().split()} == {"streamcell", "streamcell.cli", "__future__"}
 
 
 @pytest.mark.node
