@@ -69,7 +69,7 @@ def serve(
 
     On SIGTERM or Ctrl-C it takes nothing new, lets what is under way end within its grace, and ends with 0. A second
     signal ends it at once. SIGHUP does the same as the first where it was started from a terminal; elsewhere it has the
-    configuration read again.
+    configuration file, if there is one, read again.
     """
     from streamcell.cli.cells import LOG_FORMAT
     from streamcell.daemon.settings import load_settings, parse_host_port
@@ -89,7 +89,7 @@ def serve(
     }
     settings = load_settings(config, options)
     logging.basicConfig(level=settings.log_level, format=LOG_FORMAT)
-    return _serve(settings, lambda: load_settings(config, options))
+    return _serve(settings, None if config is None else lambda: load_settings(config, options))
 
 
 def recv(
@@ -132,7 +132,7 @@ def recv(
     return _receive_files(settings, count, wait, as_json=as_json)
 
 
-def _serve(settings: ServeSettings, read_again: Callable[[], ServeSettings]) -> int:
+def _serve(settings: ServeSettings, read_again: Callable[[], ServeSettings] | None) -> int:
     from streamcell.daemon.inbox import LogWatcher
     from streamcell.daemon.signals import EndSignals
     from streamcell.daemon.standalone import StandaloneCell
@@ -158,7 +158,10 @@ def _serve(settings: ServeSettings, read_again: Callable[[], ServeSettings]) -> 
     return code
 
 
-def _reload(standalone: StandaloneCell, read_again: Callable[[], ServeSettings]) -> None:
+def _reload(standalone: StandaloneCell, read_again: Callable[[], ServeSettings] | None) -> None:
+    if read_again is None:
+        _logger.warning("SIGHUP: there is no configuration file to read again; --config names one")
+        return
     try:
         rest = standalone.reload(read_again())
     except UsageError as error:

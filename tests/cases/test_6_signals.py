@@ -152,5 +152,14 @@ def test_case_6_6_configuration_is_read_again(tmp_path: Path) -> None:
         assert command.wait() == ExitCode.DONE
 
 
+def test_case_6_6_without_a_configuration_there_is_nothing_to_read_again(tmp_path: Path) -> None:
+    with hub(tmp_path, prefix=DETACHED) as (command, _):
+        command.signal(HUP)
+        command.errors.wait_for("SIGHUP: there is no configuration file to read again; --config names one$")
+        command.signal(TERM)
+        assert command.wait() == ExitCode.DONE
+    assert not any("was read again" in line for line in command.errors.all)
+
+
 def files_of(folder: Path) -> dict[str, str]:
     return {path.name: path.read_text() for path in (folder / "inbox/site").iterdir() if path.is_file()}
