@@ -12,7 +12,7 @@ import typer
 
 from streamcell.cli.options import DEFAULT_WAIT_S, AsJson, Connect, OwnName, Verbose, Wait, as_path
 from streamcell.cli.outcome import ExitCode, complain, exit_code_of
-from streamcell.cli.streams import check_input
+from streamcell.cli.streams import check_input, is_closed_input
 from streamcell.errors import CellError, UsageError
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def send(
         check_fqcn(target)
     if paths.count(STANDARD_INPUT) > 1:
         raise UsageError("standard input can be sent once: give - one time only")
-    if STANDARD_INPUT in paths:
+    if any(path == STANDARD_INPUT or is_closed_input(path) for path in paths):
         check_input()
     if name == "":
         raise UsageError("--name '' is no name: leave it out, or name what arrives")

@@ -12,15 +12,17 @@ import errno
 import io
 import os
 import select
+import socket
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TextIO
 
 from streamcell.errors import UsageError
 
+INPUT = 0
 OUTPUT = 1
 ERRORS = 2
-_STANDARD = (0, OUTPUT, ERRORS)
 
 
 class SteadyStream(io.TextIOWrapper):
@@ -142,13 +144,27 @@ def check_input() -> None:
         raise UsageError("standard input is closed: give it a file or a program to read from")
 
 
+def is_closed_input(path: Path) -> bool:
+    """Return whether a path (``/dev/stdin``) leads to a standard input that was closed before the program began."""
+    if sys.stdin is not None:
+        return False
+    try:
+        return os.path.samestat(path.stat(), os.fstat(INPUT))
+    except OSError:
+        return False
+
+
 def _fill_descriptors() -> None:
-    for descriptor in _STANDARD:
+    # What is opened gets the lowest number that is free, which is the one that is looked at.
+    for descriptor in (INPUT, OUTPUT, ERRORS):
         try:
             os.fstat(descriptor)
         except OSError:
-            # It gets the lowest number that is free, which is this one. Nothing can be read from it.
-            os.open(os.devnull, os.O_WRONLY)
+            if descriptor == INPUT:
+                # Other than the null device it is like nothing else, and cannot be opened by a path that leads to it.
+                socket.socket(socket.AF_UNIX).detach()
+            else:
+                os.open(os.devnull, os.O_WRONLY)
 
 
 def _steady(stream: TextIO | None, descriptor: int) -> SteadyStream:

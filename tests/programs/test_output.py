@@ -287,16 +287,24 @@ def test_no_command_gives_bytes_to_what_is_closed(hub: tuple[StandaloneCell, Pat
         ended = command.wait()
     assert ended.status == ExitCode.USAGE
     assert "standard output is closed" in ended.errors
-    script = [*STREAMCELL, "send", "-", "--to", "hub", "-c", hub[0].cell.listen_urls[0]]
+
+
+@pytest.mark.parametrize("path", ["-", "/dev/stdin", "/dev/fd/0"])
+@pytest.mark.parametrize("also_closed", ["", " >&-", " >&- 2>&-"])
+def test_closed_input_is_not_sent_as_an_empty_file(
+    hub: tuple[StandaloneCell, Path], tmp_path: Path, path: str, also_closed: str
+) -> None:
+    script = [*STREAMCELL, "send", path, "--to", "hub", "-c", hub[0].cell.listen_urls[0]]
     sent = subprocess.run(
-        ["sh", "-c", 'exec "$@" <&-', "sh", *script],
+        ["sh", "-c", f'exec "$@" <&-{also_closed}', "sh", *script],
         env=environment(),
+        cwd=tmp_path,
         capture_output=True,
         timeout=LIMIT_S,
         check=False,
     )
     assert sent.returncode == ExitCode.USAGE
-    assert b"standard input is closed" in sent.stderr
+    assert "2>" in also_closed or b"standard input is closed" in sent.stderr
 
 
 @pytest.mark.skipif(not Path("/proc").exists(), reason="this system does not show what is open")
