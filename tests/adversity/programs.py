@@ -104,6 +104,10 @@ class Program:
         _, errors = self._process.communicate(timeout=PATIENCE_S)
         return self._process.returncode, errors
 
+    def wait_for_end(self) -> None:
+        """Wait until the process has ended, even if a child of it has its output still."""
+        self._process.wait(PATIENCE_S)
+
     def kill(self) -> None:
         """End the process now, if it has not ended, and wait for it."""
         if self._process.poll() is None:

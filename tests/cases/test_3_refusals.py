@@ -287,6 +287,8 @@ def test_case_3_3_the_address_is_free_when_the_parent_was_killed(fork: str, sche
                 program.signal(signal.SIGKILL)
                 # The end of the connection is seen at once, not by silence.
                 eventually(lambda: not far.is_cell_connected("server"), seconds=scaled(2.5))
+                # The system closes what a process had open one after the other: who listens may be last.
+                program.wait_for_end()
                 with running(grpc_carrier().cell("server", listen=url)) as again:
                     eventually(lambda: again.is_cell_connected("far"))
         finally:

@@ -129,7 +129,7 @@ def test_plaintext_for_other_machines_must_be_asked_for(url: str, caplog: pytest
     with pytest.raises(UsageError, match="insecure=True"):
         CoreCell("server", listen=url).start()
     with running(CoreCell("server", listen=url, insecure=True)) as cell:
-        assert "without encryption" in caplog.text
+        eventually(lambda: "without encryption" in caplog.text)
         host = "[::1]" if "[" in url else "127.0.0.1"
         exchange(cell, f"grpc://{host}:{cell.listen_urls[0].rpartition(':')[2]}")
 
