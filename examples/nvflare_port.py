@@ -11,7 +11,7 @@ Before:
     server = CoreCell("server", "tcp://localhost:1234", secure=False, credentials={})
     site = CoreCell("site-1", "tcp://localhost:1234", secure=False, credentials={})
 
-What else differs is in the README, under porting notes.
+What else differs is in docs/nvflare.md.
 """
 
 import hashlib

@@ -1,6 +1,6 @@
 """What standalone cells say to each other: channels, topics and headers.
 
-Any cell in any language may use them; they are written down in docs/operations/files.md.
+Any cell in any language may use them; they are written down in docs/files.md.
 """
 
 from __future__ import annotations

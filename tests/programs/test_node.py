@@ -2,7 +2,6 @@
 
 import json
 import queue
-import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -14,9 +13,9 @@ import pytest
 from scripts import vectors
 from streamcell import CellConfig, CoreCell, StreamCell
 from streamcell.v1 import cell_pb2
+from tests.programs.documents import PORT, blocks, programs, section
 from tests.programs.listener import INCARNATION, LIMIT_S, Listener
 from tests.programs.programs import ROOT, Program, run, running
-from tests.programs.test_readme import PORT, PROGRAMS, README
 
 pytestmark = pytest.mark.node
 
@@ -24,8 +23,10 @@ EXAMPLE = ROOT / "examples/node"
 MAIN = EXAMPLE / "main.js"
 CHECK_VECTORS = EXAMPLE / "check_vectors.js"
 KIB = 1024
-WALK = next(block for block in re.findall(r"```shell\n(.*?)```", README, re.DOTALL) if "examples/node" in block)
-OUTPUT = README.split(WALK)[1].split("```text\n")[1].split("\n```")[0].splitlines()
+SECTION = section(ROOT / "docs/guide.md", "## From other languages")
+(WALK,) = blocks(SECTION, "shell")
+OUTPUT = blocks(SECTION, "text")[0].splitlines()
+ECHO = next(program.code for program in programs() if program.file == "echo.py")
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +70,7 @@ def incoming(hello: cell_pb2.Hello, **fields: Any) -> dict[str, Any]:
 
 def test_walk_through(node: str, tmp_path: Path) -> None:
     program = tmp_path / "echo.py"
-    program.write_text(PROGRAMS["echo.py"].replace(PORT, "grpc://127.0.0.1:0"), encoding="utf-8")
+    program.write_text(ECHO.replace(PORT, "grpc://127.0.0.1:0"), encoding="utf-8")
     with running(program, cwd=tmp_path) as echo:
         address = echo.wait_for(r"listening at grpc://(\S+);")[1]
         commands = WALK.replace(PORT.removeprefix("grpc://"), address)
@@ -82,7 +83,7 @@ def test_walk_through(node: str, tmp_path: Path) -> None:
 
 
 def test_program_of_its_readme(node: str) -> None:
-    program = re.findall(r"```javascript\n(.*?)```", (EXAMPLE / "README.md").read_text(encoding="utf-8"), re.DOTALL)[0]
+    program = blocks((EXAMPLE / "README.md").read_text(encoding="utf-8"), "javascript")[0]
     with CoreCell("server", listen="grpc://127.0.0.1:0", config=CellConfig(stop_grace_s=0)) as server:
         headers: queue.SimpleQueue[Any] = queue.SimpleQueue()
         StreamCell(server).register_blob_cb("train", "model", lambda future: headers.put(future.get_headers()))
