@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests import pace, side_by_side, timing
-from tests.limits import Limits
+from tests.kit import pace, side_by_side, timing
+from tests.kit.limits import Limits
 
 # A slow machine is no finding: pytest's own timeout is the only limit on time.
 settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)

@@ -10,8 +10,9 @@ from typing import Any, TypeAlias
 
 from streamcell import Message, aio
 from tests.adversity.places import LATE_S, Outcome, public_methods
-from tests.cells import PATIENCE_S, Carrier
-from tests.public.aio_cells import AioPair
+from tests.kit.aio_cells import AioPair
+from tests.kit.cells import Carrier
+from tests.kit.waiting import PATIENCE_S
 
 Call: TypeAlias = Callable[[], Any]
 Act: TypeAlias = Callable[[], Awaitable[None]]

@@ -25,9 +25,10 @@ from streamcell.cli.app import run
 from streamcell.daemon.inbox import InboxSettings, LogWatcher
 from streamcell.daemon.settings import ServeSettings
 from streamcell.daemon.standalone import StandaloneCell
-from tests.adversity import answers
-from tests.adversity.proxy import Answer, Proxy, proxy_to
-from tests.cells import PATIENCE_S, eventually, running
+from tests.kit import answers
+from tests.kit.cells import running
+from tests.kit.proxy import Answer, Proxy, proxy_to
+from tests.kit.waiting import PATIENCE_S, eventually
 
 _HTTP = (301, 403, 404, 502, 503)
 STATUSES: dict[str, Answer] = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.carried import carrier, pair
+from tests.kit.fixtures import carrier, pair
 
 __all__ = ["carrier", "pair", "pytest_terminal_summary"]
 

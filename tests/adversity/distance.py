@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from scripts.bench.proxy import NetworkPath, Proxy
-from tests.cells import PATIENCE_S
+from tests.kit.waiting import PATIENCE_S
 
 T = TypeVar("T")
 

@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from streamcell.limits import INITIAL_CREDIT_BYTES, MIB
-from tests.adversity.programs import Program
-from tests.adversity.proxy import Proxy, Way, proxy_to
+from tests.kit.proxy import Proxy, Way, proxy_to
+from tests.kit.scripts import Program
 
 # What gRPC and the protocol add to the payload, of which the proxy cannot tell what is sent again.
 _OVERHEAD = 0.01

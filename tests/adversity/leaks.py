@@ -17,8 +17,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from streamcell import CellConfig, CoreCell, Message, StreamCell, StreamError
-from tests.adversity.proxy import proxy_to
-from tests.cells import CARRIERS, PATIENCE_S, Carrier, Pair, connected_pair, eventually, running
+from tests.kit.cells import CARRIERS, Carrier, Pair, connected_pair, running
+from tests.kit.proxy import proxy_to
+from tests.kit.waiting import PATIENCE_S, eventually
 
 CYCLES = 200
 CUTS = 1000

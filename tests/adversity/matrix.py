@@ -17,9 +17,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from streamcell import CellConfig, CoreCell, IterStream, Message, ReceivedStream, StreamCell, StreamFuture
-from tests.adversity.proxy import Proxy, Way, proxy_to
 from tests.adversity.toxics import FAULTS, HARMLESS
-from tests.cells import PATIENCE_S, Box, pattern, running
+from tests.kit.cells import running
+from tests.kit.payloads import pattern
+from tests.kit.proxy import Proxy, Way, proxy_to
+from tests.kit.waiting import PATIENCE_S, Box
 
 CONFIG = CellConfig(
     chunk_bytes=64 * 1024,

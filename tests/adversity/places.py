@@ -15,7 +15,8 @@ from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
 
 from streamcell import CoreCell, Message, ReceivedStream, StreamCell, StreamFuture
-from tests.cells import PATIENCE_S, QUICK, Box, Pair, memory_carrier, running
+from tests.kit.cells import QUICK, Pair, memory_carrier, running
+from tests.kit.waiting import PATIENCE_S, Box
 
 # What a call waits for comes that much after it has begun.
 LATE_S = 0.02

@@ -18,8 +18,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from streamcell import CoreCell, IterStream, Message, ReceivedStream, StreamCell, StreamFuture
-from tests.adversity.proxy import Proxy, Way, proxy_to
-from tests.cells import PATIENCE_S, running
+from tests.kit.cells import running
+from tests.kit.proxy import Proxy, Way, proxy_to
+from tests.kit.waiting import PATIENCE_S
 
 _PIECE = bytes(10_000)
 _PAUSE_S = 0.01

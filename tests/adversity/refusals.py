@@ -26,8 +26,10 @@ from streamcell import CellConfig, CoreCell, FileStream, Message, StreamCell, St
 from streamcell.daemon.conventions import FILE_CHANNEL, FILE_TOPIC, FileHeaders
 from streamcell.daemon.inbox import Inbox, InboxSettings, LogWatcher
 from streamcell.runtime.buffers import BufferPool
-from tests.adversity.refusing import never, only, refusing
-from tests.cells import CARRIERS, PATIENCE_S, Carrier, connected_pair, pattern
+from tests.kit.cells import CARRIERS, Carrier, connected_pair
+from tests.kit.payloads import pattern
+from tests.kit.refusing import never, only, refusing
+from tests.kit.waiting import PATIENCE_S
 
 MIB = 1 << 20
 CONFIG = CellConfig(backoff_min_s=0.02, backoff_max_s=0.2, dial_timeout_s=5.0, idle_buffer_bytes=0)

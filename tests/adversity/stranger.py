@@ -12,7 +12,8 @@ from streamcell.protocol.wire.frames import StreamKey
 from streamcell.protocol.wire.integrity import checksum_fields
 from streamcell.transport.checksum import checksum
 from streamcell.v1 import cell_pb2
-from tests.cells import PATIENCE_S, Pair
+from tests.kit.cells import Pair
+from tests.kit.waiting import PATIENCE_S
 
 EXCHANGE = "/streamcell.v1.CellService/Exchange"
 MIB = 1 << 20

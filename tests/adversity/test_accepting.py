@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 import pytest
 
-from tests.adversity.programs import run
 from tests.adversity.syscalls import can_refuse_accept
-from tests.timing import scaled
+from tests.kit.scripts import run
+from tests.kit.timing import scaled
 
 # What accept(2) may fail with that is not the caller's mistake.
 ERRORS = ("EMFILE", "ENFILE", "ENOMEM", "ENOBUFS", "EPROTO", "EPERM", "ECONNABORTED", "ENETDOWN")

@@ -20,8 +20,10 @@ from streamcell import (
     StreamTargetUnreachable,
     StreamTimeout,
 )
-from tests.adversity.proxy import Proxy, proxy_to
-from tests.cells import PATIENCE_S, Box, Gate, eventually, pattern, running
+from tests.kit.cells import running
+from tests.kit.payloads import pattern
+from tests.kit.proxy import Proxy, proxy_to
+from tests.kit.waiting import PATIENCE_S, Box, Gate, eventually
 
 # Suspicious soon; gives a link up only after longer than any test takes.
 CONFIG = CellConfig(

@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from streamcell import CellConfig, CoreCell, IterStream, Message, ReceivedStream, StreamCell, StreamFuture
-from tests.adversity.proxy import Proxy, Way, proxy_to
-from tests.cells import PATIENCE_S, Box, pattern, running
+from tests.kit.cells import running
+from tests.kit.payloads import pattern
+from tests.kit.proxy import Proxy, Way, proxy_to
+from tests.kit.waiting import PATIENCE_S, Box
 
 CONFIG = CellConfig(chunk_bytes=64 * 1024, backoff_min_s=0.01, backoff_max_s=0.05, dial_timeout_s=5.0)
 SIZE = 1_500_000

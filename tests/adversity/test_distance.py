@@ -14,7 +14,9 @@ from scripts.bench.proxy import NetworkPath
 from streamcell import CellConfig, Message, ReceivedStream, StreamFuture
 from streamcell.protocol.stats import ReceiveStats
 from tests.adversity.distance import distance
-from tests.cells import PATIENCE_S, QUICK, Box, Gate, Pair, eventually, grpc_carrier, pattern, running
+from tests.kit.cells import QUICK, Pair, grpc_carrier, running
+from tests.kit.payloads import pattern
+from tests.kit.waiting import PATIENCE_S, Box, Gate, eventually
 
 KIB = 1024
 MIB = 1024 * KIB

@@ -8,7 +8,7 @@ import pytest
 
 from streamcell.limits import MIB
 from tests.adversity.endurance import Plan, run
-from tests.timing import scaled
+from tests.kit.timing import scaled
 
 
 @pytest.mark.timeout(scaled(120))

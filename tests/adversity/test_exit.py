@@ -7,9 +7,10 @@ import time
 
 import pytest
 
-from tests.adversity.programs import run, started
-from tests.cells import Box, Pair, connected_pair, grpc_carrier
-from tests.timing import scaled
+from tests.kit.cells import Pair, connected_pair, grpc_carrier
+from tests.kit.scripts import run, started
+from tests.kit.timing import scaled
+from tests.kit.waiting import Box
 
 # The interpreter's own end takes some of it.
 PROMPT_S = scaled(6.0)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.adversity.programs import ROOT, environment, run
-from tests.cells import PATIENCE_S
+from tests.kit.scripts import ROOT, environment, run
+from tests.kit.waiting import PATIENCE_S
 
 # In the child: everything raises UsageError, and the child ends as any other process does.
 AFTER = """

@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 
 from streamcell import Message, StreamCell, StreamRejected
-from tests.adversity.programs import started
 from tests.adversity.test_kill import connected_site
-from tests.cells import PATIENCE_S, QUICK, pattern, running
+from tests.kit.cells import QUICK, running
+from tests.kit.payloads import pattern
+from tests.kit.scripts import started
+from tests.kit.waiting import PATIENCE_S
 
 # A file may grow to 1 MB; the signal that says so becomes an error of write().
 RECEIVER = """

@@ -25,7 +25,9 @@ from tests.adversity.stranger import (
     open_lane,
     stream,
 )
-from tests.cells import PATIENCE_S, QUICK, Box, Pair, connected_pair, eventually, grpc_carrier, pattern
+from tests.kit.cells import QUICK, Pair, connected_pair, grpc_carrier
+from tests.kit.payloads import pattern
+from tests.kit.waiting import PATIENCE_S, Box, eventually
 
 
 @pytest.fixture

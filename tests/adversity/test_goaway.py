@@ -10,7 +10,9 @@ import pytest
 
 from streamcell import CellConfig, CoreCell, IterStream, Message, ReceivedStream, StreamCell, StreamFuture
 from streamcell.transport.grpc.options import Options, server_options
-from tests.cells import PATIENCE_S, Box, Gate, eventually, pattern, running
+from tests.kit.cells import running
+from tests.kit.payloads import pattern
+from tests.kit.waiting import PATIENCE_S, Box, Gate, eventually
 
 # gRPC adds a tenth in either direction. At the end of the grace the calls of the connection are ended.
 AGE_MS = 300

@@ -24,9 +24,11 @@ from streamcell import (
     StreamTargetUnreachable,
     StreamTimeout,
 )
-from tests.adversity.programs import started
-from tests.cells import PATIENCE_S, QUICK, Box, eventually, pattern, running
-from tests.timing import scaled
+from tests.kit.cells import QUICK, running
+from tests.kit.payloads import pattern
+from tests.kit.scripts import started
+from tests.kit.timing import scaled
+from tests.kit.waiting import PATIENCE_S, Box, eventually
 
 # Says where it listens, that something has arrived, and the digest of each stream and blob.
 RECEIVER = """
@@ -201,7 +203,7 @@ def test_an_origin_that_stands_still_for_a_while_costs_nothing() -> None:
     data = pattern(20_000_000)
     with running(server):
         script = f"""
-            from tests.cells import pattern
+            from tests.kit.payloads import pattern
             site = CoreCell("site", connect={server.listen_urls!r}, config=QUICK)
             site.start()
             site.wait_connected(30)

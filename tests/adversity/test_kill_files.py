@@ -12,9 +12,11 @@ from typing import Any
 import pytest
 
 from streamcell import CoreCell, FileStream, Message, StreamCell, StreamFuture
-from tests.adversity.programs import Program, started
-from tests.cells import PATIENCE_S, QUICK, pattern, running
-from tests.timing import scaled
+from tests.kit.cells import QUICK, running
+from tests.kit.payloads import pattern
+from tests.kit.scripts import Program, started
+from tests.kit.timing import scaled
+from tests.kit.waiting import PATIENCE_S
 
 SIZE = 24 << 20
 KILLS = 5

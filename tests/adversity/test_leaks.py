@@ -8,8 +8,8 @@ import sys
 import pytest
 
 from tests.adversity.leaks import LIVES
-from tests.adversity.programs import ROOT, environment
-from tests.timing import scaled
+from tests.kit.scripts import ROOT, environment
+from tests.kit.timing import scaled
 
 LIMIT_S = 250.0
 

@@ -23,8 +23,10 @@ from streamcell import (
     StreamFuture,
     StreamRejected,
 )
-from tests.cells import PATIENCE_S, Box, Gate, Pair, eventually, pattern
-from tests.timing import scaled
+from tests.kit.cells import Pair
+from tests.kit.payloads import pattern
+from tests.kit.timing import scaled
+from tests.kit.waiting import PATIENCE_S, Box, Gate, eventually
 
 MIB = 1 << 20
 

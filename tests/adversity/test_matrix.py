@@ -12,7 +12,7 @@ import pytest
 
 from tests.adversity.conftest import SUMMARIES
 from tests.adversity.matrix import Case, Field, all_cases, field, some_cases
-from tests.timing import scaled
+from tests.kit.timing import scaled
 
 CASES = all_cases() if os.environ.get("STREAMCELL_MATRIX") == "all" else some_cases()
 SEED = int(os.environ.get("STREAMCELL_MATRIX_SEED", "0"))

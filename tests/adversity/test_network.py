@@ -6,9 +6,11 @@ import hashlib
 import signal
 
 from streamcell import CoreCell, LinkError, Message, NameInUse, StreamCell, StreamFuture
-from tests.adversity.programs import started
-from tests.adversity.proxy import Way, proxy_to
-from tests.cells import PATIENCE_S, QUICK, Box, eventually, pattern, running
+from tests.kit.cells import QUICK, running
+from tests.kit.payloads import pattern
+from tests.kit.proxy import Way, proxy_to
+from tests.kit.scripts import started
+from tests.kit.waiting import PATIENCE_S, Box, eventually
 
 # A cell that only passes on, and says where it listens.
 RELAY = """

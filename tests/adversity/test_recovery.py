@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.adversity.recovery import measure
-from tests.timing import scaled
+from tests.kit.timing import scaled
 
 
 @pytest.mark.timeout(scaled(120))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.adversity.refusals import CALLS, refuse_all
-from tests.timing import scaled
+from tests.kit.timing import scaled
 
 # So that about one in so many pairs of call and error is tried; coprime to the numbers of errors.
 STEPS = {"memory": 31, "grpc": 61}

@@ -14,9 +14,10 @@ import pytest
 from streamcell import CellError, Message, UsageError, aio
 from tests.adversity import aio_places
 from tests.adversity.places import PLACES, Call, Outcome, Scene, make_all, scene
-from tests.cells import PATIENCE_S, Box, connected_pair, memory_carrier
-from tests.public.aio_cells import aio_pair
-from tests.timing import scaled
+from tests.kit.aio_cells import aio_pair
+from tests.kit.cells import connected_pair, memory_carrier
+from tests.kit.timing import scaled
+from tests.kit.waiting import PATIENCE_S, Box
 
 MOST_S = scaled(5.0)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 
-from tests.adversity.proxy import Path, Proxy, Way
+from tests.kit.proxy import Path, Proxy, Way
 
 Fault = Callable[[Proxy], None]
 

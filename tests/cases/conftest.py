@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.carried import carrier, pair
+from tests.kit.fixtures import carrier, pair
 
 __all__ = ["carrier", "pair"]

@@ -16,9 +16,11 @@ from streamcell.cli.outcome import ExitCode
 from streamcell.daemon.inbox import Inbox, InboxSettings
 from streamcell.daemon.settings import ServeSettings
 from streamcell.daemon.standalone import StandaloneCell
-from tests.cells import CARRIERS, PATIENCE_S, Box, Carrier, Gate, connected_pair, eventually, grpc_carrier, pattern
-from tests.inboxes import Ending, Events, Life, World, files, send_file, work_files
-from tests.programs.commands import Command, run
+from tests.kit.cells import CARRIERS, Carrier, connected_pair, grpc_carrier
+from tests.kit.commands import Command, run
+from tests.kit.inboxes import Ending, Events, Life, World, files, send_file, work_files
+from tests.kit.payloads import pattern
+from tests.kit.waiting import PATIENCE_S, Box, Gate, eventually
 
 SMALL = pattern(300_000)
 TAIL = b"one line more\n"

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 from streamcell import Message, StreamFuture, StreamIntegrityError
-from tests.carried import carrier, pair
-from tests.cells import PATIENCE_S, Box, Pair, pattern
+from tests.kit.cells import Pair
+from tests.kit.fixtures import carrier, pair
+from tests.kit.payloads import pattern
+from tests.kit.waiting import PATIENCE_S, Box
 
 __all__ = ["carrier", "pair"]
 

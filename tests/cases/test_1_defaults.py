@@ -13,8 +13,9 @@ import pytest
 
 from streamcell import CellError, CoreCell, Message, RequestTimeout, StreamCell, StreamTargetUnreachable, aio
 from streamcell.daemon.settings import load_settings
-from tests.carried import carrier
-from tests.cells import PATIENCE_S, QUICK, Carrier, Gate, connected_pair, running
+from tests.kit.cells import QUICK, Carrier, connected_pair, running
+from tests.kit.fixtures import carrier
+from tests.kit.waiting import PATIENCE_S, Gate
 
 __all__ = ["carrier"]
 

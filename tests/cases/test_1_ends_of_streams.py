@@ -23,9 +23,11 @@ from streamcell import (
     StreamRejected,
     aio,
 )
-from tests.carried import carrier, pair
-from tests.cells import PATIENCE_S, Box, Carrier, Gate, Pair, connected_pair, pattern, running
-from tests.public.aio_cells import AioPair, with_pair
+from tests.kit.aio_cells import AioPair, with_pair
+from tests.kit.cells import Carrier, Pair, connected_pair, running
+from tests.kit.fixtures import carrier, pair
+from tests.kit.payloads import pattern
+from tests.kit.waiting import PATIENCE_S, Box, Gate
 
 __all__ = ["carrier", "pair"]
 

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 import pytest
 
 from streamcell import ErrorCode, Message, ReceivedStream, StreamError, StreamFuture
-from tests.cells import CARRIERS, PATIENCE_S, Box, Gate, Pair, connected_pair
-from tests.timing import scaled
+from tests.kit.cells import CARRIERS, Pair, connected_pair
+from tests.kit.timing import scaled
+from tests.kit.waiting import PATIENCE_S, Box, Gate
 
 
 @pytest.fixture(params=CARRIERS)

@@ -10,9 +10,11 @@ from streamcell import CellConfig, CoreCell, Message, ProtocolError, StreamCell
 from streamcell.testing import Direction, FaultyNetwork, InMemoryNetwork
 from streamcell.transport.grpc.network import GrpcNetwork
 from streamcell.v1 import cell_pb2
-from tests.adversity import answers
-from tests.adversity.proxy import Proxy
-from tests.cells import PATIENCE_S, QUICK, Box, eventually, pattern, running
+from tests.kit import answers
+from tests.kit.cells import QUICK, running
+from tests.kit.payloads import pattern
+from tests.kit.proxy import Proxy
+from tests.kit.waiting import PATIENCE_S, Box, eventually
 
 MIB = 1 << 20
 HELLO = cell_pb2.Frame(

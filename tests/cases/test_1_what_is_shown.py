@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from streamcell.cli.outcome import ExitCode
-from tests.adversity.programs import environment
-from tests.programs.commands import LIMIT_S, STREAMCELL, complaint, hub, run
+from tests.kit.commands import LIMIT_S, STREAMCELL, complaint, hub, run
+from tests.kit.scripts import environment
 from tests.programs.test_node import MAIN, node
 
 __all__ = ["node"]

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from streamcell import BytesStream, CoreCell, Message, ReceivedStream, StreamCell, StreamFuture, UsageError, aio
-from tests.carried import carrier
-from tests.cells import PATIENCE_S, QUICK, Box, Carrier, eventually, running
+from tests.kit.cells import QUICK, Carrier, running
+from tests.kit.fixtures import carrier
+from tests.kit.waiting import PATIENCE_S, Box, eventually
 
 __all__ = ["carrier"]
 

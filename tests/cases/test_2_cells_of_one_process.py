@@ -10,8 +10,9 @@ import pytest
 
 import streamcell
 from streamcell import CoreCell, LinkError, NameInUse
-from tests.adversity.programs import started
-from tests.cells import PATIENCE_S, Carrier, eventually, memory_carrier, running
+from tests.kit.cells import Carrier, memory_carrier, running
+from tests.kit.scripts import started
+from tests.kit.waiting import PATIENCE_S, eventually
 
 FORMS = {
     "same": ("grpc://127.0.0.1:{port}", "grpc://127.0.0.1:{port}"),

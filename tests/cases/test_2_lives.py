@@ -10,8 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from streamcell import BytesStream, Message, StreamCell, StreamOutcomeUnknown
-from tests.adversity import programs
-from tests.cells import Box, grpc_carrier, running
+from tests.kit import scripts as programs
+from tests.kit.cells import grpc_carrier, running
+from tests.kit.waiting import Box
 from tests.public.contract.conftest import cells, gate, network, network_kind
 from tests.public.contract.restarting import DIGEST, READ, SIZE, Rest, begin, restart_receiver, restart_sender
 from tests.public.contract.world import KIB, WAIT_S, Cells, Inbox, Peer, Reader, pattern, wait_for, wait_until

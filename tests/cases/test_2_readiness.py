@@ -17,7 +17,8 @@ from streamcell.daemon.inbox import LogWatcher
 from streamcell.daemon.settings import ServeSettings
 from streamcell.daemon.standalone import StandaloneCell
 from streamcell.errors import UsageError
-from tests.cells import PATIENCE_S, QUICK, eventually, running
+from tests.kit.cells import QUICK, running
+from tests.kit.waiting import PATIENCE_S, eventually
 
 SERVICE = "streamcell.v1.CellService"
 SERVING, NOT_SERVING = "SERVING", "NOT_SERVING"

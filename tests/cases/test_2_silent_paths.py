@@ -11,9 +11,11 @@ from collections.abc import Iterator
 import pytest
 
 from streamcell import CellConfig, CoreCell, Message, ReceivedStream, StreamCell
-from tests.adversity.proxy import proxy_to
-from tests.cells import PATIENCE_S, Box, Gate, eventually, pattern, running
-from tests.timing import scaled
+from tests.kit.cells import running
+from tests.kit.payloads import pattern
+from tests.kit.proxy import proxy_to
+from tests.kit.timing import scaled
+from tests.kit.waiting import PATIENCE_S, Box, Gate, eventually
 
 # Suspicious soon; gives a link up only after longer than any test takes.
 CONFIG = CellConfig(

@@ -12,11 +12,13 @@ import pytest
 
 from streamcell import CellConfig, CoreCell, LinkError, Message, ReceivedStream, StreamCell
 from streamcell.protocol.links import table as links
-from tests.adversity import answers
-from tests.adversity.proxy import Answer, Proxy, proxy_to
-from tests.carried import carrier
-from tests.cells import PATIENCE_S, QUICK, Box, Carrier, Gate, eventually, pattern, running
-from tests.timing import scaled
+from tests.kit import answers
+from tests.kit.cells import QUICK, Carrier, running
+from tests.kit.fixtures import carrier
+from tests.kit.payloads import pattern
+from tests.kit.proxy import Answer, Proxy, proxy_to
+from tests.kit.timing import scaled
+from tests.kit.waiting import PATIENCE_S, Box, Gate, eventually
 
 __all__ = ["carrier"]
 

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from streamcell import Message, StreamFuture, UsageError
-from tests.cells import PATIENCE_S, Box, Gate, Pair, connected_pair, memory_carrier
+from tests.kit.cells import Pair, connected_pair, memory_carrier
+from tests.kit.waiting import PATIENCE_S, Box, Gate
 
 ENGINE = "streamcell-engine"
 

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from streamcell import CoreCell
-from tests.cells import PATIENCE_S, eventually, grpc_carrier, running
-from tests.programs.commands import hub
+from tests.kit.cells import grpc_carrier, running
+from tests.kit.commands import hub
+from tests.kit.waiting import PATIENCE_S, eventually
 
 # As many as a process of its own has open for itself, and the reserve, and room for some cells.
 HARD_LIMIT = 64

@@ -11,8 +11,9 @@ import pytest
 
 from streamcell import CoreCell
 from streamcell.protocol.links import table as links
-from tests.adversity.proxy import proxy_to
-from tests.cells import PATIENCE_S, QUICK, eventually, running
+from tests.kit.cells import QUICK, running
+from tests.kit.proxy import proxy_to
+from tests.kit.waiting import PATIENCE_S, eventually
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 
-from tests.adversity.programs import started
+from tests.kit.scripts import started
 
 HUB = """
     hub = CoreCell("hub", listen="grpc://127.0.0.1:0", config=QUICK)

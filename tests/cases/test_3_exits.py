@@ -6,7 +6,7 @@ import textwrap
 
 import pytest
 
-from tests.adversity.programs import run
+from tests.kit.scripts import run
 
 PROGRAMS = {
     "a thread that is no daemon waits for a transfer": """

@@ -13,7 +13,8 @@ import pytest
 
 import streamcell
 from streamcell import CellError, ErrorCode, Message, RequestFailed, StreamFuture, StreamOutcomeUnknown, UsageError, aio
-from tests.cells import PATIENCE_S, QUICK, Box, Carrier, Gate, Pair, eventually
+from tests.kit.cells import QUICK, Carrier, Pair
+from tests.kit.waiting import PATIENCE_S, Box, Gate, eventually
 
 Main = Callable[[], Coroutine[Any, Any, None]]
 

@@ -15,11 +15,13 @@ import pytest
 from streamcell import CellError, ErrorCode, Message, StreamCell, StreamError
 from streamcell.runtime.buffers import BufferPool
 from streamcell.runtime.network import lanes
-from tests.adversity.programs import run, started
-from tests.adversity.refusing import always, first, no_threads, refusing
-from tests.carried import carrier, pair
-from tests.cells import PATIENCE_S, Box, Pair, eventually, grpc_carrier, pattern, running
-from tests.timing import scaled
+from tests.kit.cells import Pair, grpc_carrier, running
+from tests.kit.fixtures import carrier, pair
+from tests.kit.payloads import pattern
+from tests.kit.refusing import always, first, no_threads, refusing
+from tests.kit.scripts import run, started
+from tests.kit.timing import scaled
+from tests.kit.waiting import PATIENCE_S, Box, eventually
 
 __all__ = ["carrier", "pair"]
 

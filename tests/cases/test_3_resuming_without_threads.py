@@ -8,9 +8,11 @@ import threading
 import pytest
 
 from streamcell import BytesStream, Message, aio
-from tests.carried import carrier
-from tests.cells import PATIENCE_S, Box, Carrier, pattern
-from tests.public.aio_cells import AioPair, with_pair
+from tests.kit.aio_cells import AioPair, with_pair
+from tests.kit.cells import Carrier
+from tests.kit.fixtures import carrier
+from tests.kit.payloads import pattern
+from tests.kit.waiting import PATIENCE_S, Box
 
 __all__ = ["carrier"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.adversity.programs import started
+from tests.kit.scripts import started
 
 SCRIPT = """
     import logging

@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 
 from streamcell import CellConfig, CellError, CoreCell, Message, ReceivedStream, RequestTimeout, StreamFuture, aio
-from tests.carried import carrier, pair
-from tests.cells import PATIENCE_S, QUICK, Box, Carrier, Gate, Pair, connected_pair, eventually, running
-from tests.public.aio_cells import AioPair, with_pair
-from tests.timing import scaled
+from tests.kit.aio_cells import AioPair, with_pair
+from tests.kit.cells import QUICK, Carrier, Pair, connected_pair, running
+from tests.kit.fixtures import carrier, pair
+from tests.kit.timing import scaled
+from tests.kit.waiting import PATIENCE_S, Box, Gate, eventually
 
 __all__ = ["carrier", "pair"]
 

@@ -7,7 +7,8 @@ import threading
 import pytest
 
 from streamcell.cli.tree import find_tree
-from tests.cells import PATIENCE_S, memory_carrier, running
+from tests.kit.cells import memory_carrier, running
+from tests.kit.waiting import PATIENCE_S
 
 
 def refuse(_thread: threading.Thread) -> None:

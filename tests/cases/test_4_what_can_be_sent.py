@@ -31,9 +31,11 @@ from streamcell import (
     UsageError,
     aio,
 )
-from tests.cells import PATIENCE_S, Box, Carrier, Gate, Pair, pattern
-from tests.programs.commands import hub, run
-from tests.public.aio_cells import AioPair, with_pair
+from tests.kit.aio_cells import AioPair, with_pair
+from tests.kit.cells import Carrier, Pair
+from tests.kit.commands import hub, run
+from tests.kit.payloads import pattern
+from tests.kit.waiting import PATIENCE_S, Box, Gate
 
 MIB = 1 << 20
 DATA = pattern(2 * MIB + 54_321)

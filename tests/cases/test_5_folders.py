@@ -20,10 +20,11 @@ from streamcell.daemon.conventions import FILE_CHANNEL, FOLDER_TOPIC
 from streamcell.daemon.inbox import InboxSettings, LogWatcher
 from streamcell.daemon.settings import ServeSettings
 from streamcell.daemon.standalone import StandaloneCell
-from tests.adversity.programs import environment
-from tests.cells import CARRIERS, PATIENCE_S, connected_pair, grpc_carrier, running
-from tests.inboxes import World
-from tests.programs.commands import LIMIT_S, STREAMCELL
+from tests.kit.cells import CARRIERS, connected_pair, grpc_carrier, running
+from tests.kit.commands import LIMIT_S, STREAMCELL
+from tests.kit.inboxes import World
+from tests.kit.scripts import environment
+from tests.kit.waiting import PATIENCE_S
 
 
 @pytest.fixture

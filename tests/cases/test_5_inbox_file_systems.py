@@ -14,8 +14,10 @@ import pytest
 
 from streamcell import BytesStream, UsageError
 from streamcell.daemon.inbox import Inbox, InboxSettings, LogWatcher
-from tests.cells import CARRIERS, PATIENCE_S, Carrier, eventually, memory_carrier, pattern
-from tests.inboxes import MODE, MTIME_NS, Life, files
+from tests.kit.cells import CARRIERS, Carrier, memory_carrier
+from tests.kit.inboxes import MODE, MTIME_NS, Life, files
+from tests.kit.payloads import pattern
+from tests.kit.waiting import PATIENCE_S, eventually
 
 CONTENT = pattern(300_000)
 Break: TypeAlias = Callable[..., None]

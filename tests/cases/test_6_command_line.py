@@ -18,7 +18,8 @@ from streamcell.cli.outcome import ExitCode
 from streamcell.daemon.inbox import InboxSettings, LogWatcher
 from streamcell.daemon.settings import ServeSettings
 from streamcell.daemon.standalone import StandaloneCell
-from tests.cells import PATIENCE_S, eventually, grpc_carrier, running
+from tests.kit.cells import grpc_carrier, running
+from tests.kit.waiting import PATIENCE_S, eventually
 
 # Nobody listens there.
 NOBODY = "grpc://127.0.0.1:1"

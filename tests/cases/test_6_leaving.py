@@ -12,8 +12,9 @@ import pytest
 from streamcell import CoreCell, StreamCell
 from streamcell.cli.outcome import ExitCode
 from streamcell.daemon.conventions import FILE_CHANNEL, FILE_TOPIC
-from tests.cells import CARRIERS, Carrier, connected_pair, eventually, grpc_carrier, running
-from tests.programs.commands import Command
+from tests.kit.cells import CARRIERS, Carrier, connected_pair, grpc_carrier, running
+from tests.kit.commands import Command
+from tests.kit.waiting import eventually
 
 
 @pytest.fixture(params=CARRIERS)

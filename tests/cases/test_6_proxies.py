@@ -13,10 +13,11 @@ import pytest
 from streamcell import CellConfig, CoreCell, LinkError
 from streamcell.transport.address import parse_address
 from streamcell.transport.grpc.proxies import find_proxy
-from tests.adversity import answers
-from tests.adversity.proxy import Proxy
-from tests.cells import PATIENCE_S, running
-from tests.programs.commands import run
+from tests.kit import answers
+from tests.kit.cells import running
+from tests.kit.commands import run
+from tests.kit.proxy import Proxy
+from tests.kit.waiting import PATIENCE_S
 
 # A name and an address that are nobody's (RFC 2606, RFC 5737).
 FAR = "grpc://cell.invalid:8004"

@@ -17,18 +17,8 @@ from streamcell.daemon.conventions import FILE_CHANNEL, FILE_TOPIC
 from streamcell.daemon.inbox import InboxSettings, LogWatcher
 from streamcell.daemon.settings import ServeSettings
 from streamcell.daemon.standalone import StandaloneCell
-from tests.cells import (
-    CARRIERS,
-    PATIENCE_S,
-    QUICK,
-    Box,
-    Carrier,
-    Gate,
-    connected_pair,
-    eventually,
-    grpc_carrier,
-    running,
-)
+from tests.kit.cells import CARRIERS, QUICK, Carrier, connected_pair, grpc_carrier, running
+from tests.kit.waiting import PATIENCE_S, Box, Gate, eventually
 
 THERE = 4_000_000
 DATA = bytes(THERE + 1)

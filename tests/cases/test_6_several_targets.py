@@ -19,8 +19,9 @@ from streamcell.daemon.conventions import FILE_CHANNEL, FILE_TOPIC
 from streamcell.daemon.inbox import InboxSettings, LogWatcher
 from streamcell.daemon.settings import ServeSettings
 from streamcell.daemon.standalone import StandaloneCell
-from tests.cells import PATIENCE_S, running
-from tests.programs.commands import run as run_process
+from tests.kit.cells import running
+from tests.kit.commands import run as run_process
+from tests.kit.waiting import PATIENCE_S
 
 
 @contextlib.contextmanager

@@ -16,9 +16,9 @@ import pytest
 from streamcell.cli.outcome import ExitCode
 from streamcell.daemon import signals
 from streamcell.daemon.signals import EndSignals
-from tests.adversity.programs import environment
-from tests.cells import PATIENCE_S, Box, eventually
-from tests.programs.commands import LIMIT_S, STREAMCELL, Command, hub, run
+from tests.kit.commands import LIMIT_S, STREAMCELL, Command, hub, run
+from tests.kit.scripts import environment
+from tests.kit.waiting import PATIENCE_S, Box, eventually
 
 # As a service manager starts it: without a terminal.
 DETACHED = [sys.executable, "-c", "import os, sys; os.setsid(); os.execv(sys.argv[1], sys.argv[1:])"]

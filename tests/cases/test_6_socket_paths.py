@@ -8,8 +8,9 @@ import pytest
 
 from streamcell import CoreCell, UsageError
 from streamcell.daemon.settings import load_settings
-from tests.cells import PATIENCE_S, running
-from tests.programs.commands import run
+from tests.kit.cells import running
+from tests.kit.commands import run
+from tests.kit.waiting import PATIENCE_S
 
 MOST_BYTES = 103
 

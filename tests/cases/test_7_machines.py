@@ -12,16 +12,16 @@ from pathlib import Path
 
 import pytest
 
-from tests import timing
-from tests.adversity.programs import run
-from tests.programs.commands import LIMIT_S
+from tests.kit import timing
+from tests.kit.commands import LIMIT_S
+from tests.kit.scripts import run
 
 ROOT = Path(__file__).resolve().parents[2]
 
 # A run of its own, in which the seconds of a quiet machine pass when a test says so.
 CONFTEST = """
-from tests import timing
-from tests.limits import Limits
+from tests.kit import timing
+from tests.kit.limits import Limits
 
 passed_s = [0.0]
 timing.fair_time = lambda: passed_s[0]

@@ -10,9 +10,10 @@ import pytest
 
 from streamcell import CellConfig, CoreCell, Message, StreamCell
 from streamcell.v1 import cell_pb2
-from tests.adversity.proxy import Proxy, Way, proxy_to
-from tests.cells import PATIENCE_S, eventually, pattern
-from tests.programs.minimal_cell import MinimalCell
+from tests.kit.minimal_cell import MinimalCell
+from tests.kit.payloads import pattern
+from tests.kit.proxy import Proxy, Way, proxy_to
+from tests.kit.waiting import PATIENCE_S, eventually
 
 KIB = 1024
 DATA = pattern(2_000_000)

@@ -14,10 +14,10 @@ import pytest
 from scripts import vectors
 from streamcell import CoreCell, ReceivedStream, StreamCell, StreamFuture
 from streamcell.v1 import cell_pb2
-from tests.adversity.proxy import proxy_to
-from tests.cells import PATIENCE_S
-from tests.programs.listener import INCARNATION, Listener
-from tests.programs.programs import ROOT, Program, run, running
+from tests.kit.listener import INCARNATION, Listener
+from tests.kit.programs import ROOT, Program, run, running
+from tests.kit.proxy import proxy_to
+from tests.kit.waiting import PATIENCE_S
 
 pytestmark = pytest.mark.node
 

@@ -12,8 +12,9 @@ from scripts import vectors
 from streamcell import CellConfig, CoreCell, StreamCell
 from streamcell.transport.grpc.environment import grpc
 from streamcell.v1 import cell_pb2
-from tests.cells import PATIENCE_S, pattern
-from tests.programs.minimal_cell import INITIAL_CREDIT, MESSAGE_BYTES, Lane
+from tests.kit.minimal_cell import INITIAL_CREDIT, MESSAGE_BYTES, Lane
+from tests.kit.payloads import pattern
+from tests.kit.waiting import PATIENCE_S
 
 KIB = 1024
 INCARNATION = 1 << 60

@@ -33,7 +33,7 @@ from scripts.bench.workloads import (
 )
 from scripts.bench.workloads import threads as thread_times
 from scripts.bench.workloads.base import SAME_ALLOCATOR, Figures, Outcome, Rounds, same_for_all
-from tests.programs.programs import run
+from tests.kit.programs import run
 
 HERE = (STREAMCELL, bare_grpc(1), tuned(bare_grpc(2)), SOCKETS)
 MISSING = System("missing", "no_such_peer")

@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 
 from streamcell.cli.outcome import ExitCode
-from tests.adversity.programs import environment
-from tests.programs.commands import LIMIT_S, STREAMCELL, Command, complaint, hub, run
+from tests.kit.commands import LIMIT_S, STREAMCELL, Command, complaint, hub, run
+from tests.kit.scripts import environment
 
 
 def content(folder: Path) -> dict[str, str]:

@@ -13,8 +13,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from streamcell.cli.outcome import ExitCode
 from streamcell.transport.grpc.environment import grpc
-from tests.cells import eventually
-from tests.programs.commands import LIMIT_S, Command, complaint, hub, run
+from tests.kit.commands import LIMIT_S, Command, complaint, hub, run
+from tests.kit.waiting import eventually
 
 CELL_SERVICE = "streamcell.v1.CellService"
 

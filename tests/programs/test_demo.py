@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from scripts import demo
-from tests.programs.programs import LIMIT_S, ROOT, run, running, unhappy
+from tests.kit.programs import LIMIT_S, ROOT, run, running, unhappy
 
 DEMO = ROOT / "scripts/demo.py"
 SMALL = ("--tar-megabytes", "5", "--array-mebibytes", "8")

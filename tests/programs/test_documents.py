@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.kit.programs import ROOT, Program, run, running, unhappy
 from tests.programs.documents import PORT, Shown, blocks, programs, section
-from tests.programs.programs import ROOT, Program, run, running, unhappy
 
 GUIDE = ROOT / "docs/guide.md"
 PROGRAMS = programs()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.programs.programs import ROOT, run, running, unhappy
+from tests.kit.programs import ROOT, run, running, unhappy
 
 EXAMPLES = ROOT / "examples"
 SINGLE = {

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from streamcell.cli.outcome import ExitCode
-from tests.cells import eventually
-from tests.programs.commands import LIMIT_S, Command, hub, run
+from tests.kit.commands import LIMIT_S, Command, hub, run
+from tests.kit.waiting import eventually
 
 FILE_BYTES = int(os.environ.get("STREAMCELL_TEST_FILE_BYTES", "200000000"))
 

@@ -8,7 +8,7 @@ import pytest
 
 from streamcell import CellConfig, CoreCell, Message, StreamCell
 from streamcell.v1 import cell_pb2
-from tests.programs.minimal_cell import LIMIT_S, MinimalCell
+from tests.kit.minimal_cell import LIMIT_S, MinimalCell
 
 
 def pattern(size: int) -> bytes:

@@ -13,9 +13,9 @@ import pytest
 from scripts import vectors
 from streamcell import CellConfig, CoreCell, StreamCell
 from streamcell.v1 import cell_pb2
+from tests.kit.listener import INCARNATION, LIMIT_S, Listener
+from tests.kit.programs import ROOT, Program, run, running
 from tests.programs.documents import PORT, blocks, programs, section
-from tests.programs.listener import INCARNATION, LIMIT_S, Listener
-from tests.programs.programs import ROOT, Program, run, running
 
 pytestmark = pytest.mark.node
 

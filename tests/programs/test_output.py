@@ -27,9 +27,10 @@ from streamcell.daemon.inbox import InboxSettings, LogWatcher
 from streamcell.daemon.settings import ServeSettings
 from streamcell.daemon.standalone import StandaloneCell
 from streamcell.message import Message
-from tests.adversity.programs import environment
-from tests.cells import PATIENCE_S, eventually, grpc_carrier, running
-from tests.programs.commands import LIMIT_S, STREAMCELL
+from tests.kit.cells import grpc_carrier, running
+from tests.kit.commands import LIMIT_S, STREAMCELL
+from tests.kit.scripts import environment
+from tests.kit.waiting import PATIENCE_S, eventually
 
 NAME = "grüße-☃.txt"
 ESCAPED = r"gr\xfc\xdfe-\u2603.txt"

@@ -20,9 +20,10 @@ import pytest
 from streamcell import CoreCell, ReceivedStream, StreamCell, StreamFuture
 from streamcell.cli.outcome import ExitCode
 from streamcell.daemon.conventions import FILE_CHANNEL, FILE_TOPIC
-from tests.adversity.programs import environment
-from tests.cells import QUICK, Gate, eventually, grpc_carrier, running
-from tests.programs.commands import LIMIT_S, STREAMCELL, Command
+from tests.kit.cells import QUICK, grpc_carrier, running
+from tests.kit.commands import LIMIT_S, STREAMCELL, Command
+from tests.kit.scripts import environment
+from tests.kit.waiting import Gate, eventually
 
 COLUMNS = 80
 SIZE = 5_000_000

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from streamcell import ReceivedStream, StreamFuture
-from tests.carried import carrier, pair
-from tests.cells import Box, Pair
-from tests.public.transfers import Arrived
+from tests.kit.cells import Pair
+from tests.kit.fixtures import carrier, pair
+from tests.kit.transfers import Arrived
+from tests.kit.waiting import Box
 
 __all__ = ["carrier", "pair", "received"]
 

@@ -23,8 +23,10 @@ from streamcell import (
     UsageError,
     aio,
 )
-from tests.cells import PATIENCE_S, QUICK, Carrier, Gate, eventually, pattern
-from tests.public.aio_cells import AioPair, with_pair
+from tests.kit.aio_cells import AioPair, with_pair
+from tests.kit.cells import QUICK, Carrier
+from tests.kit.payloads import pattern
+from tests.kit.waiting import PATIENCE_S, Gate, eventually
 
 DATA = pattern(3_000_000)
 

@@ -25,8 +25,10 @@ from streamcell import (
     StreamRejected,
     aio,
 )
-from tests.cells import PATIENCE_S, Carrier, eventually, pattern, running
-from tests.public.aio_cells import AioPair, with_pair
+from tests.kit.aio_cells import AioPair, with_pair
+from tests.kit.cells import Carrier, running
+from tests.kit.payloads import pattern
+from tests.kit.waiting import PATIENCE_S, eventually
 
 DATA = pattern(3_000_000)
 

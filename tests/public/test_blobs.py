@@ -23,7 +23,9 @@ from streamcell import (
     StreamIntegrityError,
     StreamRejected,
 )
-from tests.cells import PATIENCE_S, Box, Carrier, Gate, Pair, connected_pair, eventually, pattern
+from tests.kit.cells import Carrier, Pair, connected_pair
+from tests.kit.payloads import pattern
+from tests.kit.waiting import PATIENCE_S, Box, Gate, eventually
 
 MIB = 1 << 20
 DATA = pattern(5 * MIB + 321)

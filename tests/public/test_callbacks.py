@@ -19,7 +19,9 @@ from streamcell import (
     StreamRejected,
     UsageError,
 )
-from tests.cells import PATIENCE_S, Box, Gate, Pair, pattern, running
+from tests.kit.cells import Pair, running
+from tests.kit.payloads import pattern
+from tests.kit.waiting import PATIENCE_S, Box, Gate
 
 DATA = pattern(3_000_000)
 

@@ -8,8 +8,10 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from streamcell import Message, ReceivedStream, StreamCancelled, StreamFuture
-from tests.cells import PATIENCE_S, Box, Gate, Pair, eventually, pattern
-from tests.public.transfers import assert_cancelled, blocked_stream, drain, endless
+from tests.kit.cells import Pair
+from tests.kit.payloads import pattern
+from tests.kit.transfers import assert_cancelled, blocked_stream, drain, endless
+from tests.kit.waiting import PATIENCE_S, Box, Gate, eventually
 
 
 @pytest.fixture

@@ -27,7 +27,8 @@ from streamcell import (
     UsageError,
 )
 from streamcell.testing import FaultyNetwork, InMemoryNetwork
-from tests.cells import PATIENCE_S, QUICK, Box, Carrier, Gate, Pair, connected_pair, eventually, running
+from tests.kit.cells import QUICK, Carrier, Pair, connected_pair, running
+from tests.kit.waiting import PATIENCE_S, Box, Gate, eventually
 
 # --- where it listens
 

@@ -31,7 +31,8 @@ from streamcell import (
     StreamUsageError,
     UsageError,
 )
-from tests.cells import PATIENCE_S, Box, Carrier, Pair, connected_pair
+from tests.kit.cells import Carrier, Pair, connected_pair
+from tests.kit.waiting import PATIENCE_S, Box
 
 # Name: what it is a kind of, and its code.
 CLASSES: dict[str, tuple[tuple[type[BaseException], ...], ErrorCode]] = {

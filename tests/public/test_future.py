@@ -18,8 +18,9 @@ from streamcell import (
     StreamFuture,
     StreamRejected,
 )
-from tests.cells import PATIENCE_S, Box, Gate, Pair, eventually
-from tests.public.transfers import CHUNK, assert_cancelled, blocked_stream, drain
+from tests.kit.cells import Pair
+from tests.kit.transfers import CHUNK, assert_cancelled, blocked_stream, drain
+from tests.kit.waiting import PATIENCE_S, Box, Gate, eventually
 
 
 @pytest.fixture

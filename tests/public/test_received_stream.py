@@ -27,7 +27,9 @@ from streamcell import (
     StreamFuture,
     StreamResumeError,
 )
-from tests.cells import PATIENCE_S, Box, Gate, Pair, eventually, pattern, running
+from tests.kit.cells import Pair, running
+from tests.kit.payloads import pattern
+from tests.kit.waiting import PATIENCE_S, Box, Gate, eventually
 
 MIB = 1 << 20
 DATA = pattern(3 * MIB + 12_345)

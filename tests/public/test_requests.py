@@ -20,8 +20,10 @@ from streamcell import (
     StreamTargetUnreachable,
     UsageError,
 )
-from tests.cells import PATIENCE_S, Box, Gate, Pair, eventually, pattern
-from tests.timing import scaled
+from tests.kit.cells import Pair
+from tests.kit.payloads import pattern
+from tests.kit.timing import scaled
+from tests.kit.waiting import PATIENCE_S, Box, Gate, eventually
 
 DATA = pattern(3_000_000)
 

@@ -18,8 +18,10 @@ from streamcell import (
     StreamIntegrityError,
     StreamUsageError,
 )
-from tests.cells import PATIENCE_S, Box, Gate, Pair, eventually, pattern
-from tests.public.transfers import Arrived, Recorded, send
+from tests.kit.cells import Pair
+from tests.kit.payloads import pattern
+from tests.kit.transfers import Arrived, Recorded, send
+from tests.kit.waiting import PATIENCE_S, Box, Gate, eventually
 
 MIB = 1 << 20
 DATA = pattern(2 * MIB + 54_321)

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamcell import CellConfig, CoreCell, HeaderValue, Message, UsageError
-from tests.cells import PATIENCE_S, Box, Pair
+from tests.kit.cells import Pair
+from tests.kit.waiting import PATIENCE_S, Box
 
 # --- messages
 

@@ -8,7 +8,7 @@ import pytest
 
 from streamcell import CellError, LinkError, Message, RequestFailed, StreamCancelled, StreamRejected, UsageError, aio
 from streamcell.transport.memory import MemoryNetwork
-from tests.timing import scaled
+from tests.kit.timing import scaled
 
 
 class World:

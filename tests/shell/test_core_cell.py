@@ -16,7 +16,7 @@ from streamcell import (
     aio,
 )
 from streamcell.transport.memory import MemoryNetwork
-from tests.timing import scaled
+from tests.kit.timing import scaled
 
 
 @pytest.fixture

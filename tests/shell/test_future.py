@@ -13,8 +13,8 @@ from streamcell import CellError, StreamCancelled, StreamError, StreamFuture, Us
 from streamcell.runtime.threads.notifier import Notifier
 from streamcell.runtime.threads.trace import cell_log
 from streamcell.runtime.transfers import Progress, TransferInfo
+from tests.kit.timing import scaled
 from tests.shell.runtime.starters import STARTER
-from tests.timing import scaled
 
 
 class FakeClock:

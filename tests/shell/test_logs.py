@@ -9,7 +9,7 @@ from streamcell.errors import UsageError
 from streamcell.logs import Backlog, begin_flush, defer, flush, get_logger, move_elsewhere
 from streamcell.runtime.threads.waiting import answer_to, check_may_wait
 from streamcell.whereabouts import enter_engine_thread, on_engine_thread
-from tests.timing import scaled
+from tests.kit.timing import scaled
 
 PATIENCE_S = scaled(20.0)
 

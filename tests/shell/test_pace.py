@@ -11,9 +11,9 @@ from typing import Any, cast
 
 import pytest
 
-from tests import limits, pace, timing
-from tests.cells import PATIENCE_S, eventually
-from tests.side_by_side import SideBySide, with_escapes
+from tests.kit import limits, pace, timing
+from tests.kit.side_by_side import SideBySide, with_escapes
+from tests.kit.waiting import PATIENCE_S, eventually
 
 
 def test_pace_is_never_better_than_that_of_a_quiet_machine() -> None:

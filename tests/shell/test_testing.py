@@ -13,8 +13,8 @@ from streamcell.testing import Direction, FakeClock, FaultyNetwork, InMemoryNetw
 from streamcell.transport.base import Lane, LaneClosed
 from streamcell.transport.codec import decode_batch, encode_batch
 from streamcell.transport.grpc.network import GrpcNetwork
+from tests.kit.timing import scaled
 from tests.shell.transport.running import Pair, open_pair, read_to_end, run, until
-from tests.timing import scaled
 
 # Over real connections, some with waits that are part of the promise: not in the quick check.
 pytestmark = pytest.mark.slow

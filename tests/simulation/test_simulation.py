@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.pace import cores
+from tests.kit.pace import cores
+from tests.kit.timing import scaled
 from tests.simulation import mutants
 from tests.simulation.runner import Report, run_seeds
 from tests.simulation.simulation import TOPOLOGIES, Options, Simulation
-from tests.timing import scaled
 
 HISTORIES = int(os.environ.get("STREAMCELL_STORMS", "2000"))
 # Those that run in this process, for the coverage of the core.

@@ -13,9 +13,9 @@ import pytest
 from streamcell import CellConfig, IterStream, ReceivedStream, StreamFuture
 from streamcell.testing import Direction
 from streamcell.transport.base import Lane
-from tests.cells import pattern
+from tests.kit.payloads import pattern
+from tests.kit.timing import scaled
 from tests.public.contract.world import KIB, MIB, QUICK, WAIT_S, Cells, Inbox, Pair, Peer, wait_for, wait_until
-from tests.timing import scaled
 
 
 def with_lanes(count: int, **changes: Any) -> CellConfig:

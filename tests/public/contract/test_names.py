@@ -9,8 +9,8 @@ import pytest
 
 from streamcell import LinkError, NameInUse, UsageError
 from streamcell.testing import FaultyNetwork
+from tests.kit.timing import scaled
 from tests.public.contract.world import MIB, QUICK, WAIT_S, Cells, Inbox, Peer, pattern, reading_when, wait_until
-from tests.timing import scaled
 
 # How long a cell waits for its uplink where it is known not to come up.
 SHORT_S = scaled(0.3)

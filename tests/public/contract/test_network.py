@@ -16,6 +16,7 @@ from streamcell import (
     UsageError,
 )
 from streamcell.testing import FaultyNetwork
+from tests.kit.timing import scaled
 from tests.public.contract.test_names import is_refused_its_name
 from tests.public.contract.world import (
     MIB,
@@ -30,7 +31,6 @@ from tests.public.contract.world import (
     stream_failure_of,
     wait_until,
 )
-from tests.timing import scaled
 
 SHORT_S = scaled(0.5)
 

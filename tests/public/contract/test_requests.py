@@ -19,6 +19,7 @@ from streamcell import (
     StreamTargetUnreachable,
     UsageError,
 )
+from tests.kit.timing import scaled
 from tests.public.contract.world import (
     CHANNEL,
     MIB,
@@ -32,7 +33,6 @@ from tests.public.contract.world import (
     wait_for,
     wait_until,
 )
-from tests.timing import scaled
 
 # Short enough to be waited for where a request is to time out.
 SHORT_S = scaled(0.3)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from streamcell import ReceivedStream, StreamFuture, StreamTargetUnreachable, StreamTimeout
+from tests.kit.timing import scaled
 from tests.public.contract.world import (
     IDLE_S,
     KIB,
@@ -26,7 +27,6 @@ from tests.public.contract.world import (
     stream_failure_of,
     wait_for,
 )
-from tests.timing import scaled
 
 # Short enough to be waited for where a transfer is to time out.
 SHORT_S = scaled(0.4)

@@ -26,7 +26,7 @@ from streamcell import (
 from streamcell.protocol.stats import CellStats
 from streamcell.testing import FaultyNetwork
 from streamcell.transport.base import Network
-from tests.timing import scaled
+from tests.kit.timing import scaled
 
 T = TypeVar("T")
 

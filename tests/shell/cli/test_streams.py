@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from streamcell.cli.streams import SteadyStream, lost_output, steady_streams, write_all
-from tests.cells import PATIENCE_S
+from tests.kit.waiting import PATIENCE_S
 
 SIZE = 1_000_000
 

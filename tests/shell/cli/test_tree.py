@@ -10,7 +10,8 @@ import pytest
 from streamcell import CoreCell
 from streamcell.cli.tree import TreeCell, branches_for, find_tree, tree_lines
 from streamcell.topology import KnownCell
-from tests.cells import CARRIERS, PATIENCE_S, Carrier, eventually, running
+from tests.kit.cells import CARRIERS, Carrier, running
+from tests.kit.waiting import PATIENCE_S, eventually
 
 PARENTS = {"hub": "", "lab": "hub", "lab.bench": "lab", "lab.bench.job": "lab.bench", "office": "hub"}
 

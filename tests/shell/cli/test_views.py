@@ -10,7 +10,8 @@ import pytest
 from streamcell import IterStream, Message, StreamFuture
 from streamcell.cli import views
 from streamcell.cli.views import PlainView, Result, TerminalView, make_view, progress_line
-from tests.cells import PATIENCE_S, Gate, connected_pair, eventually, memory_carrier
+from tests.kit.cells import connected_pair, memory_carrier
+from tests.kit.waiting import PATIENCE_S, Gate, eventually
 
 SUCCESS = Result("a.bin", 3_000_000, 3_000_000, 0, 2.0, "hub")
 FAILURE = Result("a.bin", 0, 0, 0, 2.0, "hub", error="hub is full; make room there")

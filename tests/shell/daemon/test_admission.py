@@ -8,7 +8,7 @@ import pytest
 
 from streamcell import ErrorCode, StreamRejected
 from streamcell.daemon.admission import Admission
-from tests.cells import PATIENCE_S, Gate
+from tests.kit.waiting import PATIENCE_S, Gate
 
 
 def test_work_files_belong_to_one_at_a_time() -> None:

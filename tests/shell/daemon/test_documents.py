@@ -14,7 +14,7 @@ from streamcell.daemon.lag import LagMeter
 from streamcell.daemon.metrics import CellCollector
 from streamcell.daemon.settings import ServeSettings, load_settings
 from streamcell.testing import InMemoryNetwork
-from tests.cells import running
+from tests.kit.cells import running
 
 ROOT = Path(__file__).resolve().parents[3]
 OPERATIONS = (ROOT / "docs/operations.md").read_text(encoding="utf-8")

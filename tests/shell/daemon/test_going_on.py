@@ -10,8 +10,10 @@ import pytest
 
 from streamcell import BytesStream, Message, StreamCell
 from streamcell.daemon.conventions import FILE_CHANNEL, FILE_TOPIC
-from tests.cells import CARRIERS, PATIENCE_S, Carrier, eventually, pattern, running
-from tests.inboxes import DATA, SIZE, Ending, Life, files, work_files
+from tests.kit.cells import CARRIERS, Carrier, running
+from tests.kit.inboxes import DATA, SIZE, Ending, Life, files, work_files
+from tests.kit.payloads import pattern
+from tests.kit.waiting import PATIENCE_S, eventually
 
 
 @pytest.fixture(params=CARRIERS)

@@ -22,8 +22,10 @@ from streamcell import (
     UsageError,
 )
 from streamcell.daemon.inbox import Inbox, InboxSettings
-from tests.cells import PATIENCE_S, Gate, Pair, connected_pair, eventually, memory_carrier, pattern
-from tests.inboxes import MODE, MTIME_NS, Events, World
+from tests.kit.cells import Pair, connected_pair, memory_carrier
+from tests.kit.inboxes import MODE, MTIME_NS, Events, World
+from tests.kit.payloads import pattern
+from tests.kit.waiting import PATIENCE_S, Gate, eventually
 
 
 @pytest.fixture

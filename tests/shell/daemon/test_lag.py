@@ -7,7 +7,7 @@ import pytest
 from streamcell.daemon import lag
 from streamcell.daemon.lag import LagMeter
 from streamcell.runtime.engine.engine import get_engine
-from tests.cells import PATIENCE_S, eventually
+from tests.kit.waiting import PATIENCE_S, eventually
 
 
 def test_lag_of_an_engine_that_stands_still_grows_and_falls(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from streamcell.limits import GIB, MIB
 from streamcell.runtime.buffers import POOLED_FROM_BYTES, BufferPool, round_up
-from tests.timing import scaled
+from tests.kit.timing import scaled
 
 
 class Pool(BufferPool):

@@ -3,8 +3,8 @@ import threading
 
 from streamcell.runtime.threads.notifier import Notifier
 from streamcell.runtime.threads.trace import cell_log
+from tests.kit.timing import scaled
 from tests.shell.runtime.starters import STARTER
-from tests.timing import scaled
 
 
 def make_notifier() -> Notifier:

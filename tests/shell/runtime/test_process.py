@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from streamcell.runtime.engine.allocator import set_switch_interval, tune_allocator, use_one_arena
-from tests.timing import scaled
+from tests.kit.timing import scaled
 
 
 def run_python(program: str, *arguments: str) -> subprocess.CompletedProcess[str]:

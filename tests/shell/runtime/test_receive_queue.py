@@ -8,7 +8,7 @@ import pytest
 from streamcell import CellError, StreamCancelled, StreamError, StreamIntegrityError
 from streamcell.runtime.receiving.queue import REPORT_BYTES, REPORT_S, ReceiveQueue
 from streamcell.testing import FakeClock
-from tests.timing import scaled
+from tests.kit.timing import scaled
 
 
 class Owner:

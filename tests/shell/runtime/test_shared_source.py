@@ -14,7 +14,8 @@ from streamcell import BytesStream, IterStream, Stream, UsageError
 from streamcell.runtime.sending.shared_source import SharedReader, SharedSource
 from streamcell.runtime.sending.sources import Interruptible
 from streamcell.runtime.threads.trace import stream_log
-from tests.cells import PATIENCE_S, Box, eventually, pattern
+from tests.kit.payloads import pattern
+from tests.kit.waiting import PATIENCE_S, Box, eventually
 
 LOG = stream_log("me")
 

@@ -19,8 +19,8 @@ from streamcell import (
 from streamcell.runtime.sending.sources import SourceReader
 from streamcell.runtime.threads.trace import stream_log
 from streamcell.runtime.threads.workers import WorkerPool
+from tests.kit.timing import scaled
 from tests.shell.runtime.starters import STARTER
-from tests.timing import scaled
 
 CHUNK = 4
 

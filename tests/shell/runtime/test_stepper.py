@@ -11,7 +11,7 @@ from streamcell import CellError, ErrorCode, UsageError
 from streamcell.runtime.engine.stepper import Stepper
 from streamcell.runtime.threads.trace import cell_log
 from streamcell.runtime.transfers import OpenFutures
-from tests.timing import scaled
+from tests.kit.timing import scaled
 
 
 class Core:

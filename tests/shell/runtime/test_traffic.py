@@ -7,7 +7,8 @@ import pytest
 from streamcell import CoreCell, ErrorCode, Message, StreamRejected
 from streamcell.errors import StreamTimeout
 from streamcell.runtime.traffic import MOST_CHANNELS, OTHER_CHANNELS, Direction, Traffic
-from tests.cells import CARRIERS, PATIENCE_S, connected_pair, eventually
+from tests.kit.cells import CARRIERS, connected_pair
+from tests.kit.waiting import PATIENCE_S, eventually
 
 SENT, RECEIVED = Direction.SENT, Direction.RECEIVED
 

@@ -7,8 +7,8 @@ import pytest
 
 from streamcell.runtime.threads.starter import ThreadStarter
 from streamcell.runtime.threads.workers import WorkerPool
+from tests.kit.timing import scaled
 from tests.shell.runtime.starters import STARTER
-from tests.timing import scaled
 
 
 class Gate:

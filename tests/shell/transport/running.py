@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from streamcell.transport.base import Lane, LaneClosed, Listener, Network
 from streamcell.transport.grpc.event_loop import quiet_empty_wakeups
-from tests.timing import scaled
+from tests.kit.timing import scaled
 
 T = TypeVar("T")
 

@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from streamcell.transport.grpc.accepting import can_open, close_copies, find_listening
-from tests.cells import eventually
+from tests.kit.waiting import eventually
 
 
 def test_a_listening_socket_is_found_and_tells_who_waits() -> None:

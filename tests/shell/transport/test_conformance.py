@@ -15,8 +15,8 @@ from streamcell.limits import MESSAGE_BYTES, MIB
 from streamcell.transport.base import Lane, LaneClosed, Network
 from streamcell.transport.grpc.network import GrpcNetwork
 from streamcell.transport.memory import MemoryNetwork
+from tests.kit.timing import scaled
 from tests.shell.transport.running import Arrivals, open_pair, read_to_end, run, until
-from tests.timing import scaled
 
 # Over real connections, some with waits that are part of the promise: not in the quick check.
 pytestmark = pytest.mark.slow

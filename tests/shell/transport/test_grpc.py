@@ -18,8 +18,8 @@ from streamcell.transport.base import Lane, LaneClosed, Listener
 from streamcell.transport.grpc.environment import grpc
 from streamcell.transport.grpc.network import GrpcNetwork
 from streamcell.transport.grpc.options import Options, server_options
+from tests.kit.timing import scaled
 from tests.shell.transport.running import Arrivals, open_pair, read_to_end, run
-from tests.timing import scaled
 
 # Over real connections, some with waits that are part of the promise: not in the quick check.
 pytestmark = pytest.mark.slow

@@ -14,8 +14,8 @@ from streamcell.transport.grpc.environment import aio
 from streamcell.transport.grpc.network import GrpcNetwork
 from streamcell.transport.grpc.services import HealthService, ReflectionService
 from streamcell.transport.grpc.serving import Service
+from tests.kit.timing import scaled
 from tests.shell.transport.running import Arrivals, open_pair, run
-from tests.timing import scaled
 
 CELL_SERVICE = "streamcell.v1.CellService"
 States = health_pb2.HealthCheckResponse

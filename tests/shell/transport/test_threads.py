@@ -11,7 +11,7 @@ import sys
 import pytest
 
 from streamcell.transport.grpc.threads import starting_grpc_threads
-from tests.timing import scaled
+from tests.kit.timing import scaled
 
 ONLY_LINUX = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux has such classes")
 

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.cells import PATIENCE_S
+from tests.kit.waiting import PATIENCE_S
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import grpc
 
 from streamcell.v1 import cell_pb2
-from tests.adversity.proxy import Answer
+from tests.kit.proxy import Answer
 
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _DATA, _HEADERS, _SETTINGS, _PING = 0, 1, 4, 6

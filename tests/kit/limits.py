@@ -19,8 +19,8 @@ from typing import Protocol
 
 import pytest
 
-from tests import timing
-from tests.pace import SLOWEST
+from tests.kit import timing
+from tests.kit.pace import SLOWEST
 
 # Beyond the limit: where a test that waits in C, and so cannot be ended, shows where.
 _SHOW_AFTER = 1.5

@@ -14,7 +14,7 @@ import crc32c
 
 from streamcell.transport.grpc.environment import grpc
 from streamcell.v1 import cell_pb2
-from tests.timing import scaled
+from tests.kit.timing import scaled
 
 LIMIT_S = scaled(20)
 HELLO_S = scaled(3)

@@ -18,7 +18,9 @@ from streamcell import (
 )
 from streamcell.daemon.conventions import FILE_CHANNEL, FILE_TOPIC, FileHeaders
 from streamcell.daemon.inbox import Inbox, InboxSettings, LogWatcher
-from tests.cells import PATIENCE_S, Box, Carrier, Gate, Pair, pattern
+from tests.kit.cells import Carrier, Pair
+from tests.kit.payloads import pattern
+from tests.kit.waiting import PATIENCE_S, Box, Gate
 
 MODE, MTIME_NS = 0o640, 1_234_567_890_123_456_789
 SIZE = 3_000_000

@@ -1,8 +1,8 @@
 """Times in tests: each names the time that a fast quiet machine needs, and is stretched for the machine as it is now.
 
-The scale is found by measuring (`tests/pace.py`): at the start of a run, and again before each test, because load may
-come later. Within a test it never falls, so that of two times the one that is meant to be longer is. A constant of a
-module has the scale of the start. STREAMCELL_TEST_TIME_SCALE in the environment stands for all that is measured.
+The scale is found by measuring (`tests/kit/pace.py`): at the start of a run, and again before each test, because load
+may come later. Within a test it never falls, so that of two times the one that is meant to be longer is. A constant of
+a module has the scale of the start. STREAMCELL_TEST_TIME_SCALE in the environment stands for all that is measured.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import os
 import time
 from pathlib import Path
 
-from tests import pace
+from tests.kit import pace
 
 OVERRIDE = "STREAMCELL_TEST_TIME_SCALE"
 #: Where the pace of the run is written, for the processes that belong to it.

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.cells import CARRIERS, Carrier, Pair, connected_pair
+from tests.kit.cells import CARRIERS, Carrier, Pair, connected_pair
 
 
 @pytest.fixture(params=sorted(CARRIERS))

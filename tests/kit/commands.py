@@ -14,8 +14,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
-from tests.adversity.programs import environment
-from tests.timing import scaled
+from tests.kit.scripts import environment
+from tests.kit.timing import scaled
 
 LIMIT_S = scaled(60)
 STREAMCELL = [sys.executable, "-m", "streamcell"]

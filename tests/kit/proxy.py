@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from tests.cells import PATIENCE_S
+from tests.kit.waiting import PATIENCE_S
 
 T = TypeVar("T")
 # Something that talks on a connection instead of forwarding it.

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self, cast
 
-from tests.timing import scaled
+from tests.kit.timing import scaled
 
 ROOT = Path(__file__).resolve().parents[2]
 LIMIT_S = scaled(60)

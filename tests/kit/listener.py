@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from streamcell.transport.grpc.environment import grpc
 from streamcell.v1 import cell_pb2
-from tests.timing import scaled
+from tests.kit.timing import scaled
 
 LIMIT_S = scaled(20)
 INCARNATION = 1 << 60

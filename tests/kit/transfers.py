@@ -10,7 +10,8 @@ from typing import Any, TypeAlias
 import pytest
 
 from streamcell import HeaderValue, IterStream, Message, ReceivedStream, Stream, StreamCancelled, StreamFuture
-from tests.cells import Gate, Pair
+from tests.kit.cells import Pair
+from tests.kit.waiting import Gate
 
 CHUNK = 1 << 20
 

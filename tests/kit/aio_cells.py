@@ -7,7 +7,8 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 from streamcell import aio
-from tests.cells import PATIENCE_S, QUICK, Carrier
+from tests.kit.cells import QUICK, Carrier
+from tests.kit.waiting import PATIENCE_S
 
 
 class AioPair:
