@@ -6,13 +6,16 @@ import argparse
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from scripts.house import arrows, states, writes
+from scripts.house import arrows, kits, names, states, walk, writes
 from scripts.house.source import ROOT
 
 FIGURES: dict[str, Callable[[Path], Iterator[str]]] = {
     "writes": writes.report,
     "states": states.report,
     "arrows": arrows.report,
+    "walk": walk.report,
+    "kits": kits.report,
+    "names": names.report,
 }
 
 

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import importlib
 import textwrap
 from pathlib import Path
 
 import pytest
 
 from scripts.house.arrows import find_arrows
+from scripts.house.cost import ratio
+from scripts.house.falling import Watch
+from scripts.house.kits import find_kits
+from scripts.house.names import docstrings, lines_of, shared_names
+from scripts.house.source import ROOT, files_of
 from scripts.house.states import find_tables
+from scripts.house.walk import Tracer, Walk, comings_back, walks
 from scripts.house.writes import Writes, find_writes
 
 
@@ -241,3 +248,132 @@ def test_arrows_lead_between_rooms(tmp_path: Path) -> None:
         ("top", "wing"),
         ("wing", "leaf"),
     ]
+
+
+# --- walk ----------------------------------------------------------------------------------------
+
+
+def test_a_way_comes_back_to_what_it_has_left() -> None:
+    assert comings_back([]) == 0
+    assert comings_back(["cell", "cell", "links"]) == 0
+    assert comings_back(["cell", "links", "cell", "cell", "links", "tree", "cell"]) == 3
+
+
+def test_calls_are_traced_without_what_is_generated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_package(
+        tmp_path,
+        {
+            "walked/__init__.py": "",
+            "walked/top.py": """
+                import dataclasses
+                from walked.low import Low, each
+
+                @dataclasses.dataclass
+                class Value:
+                    number: int
+
+                def go() -> list[Value]:
+                    low = Low()
+                    return [Value(low.double(number)) for number in each()]
+            """,
+            "walked/low.py": """
+                class Low:
+                    def double(self, number: int) -> int:
+                        return 2 * number
+
+                def each():
+                    yield 1
+                    yield 2
+            """,
+        },
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    go = importlib.import_module("walked.top").go
+    walk = Walk()
+    with Tracer(tmp_path / "walked").tracing(walk):
+        go()
+    go()
+    assert [(call.module, call.function) for call in walk.calls] == [
+        ("top", "go"),
+        ("low", "each"),
+        ("low", "Low.double"),
+        ("low", "Low.double"),
+    ]
+    assert [call.depth for call in walk.calls] == [0, 1, 1, 1]
+    assert walk.modules == {"top", "low"}
+    # To `low` from `top`, again and again; by calls alone `low` is never left.
+    assert walk.returns == 0
+    assert walk.returns_of_control > 0
+
+
+def test_every_walk_leads_through_the_core() -> None:
+    found = walks(ROOT)
+    assert list(found) == ["chunk", "ack", "hello", "relay"]
+    for walk in found.values():
+        assert walk.calls[0].function == "CellCore.receive"
+        assert len(walk.modules) > 1
+    assert found["chunk"].calls[-1].function == "CellCore.next_event"
+    assert "CellCore.frames_to_send" in {call.function for call in found["relay"].calls}
+
+
+# --- falling times -------------------------------------------------------------------------------
+
+
+def test_falling_times_are_counted_from_outside_and_for_each_core() -> None:
+    class Core:
+        def receive(self, frames: int, now: float) -> int:
+            self.expire(now=0.0)
+            return frames
+
+        def expire(self, *, now: float) -> None: ...
+
+        def peek(self) -> None: ...
+
+    watch = Watch()
+    watch.wrap_all(Core)
+    one, other = Core(), Core()
+    assert one.receive(3, 5.0) == 3
+    one.peek()
+    other.receive(1, 4.0)
+    one.expire(now=4.5)
+    one.expire(now=5.0)
+    assert watch.calls == 4
+    (found,) = watch.falling
+    assert found.startswith("expire from core/test_house.test_falling_times")
+    assert found.endswith(", after receive")
+
+
+# --- kits, names, cost ---------------------------------------------------------------------------
+
+
+def test_kits_are_what_public_tests_get_cells_of(tmp_path: Path) -> None:
+    makes = "from streamcell import CoreCell\n\ndef cell() -> CoreCell:\n    return CoreCell('a')\n"
+    write_package(
+        tmp_path,
+        {
+            "tests/kit/__init__.py": "",
+            "tests/kit/cells.py": makes,
+            "tests/kit/pairs.py": makes,
+            "tests/other.py": makes,
+            "tests/public/more.py": f"from tests.kit import cells\n{makes}",
+            "tests/public/test_this.py": makes,
+            "tests/adversity/program.py": makes,
+        },
+    )
+    assert find_kits(files_of(tmp_path, "tests")) == ["tests.kit", "tests.other"]
+
+
+def test_shared_names_comments_and_docstrings(tmp_path: Path) -> None:
+    classes = "".join(f"class C{number}:\n    def take(self):\n        pass\n" for number in range(4))
+    head = '"""A module.\n\nOf lines."""\n\n# One.\nTHING = 1  # Two.\n\n'
+    text = f'{head}def f():\n    """A  module. Of lines."""\n{classes}'
+    write_package(tmp_path, {"house/some.py": text})
+    files = files_of(tmp_path, "house")
+    assert shared_names(files) == {"take": ["C0", "C1", "C2", "C3"]}
+    assert docstrings(files) == ["A module. Of lines.", "A module. Of lines."]
+    assert lines_of(files[0]) == (2, 2 + 12)
+
+
+def test_ratio_is_of_rounds() -> None:
+    assert ratio([1.0, 2.0, 3.0, 4.0, 5.0], [1.0, 1.0, 1.0, 2.0, 2.0]) == "2.000 (1.500 to 2.750)"
+    assert ratio([3.0], [2.0]) == "1.500 (1.500 to 1.500)"
