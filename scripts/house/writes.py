@@ -5,7 +5,8 @@ Counted, by the module that does it:
 - every target of an assignment that is an attribute: plain, annotated and augmented ones, items of tuples, targets of
   `for`, `with` and `del`. A property with a setter is one of these: whoever assigns does not know better;
 - `setattr`, `delattr`, `object.__setattr__`, and every use of another object's `__dict__`;
-- every call of a setter in disguise: a method that does nothing but assign its parameters to fields of `self`.
+- every call of a setter in disguise: a method that does nothing but assign its parameters to fields of `self`, or a
+  function of another module that does so to fields of its first argument.
 
 What an object is comes from mypy, not from its name. An object that is only known by a `Protocol` is of a class
 somewhere else, wherever the protocol stands. One that may be of several classes counts if one of them is foreign. One
@@ -130,8 +131,10 @@ class _Finder(ast.NodeVisitor):
                 self._note_set(node.args[0], node.args[1:2])
             else:
                 self._note(self._found.counted, function, text_of(node.args[:1]), "setattr")
-        elif isinstance(function, ast.Attribute):
-            self._call_method(function)
+        else:
+            self._call_function(function)
+            if isinstance(function, ast.Attribute):
+                self._call_method(function)
         self.generic_visit(node)
 
     def _note_set(self, owner: ast.expr, named: list[ast.expr]) -> None:
@@ -154,6 +157,15 @@ class _Finder(ast.NodeVisitor):
                 where = self._found.counted if kind == "setter" else self._found.constants
                 where.append(Write(self._module, function.lineno, owner.fullname, function.attr, kind))
                 return
+
+    def _call_function(self, function: ast.expr) -> None:
+        full_name = self._here.full_name_of(function)
+        module, _, name = full_name.rpartition(".")
+        if module == self._module or module not in self._modules:
+            return
+        for each in self._modules[module].file.tree.body:
+            if isinstance(each, ast.FunctionDef) and each.name == name and setter_kind(each) == "setter":
+                self._found.counted.append(Write(self._module, function.lineno, module, name, "setter"))
 
     def _methods(self, info: TypeInfo, name: str) -> Iterator[tuple[TypeInfo, int]]:
         """Return the method that a call runs; of a protocol those of all classes that may stand for it."""
