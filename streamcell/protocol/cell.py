@@ -336,7 +336,7 @@ class CellCore:
             self._sends.give_up(sender, error, now)
         self._requests.end_all(error)
         self._receives.fail_all(error, now)
-        self._relays.forget_all()
+        self._relays.give_up_all()
         self._queries.fail_all(error)
         self._links.stop()
 
@@ -455,7 +455,7 @@ class CellCore:
         """Take in a frame of a stream, or pass it on."""
         kind = type(frame)
         if destination != self._context.fqcn:
-            self._relays.forward(link, frame, now)
+            self._relays.forward(link, frame, destination, now)
         elif kind in self._target_handlers:
             if self._presence.hears(link, frame.key.origin, frame.key.origin_incarnation, now):
                 self._target_handlers[kind](link, frame, now)
@@ -475,7 +475,7 @@ class CellCore:
         if self._context.is_own(frame.key):
             self._sends.handle_credit(link, frame, now)
         else:
-            self._relays.handle_credit(link, frame, now)
+            self._relays.on_credit(link, frame, now)
 
     def _handle_query_reply(self, link: Link, frame: QueryReply, now: float) -> None:
         if frame.asker == self._context.fqcn:

@@ -6,7 +6,7 @@ import dataclasses
 
 from streamcell.protocol.links.link import Lane, Link
 from streamcell.protocol.receiving.half import StreamReceiver
-from streamcell.protocol.relaying.passing import RelayStream
+from streamcell.protocol.relaying.passing import RelayedStream
 from streamcell.protocol.sending.half import StreamSender
 from streamcell.protocol.tree.routes import Route
 
@@ -174,7 +174,7 @@ def receive_stats(receiver: StreamReceiver) -> ReceiveStats:
     )
 
 
-def relay_stats(stream: RelayStream) -> RelayStats:
+def relay_stats(stream: RelayedStream) -> RelayStats:
     """Return a snapshot of a stream that passes through."""
     return RelayStats(
         stream.key.stream_id,
@@ -182,11 +182,11 @@ def relay_stats(stream: RelayStream) -> RelayStats:
         stream.target,
         stream.state.name.lower(),
         stream.attempt,
-        stream.forwarded,
-        stream.credit,
-        stream.granted,
+        stream.branch.forwarded,
+        stream.branch.allowed_by_next,
+        stream.allowed_to_previous,
         stream.held_bytes,
-        stream.window.size if stream.window is not None else 0,
+        stream.window_bytes,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from streamcell.limits import INITIAL_CREDIT_BYTES, KIB, SHARED_LANE_IN_FLIGHT_B
 from streamcell.protocol.base.events import FrameRefused
 from streamcell.protocol.links.greeting import ROUTES_CAPABILITY
 from streamcell.protocol.links.link import Link
-from streamcell.protocol.relaying.passing import RelayStream
+from streamcell.protocol.relaying.passing import RelayedStream
 from streamcell.protocol.wire.frames import (
     Ack,
     Announce,
@@ -32,6 +33,7 @@ from streamcell.protocol.wire.frames import (
 from streamcell.protocol.wire.integrity import checksum_fields
 from tests.core.by_hand import greet, hello
 from tests.core.harness import LARGE, SMALL, Net, Node, checksum, pattern
+from tests.core.samples import make_context
 from tests.core.trees import branches, receive, tree
 
 LINE = {"root": "", "relay": "root", "leaf": "relay"}
@@ -273,7 +275,7 @@ def test_a_neighbour_that_ignores_its_credit_is_cut_off() -> None:
 
 
 def test_more_chunks_than_are_kept_are_lost(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("streamcell.protocol.relaying.table.RELAYED_CHUNKS", 3)
+    monkeypatch.setattr("streamcell.protocol.relaying.passing.RELAYED_CHUNKS", 3)
     net = Net()
     root, relay, leaf = line(net)
     net.refuse_dials.add("relay")
@@ -368,10 +370,9 @@ def test_who_asks_much_and_does_not_listen_is_not_answered_for_ever(monkeypatch:
 
 def test_a_stream_says_what_it_is() -> None:
     net = Net()
-    nodes = branches(net)
-    stream = RelayStream(
-        nodes["root"].key(1), "leaf", 1, Link("a", 1, b""), Link("b", 1, b""), lambda *_: None, lambda *_: None
-    )
+    root, _relay, _leaf = line(net)
+    near: Any = SimpleNamespace(context=make_context())
+    stream = RelayedStream(near, chunk(root, "leaf"), Link("a", 1, b""), Link("b", 1, b""), net.now)
     assert "root to leaf WAITING" in repr(stream)
 
 

@@ -26,6 +26,8 @@ from streamcell.protocol.receiving.states import (
     ReceiverInput,
     ReceiverState,
 )
+from streamcell.protocol.relaying.passing import RelayedStream
+from streamcell.protocol.relaying.states import RELAY_TABLE, RelayAction, RelayInput, RelayState
 from streamcell.protocol.sending.half import StreamSender
 from streamcell.protocol.sending.states import (
     SENDER_TABLE,
@@ -130,6 +132,19 @@ LANE: dict[str, dict[str, Row]] = {
     "CLOSED": {},
 }
 
+_OVER: dict[str, Row] = {
+    "ENTERED": ("CLEAR", "WAITING"),
+    "LOST_BEYOND": ("CLEAR", "LOST"),
+    "ENDED": ("FORGET", "ENDED"),
+}
+RELAY: dict[str, dict[str, Row]] = {
+    "WAITING": {"OPENED": ("BEGIN", "FORWARDING"), "LOST": ("TELL_ORIGIN", "LOST"), **_OVER},
+    "FORWARDING": {"LOST": ("TELL_ORIGIN", "LOST"), **_OVER},
+    # The origin was told: what else comes of this attempt is dropped.
+    "LOST": _OVER,
+    "ENDED": {},
+}
+
 
 def make_sender() -> StreamSender:
     return StreamSender(make_context(), make_spec(), 1)
@@ -165,12 +180,14 @@ CASES = [
     *cases("receiver", RECEIVER, ReceiverState, ReceiverInput),
     *cases("agreement", AGREEMENT, AgreementState, AgreementInput),
     *cases("lane", LANE, LaneState, LaneInput),
+    *cases("relay", RELAY, RelayState, RelayInput),
 ]
 TABLES: dict[str, Mapping[Any, Any]] = {
     "sender": SENDER_TABLE,
     "receiver": RECEIVER_TABLE,
     "agreement": AGREEMENT_TABLE,
     "lane": LANE_TABLE,
+    "relay": RELAY_TABLE,
 }
 WRITTEN = {"sender": SENDER, "receiver": RECEIVER, "agreement": AGREEMENT, "lane": LANE}
 MAKERS: dict[str, Callable[[], Any]] = {
@@ -179,6 +196,7 @@ MAKERS: dict[str, Callable[[], Any]] = {
     "agreement": make_agreement,
     "lane": make_dialled_lane,
 }
+LED = [case for case in CASES if case[0] in MAKERS]
 INPUTS: dict[str, Any] = {
     "sender": SenderInput,
     "receiver": ReceiverInput,
@@ -211,7 +229,9 @@ def test_the_table_says_what_is_written(name: str, state: Any, event: Any, expec
     assert (action.name, following.name) == expected
 
 
-@pytest.mark.parametrize(("name", "state", "event", "expected"), CASES, ids=name_of)
+@pytest.mark.parametrize(
+    ("name", "state", "event", "expected"), [case for case in CASES if case[0] in MAKERS], ids=name_of
+)
 def test_an_object_led_to_the_state_does_what_is_written(name: str, state: Any, event: Any, expected: Row) -> None:
     subject = MAKERS[name]()
     for led_by in way_to(name, state.name):
@@ -220,6 +240,10 @@ def test_an_object_led_to_the_state_does_what_is_written(name: str, state: Any, 
     action = subject.step(event)
     assert (action.name, subject.state.name) == expected
     assert expected[1] in repr(subject)
+
+
+def test_every_action_is_done_by_somebody() -> None:
+    assert set(RelayedStream.ACTS) == set(RelayAction)
 
 
 def test_the_tables_have_no_other_pairs() -> None:

@@ -55,12 +55,12 @@ class StreamSpeaker(Speaker, Protocol):
 
 
 class ChunkSource(StreamSpeaker, Protocol):
-    """A stream that has chunks to send: one of this cell, or one that it relays.
+    """A stream that has chunks to send: one of this cell, or one that it relays."""
 
-    :ivar lane_id: the lane that it is bound to for now, or None.
-    """
-
-    lane_id: int | None
+    @property
+    def lane_id(self) -> int | None:
+        """The lane that it keeps to for now, or None."""
+        ...
 
     def can_send(self) -> bool:
         """Return whether it has a chunk that may go now."""

@@ -1,221 +1,369 @@
 """A stream that passes through a cell in the middle.
 
-A :class:`RelayStream` holds chunks of one attempt between the link that they come from and the link that they go to,
-never more than the window that it has given upwards, and one chunk. It opens none of them. It is finished when the
-stream's last word passes, when its ends have been silent for the stream's idle timeout, or when a link goes down.
+A :class:`RelayedStream` belongs to one attempt at a time, which has one way: it comes over the link ``up`` and goes on
+over that of its :class:`Branch`. It holds chunks of that attempt, never more than the window that it has given upwards,
+and one chunk; it opens none of them. It is over when the stream's last word passes, when both ends have been silent for
+the stream's idle timeout, or when a link goes down.
+
+What happens to a chunk: :meth:`~RelayedStream.on_chunk` holds it and puts the stream where the writers of the next link
+find it; :meth:`~RelayedStream.take_chunk` gives it to one of them, and lets the previous hop go further.
+
+Together are true: in FORWARDING there is a window; in every other state nothing is held, and no credit counts.
 """
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import ClassVar, Protocol
 
 from streamcell.errors import ProtocolError
-from streamcell.limits import CHUNK_PAYLOAD_BYTES, INITIAL_CREDIT_BYTES, SMALL_STREAM_BYTES
-from streamcell.protocol.base.machine import (
-    step,
-)
+from streamcell.limits import CHUNK_PAYLOAD_BYTES, HOPS, INITIAL_CREDIT_BYTES, RELAYED_CHUNKS, SMALL_STREAM_BYTES
+from streamcell.protocol.base.context import Context, Count
+from streamcell.protocol.base.machine import step
 from streamcell.protocol.base.timers import Timed
-from streamcell.protocol.flow.credit import Window
+from streamcell.protocol.flow.credit import Window, WindowBudget
 from streamcell.protocol.links.link import Lane, Link
-from streamcell.protocol.relaying.states import (
-    RELAY_TABLE,
-    RelayAction,
-    RelayInput,
-    RelayState,
-)
-from streamcell.protocol.wire.frames import Ack, Chunk, Credit, StreamKey
+from streamcell.protocol.links.table import LinkTable
+from streamcell.protocol.links.writing import Writing
+from streamcell.protocol.relaying.branch import Branch
+from streamcell.protocol.relaying.held import Held
+from streamcell.protocol.relaying.states import RELAY_TABLE, RelayAction, RelayInput, RelayState
+from streamcell.protocol.tree.routes import RouteTable
+from streamcell.protocol.wire.frames import Ack, Chunk, Credit, Lost, LostReason, Open, ResumeQuery
 
 
-class RelayStream(Timed):
+class Keeper(Protocol):
+    """Who keeps the streams that pass through."""
+
+    def on_stream_over(self, stream: RelayedStream) -> None:
+        """A stream has passed, or is given up: it is to be forgotten."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a relayed stream asks and tells."""
+
+    context: Context
+    links: LinkTable
+    routes: RouteTable
+    writing: Writing
+    budget: WindowBudget
+    keeper: Keeper
+
+
+class RelayedStream(Timed):
     """One stream, as the relay sees it.
 
-    Offsets: ``forwarded`` (every byte below was put on a lane), ``given`` (how far the Credits of the next hop let it
-    go, None before the first), ``credit`` (the same, or the initial credit), ``told`` (how far its own Credits let the
-    previous hop go, None before the first), ``granted`` (the same, or the initial credit). It lets the previous hop go
-    no further than the next one lets it go itself: an origin is not to take the memory of a relay for the target's.
+    It lets the previous hop go no further than the next one lets it go itself (``allowed_to_previous`` follows
+    ``branch.allowed_by_next``): an origin is not to take the memory of a relay for the target's.
+
+    :ivar attempt: the highest attempt of which a beginning has come.
+    :ivar up: the link to the previous hop, over which this attempt comes.
+    :ivar allowed_to_previous: how far the previous hop may go: the highest Credit given to it, or the initial credit.
     """
 
-    def __init__(
-        self,
-        key: StreamKey,
-        target: str,
-        attempt: int,
-        up: Link,
-        down: Link,
-        on_timer: Callable[[RelayStream, float], None],
-        on_turn: Callable[[RelayStream, int], None],
-    ) -> None:
+    __slots__ = (
+        "_ack",
+        "_ack_due",
+        "_bulk",
+        "_credit_due",
+        "_granted",
+        "_heard_at",
+        "_held",
+        "_idle_timeout_s",
+        "_loss",
+        "_near",
+        "_window",
+        "allowed_to_previous",
+        "attempt",
+        "branch",
+        "key",
+        "state",
+        "target",
+        "up",
+    )
+
+    def __init__(self, near: Surroundings, frame: Chunk | ResumeQuery, up: Link, down: Link, now: float) -> None:
         super().__init__()
-        self.key = key
-        self.target = target
+        self.key = frame.key
+        self.target = frame.target
         self.state = RelayState.WAITING
-        self.attempt = attempt
+        self.attempt = frame.attempt
         self.up = up
-        self.down = down
-        self.idle_timeout_s = 0.0
-        self.heard_at = 0.0
-        # As a member of a round robin.
-        # This attempt.
-        self.bulk = True
-        self.begin_offset = 0
-        self.forwarded = 0
-        self.credit = 0
-        self.given: int | None = None
-        self.granted = 0
-        self.told: int | None = None
-        self.arrived = 0
-        self.held_bytes = 0
-        self.last_forwarded = False
-        self.lane_id: int | None = None
-        self.lanes_used: set[int] = set()
-        self.window: Window | None = None
-        self.credit_due = False
-        self.ack: Ack | None = None
-        self.ack_due = False
-        self._on_timer = on_timer
-        self._on_turn = on_turn
-        self._waiting: list[tuple[int, int, Chunk]] = []
-        self._arrivals = 0
-        self._beyond_gap: dict[int, int] = {}
+        self.branch = Branch(down)
+        self.allowed_to_previous = 0
+        self._near = near
+        self._idle_timeout_s = near.context.config.idle_timeout_s
+        self._held = Held()
+        self._window: Window | None = None
+        self._bulk = True
+        # The highest Credit that was given to the previous hop in this attempt, or None before the first.
+        self._granted: int | None = None
+        # What the previous hop is to be told.
+        self._credit_due = False
+        self._ack: Ack | None = None
+        self._ack_due = False
+        # Why the attempt is lost, if it is.
+        self._loss = LostReason.LANE_LOST
+        self._heard_at = now
+        self._schedule()
 
     def __repr__(self) -> str:
         return (
-            f"<RelayStream {self.key.stream_id} {self.key.origin} to {self.target} {self.state.name} "
-            f"attempt {self.attempt} forwarded {self.forwarded} holds {self.held_bytes}>"
+            f"<RelayedStream {self.key.stream_id} {self.key.origin} to {self.target} {self.state.name} "
+            f"attempt {self.attempt} forwarded {self.branch.forwarded} holds {self._held.bytes}>"
         )
 
-    def handle_timer(self, now: float) -> None:
-        """Pass the deadline on to the table that the stream is in."""
-        self._on_timer(self, now)
-
-    def step(self, event: RelayInput) -> RelayAction:
-        """Advance the state and return what is to be done."""
-        action, self.state = step(RELAY_TABLE, self.state, event)
-        return action
+    # What can be asked.
 
     @property
-    def chunks_held(self) -> int:
-        """How many chunks wait for their turn."""
-        return len(self._waiting)
+    def lane_id(self) -> int | None:
+        """The lane that the stream keeps to for now, or None."""
+        return self.branch.lane_id
 
     @property
-    def in_flight(self) -> int:
-        """Bytes forwarded in this attempt that the target has not said it has."""
-        confirmed = self.begin_offset if self.ack is None else self.ack.received
-        return max(0, self.forwarded - confirmed)
+    def held_bytes(self) -> int:
+        """Payload bytes that wait to go on."""
+        return self._held.bytes
 
     @property
-    def unconfirmed(self) -> bool:
-        """Whether anything that was forwarded in this attempt, its beginning and end included, is not confirmed."""
-        return self.ack is None or self.given is None or self.in_flight > 0 or self.last_forwarded
+    def window_bytes(self) -> int:
+        """The size of the window that the previous hop is given, 0 while there is none."""
+        return 0 if self._window is None else self._window.size
 
     def can_send(self) -> bool:
-        """Return whether the next chunk may go: its first byte lies within the credit, or it has none."""
-        if self.state is not RelayState.FORWARDING or not self._waiting:
-            return False
-        chunk = self._waiting[0][2]
-        return len(chunk.payload) == 0 or chunk.offset < self.credit
+        """Return whether the next chunk may go on."""
+        return self.state is RelayState.FORWARDING and self._held.can_go(self.branch.allowed_by_next)
 
     def goes_by(self, link: Link) -> bool:
         """Return whether its way leads over ``link``."""
-        return self.down is link
+        return self.branch.link is link
 
-    def clear(self) -> None:
-        """Drop everything that belongs to the present attempt."""
-        self._waiting.clear()
-        self._beyond_gap.clear()
-        self.lanes_used.clear()
-        self.lane_id = None
-        self.held_bytes = self.credit = 0
-        self.given = self.told = None
-        self.credit_due = self.ack_due = False
-        self.ack = None
-        if self.window is not None:
-            self.window.close()
-            self.window = None
+    def is_lost_to(self, link: Link, attempt: int) -> bool:
+        """Return whether an attempt that the origin, behind ``link``, takes for living cannot go on here."""
+        if self.attempt != attempt:
+            return self.attempt < attempt
+        return self.state is RelayState.LOST or self.up is not link
 
-    def begin(self, chunk: Chunk, window: Window) -> None:
-        """Begin the present attempt with its first chunk."""
-        opening = chunk.open
-        size = None if opening is None else opening.size
-        self.bulk = size is None or size > SMALL_STREAM_BYTES
-        self.begin_offset = self.forwarded = self.arrived = chunk.offset
-        # A Credit may have come already, with the answer to the query that began the attempt.
-        self.credit = max(self.credit, chunk.offset + self.down.initial_credit)
-        self.granted = chunk.offset + INITIAL_CREDIT_BYTES
-        self.last_forwarded = False
-        self.window = window
-        if self.bulk and not chunk.last:
-            window.begin_as(self.up.remembered_window, None if size is None else size - chunk.offset)
-        self._extend_grant()
+    # What comes from the origin.
 
-    def push(self, chunk: Chunk) -> None:
-        """Take in a chunk.
+    def enter_attempt(self, attempt: int, up: Link, down: Link, now: float) -> None:
+        """A higher attempt begins, which may have another way. What is held of the one before is of no use."""
+        self._step(RelayInput.ENTERED)
+        self.attempt, self.up, self.branch = attempt, up, Branch(down)
+        self._heard_at = now
+        self._schedule()
+
+    def on_chunk(self, link: Link, chunk: Chunk, now: float) -> bool:
+        """Take in a chunk of the present attempt; return whether it came by the attempt's way.
 
         :raises ProtocolError: if the previous hop ignored its credit.
         """
+        if chunk.open is not None and self.state is RelayState.WAITING:
+            self._take_terms(chunk, chunk.open)
+            self._step(RelayInput.OPENED)
+        if self.up is not link:
+            return False
+        if self.state is RelayState.WAITING:
+            # Its first chunk went to an earlier life of this cell, or was lost on the way here.
+            self.lose(LostReason.LANE_LOST)
+        if self.state is not RelayState.FORWARDING:
+            return True
+        self._heard_at = now
         size = len(chunk.payload)
-        if size > 0 and chunk.offset >= self.granted + CHUNK_PAYLOAD_BYTES:
+        if size > 0 and chunk.offset >= self.allowed_to_previous + CHUNK_PAYLOAD_BYTES:
             raise ProtocolError(
                 f"stream {self.key.stream_id} from {self.key.origin} came with offset {chunk.offset} at a credit of "
-                f"{self.granted}"
+                f"{self.allowed_to_previous}"
             )
-        self._arrivals += 1
-        heapq.heappush(self._waiting, (chunk.sequence, self._arrivals, chunk))
-        self.held_bytes += size
-        self.arrived = max(self.arrived, chunk.offset + size)
+        self._held.push(chunk)
+        if len(self._held) > RELAYED_CHUNKS:
+            self.lose(LostReason.LANE_LOST)
+            return True
+        self._schedule()
+        self.offer(now)
+        return True
 
-    def extend_credit(self, offset: int) -> None:
-        """Take in a Credit for the present attempt, which is from now on free to go by any lane of the link."""
-        self.lane_id = None
-        self.given = offset if self.given is None else max(self.given, offset)
-        self.credit = max(self.credit, offset)
+    # What comes from the target, or from the next hop.
+
+    def on_credit(self, offset: int, now: float) -> None:
+        """The next hop lets the present attempt go further."""
+        self.branch.on_credit(offset)
         self._extend_grant()
+        self._speak()
+        self.offer(now)
+
+    def on_ack(self, way: Link, frame: Ack, now: float) -> None:
+        """The target says how far it has come. ``way`` leads to the origin, which gets the latest Ack only."""
+        self._heard_at = now
+        self._ack, self._ack_due = frame, True
+        way.outbox.note(self)
+        self._near.links.wake_control(way)
+
+    def on_life_sign(self, now: float) -> None:
+        """One of the two ends has said something that is passed on at once."""
+        self._heard_at = now
+
+    def on_last_word(self, link: Link) -> None:
+        """The final Ack or a Reset has passed, unless it came by a way that the stream does not go."""
+        if link is self.up or link is self.branch.link:
+            self._step(RelayInput.ENDED)
+
+    def on_loss_beyond(self, link: Link, attempt: int) -> None:
+        """The next hop has lost an attempt, and the origin is about to hear of it: what is here is of no use."""
+        if attempt >= self.attempt and link is self.branch.link:
+            self._step(RelayInput.LOST_BEYOND)
+
+    # What happens to links and ways.
+
+    def lose(self, reason: LostReason) -> None:
+        """The present attempt cannot go on here: the origin is told, once."""
+        self._loss = reason
+        self._step(RelayInput.LOST)
+
+    def on_lane_lost(self, lane_id: int) -> None:
+        """A lane of the next link broke; what it carried may be lost."""
+        if not self.branch.on_lane_lost(lane_id):
+            return
+        received = -1 if self._ack is None else self._ack.received
+        if not self.branch.is_confirmed_at(received):
+            self.lose(LostReason.LANE_LOST)
+
+    def on_lane_emptied(self, lane_id: int, now: float) -> None:
+        """What a lane of the next link carried has arrived, so its end concerns nobody, and nobody is bound to it."""
+        if self.branch.on_lane_emptied(lane_id):
+            self.offer(now)
+
+    def repeat_news(self) -> None:
+        """A lane of the previous link broke: what the previous hop was told may be lost, and is said again."""
+        self._credit_due = self._granted is not None
+        self._ack_due = self._ack is not None
+        self.up.outbox.note(self)
+
+    def give_up(self) -> None:
+        """There is nobody any more to pass the stream on to, or to get it from."""
+        self._step(RelayInput.ENDED)
+
+    # What goes out.
+
+    def offer(self, now: float) -> None:
+        """Put the stream where the writers of its link find it, if its next chunk may go."""
+        if self.state is RelayState.FORWARDING and self._held.can_go(self.branch.allowed_by_next):
+            self._near.writing.offer(self.branch.link, self, now, bulk=self._bulk)
 
     def take_chunk(self, link: Link, lane: Lane, room: int | None, now: float, *, control: bool) -> Chunk:
         """Return the next chunk; only when ``can_send``."""
-        chunk = heapq.heappop(self._waiting)[2]
-        size = len(chunk.payload)
-        self.held_bytes -= size
-        self.lanes_used.add(lane.lane_id)
-        self.lane_id = lane.lane_id if self.given is None else None
-        self.last_forwarded = self.last_forwarded or chunk.last
-        self._note_forwarded(chunk.offset, chunk.offset + size)
+        chunk = self._held.pop()
+        self.branch.on_forwarded(chunk, lane.lane_id)
         self._extend_grant()
-        self._on_turn(self, size)
+        self._near.context.counters.add(Count.BYTES_RELAYED, len(chunk.payload))
+        self._speak()
         return chunk
 
     def take_control_frames(self) -> list[Credit | Ack]:
         """Return the Credit and the Ack that are due, as they stand now."""
         frames: list[Credit | Ack] = []
-        if self.credit_due and self.told is not None:
-            frames.append(Credit(self.key, self.target, self.attempt, self.told))
-        self.credit_due = False
-        if self.ack_due and self.ack is not None:
-            self.ack_due = False
-            frames.append(self.ack)
+        if self._credit_due and self._granted is not None:
+            frames.append(Credit(self.key, self.target, self.attempt, self._granted))
+        self._credit_due = False
+        if self._ack_due and self._ack is not None:
+            self._ack_due = False
+            frames.append(self._ack)
         return frames
 
-    def _note_forwarded(self, start: int, end: int) -> None:
-        """Move on the offset below which everything was forwarded. Chunks may come by lanes that differ in speed."""
-        if start != self.forwarded:
-            self._beyond_gap[start] = end
-            return
-        self.forwarded = end
-        while (following := self._beyond_gap.pop(self.forwarded, None)) is not None:
-            self.forwarded = following
-
     def _extend_grant(self) -> None:
-        window = self.window
+        """Let the previous hop go as far as the window and the next hop's credit allow, when it is worth a frame."""
+        window, credit = self._window, self.branch.credit
         if window is None:
             return
-        if self.bulk:
-            window.grow(self.forwarded - self.begin_offset, self.arrived - self.begin_offset)
-        if self.given is None:
+        if self._bulk:
+            begin_offset = self.branch.begin_offset
+            window.grow(self.branch.forwarded - begin_offset, self._held.arrived - begin_offset)
+        if credit is None:
             return
-        limit = min(self.forwarded + window.size, self.given)
-        if self.told is None or limit - self.told >= window.step_bytes or self.told < limit == self.given:
-            self.told = limit
-            self.granted = max(self.granted, limit)
-            self.credit_due = True
+        limit = min(self.branch.forwarded + window.size, credit)
+        before = self._granted
+        if before is None or limit - before >= window.step_bytes or before < limit == credit:
+            self._granted = limit
+            self.allowed_to_previous = max(self.allowed_to_previous, limit)
+            self._credit_due = True
+
+    def _speak(self) -> None:
+        """Let the previous hop know how far it may go, if there is news."""
+        if self._credit_due:
+            self.up.outbox.note(self)
+            self._near.links.wake_control(self.up)
+
+    # Time.
+
+    def handle_timer(self, now: float) -> None:
+        """Both ends would have shown that they live: without that they have given up, or are gone."""
+        # Compared as it was scheduled: the difference of the two may be a rounding error short of the timeout.
+        if self._idle_timeout_s > 0 and now >= self._heard_at + self._idle_timeout_s:
+            self.give_up()
+        else:
+            self._schedule()
+
+    def _schedule(self) -> None:
+        if self._idle_timeout_s > 0:
+            self._near.context.deadlines.schedule(self, self._heard_at + self._idle_timeout_s)
+
+    # Actions of the table.
+
+    def _step(self, event: RelayInput) -> None:
+        action, self.state = step(RELAY_TABLE, self.state, event)
+        self.ACTS[action](self)
+
+    def _ignore(self) -> None:
+        pass
+
+    def _clear(self) -> None:
+        """Drop everything that belongs to the present attempt."""
+        if self._window is not None:
+            self._window.close()
+            self._window = None
+        self._held = Held()
+        self._granted = self._ack = None
+        self._credit_due = self._ack_due = False
+        self.branch = self.branch.after_loss()
+        self._near.writing.withdraw(self.branch.link, self)
+
+    def _begin(self) -> None:
+        """The attempt goes by this relay: let the previous hop go beyond its initial credit, if the next one does."""
+        self._extend_grant()
+        self._speak()
+
+    def _take_terms(self, chunk: Chunk, opening: Open) -> None:
+        """Take over what the first chunk of an attempt says of it."""
+        near, size = self._near, opening.size
+        self._idle_timeout_s = opening.idle_timeout_s
+        self._bulk = size is None or size > SMALL_STREAM_BYTES
+        self._held = Held(chunk.offset)
+        self.branch.begin_at(chunk.offset)
+        self.allowed_to_previous = chunk.offset + INITIAL_CREDIT_BYTES
+        self._window = Window(near.budget, near.context.config.max_window_bytes)
+        if self._bulk and not chunk.last:
+            self._window.begin_as(self.up.remembered_window, None if size is None else size - chunk.offset)
+
+    def _tell_origin(self) -> None:
+        """The present attempt is lost here: drop it, and say so, if there is a way to say it."""
+        self._clear()
+        near = self._near
+        way = near.routes.relay_hop(self.key.origin)
+        if way is not None:
+            near.links.post(way, Lost(self.key, self.target, self.attempt, self._loss, near.context.fqcn, HOPS))
+
+    def _forget(self) -> None:
+        self._clear()
+        self._near.context.deadlines.cancel(self)
+        self._near.keeper.on_stream_over(self)
+
+    # What is done in each step.
+    ACTS: ClassVar[Mapping[RelayAction, Callable[[RelayedStream], None]]] = {
+        RelayAction.IGNORE: _ignore,
+        RelayAction.CLEAR: _clear,
+        RelayAction.BEGIN: _begin,
+        RelayAction.TELL_ORIGIN: _tell_origin,
+        RelayAction.FORGET: _forget,
+    }
