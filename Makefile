@@ -25,6 +25,8 @@ OLDEST = $(shell sed -nE 's/^ +"(crc32c|grpcio|protobuf)>=([0-9.]+).*/\1==\2/p' 
 # Tests wait most of their time, so there are more processes than processors: tests/conftest.py says how many. They get
 # tests in twos, since some take a thousand times as long as others.
 PYTEST := -m pytest -n auto --maxschedchunk 2
+# Each module by itself, and the laws of the house.
+UNIT = $(VENV)/bin/python $(PYTEST) tests/core tests/shell -m 'not slow' $(PYTEST_ARGS)
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --retries 10
 
 # Makes or updates the environment $(1).
@@ -40,7 +42,7 @@ endef
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup setup-buf setup-node demo test test-strict test-oldest check bench bench-quick proto check-proto clean
+.PHONY: help setup setup-buf setup-node demo fmt unit test test-strict test-oldest check bench bench-quick proto check-proto clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -95,12 +97,19 @@ demo: .venv-demo/.stamp ## show what streamcell does, in less than a minute
 	@echo 'sending real files and an array to a cell in another process'
 	@.venv-demo/bin/python scripts/demo.py
 
+fmt: $(VENV)/.stamp ## format, and mend what lint can mend
+	$(VENV)/bin/ruff format --quiet .
+	$(VENV)/bin/ruff check --fix --quiet .
+
+unit: $(VENV)/.stamp ## the laws, and the fast tests of core and shell
+	$(UNIT)
+
 check: $(VENV)/.stamp .venv-proto/.stamp ## format, lint, types, generated code, laws, core and shell, 200 simulated histories
 	$(VENV)/bin/ruff format --check --quiet .
 	$(VENV)/bin/ruff check --quiet .
 	$(VENV)/bin/mypy $(SOURCES)
 	.venv-proto/bin/python scripts/generate_proto.py --check
-	$(VENV)/bin/python $(PYTEST) tests/core tests/shell -m 'not slow' $(PYTEST_ARGS)
+	$(UNIT)
 	PYTHON=$(VENV)/bin/python scripts/simulate --seeds 0..199
 
 test: $(VENV)/.stamp ## the whole test suite, with coverage
