@@ -29,6 +29,7 @@ from streamcell.protocol.relaying.states import RELAY_TABLE
 from streamcell.protocol.sending.states import SENDER_TABLE
 from streamcell.protocol.tree.states import ANNOUNCEMENT_TABLE
 from streamcell.protocol.wire import frames
+from streamcell.protocol.wire.description import ReplyTo, StreamDescription, StreamKind
 from streamcell.protocol.wire.integrity import checksum_fields
 from streamcell.transport.checksum import checksum
 from streamcell.transport.codec import encode_batch
@@ -114,19 +115,13 @@ def hello(fqcn: str, incarnation: int, link_id: bytes, lanes_held: tuple[int, ..
 
 def examples() -> list[Example]:
     """Returns every golden example, in the order of the document."""
-    blob = frames.Open(
-        frames.StreamKind.BLOB,
-        5,
-        (("final", True), ("loss", 0.25), ("round", 7), ("site", "one"), ("token", b"\x01\x02")),
-        300.0,
-        settled_below=1,
-        target_incarnation=SERVER,
-    )
-    stream = frames.Open(frames.StreamKind.STREAM, None, (), 300.0, settled_below=1, settled=((3, 4), (6, 6)))
+    headers = (("final", True), ("loss", 0.25), ("round", 7), ("site", "one"), ("token", b"\x01\x02"))
+    blob = frames.Open(StreamDescription(StreamKind.BLOB, 5, headers, 300.0), 1, target_incarnation=SERVER)
+    stream = frames.Open(StreamDescription(StreamKind.STREAM, idle_timeout_s=300.0), 1, ((3, 4), (6, 6)))
     offer = dataclasses.replace(stream, seen_before=True, awaits_offset=True)
     first_digest = f"sha256:{hashlib.sha256(b'first ').hexdigest()}"
-    request = frames.Open(frames.StreamKind.REQUEST, 4, (), 300.0, settled_below=3)
-    reply = frames.Open(frames.StreamKind.REPLY, 4, (), 300.0, settled_below=1, reply_to=3, reply_to_incarnation=SITE)
+    request = frames.Open(StreamDescription(StreamKind.REQUEST, 4, (), 300.0), 3)
+    reply = frames.Open(StreamDescription(StreamKind.REPLY, 4, (), 300.0, reply_to=ReplyTo(3, SITE)), 1)
     reply_key = frames.StreamKey("server", SERVER, 1)
     reply_chunk = dataclasses.replace(
         chunk(reply_key, b"pong", last=True, opening=reply, channel="ctl", topic="ping"), target="site-1"

@@ -15,7 +15,7 @@ from streamcell.fqcn import check_fqcn
 from streamcell.future import StreamFuture
 from streamcell.logs import flush
 from streamcell.message import Message
-from streamcell.protocol.wire.frames import StreamKind
+from streamcell.protocol.wire.description import StreamKind
 from streamcell.runtime.cell.life import CellSettings
 from streamcell.runtime.cell.runner import ANSWER_S, CellRunner
 from streamcell.runtime.cell.stats import RunningStats

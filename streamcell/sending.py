@@ -9,7 +9,7 @@ from streamcell.errors import AuthenticationError, StreamUsageError, UsageError
 from streamcell.future import StreamFuture
 from streamcell.message import HeaderValue, Message
 from streamcell.protocol.sending.half import SendSpec
-from streamcell.protocol.wire.frames import StreamKind
+from streamcell.protocol.wire.description import StreamKind
 from streamcell.runtime.cell.runner import CellRunner
 from streamcell.runtime.sending.payloads import flatten_payload
 from streamcell.runtime.sending.sends import Outgoing

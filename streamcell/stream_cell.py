@@ -8,7 +8,7 @@ from typing import Any, Unpack, overload
 from streamcell.core_cell import CoreCell
 from streamcell.future import StreamFuture
 from streamcell.message import HeaderValue, Message
-from streamcell.protocol.wire.frames import StreamKind
+from streamcell.protocol.wire.description import StreamKind
 from streamcell.runtime.receiving.incoming import Incoming, IncomingStream, ReceiveCallback
 from streamcell.runtime.sending.specs import check_callback, check_instance
 from streamcell.sending import Sending, SendMore

@@ -13,7 +13,7 @@ from streamcell.aio.core_cell import CoreCell
 from streamcell.aio.sources import AsyncSource
 from streamcell.aio.transfers import ReceivedStream, StreamFuture
 from streamcell.message import Message
-from streamcell.protocol.wire.frames import StreamKind
+from streamcell.protocol.wire.description import StreamKind
 from streamcell.runtime.receiving.incoming import Incoming, IncomingStream, Into, ReceiveCallback
 from streamcell.runtime.sending.advice import is_asynchronous
 from streamcell.runtime.sending.specs import check_callback, check_instance, check_message

@@ -142,7 +142,7 @@ def _frame_bytes(frame: Frame) -> int:
     if isinstance(frame, Chunk):
         size = _CONTROL_FRAME_BYTES + len(frame.payload)
         if frame.open is not None:
-            size += sum(len(key) + _value_bytes(value) for key, value in frame.open.headers)
+            size += sum(len(key) + _value_bytes(value) for key, value in frame.open.description.headers)
         return size
     if isinstance(frame, Ack):
         return _CONTROL_FRAME_BYTES

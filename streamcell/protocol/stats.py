@@ -149,7 +149,7 @@ def send_stats(sender: StreamSender) -> SendStats:
         spec.topic,
         sender.state.name.lower(),
         sender.attempt,
-        spec.size,
+        spec.description.size,
         sender.next_offset,
         sender.received,
         sender.consumed,

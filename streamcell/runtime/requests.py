@@ -27,7 +27,8 @@ from streamcell.errors import (
 from streamcell.message import Headers, Message, freeze_headers
 from streamcell.protocol.base.events import DataEnded, DataReceived, RequestEnded, StreamOpened
 from streamcell.protocol.sending.half import SendSpec
-from streamcell.protocol.wire.frames import Payload, StreamKind
+from streamcell.protocol.wire.description import ReplyTo, StreamDescription, StreamKind
+from streamcell.protocol.wire.frames import Payload
 from streamcell.runtime.context import CellContext
 from streamcell.runtime.receiving.assembly import make_assembly
 from streamcell.runtime.receiving.memory import MemoryWait
@@ -89,7 +90,7 @@ class Requests:
 
     def open_request(self, event: StreamOpened) -> IncomingRequest | None:
         """Accept a request that arrives for its callback, or reject it."""
-        found = self._registry.find(event.channel, event.topic, event.kind)
+        found = self._registry.find(event.channel, event.topic, event.description.kind)
         core, now = self._context.core, self._context.clock()
         if found is None:
             sentence = (
@@ -104,31 +105,31 @@ class Requests:
 
     def open_reply(self, event: StreamOpened) -> IncomingReply | None:
         """Accept the reply to a request that still waits for one."""
-        request = self._pending.get(event.reply_to)
+        reply_to = event.description.reply_to
         core, now = self._context.core, self._context.clock()
-        if request is None:
+        if reply_to is None or reply_to.request_id not in self._pending:
             core.reject(event.key, ErrorCode.STALE, "nobody waits for this reply", now)
             return None
-        arriving = IncomingReply(self, self._context, event)
+        arriving = IncomingReply(self, self._context, event, reply_to)
         arriving.accept()
         return arriving
 
-    def settle_reply(self, event: StreamOpened, payload: memoryview) -> None:
-        """Give a reply that is whole to whom it is for."""
-        request = self._pending.pop(event.reply_to, None)
+    def settle_reply(self, reply_to: ReplyTo, reply: Message) -> None:
+        """Give a reply that is whole to whom it is for, or the error that it says."""
+        request = self._pending.pop(reply_to.request_id, None)
         if request is None:
             return
         # Whoever replies has all of the request.
-        self._context.traffic.count_bytes(Direction.SENT, request.spec.channel, request.spec.size or 0)
-        if event.reply_code is not ErrorCode.UNSPECIFIED:
-            error = error_from_wire(event.reply_code, event.reply_sentence, Fault.TARGET)
+        self._context.traffic.count_bytes(Direction.SENT, request.spec.channel, request.spec.description.size or 0)
+        if reply_to.code is not ErrorCode.UNSPECIFIED:
+            error = error_from_wire(reply_to.code, reply_to.sentence, Fault.TARGET)
             self._settle(request, as_request_error(error))
             return
-        self._settle(request, make_message(event, self._context.fqcn, payload))
+        self._settle(request, reply)
 
-    def fail_reply(self, event: StreamOpened, error: CellError) -> None:
+    def fail_reply(self, reply_to: ReplyTo, error: CellError) -> None:
         """Tell whom a reply was for that it cannot be had."""
-        request = self._pending.pop(event.reply_to, None)
+        request = self._pending.pop(reply_to.request_id, None)
         if request is not None:
             self._settle(request, error)
 
@@ -187,8 +188,10 @@ class IncomingMessage(Receiver):
     def __init__(self, context: CellContext, event: StreamOpened) -> None:
         self._context = context
         self._event = event
-        self._assembly = make_assembly(event.size, context.buffers.allocate)
-        self._memory = MemoryWait(context, event.size, f"a {event.kind.name.lower()} from {event.key.origin}")
+        self._assembly = make_assembly(event.description.size, context.buffers.allocate)
+        self._memory = MemoryWait(
+            context, event.description.size, f"a {event.description.kind.name.lower()} from {event.key.origin}"
+        )
 
     def accept(self) -> None:
         """Accept it as soon as there is memory for it."""
@@ -214,9 +217,10 @@ class IncomingMessage(Receiver):
 class IncomingReply(IncomingMessage):
     """The reply to a request of this cell. If it fails before it is whole, the core ends the request."""
 
-    def __init__(self, requests: Requests, context: CellContext, event: StreamOpened) -> None:
+    def __init__(self, requests: Requests, context: CellContext, event: StreamOpened, reply_to: ReplyTo) -> None:
         super().__init__(context, event)
         self._requests = requests
+        self._reply_to = reply_to
 
     def on_ended(self, event: DataEnded, /) -> None:
         """Hand the reply over."""
@@ -226,7 +230,7 @@ class IncomingReply(IncomingMessage):
             self._memory.again(functools.partial(self.on_ended, event), self._fail_whole)
             return
         self._memory.end()
-        self._requests.settle_reply(self._event, payload)
+        self._requests.settle_reply(self._reply_to, make_message(self._event, self._context.fqcn, payload))
         self._context.core.release(self._event.key, self._context.clock())
 
     def on_finished(self) -> None:
@@ -236,7 +240,7 @@ class IncomingReply(IncomingMessage):
         """Leave it to the core, which ends the request."""
 
     def _fail_whole(self, error: StreamError) -> None:
-        self._requests.fail_reply(self._event, error)
+        self._requests.fail_reply(self._reply_to, error)
         self._fail(error)
 
 
@@ -350,22 +354,21 @@ class IncomingRequest(IncomingMessage):
         self._send((), [], 0, ErrorCode.REQUEST_FAILED, one_line(sentence))
 
     def _send(self, headers: Headers, payload: list[Payload], size: int, code: ErrorCode, sentence: str) -> None:
-        if self._event.no_reply:
+        if self._event.description.no_reply:
             return
         config = self._context.config
         spec = SendSpec(
             target=self._event.key.origin,
             channel=self._event.channel,
             topic=self._event.topic,
-            kind=StreamKind.REPLY,
-            size=size,
-            headers=headers,
-            idle_timeout_s=config.idle_timeout_s,
+            description=StreamDescription(
+                StreamKind.REPLY,
+                size,
+                headers,
+                config.idle_timeout_s,
+                reply_to=ReplyTo(self._event.key.stream_id, self._event.key.origin_incarnation, code, sentence),
+            ),
             unreachable_timeout_s=config.unreachable_timeout_s,
-            reply_to=self._event.key.stream_id,
-            reply_to_incarnation=self._event.key.origin_incarnation,
-            reply_code=code,
-            reply_sentence=sentence,
         )
         # The requester may have stopped waiting; its own error says so.
         self._sends.submit(spec, payload, failure_level=logging.INFO)
@@ -373,7 +376,7 @@ class IncomingRequest(IncomingMessage):
 
 def make_message(event: StreamOpened, target: str, payload: memoryview) -> Message:
     """Return a message that arrived."""
-    message = Message(dict(event.headers), payload)
+    message = Message(dict(event.description.headers), payload)
     message.origin = event.key.origin
     message.target = target
     message.channel = event.channel

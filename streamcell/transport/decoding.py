@@ -18,6 +18,7 @@ from streamcell.errors import ErrorCode, Fault, ProtocolError, one_line
 from streamcell.fqcn import is_fqcn
 from streamcell.message import Headers, HeaderValue
 from streamcell.protocol.wire import frames
+from streamcell.protocol.wire.description import ReplyTo, StreamDescription, StreamKind
 from streamcell.v1 import cell_pb2
 
 # A name in the path of an announcement stands for a hop. Routing refuses far shorter paths, with a
@@ -35,7 +36,7 @@ _LINK_ID_BYTES = 16
 _ERROR_CODES = {int(code): code for code in ErrorCode}
 _FAULTS = {int(fault): fault for fault in Fault}
 _LANE_ROLES = {int(role): role for role in frames.LaneRole}
-_STREAM_KINDS = {int(kind): kind for kind in frames.StreamKind}
+_STREAM_KINDS = {int(kind): kind for kind in StreamKind}
 _LOST_REASONS = {int(reason): reason for reason in frames.LostReason}
 
 _Ref: TypeAlias = tuple[frames.StreamKey, str, int]
@@ -181,26 +182,38 @@ def _headers(message: cell_pb2.Open) -> Headers:
 def _open(message: cell_pb2.Open) -> frames.Open:
     runs = message.settled
     return frames.Open(
-        _STREAM_KINDS.get(message.kind, frames.StreamKind.UNSPECIFIED),
-        message.size if message.HasField("size") else None,
-        _headers(message),
-        _seconds(message.idle_timeout_s, "idle_timeout_s"),
+        _description(message),
         message.settled_below,
         _runs(runs, len(runs)),
         message.seen_before,
+        message.awaits_offset,
+        message.target_incarnation,
+        message.sealing_envelope,
+    )
+
+
+def _description(message: cell_pb2.Open) -> StreamDescription:
+    return StreamDescription(
+        _STREAM_KINDS.get(message.kind, StreamKind.UNSPECIFIED),
+        message.size if message.HasField("size") else None,
+        _headers(message),
+        _seconds(message.idle_timeout_s, "idle_timeout_s"),
         _name(message.resume_id, "resume_id"),
         _stamp(message.source_stamp),
         _name(message.digest, "digest"),
         message.digest_follows,
-        message.reply_to,
-        _ERROR_CODES.get(message.reply_code, ErrorCode.INTERNAL),
-        _sentence(message.reply_sentence),
+        _reply_to(message),
         message.no_reply,
-        message.sealing_envelope,
-        message.reply_to_incarnation,
-        message.awaits_offset,
-        message.target_incarnation,
     )
+
+
+def _reply_to(message: cell_pb2.Open) -> ReplyTo | None:
+    """Return what a reply answers. Where all fields have their defaults there is none: that is the same on the wire."""
+    sentence = message.reply_sentence
+    if not (message.reply_to or message.reply_to_incarnation or message.reply_code or sentence):
+        return None
+    code = _ERROR_CODES.get(message.reply_code, ErrorCode.INTERNAL)
+    return ReplyTo(message.reply_to, message.reply_to_incarnation, code, _sentence(sentence))
 
 
 def _hello(message: cell_pb2.Hello) -> frames.Hello:

@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 
 from streamcell.message import Headers
 from streamcell.protocol.wire import frames
+from streamcell.protocol.wire.description import ReplyTo, StreamDescription
 from streamcell.v1 import cell_pb2
 
 _StreamFrame: TypeAlias = (
@@ -128,47 +129,48 @@ def _fill_settled(message: cell_pb2.Open | cell_pb2.Ping, runs: frames.IdRuns) -
 
 
 def _fill_open(message: cell_pb2.Open, opening: frames.Open) -> None:
-    message.kind = _number(opening.kind)
-    if opening.size is not None:
-        message.size = opening.size
-    if opening.headers:
-        _fill_headers(message, opening.headers)
-    message.idle_timeout_s = opening.idle_timeout_s
+    _fill_description(message, opening.description)
     message.settled_below = opening.settled_below
+    # What most attempts do not have. A field that is not set is the same on the wire as one set to its default.
     if opening.settled:
         _fill_settled(message, opening.settled)
-    # What most streams do not have. A field that is not set is the same on the wire as one set to its default.
-    if opening.reply_to or opening.reply_to_incarnation or opening.reply_code or opening.reply_sentence:
-        _fill_reply(message, opening)
-    if opening.no_reply:
-        message.no_reply = True
-    if opening.sealing_envelope:
-        message.sealing_envelope = opening.sealing_envelope
-    _fill_resuming(message, opening)
-
-
-def _fill_resuming(message: cell_pb2.Open, opening: frames.Open) -> None:
     if opening.seen_before:
         message.seen_before = True
     if opening.awaits_offset:
         message.awaits_offset = True
     if opening.target_incarnation:
         message.target_incarnation = opening.target_incarnation
-    if opening.resume_id:
-        message.resume_id = opening.resume_id
-    if opening.source_stamp:
-        message.source_stamp = opening.source_stamp
-    if opening.digest:
-        message.digest = opening.digest
-    if opening.digest_follows:
+    if opening.sealing_envelope:
+        message.sealing_envelope = opening.sealing_envelope
+
+
+def _fill_description(message: cell_pb2.Open, description: StreamDescription) -> None:
+    message.kind = _number(description.kind)
+    if description.size is not None:
+        message.size = description.size
+    message.idle_timeout_s = description.idle_timeout_s
+    # What most streams do not have.
+    if description.headers:
+        _fill_headers(message, description.headers)
+    if description.resume_id:
+        message.resume_id = description.resume_id
+    if description.source_stamp:
+        message.source_stamp = description.source_stamp
+    if description.digest:
+        message.digest = description.digest
+    if description.digest_follows:
         message.digest_follows = True
+    if description.reply_to is not None:
+        _fill_reply_to(message, description.reply_to)
+    if description.no_reply:
+        message.no_reply = True
 
 
-def _fill_reply(message: cell_pb2.Open, opening: frames.Open) -> None:
-    message.reply_to = opening.reply_to
-    message.reply_code = _number(opening.reply_code)
-    message.reply_sentence = opening.reply_sentence
-    message.reply_to_incarnation = opening.reply_to_incarnation
+def _fill_reply_to(message: cell_pb2.Open, reply_to: ReplyTo) -> None:
+    message.reply_to = reply_to.request_id
+    message.reply_to_incarnation = reply_to.incarnation
+    message.reply_code = _number(reply_to.code)
+    message.reply_sentence = reply_to.sentence
 
 
 def _fill_chunk(message: cell_pb2.Frame, frame: frames.Chunk) -> None:

@@ -10,7 +10,7 @@ from typing import TypeVar
 from streamcell.config import CellConfig
 from streamcell.protocol.base.events import LaneWanted
 from streamcell.protocol.links.lanes import LOOP_LANE
-from streamcell.protocol.wire.frames import Frame, LaneRole
+from streamcell.protocol.wire.frames import Frame, LaneRole, Open
 from tests.core.node import Node, refusing, roles, sending_states
 from tests.core.samples import (
     LARGE,
@@ -20,6 +20,7 @@ from tests.core.samples import (
     checksum,
     digest_of,
     make_context,
+    make_open,
     make_spec,
     pattern,
 )
@@ -35,6 +36,7 @@ __all__ = [
     "digest_of",
     "frame_bytes",
     "make_context",
+    "make_open",
     "make_spec",
     "pattern",
     "read_and_unreleased",
@@ -280,8 +282,8 @@ def frame_bytes(frame: Frame) -> int:
         value = getattr(frame, field.name)
         if isinstance(value, str | bytes | memoryview):
             total += len(value)
-        elif dataclasses.is_dataclass(value) and not isinstance(value, type):
-            total += sum(len(key) + len(str(item)) for key, item in getattr(value, "headers", ()))
+        elif isinstance(value, Open):
+            total += sum(len(key) + len(str(item)) for key, item in value.description.headers)
     return total
 
 

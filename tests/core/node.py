@@ -33,7 +33,8 @@ from streamcell.protocol.base.events import (
 )
 from streamcell.protocol.cell import CellCore
 from streamcell.protocol.stats import LinkStats
-from streamcell.protocol.wire.frames import LaneRole, StreamKey, StreamKind
+from streamcell.protocol.wire.description import ReplyTo, StreamKind
+from streamcell.protocol.wire.frames import LaneRole, StreamKey
 from tests.core.samples import checksum, digest_of, make_spec
 
 EventT = TypeVar("EventT", bound=Event)
@@ -141,7 +142,7 @@ class Node:
 
     def reply(self, opened: StreamOpened, data: bytes, **fields: Any) -> int:
         key = opened.key
-        fields = {"reply_to": key.stream_id, "reply_to_incarnation": key.origin_incarnation, **fields}
+        fields.setdefault("reply_to", ReplyTo(key.stream_id, key.origin_incarnation))
         return self.send(key.origin, data, kind=StreamKind.REPLY, **fields)
 
     def supply(self, stream_id: int, data: bytes, *, end: bool = False) -> None:
@@ -219,7 +220,8 @@ class Node:
             bytes(self.data[event.key])
             for event in self.of(DataEnded)
             if (opened := self.opened.get(event.key)) is not None
-            and (opened.kind, opened.reply_to) == (StreamKind.REPLY, stream_id)
+            and opened.description.reply_to is not None
+            and opened.description.reply_to.request_id == stream_id
         ]
 
     def receive_error(self, key: StreamKey) -> CellError:
@@ -289,7 +291,7 @@ class Node:
                 if self.on_opened is not None:
                     self.on_opened(event)
                 elif self.auto_accept:
-                    self.accept(event.key, assemble=event.kind is not StreamKind.STREAM)
+                    self.accept(event.key, assemble=event.description.kind is not StreamKind.STREAM)
             case StreamAdmitted() if self.auto_read:
                 self.core.callback_started(event.key, self.net.now)
                 self._choose(self.opened[event.key])
@@ -300,7 +302,8 @@ class Node:
                 self._rename(event.old_key, event.key)
             case DataReceived():
                 self.data[event.key] += event.payload
-                if self.auto_read and event.key not in self.slow and self.opened[event.key].kind is StreamKind.STREAM:
+                kind = self.opened[event.key].description.kind
+                if self.auto_read and event.key not in self.slow and kind is StreamKind.STREAM:
                     self.read(event.key)
             case DataEnded():
                 self._end(event)
@@ -350,7 +353,11 @@ class Node:
             return
         self.core.release(event.key, self.net.now)
         opened = self.opened[event.key]
-        if opened.kind is StreamKind.REQUEST and self.answer is not None and not opened.no_reply:
+        if (
+            opened.description.kind is StreamKind.REQUEST
+            and self.answer is not None
+            and not opened.description.no_reply
+        ):
             self.reply(opened, self.answer(bytes(self.data[event.key])))
 
     def _supply(self, event: SourceWanted) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import random
 from typing import Any
@@ -12,7 +13,8 @@ from streamcell.config import CellConfig
 from streamcell.limits import KIB
 from streamcell.protocol.base.context import Context
 from streamcell.protocol.sending.half import SendSpec
-from streamcell.protocol.wire.frames import Payload, StreamKind
+from streamcell.protocol.wire.description import StreamDescription, StreamKind
+from streamcell.protocol.wire.frames import Open, Payload
 
 
 def checksum(data: Payload, value: int) -> int:
@@ -24,15 +26,23 @@ def make_context(fqcn: str = "me", incarnation: int = 1, **config: Any) -> Conte
 
 
 def make_spec(target: str = "server", kind: StreamKind = StreamKind.BLOB, **fields: Any) -> SendSpec:
-    given: dict[str, Any] = {
-        "channel": "c",
-        "topic": "t",
-        "size": None,
-        "idle_timeout_s": 300.0,
-        "unreachable_timeout_s": 120.0,
-    }
-    given.update(fields)
-    return SendSpec(target=target, kind=kind, **given)
+    """What to send: fields of the spec and of the description in it."""
+    given: dict[str, Any] = {"channel": "c", "topic": "t", "idle_timeout_s": 300.0, "unreachable_timeout_s": 120.0}
+    description, others = _split({**given, **fields})
+    return SendSpec(target=target, description=StreamDescription(kind, **description), **others)
+
+
+def make_open(kind: StreamKind, size: int | None = None, **fields: Any) -> Open:
+    """What a first chunk says: fields of it and of the description in it."""
+    description, others = _split(fields)
+    return Open(StreamDescription(kind, size, **description), **others)
+
+
+def _split(fields: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Part the fields of a description from others."""
+    names = {field.name for field in dataclasses.fields(StreamDescription)}
+    described = {name: value for name, value in fields.items() if name in names}
+    return described, {name: value for name, value in fields.items() if name not in names}
 
 
 def pattern(size: int) -> bytes:

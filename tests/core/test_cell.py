@@ -10,7 +10,8 @@ from streamcell.config import CellConfig
 from streamcell.errors import ErrorCode, StreamError
 from streamcell.limits import BATCH_BYTES, KIB, MESSAGE_BYTES, MIB, WRITTEN_FRAMES
 from streamcell.protocol.base.events import LaneDropped, LaneWanted, SendFailed
-from streamcell.protocol.wire.frames import Goodbye, LaneRole, Ping, Reset, StreamKind
+from streamcell.protocol.wire.description import StreamKind
+from streamcell.protocol.wire.frames import Goodbye, LaneRole, Ping, Reset
 from tests.core.harness import LARGE, SMALL, Net, Node, pattern, read_and_unreleased
 
 

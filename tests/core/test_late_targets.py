@@ -9,15 +9,8 @@ import pytest
 from streamcell.errors import ErrorCode, StreamCancelled
 from streamcell.limits import KIB
 from streamcell.protocol.base.events import ReceiveFailed, StreamAdopted
-from streamcell.protocol.wire.frames import (
-    Ack,
-    AnnounceReply,
-    Lost,
-    Reset,
-    ResumeQuery,
-    ResumeReply,
-    StreamKind,
-)
+from streamcell.protocol.wire.description import StreamKind
+from streamcell.protocol.wire.frames import Ack, AnnounceReply, Lost, Reset, ResumeQuery, ResumeReply
 from tests.core.harness import LARGE, Net, Node, pattern
 from tests.core.trees import receive, tree
 

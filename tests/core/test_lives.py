@@ -7,7 +7,8 @@ import dataclasses
 import pytest
 
 from streamcell.errors import StreamOutcomeUnknown
-from streamcell.protocol.wire.frames import Chunk, Lost, LostReason, ResumeQuery, ResumeReply, StreamKind
+from streamcell.protocol.wire.description import StreamKind
+from streamcell.protocol.wire.frames import Chunk, Lost, LostReason, ResumeQuery, ResumeReply
 from tests.core.harness import LARGE, SMALL, Net, Node
 from tests.core.trees import tree
 

@@ -18,7 +18,8 @@ from streamcell.errors import (
 )
 from streamcell.limits import INITIAL_CREDIT_BYTES, KIB
 from streamcell.protocol.base.events import ReceiveFailed, StreamAdopted, StreamOpened, StreamPlaced
-from streamcell.protocol.wire.frames import Chunk, Goodbye, ResumeReply, StreamKey, StreamKind
+from streamcell.protocol.wire.description import StreamKind
+from streamcell.protocol.wire.frames import Chunk, Goodbye, ResumeReply, StreamKey
 from tests.core.harness import Net, Node, make_spec, pattern
 from tests.core.trees import tree
 
@@ -115,8 +116,8 @@ def test_otherwise_it_fails_and_there_is_a_new_one(
     server = transfer.server
     assert type(transfer.failure().error) is error
     _, opened = server.of(StreamOpened)
-    assert not opened.resume
-    assert opened.resume_id == "name"
+    assert not opened.seen_before
+    assert opened.description.resume_id == "name"
     # Where the source is another one, it begins at 0 whatever the application says.
     forced = error is StreamIntegrityError
     assert opened.awaits_offset is not forced
@@ -368,7 +369,7 @@ def test_both_are_restarted() -> None:
     transfer.server.had[key] = DATA
     transfer.net.advance(5.0)
     (opened,) = transfer.server.of(StreamOpened)
-    assert not opened.resume
+    assert not opened.seen_before
     assert transfer.server.got(key) == DATA
 
 

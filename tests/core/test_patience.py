@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import dataclasses
-
 import pytest
 
 from streamcell.protocol.flow.credit import Window, WindowBudget
@@ -12,7 +10,8 @@ from streamcell.protocol.sending.half import StreamSender
 from streamcell.protocol.sending.states import (
     SenderInput,
 )
-from tests.core.harness import make_context, make_spec
+from streamcell.protocol.wire.description import StreamKind
+from tests.core.harness import make_context, make_open, make_spec
 
 ASK_AGAIN_S = 2.0
 
@@ -82,7 +81,7 @@ def receiver(*, idle_s: float) -> StreamReceiver:
     chunk = sender().cut_chunk(0, ())
     if chunk.open is None:
         raise AssertionError("the first chunk opens the stream")
-    opening = dataclasses.replace(chunk.open, idle_timeout_s=idle_s)
+    opening = make_open(StreamKind.BLOB, idle_timeout_s=idle_s)
     return StreamReceiver(make_context("server"), chunk, opening, Window(WindowBudget(0), 0))
 
 

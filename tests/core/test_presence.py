@@ -10,6 +10,7 @@ from streamcell.errors import ErrorCode, Fault, StreamOutcomeUnknown
 from streamcell.limits import KIB
 from streamcell.protocol.base.events import LifeDoubted, ReceiveFailed, StreamAdopted, StreamOpened
 from streamcell.protocol.tree.presence import ASK_AGAIN_S
+from streamcell.protocol.wire.description import StreamKind
 from streamcell.protocol.wire.frames import (
     NO_STREAM,
     Ack,
@@ -18,17 +19,15 @@ from streamcell.protocol.wire.frames import (
     Frame,
     Lost,
     LostReason,
-    Open,
     Query,
     QueryReply,
     Reset,
     ResumeQuery,
     ResumeReply,
     StreamKey,
-    StreamKind,
 )
 from tests.core.by_hand import answers, chunk
-from tests.core.harness import LARGE, SMALL, Net, Node
+from tests.core.harness import LARGE, SMALL, Net, Node, make_open
 from tests.core.trees import receive, tree
 
 STAR = {"hub": "", "origin": "hub", "target": "hub"}
@@ -141,7 +140,7 @@ def test_frames_of_a_life_that_is_over_lead_to_a_question_and_are_not_taken_in()
     old = client.key(5)
     reset = Reset(old, "server", 1, False, ErrorCode.CANCELLED, Fault.ORIGIN, "", 16)
     frames: list[tuple[Frame, list[type[Frame]]]] = [
-        (chunk(old, SMALL, last=True, opening=Open(StreamKind.BLOB)), [Query, Lost]),
+        (chunk(old, SMALL, last=True, opening=make_open(StreamKind.BLOB)), [Query, Lost]),
         (ResumeQuery(old, "server", 2, False, 16), [Query, Lost]),
         (ResumeQuery(old._replace(stream_id=NO_STREAM), "server", 0, True, 16), [Query]),
         (reset, [Query]),
@@ -163,7 +162,7 @@ def test_a_life_that_nobody_else_confirms_takes_no_place() -> None:
     stream_id = client.stream("server", None)
     net.run()
     made_up = client.key(1)._replace(origin_incarnation=1 << 60)
-    said = answers(net, server, client, chunk(made_up, SMALL, opening=Open(StreamKind.STREAM)))
+    said = answers(net, server, client, chunk(made_up, SMALL, opening=make_open(StreamKind.STREAM)))
     assert [type(frame) for frame in said] == [Query, Lost]
     assert doubts(server) == [1 << 60]
     assert server.of(ReceiveFailed) == []
@@ -179,9 +178,9 @@ def test_a_life_is_known_by_its_chunks_only_when_it_has_answered() -> None:
     net.run()
     newer = client.key(1)._replace(origin_incarnation=1)
     net.tamper = as_life("client", 1)
-    answers(net, server, client, chunk(newer, SMALL, opening=Open(StreamKind.STREAM)))
+    answers(net, server, client, chunk(newer, SMALL, opening=make_open(StreamKind.STREAM)))
     assert server.receive_error(client.key(stream_id)).code is ErrorCode.RESUME
-    answers(net, server, client, chunk(newer, SMALL, opening=Open(StreamKind.STREAM)))
+    answers(net, server, client, chunk(newer, SMALL, opening=make_open(StreamKind.STREAM)))
     assert newer in server.opened
 
 
@@ -201,15 +200,15 @@ def test_only_the_answer_to_the_question_counts() -> None:
     server, client = net.pair()
     key = client.key(1)._replace(origin_incarnation=1)
     net.tamper = as_life("client", None)
-    said = answers(net, server, client, chunk(key, SMALL, opening=Open(StreamKind.STREAM)))
+    said = answers(net, server, client, chunk(key, SMALL, opening=make_open(StreamKind.STREAM)))
     (query,) = [frame for frame in said if isinstance(frame, Query)]
     for query_id, responder in ((query.query_id + 1, "client"), (query.query_id, "stranger")):
         late = QueryReply(query_id, "server", responder, (CellInfo(responder, 1),), 16)
         answers(net, server, client, late)
-    answers(net, server, client, chunk(key, SMALL, opening=Open(StreamKind.STREAM)))
+    answers(net, server, client, chunk(key, SMALL, opening=make_open(StreamKind.STREAM)))
     assert server.opened == {}
     answers(net, server, client, QueryReply(query.query_id, "server", "client", (CellInfo("client", 1),), 16))
-    answers(net, server, client, chunk(key, SMALL, opening=Open(StreamKind.STREAM)))
+    answers(net, server, client, chunk(key, SMALL, opening=make_open(StreamKind.STREAM)))
     assert list(server.opened) == [key]
 
 

@@ -14,9 +14,10 @@ from streamcell.protocol.receiving.half import CorruptChunk, StreamReceiver, Too
 from streamcell.protocol.receiving.states import (
     ReceiverInput,
 )
-from streamcell.protocol.wire.frames import Ack, Chunk, Credit, Open, StreamKey, StreamKind
+from streamcell.protocol.wire.description import StreamKind
+from streamcell.protocol.wire.frames import Ack, Chunk, Credit, StreamKey
 from streamcell.protocol.wire.integrity import checksum_fields
-from tests.core.harness import checksum, make_context, pattern
+from tests.core.harness import checksum, make_context, make_open, pattern
 
 KEY = StreamKey("origin", 1, 1)
 
@@ -31,7 +32,7 @@ def make_chunk(
 
 def receiver_of(size: int | None = None, *, assemble: bool = False, window: int = 32 * MIB) -> StreamReceiver:
     receiver = StreamReceiver(
-        make_context(), make_chunk(0, b""), Open(StreamKind.STREAM, size), Window(WindowBudget(64 * MIB), window)
+        make_context(), make_chunk(0, b""), make_open(StreamKind.STREAM, size), Window(WindowBudget(64 * MIB), window)
     )
     receiver.step(ReceiverInput.ACCEPTED)
     receiver.step(ReceiverInput.ADMITTED)
@@ -170,7 +171,9 @@ def test_a_new_attempt_starts_with_the_credit_that_was_given_and_says_so() -> No
 
 
 def test_a_new_attempt_before_admission_has_what_is_left_of_the_initial_credit() -> None:
-    receiver = StreamReceiver(make_context(), make_chunk(0, b""), Open(StreamKind.BLOB), Window(WindowBudget(0), MIB))
+    receiver = StreamReceiver(
+        make_context(), make_chunk(0, b""), make_open(StreamKind.BLOB), Window(WindowBudget(0), MIB)
+    )
     receiver.enter_attempt(2, 100)
     assert receiver.credit == INITIAL_CREDIT_BYTES
     assert credits_of(receiver) == []
@@ -305,7 +308,7 @@ def test_it_shows_life_unless_a_running_callback_leaves_bytes_unread() -> None:
 
 def test_forgetting_gives_the_window_back() -> None:
     budget = WindowBudget(MIB)
-    receiver = StreamReceiver(make_context(), make_chunk(0, b""), Open(StreamKind.STREAM), Window(budget, MIB))
+    receiver = StreamReceiver(make_context(), make_chunk(0, b""), make_open(StreamKind.STREAM), Window(budget, MIB))
     receiver.window.grow(INITIAL_CREDIT_BYTES, INITIAL_CREDIT_BYTES)
     assert budget.free_bytes < MIB
     receiver.place(make_chunk(0, b"abc"), on_shared_lane=False)

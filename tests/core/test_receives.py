@@ -19,6 +19,7 @@ from streamcell.errors import (
 from streamcell.limits import MIB
 from streamcell.protocol.base.events import DataEnded, DataReceived, StreamAdmitted, StreamOpened
 from streamcell.protocol.receiving.half import ACK_DELAY_S
+from streamcell.protocol.wire.description import ReplyTo, StreamDescription, StreamKind
 from streamcell.protocol.wire.frames import (
     Ack,
     Chunk,
@@ -31,11 +32,10 @@ from streamcell.protocol.wire.frames import (
     ResumeQuery,
     ResumeReply,
     StreamKey,
-    StreamKind,
 )
 from streamcell.protocol.wire.integrity import checksum_fields
 from tests.core.by_hand import answers, chunk
-from tests.core.harness import LARGE, SMALL, Net, checksum, pattern, read_and_unreleased, refusing
+from tests.core.harness import LARGE, SMALL, Net, checksum, make_open, pattern, read_and_unreleased, refusing
 
 # Opening.
 
@@ -52,13 +52,21 @@ def test_an_offer_says_what_the_sender_said() -> None:
         resume_id="nightly",
         digest="sha256:00",
         no_reply=True,
-        reply_sentence="fine",
+        reply_to=ReplyTo(0, 0, sentence="fine"),
     )
     net.run()
     opened = server.opened[client.key(stream_id)]
-    assert (opened.channel, opened.topic, opened.size) == ("images", "raw", len(SMALL))
-    assert (opened.headers, opened.resume_id, opened.digest) == ((("a", 1), ("b", "x")), "nightly", "sha256:00")
-    assert (opened.no_reply, opened.reply_sentence, opened.resume) == (True, "fine", False)
+    assert (opened.channel, opened.topic, opened.seen_before) == ("images", "raw", False)
+    assert opened.description == StreamDescription(
+        StreamKind.BLOB,
+        len(SMALL),
+        (("a", 1), ("b", "x")),
+        300.0,
+        "nightly",
+        digest="sha256:00",
+        reply_to=ReplyTo(0, 0, sentence="fine"),
+        no_reply=True,
+    )
 
 
 def test_an_offer_is_made_once_however_often_it_comes() -> None:
@@ -136,7 +144,7 @@ def test_accepting_twice_is_accepting_once() -> None:
 def test_the_kind_must_be_known() -> None:
     net = Net()
     server, client = net.pair()
-    (reset,) = answers(net, server, client, chunk(client.key(1), opening=Open(StreamKind.UNSPECIFIED)))
+    (reset,) = answers(net, server, client, chunk(client.key(1), opening=make_open(StreamKind.UNSPECIFIED)))
     assert isinstance(reset, Reset)
     assert reset.code is ErrorCode.PROTOCOL
     assert server.of(StreamOpened) == []
@@ -159,7 +167,7 @@ def test_a_query_for_another_cell_has_no_route() -> None:
     assert lost.reason is LostReason.NO_ROUTE
 
 
-@pytest.mark.parametrize("opening", [None, Open(StreamKind.BLOB)])
+@pytest.mark.parametrize("opening", [None, make_open(StreamKind.BLOB)])
 def test_a_chunk_in_the_middle_of_a_stream_that_is_not_known_is_lost(opening: Open | None) -> None:
     net = Net()
     server, client = net.pair()
@@ -182,18 +190,18 @@ def test_what_an_earlier_attempt_left_behind_is_not_taken_in() -> None:
     server, client = net.pair()
     key = client.key(1)
     answers(net, server, client, ResumeQuery(key, "server", 2, False, 16))
-    late = chunk(key, b"abc", opening=Open(StreamKind.STREAM))
+    late = chunk(key, b"abc", opening=make_open(StreamKind.STREAM))
     assert answers(net, server, client, late) == []
     assert server.opened == {}
     # A probe begins no attempt.
     other = client.key(2)
     answers(net, server, client, ResumeQuery(other, "server", 2, True, 16))
-    answers(net, server, client, chunk(other, b"abc", opening=Open(StreamKind.STREAM)))
+    answers(net, server, client, chunk(other, b"abc", opening=make_open(StreamKind.STREAM)))
     assert list(server.opened) == [other]
     # When both are settled nothing is remembered of them, and they are stale.
-    (reset,) = answers(net, server, client, chunk(client.key(3), b"", opening=Open(StreamKind.BLOB, settled_below=3)))[
-        :1
-    ]
+    (reset,) = answers(
+        net, server, client, chunk(client.key(3), b"", opening=make_open(StreamKind.BLOB, settled_below=3))
+    )[:1]
     assert not isinstance(reset, Lost)
     (stale,) = answers(net, server, client, late)
     assert isinstance(stale, Reset)
@@ -206,7 +214,7 @@ def test_frames_of_an_earlier_attempt_change_nothing() -> None:
     net.advance(1.0)
     before = server.core.stats().receives
     key = client.key(stream_id)
-    assert answers(net, server, client, chunk(key, b"abc", opening=Open(StreamKind.STREAM))) == []
+    assert answers(net, server, client, chunk(key, b"abc", opening=make_open(StreamKind.STREAM))) == []
     assert answers(net, server, client, ResumeQuery(key, "server", 1, False, 16)) == []
     assert server.core.stats().receives == before
 
@@ -216,7 +224,7 @@ def test_a_chunk_of_a_higher_attempt_begins_it() -> None:
     key = client.key(stream_id)
     fields = checksum_fields(key, 4, 0, len(SMALL), last=True)
     again = Chunk(
-        key, "server", 4, "c", "t", 0, len(SMALL), True, 16, checksum(fields, 0), b"", Open(StreamKind.STREAM)
+        key, "server", 4, "c", "t", 0, len(SMALL), True, 16, checksum(fields, 0), b"", make_open(StreamKind.STREAM)
     )
     assert {frame.attempt for frame in answers(net, server, client, again) if isinstance(frame, Ack)} == {4}
     assert server.core.stats().receives[0].attempt == 4
@@ -498,7 +506,7 @@ def test_the_third_corrupt_chunk_ends_the_stream(data: bytes) -> None:
 def test_a_declared_size_that_the_bytes_contradict_is_refused_by_the_target(declared: int, sent: bytes) -> None:
     net = Net()
     server, client = net.pair()
-    opening = Open(StreamKind.STREAM, declared, idle_timeout_s=300.0)
+    opening = make_open(StreamKind.STREAM, declared, idle_timeout_s=300.0)
     said = answers(net, server, client, chunk(client.key(1), sent, last=True, opening=opening))
     resets = [frame for frame in said if isinstance(frame, Reset)]
     assert [reset.code for reset in resets] == [ErrorCode.INTEGRITY]
@@ -508,7 +516,7 @@ def test_a_declared_size_that_the_bytes_contradict_is_refused_by_the_target(decl
 def test_a_peer_that_breaks_the_rules_of_credit_loses_its_lane() -> None:
     net = Net()
     server, client = net.pair()
-    answers(net, server, client, chunk(client.key(1), opening=Open(StreamKind.STREAM)))
+    answers(net, server, client, chunk(client.key(1), opening=make_open(StreamKind.STREAM)))
     answers(net, server, client, chunk(client.key(1), b"x", offset=64 * MIB))
     assert isinstance(server.receive_error(client.key(1)), ProtocolError)
     assert isinstance(client.refusals()[0].error, ProtocolError)

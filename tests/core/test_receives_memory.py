@@ -11,7 +11,8 @@ from streamcell.errors import BlobSizeError, ErrorCode
 from streamcell.limits import INITIAL_CREDIT_BYTES, KIB, MIB
 from streamcell.protocol.base.events import ReceiveFailed, StreamAdmitted, StreamOpened
 from streamcell.protocol.flow.credit import WindowBudget
-from streamcell.protocol.wire.frames import Chunk, Credit, Reset, StreamKind
+from streamcell.protocol.wire.description import StreamKind
+from streamcell.protocol.wire.frames import Chunk, Credit, Reset
 from tests.core.by_hand import answers, chunk
 from tests.core.harness import LARGE, SMALL, WHOLE, Net, Node, pattern
 

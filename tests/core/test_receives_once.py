@@ -9,20 +9,10 @@ import pytest
 from streamcell.errors import ErrorCode, Fault, StreamCancelled, StreamError
 from streamcell.limits import KIB, SETTLED_UNTOLD
 from streamcell.protocol.base.events import ReceiveFailed, StreamOpened
-from streamcell.protocol.wire.frames import (
-    Ack,
-    Chunk,
-    Credit,
-    Frame,
-    LaneRole,
-    Open,
-    Reset,
-    ResumeQuery,
-    ResumeReply,
-    StreamKind,
-)
+from streamcell.protocol.wire.description import StreamKind
+from streamcell.protocol.wire.frames import Ack, Chunk, Credit, Frame, LaneRole, Reset, ResumeQuery, ResumeReply
 from tests.core.by_hand import answers, chunk
-from tests.core.harness import LARGE, SMALL, Net, Node, refusing
+from tests.core.harness import LARGE, SMALL, Net, Node, make_open, refusing
 
 # Last words.
 
@@ -69,7 +59,7 @@ def test_a_finished_stream_answers_every_frame_with_its_last_word() -> None:
     key = client.key(stream_id)
     net.run()
     for frame in (
-        chunk(key, SMALL, last=True, opening=Open(StreamKind.BLOB)),
+        chunk(key, SMALL, last=True, opening=make_open(StreamKind.BLOB)),
         ResumeQuery(key, "server", 7, False, 16),
         ResumeQuery(key, "server", 1, True, 16),
     ):
@@ -155,7 +145,7 @@ def test_what_is_settled_is_stale_and_not_delivered() -> None:
     net.run()
     key = client.key(stream_id)
     for frame in (
-        chunk(key, SMALL, last=True, opening=Open(StreamKind.BLOB)),
+        chunk(key, SMALL, last=True, opening=make_open(StreamKind.BLOB)),
         ResumeQuery(key, "server", 7, False, 16),
     ):
         (word,) = answers(net, server, client, frame)

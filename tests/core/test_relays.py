@@ -13,6 +13,7 @@ from streamcell.protocol.base.events import FrameRefused
 from streamcell.protocol.links.greeting import ROUTES_CAPABILITY
 from streamcell.protocol.links.link import Link
 from streamcell.protocol.relaying.passing import RelayedStream
+from streamcell.protocol.wire.description import StreamKind
 from streamcell.protocol.wire.frames import (
     Ack,
     Announce,
@@ -22,18 +23,16 @@ from streamcell.protocol.wire.frames import (
     LaneRole,
     Lost,
     LostReason,
-    Open,
     Reset,
     ResumeQuery,
     ResumeReply,
     StreamKey,
-    StreamKind,
     Withdraw,
 )
 from streamcell.protocol.wire.integrity import checksum_fields
 from tests.core.by_hand import greet, hello
 from tests.core.harness import LARGE, SMALL, Net, Node, checksum, pattern
-from tests.core.samples import make_context
+from tests.core.samples import make_context, make_open
 from tests.core.trees import branches, receive, tree
 
 LINE = {"root": "", "relay": "root", "leaf": "relay"}
@@ -224,7 +223,7 @@ def chunk(node: Node, target: str, **fields: Any) -> Chunk:
         "hops_left": 16,
         "checksum": 0,
         "payload": SMALL,
-        "open": Open(StreamKind.STREAM, idle_timeout_s=10.0),
+        "open": make_open(StreamKind.STREAM, idle_timeout_s=10.0),
     }
     given.update(fields)
     made = Chunk(node.key(given.pop("stream_id", 99)), target, **given)
@@ -311,7 +310,7 @@ def test_a_stream_whose_ends_are_silent_is_forgotten_after_its_time_or_never() -
     net = Net()
     root, relay, _leaf = line(net)
     receive(net, relay, "root", chunk(root, "leaf"))
-    receive(net, relay, "root", chunk(root, "leaf", stream_id=100, open=Open(StreamKind.STREAM)))
+    receive(net, relay, "root", chunk(root, "leaf", stream_id=100, open=make_open(StreamKind.STREAM)))
     net.tamper = lambda name, frame: None if isinstance(frame, Reset | Lost | Ack) else frame
     net.advance(7.0)
     receive(net, relay, "root", chunk(root, "leaf", sequence=1, offset=1000, open=None))
@@ -415,7 +414,7 @@ def test_credit_goes_on_as_far_as_the_next_hop_gives_it(size: int | None) -> Non
     net = Net()
     root, relay, _leaf = line(net)
     net.tamper = lambda name, frame: None if name == "leaf" else frame
-    receive(net, relay, "root", chunk(root, "leaf", payload=b"", open=Open(StreamKind.STREAM, size=size)))
+    receive(net, relay, "root", chunk(root, "leaf", payload=b"", open=make_open(StreamKind.STREAM, size=size)))
     net.run()
     assert net.sent("relay", Credit) == []
     for offset in (70_000, 70_001, 100_000):

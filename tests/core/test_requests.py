@@ -18,7 +18,8 @@ from streamcell.errors import (
 from streamcell.limits import MIB
 from streamcell.protocol.base.events import RequestEnded, StreamOpened
 from streamcell.protocol.requests import Request, RequestTable, Standing
-from streamcell.protocol.wire.frames import Ack, Chunk, Reset, StreamKind
+from streamcell.protocol.wire.description import ReplyTo, StreamKind
+from streamcell.protocol.wire.frames import Ack, Chunk, Reset
 from tests.core.harness import LARGE, SMALL, Net, Node, make_context, pattern, refusing
 
 
@@ -46,12 +47,11 @@ def test_a_reply_carries_its_code() -> None:
     request = client.request("server", SMALL)
     net.run()
     server.core.release(client.key(request), net.now)
-    server.reply(
-        server.opened[client.key(request)], b"", reply_code=ErrorCode.REQUEST_FAILED, reply_sentence="it raised"
-    )
+    failed = ReplyTo(request, client.incarnation, ErrorCode.REQUEST_FAILED, "it raised")
+    server.reply(server.opened[client.key(request)], b"", reply_to=failed)
     net.run()
     (opened,) = client.of(StreamOpened)
-    assert (opened.reply_code, opened.reply_sentence) == (ErrorCode.REQUEST_FAILED, "it raised")
+    assert opened.description.reply_to == failed
 
 
 def test_a_reply_may_come_before_the_request_is_confirmed() -> None:
@@ -258,7 +258,7 @@ def test_a_message_that_wants_no_reply_is_confirmed_like_a_blob() -> None:
     stream_id = client.send("server", SMALL, kind=StreamKind.REQUEST, no_reply=True)
     net.run()
     assert client.finished(stream_id)
-    assert server.of(StreamOpened)[0].no_reply
+    assert server.of(StreamOpened)[0].description.no_reply
     assert net.sent("server", Reset) == []
     assert client.of(StreamOpened) == []
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import pytest
 
@@ -10,9 +11,10 @@ from streamcell.config import CellConfig
 from streamcell.errors import ErrorCode, StreamRejected, StreamResumeError, StreamTimeout
 from streamcell.limits import KIB, MIB
 from streamcell.protocol.base.events import DataEnded, SourceSeekWanted, StreamOpened, StreamPlaced
-from streamcell.protocol.wire.frames import Ack, Chunk, Frame, Open, ResumeQuery, ResumeReply, StreamKey, StreamKind
+from streamcell.protocol.wire.description import StreamKind
+from streamcell.protocol.wire.frames import Ack, Chunk, Frame, ResumeQuery, ResumeReply, StreamKey
 from streamcell.protocol.wire.integrity import checksum_fields
-from tests.core.harness import Net, Node, checksum, digest_of, pattern
+from tests.core.harness import Net, Node, checksum, digest_of, make_open, pattern
 
 DATA = pattern(900 * KIB)
 HALF = 500 * KIB
@@ -58,7 +60,7 @@ def test_a_stream_goes_on_where_the_target_says(offset: int) -> None:
     before = transfer.client.core.stats().bytes_sent
     transfer.arrives()
     (opened,) = server.of(StreamOpened)
-    assert opened.resume
+    assert opened.seen_before
     assert opened.awaits_offset
     assert server.of(StreamPlaced) == [StreamPlaced(transfer.key, offset)]
     assert transfer.client.core.stats().bytes_sent - before == len(DATA) - offset
@@ -401,7 +403,7 @@ def test_a_stream_waits_for_its_callback_to_be_registered(kind: StreamKind) -> N
     server.auto_accept = False
     net.advance(2.0)
     (opened,) = server.of(StreamOpened)
-    assert opened.resume
+    assert opened.seen_before
     server.core.await_callback(key, net.now)
     net.advance(7.0)
     server.accept(key, assemble=kind is StreamKind.BLOB)
@@ -463,9 +465,9 @@ def answers(net: Net, server: Node, client: Node, *frames: Frame) -> None:
     net.run()
 
 
-def opening_chunk(key: StreamKey, *, attempt: int = 1, offset: int = 0, **fields: object) -> Chunk:
+def opening_chunk(key: StreamKey, *, attempt: int = 1, offset: int = 0, **fields: Any) -> Chunk:
     checked = checksum(checksum_fields(key, attempt, 0, offset, last=False), 0)
-    opening = Open(StreamKind.STREAM, idle_timeout_s=300.0, **fields)  # type: ignore[arg-type]
+    opening = make_open(StreamKind.STREAM, idle_timeout_s=300.0, **fields)
     return Chunk(key, "server", attempt, "c", "t", 0, offset, False, 16, checked, b"", opening)
 
 
@@ -550,7 +552,7 @@ def test_a_life_that_was_only_offered_a_stream_has_not_seen_it() -> None:
     net.advance(1.0)
     (opened,) = server.of(StreamOpened)
     assert opened.awaits_offset
-    assert not opened.resume
+    assert not opened.seen_before
 
 
 def test_nor_has_one_that_did_not_hear_where_it_begins() -> None:
@@ -568,4 +570,4 @@ def test_nor_has_one_that_did_not_hear_where_it_begins() -> None:
     server = net.restart("server")
     net.advance(1.0)
     (opened,) = server.of(StreamOpened)
-    assert not opened.resume
+    assert not opened.seen_before

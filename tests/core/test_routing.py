@@ -9,6 +9,7 @@ import pytest
 from streamcell.errors import ErrorCode, NameInUse, StreamTargetUnreachable
 from streamcell.limits import MESSAGE_BYTES
 from streamcell.protocol.base.events import CellConnected
+from streamcell.protocol.wire.description import StreamKind
 from streamcell.protocol.wire.frames import (
     Announce,
     AnnounceReply,
@@ -19,7 +20,6 @@ from streamcell.protocol.wire.frames import (
     LaneRole,
     Query,
     QueryReply,
-    StreamKind,
     Withdraw,
 )
 from tests.core.harness import LARGE, SMALL, Net, Node

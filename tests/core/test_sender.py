@@ -15,7 +15,8 @@ from streamcell.protocol.sending.half import StreamSender
 from streamcell.protocol.sending.states import (
     SenderInput,
 )
-from streamcell.protocol.wire.frames import Chunk, LaneRole, StreamKind
+from streamcell.protocol.wire.description import StreamKind
+from streamcell.protocol.wire.frames import Chunk, LaneRole
 from streamcell.protocol.wire.integrity import checksum_fields
 from tests.core.harness import checksum, make_context, make_spec, pattern
 
@@ -98,7 +99,7 @@ def test_an_empty_chunk_needs_no_credit() -> None:
 def test_the_open_part_goes_ahead_of_a_source_that_gives_nothing_yet() -> None:
     (chunk,) = cut_all(started(ended=False))
     assert chunk.open is not None
-    assert (chunk.open.headers, len(chunk.payload), chunk.last) == ((("k", 1),), 0, False)
+    assert (chunk.open.description.headers, len(chunk.payload), chunk.last) == ((("k", 1),), 0, False)
 
 
 def test_nothing_goes_without_a_way() -> None:

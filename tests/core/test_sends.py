@@ -8,7 +8,8 @@ from streamcell.config import CellConfig
 from streamcell.errors import ErrorCode, StreamCancelled, StreamError, StreamIntegrityError, StreamTargetUnreachable
 from streamcell.limits import INITIAL_CREDIT_BYTES, KIB
 from streamcell.protocol.base.events import SendFinished
-from streamcell.protocol.wire.frames import Ack, Reset, StreamKind
+from streamcell.protocol.wire.description import StreamKind
+from streamcell.protocol.wire.frames import Ack, Reset
 from tests.core.harness import LARGE, SMALL, STREAMS, Net, pattern
 
 # Completion.
@@ -202,7 +203,7 @@ def test_the_digest_of_the_source_arrives_with_the_end() -> None:
     client.stream("server", SMALL, source_digest="sha256:ab", digest_follows=True)
     net.run()
     (opened,) = server.opened.values()
-    assert (opened.digest, opened.digest_follows) == ("", True)
+    assert (opened.description.digest, opened.description.digest_follows) == ("", True)
     assert [event.digest for event in server.ends()] == ["sha256:ab"]
 
 
@@ -242,7 +243,7 @@ def test_requests_have_slots_of_their_own_and_replies_need_none() -> None:
     client.send("server", SMALL)
     requests = [client.request("server", SMALL) for _ in range(2)]
     net.run()
-    assert [opened.kind for opened in server.opened.values()] == [StreamKind.BLOB, StreamKind.REQUEST]
+    assert [opened.description.kind for opened in server.opened.values()] == [StreamKind.BLOB, StreamKind.REQUEST]
     blocker = server.send("client", SMALL)
     client.auto_release = False
     net.run()

@@ -9,18 +9,8 @@ import pytest
 from streamcell.errors import ErrorCode, Fault, StreamOutcomeUnknown, StreamResumeError
 from streamcell.limits import INITIAL_CREDIT_BYTES, KIB, MIB
 from streamcell.protocol.base.events import SourceSeekWanted
-from streamcell.protocol.wire.frames import (
-    Ack,
-    Chunk,
-    Credit,
-    Frame,
-    Lost,
-    LostReason,
-    Reset,
-    ResumeQuery,
-    ResumeReply,
-    StreamKind,
-)
+from streamcell.protocol.wire.description import StreamKind
+from streamcell.protocol.wire.frames import Ack, Chunk, Credit, Frame, Lost, LostReason, Reset, ResumeQuery, ResumeReply
 from tests.core.by_hand import lost
 from tests.core.harness import (
     LARGE,

@@ -18,7 +18,8 @@ from streamcell.errors import (
 )
 from streamcell.limits import KIB, MIB
 from streamcell.protocol.base.events import StreamOpened
-from streamcell.protocol.wire.frames import Ack, LaneRole, ResumeQuery, ResumeReply, StreamKind
+from streamcell.protocol.wire.description import StreamKind
+from streamcell.protocol.wire.frames import Ack, LaneRole, ResumeQuery, ResumeReply
 from tests.core.harness import LARGE, SMALL, STREAMS, Net, Node, pattern, refusing
 
 # Refusals and cancels.

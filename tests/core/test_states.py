@@ -34,8 +34,9 @@ from streamcell.protocol.sending.states import (
     SenderInput,
     SenderState,
 )
-from streamcell.protocol.wire.frames import Chunk, LaneRole, Open, StreamKey, StreamKind
-from tests.core.harness import make_context, make_spec
+from streamcell.protocol.wire.description import StreamKind
+from streamcell.protocol.wire.frames import Chunk, LaneRole, StreamKey
+from tests.core.harness import make_context, make_open, make_spec
 
 Row = tuple[str, str]
 
@@ -152,7 +153,7 @@ def make_sender() -> StreamSender:
 
 def make_receiver() -> StreamReceiver:
     chunk = Chunk(StreamKey("a", 1, 1), "me", 1, "c", "t", 0, 0, False, 16, 0, b"")
-    return StreamReceiver(make_context(), chunk, Open(StreamKind.STREAM), Window(WindowBudget(0), 1))
+    return StreamReceiver(make_context(), chunk, make_open(StreamKind.STREAM), Window(WindowBudget(0), 1))
 
 
 def make_agreement() -> Agreement:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from streamcell.errors import CellError, ErrorCode
 from streamcell.limits import INITIAL_CREDIT_BYTES
 from streamcell.protocol.base.events import ReceiveFailed, StreamOpened
-from streamcell.protocol.wire.frames import Chunk, Credit, Frame, Payload, StreamKey, StreamKind
+from streamcell.protocol.wire.description import StreamKind
+from streamcell.protocol.wire.frames import Chunk, Credit, Frame, Payload, StreamKey
 from tests.simulation.transfers import Data, Receipt, Saved, Transfer
 
 if TYPE_CHECKING:
@@ -156,13 +157,19 @@ class Checks:
         if transfer is None:
             raise Violation(f"{host.name} was offered {event.key}, which nobody has sent")
         demand(transfer.target == host.name, f"{transfer} was offered to {host.name}")
-        demand(transfer.declared == event.size, f"{transfer} was offered with a size of {event.size}")
+        demand(
+            transfer.declared == event.description.size,
+            f"{transfer} was offered with a size of {event.description.size}",
+        )
         before = self.receipts[event.key]
-        demand(not event.resume or bool(before), f"{transfer} is said to go on, and no life of its target has seen it")
+        demand(
+            not event.seen_before or bool(before),
+            f"{transfer} is said to go on, and no life of its target has seen it",
+        )
         disk = self.disks.setdefault(
             (host.name, transfer.origin.name, transfer.name or str(event.key)), Saved(_NOTHING)
         )
-        receipt = Receipt(transfer, event.key, disk, event.resume, event.awaits_offset)
+        receipt = Receipt(transfer, event.key, disk, event.seen_before, event.awaits_offset)
         if not event.awaits_offset:
             disk.data, disk.size = transfer.data, 0
         before.append(receipt)

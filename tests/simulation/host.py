@@ -32,7 +32,8 @@ from streamcell.protocol.base.events import (
 )
 from streamcell.protocol.cell import CellCore
 from streamcell.protocol.sending.half import SendSpec
-from streamcell.protocol.wire.frames import Frame, Payload, StreamKey, StreamKind
+from streamcell.protocol.wire.description import StreamKind
+from streamcell.protocol.wire.frames import Frame, Payload, StreamKey
 from tests.simulation.agenda import Agenda
 from tests.simulation.transfers import Reading, Receipt, Transfer
 
@@ -330,7 +331,9 @@ class Host:
         if receipt.transfer.reading is Reading.REFUSES:
             self.core.reject(event.key, ErrorCode.REJECTED, "the application does not want it", self.now)
         else:
-            self.core.accept(event.key, assemble=event.kind is not StreamKind.STREAM, reserve=True, now=self.now)
+            self.core.accept(
+                event.key, assemble=event.description.kind is not StreamKind.STREAM, reserve=True, now=self.now
+            )
 
     def _on_admitted(self, event: StreamAdmitted) -> None:
         receipt = self.receipts[event.key]

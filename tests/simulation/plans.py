@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable
 
 from streamcell.errors import ErrorCode
 from streamcell.limits import KIB
-from streamcell.protocol.wire.frames import StreamKind
+from streamcell.protocol.wire.description import StreamKind
 from tests.simulation.host import Host, digest_of
 from tests.simulation.transfers import Data, Reading, Receipt, Source, Transfer
 

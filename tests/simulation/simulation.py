@@ -10,13 +10,12 @@ import dataclasses
 import itertools
 import random
 from collections import Counter
-from typing import Any
 
 from streamcell.config import CellConfig
 from streamcell.errors import CellError, ErrorCode
 from streamcell.limits import INITIAL_CREDIT_BYTES, KIB
 from streamcell.protocol.sending.half import SendSpec
-from streamcell.protocol.wire.frames import StreamKind
+from streamcell.protocol.wire.description import ReplyTo, StreamDescription, StreamKind
 from tests.simulation.agenda import Agenda
 from tests.simulation.checks import Checks, demand
 from tests.simulation.clocks import WallClocks
@@ -201,21 +200,23 @@ class Simulation(Checks):
     def _neighbours(self, name: str) -> set[str]:
         return {*self.uplinks[name], *(other for other, dialled in self.uplinks.items() if name in dialled)}
 
-    def send(self, transfer: Transfer, timeout_s: float, **more: Any) -> None:
+    def send(self, transfer: Transfer, timeout_s: float, reply_to: ReplyTo | None = None) -> None:
         spec = SendSpec(
             target=transfer.target,
             channel="c",
             topic="t",
-            kind=transfer.kind,
-            size=transfer.declared,
-            idle_timeout_s=timeout_s,
+            description=StreamDescription(
+                transfer.kind,
+                transfer.declared,
+                idle_timeout_s=timeout_s,
+                resume_id=transfer.name,
+                source_stamp=transfer.stamp,
+                digest=transfer.digest,
+                reply_to=reply_to,
+            ),
             unreachable_timeout_s=timeout_s,
             retry_unknown=transfer.retry_unknown,
-            resume_id=transfer.name,
-            source_stamp=transfer.stamp,
-            digest=transfer.digest,
             kept=transfer.source.kept,
-            **more,
         )
         # Before the core may ask for anything.
         transfer.origin.send(transfer, spec, min(timeout_s, REQUEST_S), self.add)
@@ -230,7 +231,7 @@ class Simulation(Checks):
         if self.restarted[reply.target]:
             excuse_restart(reply)
         key = request.key
-        self.send(reply, PATIENT_S, reply_to=key.stream_id, reply_to_incarnation=key.origin_incarnation)
+        self.send(reply, PATIENT_S, ReplyTo(key.stream_id, key.origin_incarnation))
 
     # Phase 2: all is well again.
 

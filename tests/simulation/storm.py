@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from streamcell.errors import ErrorCode
-from streamcell.protocol.wire.frames import StreamKind
+from streamcell.protocol.wire.description import StreamKind
 from tests.simulation.faults import MOMENTS, Trap
 from tests.simulation.host import Host
 from tests.simulation.network import Break, End

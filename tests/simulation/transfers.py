@@ -7,7 +7,8 @@ import enum
 from typing import TYPE_CHECKING
 
 from streamcell.errors import CellError, ErrorCode
-from streamcell.protocol.wire.frames import Payload, StreamKey, StreamKind
+from streamcell.protocol.wire.description import StreamKind
+from streamcell.protocol.wire.frames import Payload, StreamKey
 
 if TYPE_CHECKING:
     from tests.simulation.host import Host

@@ -15,7 +15,8 @@ from collections.abc import Callable
 from streamcell.config import CellConfig
 from streamcell.limits import KIB
 from streamcell.protocol.base.events import ReceiveFailed, ReceiveFinished, SourceSeekWanted, StreamOpened
-from streamcell.protocol.wire.frames import StreamKey, StreamKind
+from streamcell.protocol.wire.description import StreamKind
+from streamcell.protocol.wire.frames import StreamKey
 from tests.core.harness import Net, Node
 from tests.simulation.clocks import WallClocks
 
@@ -133,9 +134,9 @@ class TreeStorm:
         slow = random.Random(self.seed ^ node.incarnation)
 
         def on_opened(event: StreamOpened) -> None:
-            if event.kind is StreamKind.STREAM and slow.random() < 0.3:
+            if event.description.kind is StreamKind.STREAM and slow.random() < 0.3:
                 node.slow.add(event.key)
-            node.accept(event.key, assemble=event.kind is not StreamKind.STREAM)
+            node.accept(event.key, assemble=event.description.kind is not StreamKind.STREAM)
 
         node.on_opened = on_opened
         node.on_seek = lambda event: self._seek(node, event)

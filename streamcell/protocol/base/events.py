@@ -9,9 +9,9 @@ from __future__ import annotations
 import dataclasses
 from typing import TypeAlias
 
-from streamcell.errors import CellError, ErrorCode
-from streamcell.message import Headers
-from streamcell.protocol.wire.frames import LaneRole, Payload, StreamKey, StreamKind
+from streamcell.errors import CellError
+from streamcell.protocol.wire.description import StreamDescription
+from streamcell.protocol.wire.frames import LaneRole, Payload, StreamKey
 from streamcell.topology import Hop, KnownCell
 
 
@@ -160,25 +160,16 @@ class SendFailed:
 class StreamOpened:
     """Another cell sends a stream here. Answer with ``accept`` or ``reject``, at once or later.
 
-    ``resume``: an earlier life of this cell had acknowledged part of it. ``awaits_offset``: the origin sends nothing
-    before it was told by ``choose_offset`` where to go on.
+    ``seen_before``: an earlier life of this cell had acknowledged part of it. ``awaits_offset``: the origin sends
+    nothing before it was told by ``choose_offset`` where to go on.
     """
 
     key: StreamKey
-    kind: StreamKind
     channel: str
     topic: str
-    size: int | None
-    headers: Headers
-    resume: bool
-    resume_id: str
-    digest: str
-    digest_follows: bool
-    reply_to: int
-    reply_code: ErrorCode
-    reply_sentence: str
-    no_reply: bool
-    awaits_offset: bool = False
+    description: StreamDescription
+    seen_before: bool
+    awaits_offset: bool
 
 
 @dataclasses.dataclass(slots=True)

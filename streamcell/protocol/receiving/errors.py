@@ -63,7 +63,7 @@ def replaced(receiver: StreamReceiver) -> CellError:
     """Two streams of one name wait for the same new life of their origin."""
     return StreamResumeError(
         f"{receiver.key.origin} was restarted in the middle of {_name(receiver)}, and a later stream of the same "
-        f"resume id {receiver.opening.resume_id!r} waits to go on",
+        f"resume id {receiver.description.resume_id!r} waits to go on",
         fault=Fault.ORIGIN,
     )
 
@@ -79,7 +79,7 @@ def placed_elsewhere(receiver: StreamReceiver, offset: int) -> CellError:
 def nobody_registered(receiver: StreamReceiver, fqcn: str) -> CellError:
     """No callback was registered in time for a stream that goes on after a restart."""
     return StreamRejected(
-        f"{fqcn} was restarted, and for {receiver.opening.idle_timeout_s:g} s no callback was registered for "
+        f"{fqcn} was restarted, and for {receiver.description.idle_timeout_s:g} s no callback was registered for "
         f"{receiver.channel}/{receiver.topic}",
         ErrorCode.NO_CALLBACK,
         Fault.TARGET,
@@ -112,7 +112,7 @@ def gave_up(receiver: StreamReceiver) -> CellError:
 def silent(receiver: StreamReceiver) -> CellError:
     """The origin showed no life for the idle timeout."""
     return StreamTimeout(
-        f"{receiver.key.origin} was silent about {_name(receiver)} for {receiver.opening.idle_timeout_s:g} s, at "
+        f"{receiver.key.origin} was silent about {_name(receiver)} for {receiver.description.idle_timeout_s:g} s, at "
         f"offset {receiver.received}",
         fault=Fault.ORIGIN,
     )

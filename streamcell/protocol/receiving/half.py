@@ -93,6 +93,7 @@ class StreamReceiver(Timed):
         "credit_due",
         "credited",
         "delivered",
+        "description",
         "digest",
         "ended",
         "heard_at",
@@ -101,10 +102,10 @@ class StreamReceiver(Timed):
         "limit",
         "link",
         "on_timer",
-        "opening",
         "received",
         "released",
         "reserves",
+        "seen_before",
         "size",
         "spoke_at",
         "state",
@@ -118,10 +119,11 @@ class StreamReceiver(Timed):
         self.key = chunk.key
         self.channel = chunk.channel
         self.topic = chunk.topic
-        self.opening = opening
+        self.description = opening.description
+        self.seen_before = opening.seen_before
         self.state = ReceiverState.OFFERED
         self.window = window
-        self.agreement = Agreement(awaited=opening.awaits_offset and not opening.kind.whole)
+        self.agreement = Agreement(awaited=opening.awaits_offset and not opening.description.kind.whole)
         self.link: Link | None = None
         # This attempt.
         self.attempt = chunk.attempt
@@ -133,10 +135,10 @@ class StreamReceiver(Timed):
         self.received = 0
         self.delivered = 0
         self.consumed = 0
-        self.size = opening.size
+        self.size = opening.description.size
         # Whether the life of the origin that sends it now has said where it ends.
         self.ended = False
-        self.digest = opening.digest
+        self.digest = opening.description.digest
         self.corrupt_chunks = 0
         # The application's side.
         self.assemble = False
@@ -200,23 +202,8 @@ class StreamReceiver(Timed):
 
     def opened(self) -> StreamOpened:
         """Return the event that offers the stream to the application."""
-        opening = self.opening
         return StreamOpened(
-            self.key,
-            opening.kind,
-            self.channel,
-            self.topic,
-            opening.size,
-            opening.headers,
-            opening.seen_before,
-            opening.resume_id,
-            opening.digest,
-            opening.digest_follows,
-            opening.reply_to,
-            opening.reply_code,
-            opening.reply_sentence,
-            opening.no_reply,
-            self.agreement.undecided,
+            self.key, self.channel, self.topic, self.description, self.seen_before, self.agreement.undecided
         )
 
     def enter_attempt(self, attempt: int, offset: int) -> None:
@@ -248,9 +235,9 @@ class StreamReceiver(Timed):
         The size that is known stays. But that this is all, and of which digest, the new life has to say by itself.
         """
         old_key, self.key = self.key, chunk.key
-        self.opening = opening
-        self.digest = opening.digest
-        self.size = opening.size if self.size is None else self.size
+        self.description = opening.description
+        self.digest = opening.description.digest
+        self.size = opening.description.size if self.size is None else self.size
         self.corrupt_chunks = 0
         self.ended = False
         self.agreement.move(self.received)

@@ -15,7 +15,8 @@ from streamcell.protocol.base.context import Context
 from streamcell.protocol.flow.credit import BLOB_GROWTH, Admission, Window, WindowBudget
 from streamcell.protocol.receiving import errors as receive_errors
 from streamcell.protocol.receiving.half import StreamReceiver
-from streamcell.protocol.wire.frames import StreamKey, StreamKind
+from streamcell.protocol.wire.description import StreamKind
+from streamcell.protocol.wire.frames import StreamKey
 
 
 class AdmissionOwner(Protocol):
@@ -97,7 +98,7 @@ class ReceiveMemory:
             self._owner.speak(starved)
 
     def _admission(self, receiver: StreamReceiver) -> Admission:
-        if receiver.opening.kind in (StreamKind.REQUEST, StreamKind.REPLY):
+        if receiver.description.kind in (StreamKind.REQUEST, StreamKind.REPLY):
             return self._requests
         return self._blobs
 

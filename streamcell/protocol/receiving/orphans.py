@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from streamcell.errors import CellError, Fault, StreamIntegrityError, StreamResumeError
 from streamcell.protocol.receiving.half import StreamReceiver
+from streamcell.protocol.wire.description import StreamDescription
 from streamcell.protocol.wire.frames import Chunk, Open, StreamKey
 
 # What names a transfer across lives of its origin; the target is this cell.
@@ -33,7 +34,7 @@ class Orphans:
     def add(self, receiver: StreamReceiver) -> StreamReceiver | None:
         """Keep a receiver; return the one of the same name that it takes the place of, if there was one."""
         receiver.link = None
-        name = _name(receiver.key.origin, receiver.channel, receiver.topic, receiver.opening.resume_id)
+        name = _name(receiver.key.origin, receiver.channel, receiver.topic, receiver.description.resume_id)
         before = self._by_name.pop(name, None)
         if before is not None:
             del self._by_key[before.key]
@@ -45,14 +46,14 @@ class Orphans:
         """Forget a receiver; return whether it was here."""
         if self._by_key.pop(receiver.key, None) is None:
             return False
-        del self._by_name[_name(receiver.key.origin, receiver.channel, receiver.topic, receiver.opening.resume_id)]
+        del self._by_name[_name(receiver.key.origin, receiver.channel, receiver.topic, receiver.description.resume_id)]
         return True
 
     def claim(self, chunk: Chunk, opening: Open) -> StreamReceiver | None:
         """Return the receiver that a new stream is the heir of, and forget it here."""
         if not opening.awaits_offset:
             return None
-        receiver = self._by_name.get(_name(chunk.key.origin, chunk.channel, chunk.topic, opening.resume_id))
+        receiver = self._by_name.get(_name(chunk.key.origin, chunk.channel, chunk.topic, opening.description.resume_id))
         if receiver is not None:
             self.discard(receiver)
         return receiver
@@ -60,18 +61,18 @@ class Orphans:
 
 def is_orphan(receiver: StreamReceiver) -> bool:
     """Return whether a stream whose origin was restarted may go on: what is assembled starts anew instead."""
-    return bool(receiver.opening.resume_id) and not receiver.opening.kind.whole and not receiver.assemble
+    return bool(receiver.description.resume_id) and not receiver.description.kind.whole and not receiver.assemble
 
 
-def fault_in_adopting(receiver: StreamReceiver, opening: Open) -> CellError | None:
+def fault_in_adopting(receiver: StreamReceiver, new: StreamDescription) -> CellError | None:
     """Return why the new stream cannot go on where the old one stands, or None if its source is the same.
 
     A digest says more than a stamp: a file may have been copied to another place. Sizes prove nothing, but differ.
     """
-    old = receiver.opening
-    name = f"{receiver.key.origin} was restarted and sends {opening.resume_id!r} again"
-    sizes_differ = None not in (receiver.size, opening.size) and receiver.size != opening.size
-    for before, now in ((old.digest, opening.digest), (old.source_stamp, opening.source_stamp)):
+    old = receiver.description
+    name = f"{receiver.key.origin} was restarted and sends {new.resume_id!r} again"
+    sizes_differ = None not in (receiver.size, new.size) and receiver.size != new.size
+    for before, now in ((old.digest, new.digest), (old.source_stamp, new.source_stamp)):
         if before and now and not sizes_differ:
             if before == now:
                 return None

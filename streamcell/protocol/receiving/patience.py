@@ -12,7 +12,7 @@ from streamcell.protocol.receiving.half import StreamReceiver
 
 def due_at(receiver: StreamReceiver) -> float | None:
     """Return when a receiver is to be looked at, or None."""
-    idle = receiver.opening.idle_timeout_s
+    idle = receiver.description.idle_timeout_s
     times = [] if receiver.ack_at is None else [receiver.ack_at]
     if receiver.unclaimed_until is not None:
         times.append(receiver.unclaimed_until)
@@ -23,11 +23,11 @@ def due_at(receiver: StreamReceiver) -> float | None:
 
 def origin_is_silent(receiver: StreamReceiver, now: float) -> bool:
     """Return whether nothing has come from the origin for the idle timeout."""
-    idle = receiver.opening.idle_timeout_s
+    idle = receiver.description.idle_timeout_s
     return idle > 0 and now >= receiver.heard_at + idle
 
 
 def owes_life_sign(receiver: StreamReceiver, now: float) -> bool:
     """Return whether a receiver is to show that it is alive, if there is nothing else that it has to say."""
-    idle = receiver.opening.idle_timeout_s
+    idle = receiver.description.idle_timeout_s
     return idle > 0 and now >= receiver.spoke_at + idle / LIFE_SIGNS_PER_TIMEOUT

@@ -36,6 +36,7 @@ from streamcell.protocol.receiving.states import (
     ReceiverState,
 )
 from streamcell.protocol.tree.routes import RouteTable
+from streamcell.protocol.wire.description import StreamDescription, StreamKind
 from streamcell.protocol.wire.frames import (
     NO_STREAM,
     Ack,
@@ -48,7 +49,6 @@ from streamcell.protocol.wire.frames import (
     ResumeQuery,
     ResumeReply,
     StreamKey,
-    StreamKind,
 )
 
 
@@ -121,8 +121,8 @@ class ReceiveTable:
     def await_callback(self, key: StreamKey, now: float) -> None:
         """Nobody takes the stream yet, but may soon: it is refused only after the idle timeout."""
         receiver = self.find(key)
-        if receiver is not None and receiver.opening.idle_timeout_s > 0:
-            receiver.unclaimed_until = now + receiver.opening.idle_timeout_s
+        if receiver is not None and receiver.description.idle_timeout_s > 0:
+            receiver.unclaimed_until = now + receiver.description.idle_timeout_s
             self._schedule(receiver)
 
     def callback_started(self, key: StreamKey) -> None:
@@ -340,7 +340,7 @@ class ReceiveTable:
         if opening is None or refusal is not None:
             return None
         orphan = self._orphans.claim(chunk, opening)
-        fault = None if orphan is None else fault_in_adopting(orphan, opening)
+        fault = None if orphan is None else fault_in_adopting(orphan, opening.description)
         if orphan is not None and fault is None:
             return self._adopt(orphan, life, chunk, opening, now)
         if orphan is not None and fault is not None:
@@ -351,14 +351,15 @@ class ReceiveTable:
         receiver.ack_at = now + ACK_DELAY_S
         receiver.on_timer = self._handle_timer
         life.receivers[chunk.key.stream_id] = receiver
-        if opening.kind is StreamKind.UNSPECIFIED:
+        description = opening.description
+        if description.kind is StreamKind.UNSPECIFIED:
             self.give_up(receiver, receive_errors.unknown_kind(), now)
             return None
         if isinstance(fault, StreamIntegrityError):
             receiver.agreement.choose(0, "")
-        if opening.kind.whole and self._memory.refuse_size(receiver, opening.size or 0, now):
+        if description.kind.whole and self._memory.refuse_size(receiver, description.size or 0, now):
             return None
-        if opening.kind is StreamKind.REPLY and not self._is_awaited(opening, chunk.key.origin):
+        if description.kind is StreamKind.REPLY and self._awaited_id(description, chunk.key.origin) is None:
             self.give_up(receiver, receive_errors.not_awaited(), now)
             return None
         self._context.counters.add(Count.STREAMS_ACCEPTED)
@@ -377,10 +378,15 @@ class ReceiveTable:
         self._context.events.append(StreamAdopted(old_key, chunk.key))
         return receiver
 
-    def _is_awaited(self, opening: Open, replier: str) -> bool:
-        """Return whether this life has asked ``replier``, and waits: ids of requests start anew in each life."""
-        mine = opening.reply_to_incarnation == self._context.incarnation
-        return mine and self._awaits_reply(opening.reply_to, replier)
+    def _awaited_id(self, reply: StreamDescription, replier: str) -> int | None:
+        """Return the id of the request that a reply answers, or None unless this life has asked ``replier`` and waits.
+
+        Ids of requests start anew in each life.
+        """
+        to = reply.reply_to
+        if to is None or to.incarnation != self._context.incarnation:
+            return None
+        return to.request_id if self._awaits_reply(to.request_id, replier) else None
 
     def say_lost(self, link: Link, chunk: Chunk, reason: LostReason) -> None:
         """Tell the origin that a chunk did not get through."""
@@ -431,9 +437,16 @@ class ReceiveTable:
         if receiver.all_received and receiver.step(ReceiverInput.ALL_RECEIVED) is ReceiverAction.END_DATA:
             self._memory.note_whole(receiver)
             self._context.events.append(DataEnded(receiver.key, receiver.received, receiver.digest))
-            if receiver.opening.kind is StreamKind.REPLY:
-                self._on_reply_ended(receiver.opening.reply_to, None)
+            self._note_reply(receiver, None)
             self._finish_if_done(receiver, now)
+
+    def _note_reply(self, receiver: StreamReceiver, error: CellError | None) -> None:
+        """If a reply that is waited for has ended, its request has ended with it."""
+        if receiver.description.kind is not StreamKind.REPLY:
+            return
+        request_id = self._awaited_id(receiver.description, receiver.key.origin)
+        if request_id is not None:
+            self._on_reply_ended(request_id, error)
 
     def begin(self, receiver: StreamReceiver, now: float) -> None:
         """Hand over what came before admission, and give the credit that admission means."""
@@ -483,8 +496,7 @@ class ReceiveTable:
         self._context.counters.add(Count.RECEIVES_FAILED)
         discard = isinstance(error, StreamCancelled)
         self._context.events.append(ReceiveFailed(receiver.key, error, discard))
-        if receiver.opening.kind is StreamKind.REPLY and self._is_awaited(receiver.opening, receiver.key.origin):
-            self._on_reply_ended(receiver.opening.reply_to, error)
+        self._note_reply(receiver, error)
         self._drop(receiver, now)
 
     def _bury(self, receiver: StreamReceiver, last_word: Ack | Reset, now: float) -> None:

@@ -336,8 +336,8 @@ class RelayedStream(Timed):
 
     def _take_terms(self, chunk: Chunk, opening: Open) -> None:
         """Take over what the first chunk of an attempt says of it."""
-        near, size = self._near, opening.size
-        self._idle_timeout_s = opening.idle_timeout_s
+        near, size = self._near, opening.description.size
+        self._idle_timeout_s = opening.description.idle_timeout_s
         self._bulk = size is None or size > SMALL_STREAM_BYTES
         self._held = Held(chunk.offset)
         self.branch.begin_at(chunk.offset)

@@ -16,7 +16,8 @@ from streamcell.errors import (
     error_from_wire,
 )
 from streamcell.protocol.sending.half import StreamSender
-from streamcell.protocol.wire.frames import Ack, Reset, StreamKind
+from streamcell.protocol.wire.description import StreamKind
+from streamcell.protocol.wire.frames import Ack, Reset
 
 
 def stopped(fqcn: str) -> CellError:
@@ -43,7 +44,8 @@ def silent(sender: StreamSender) -> CellError:
     spec = sender.spec
     return StreamTimeout(
         f"{spec.target} was silent about stream {sender.key.stream_id} ({spec.channel}/{spec.topic}) for "
-        f"{spec.idle_timeout_s:g} s, at {sender.received} bytes: its reader does not read, or the way is cut",
+        f"{spec.description.idle_timeout_s:g} s, at {sender.received} bytes: its reader does not read, or the way is "
+        "cut",
         fault=Fault.TARGET,
     )
 
@@ -66,7 +68,7 @@ def _wrong_size(sender: StreamSender, what: str) -> CellError:
 def reset_by_target(sender: StreamSender, frame: Reset) -> CellError:
     """The target gave the stream up; nobody there took a request, say."""
     code = frame.code
-    if sender.spec.kind is StreamKind.REQUEST and code in (ErrorCode.NO_CALLBACK, ErrorCode.REJECTED):
+    if sender.spec.description.kind is StreamKind.REQUEST and code in (ErrorCode.NO_CALLBACK, ErrorCode.REJECTED):
         return RequestFailed(frame.sentence, code, frame.fault)
     return error_from_wire(code, frame.sentence, frame.fault)
 

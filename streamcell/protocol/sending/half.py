@@ -11,9 +11,8 @@ import dataclasses
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from streamcell.errors import CellError, ErrorCode, Fault, one_line
+from streamcell.errors import CellError, Fault, one_line
 from streamcell.limits import HOPS, INITIAL_CREDIT_BYTES
-from streamcell.message import Headers
 from streamcell.protocol.base.context import Context, Count
 from streamcell.protocol.base.machine import (
     step,
@@ -26,39 +25,31 @@ from streamcell.protocol.sending.states import (
     SenderInput,
     SenderState,
 )
-from streamcell.protocol.wire.frames import Chunk, IdRuns, Open, Payload, Reset, ResumeQuery, StreamKey, StreamKind
+from streamcell.protocol.wire.description import StreamDescription
+from streamcell.protocol.wire.frames import Chunk, IdRuns, Open, Payload, Reset, ResumeQuery, StreamKey
 from streamcell.protocol.wire.integrity import checksum_fields
 
 if TYPE_CHECKING:
     from streamcell.protocol.links.link import Lane, Link
 
 
-@dataclasses.dataclass(slots=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class SendSpec:
-    """What an application wants sent. ``size`` None: not known; timeouts of 0: never.
+    """What an application wants sent: where to, what it is, and what only the sending side has to know of it.
 
-    ``kept``: all bytes are supplied at once and stay where they are, so that none has to be asked for again.
+    ``unreachable_timeout_s`` 0: never. ``optional``: it fails at once while there is no way to the target.
+    ``retry_unknown``: what is delivered whole is sent again to a life of the target that does not know it, though an
+    earlier one may have had all of it. ``kept``: all bytes are supplied at once and stay where they are, so that none
+    has to be asked for again.
     """
 
     target: str
     channel: str
     topic: str
-    kind: StreamKind
-    size: int | None
-    headers: Headers = ()
-    idle_timeout_s: float
+    description: StreamDescription
     unreachable_timeout_s: float
     optional: bool = False
-    resume_id: str = ""
-    source_stamp: bytes = b""
-    digest: str = ""
-    digest_follows: bool = False
     retry_unknown: bool = False
-    reply_to: int = 0
-    reply_to_incarnation: int = 0
-    reply_code: ErrorCode = ErrorCode.UNSPECIFIED
-    reply_sentence: str = ""
-    no_reply: bool = False
     kept: bool = False
 
 
@@ -184,7 +175,7 @@ class StreamSender(Timed):
     @property
     def whole(self) -> bool:
         """Whether the target gets the stream in one piece, so that all of it is kept until it is confirmed."""
-        return self.spec.kind.whole
+        return self.spec.description.kind.whole
 
     @property
     def keeps_all(self) -> bool:
@@ -194,7 +185,7 @@ class StreamSender(Timed):
     @property
     def asks_offset(self) -> bool:
         """Whether a life of the target that does not know the stream is to say where to go on."""
-        return not self.whole and (self.seen_before or bool(self.spec.resume_id))
+        return not self.whole and (self.seen_before or bool(self.spec.description.resume_id))
 
     @property
     def speaks(self) -> bool:
@@ -391,6 +382,7 @@ class StreamSender(Timed):
         if not (self.query_due or self.probe_due):
             return []
         probe = not self.query_due
+        description = self.spec.description
         self.asked = self.asked or self.query_due
         self.query_due = self.probe_due = False
         return [
@@ -400,9 +392,9 @@ class StreamSender(Timed):
                 self.attempt,
                 probe,
                 HOPS,
-                self.spec.resume_id,
-                self.spec.source_stamp,
-                self.spec.digest,
+                description.resume_id,
+                description.source_stamp,
+                description.digest,
             )
         ]
 
@@ -412,24 +404,11 @@ class StreamSender(Timed):
         return Reset(self.key, self.spec.target, self.attempt, False, error.code, fault, sentence, HOPS)
 
     def _open_part(self, settled_below: int, settled: IdRuns) -> Open:
-        spec = self.spec
         return Open(
-            spec.kind,
-            spec.size,
-            spec.headers,
-            spec.idle_timeout_s,
+            self.spec.description,
             settled_below,
             settled,
             self.seen_before,
-            spec.resume_id,
-            spec.source_stamp,
-            spec.digest,
-            spec.digest_follows,
-            spec.reply_to,
-            spec.reply_code,
-            spec.reply_sentence,
-            spec.no_reply,
-            reply_to_incarnation=spec.reply_to_incarnation,
             awaits_offset=self.state is SenderState.AWAITING_OFFSET,
             target_incarnation=self.target_incarnation or 0,
         )

@@ -13,7 +13,7 @@ from streamcell.protocol.sending.states import SenderState
 
 def due_at(sender: StreamSender, ask_again_s: float) -> float | None:
     """Return when a sender is to be looked at, or None. ``ask_again_s``: how long it waits for an answer."""
-    idle = sender.spec.idle_timeout_s
+    idle = sender.spec.description.idle_timeout_s
     times = []
     if sender.state is SenderState.BACKING_OFF:
         times.append(sender.backoff_until)
@@ -31,11 +31,11 @@ def due_at(sender: StreamSender, ask_again_s: float) -> float | None:
 
 def has_waited_enough(sender: StreamSender, now: float) -> bool:
     """Return whether a sender has heard nothing for as long as it is to wait."""
-    patience_s = sender.spec.idle_timeout_s if sender.acknowledged else sender.spec.unreachable_timeout_s
+    patience_s = sender.spec.description.idle_timeout_s if sender.acknowledged else sender.spec.unreachable_timeout_s
     return patience_s > 0 and now >= sender.heard_at + patience_s
 
 
 def owes_life_sign(sender: StreamSender, now: float) -> bool:
     """Return whether a sender is to show that it is alive."""
-    idle = sender.spec.idle_timeout_s
+    idle = sender.spec.description.idle_timeout_s
     return sender.speaks and idle > 0 and now >= sender.spoke_at + idle / LIFE_SIGNS_PER_TIMEOUT

@@ -85,7 +85,7 @@ class Resuming:
         self._owner.pump(sender, now)
 
     def _go_to(self, sender: StreamSender, offset: int, prefix_digest: str, now: float) -> None:
-        size = sender.spec.size
+        size = sender.spec.description.size
         if size is not None and offset > size:
             # What the target has is not the beginning of this.
             offset, prefix_digest = 0, ""

@@ -10,7 +10,7 @@ from collections import deque
 
 from streamcell.config import CellConfig
 from streamcell.protocol.sending.half import StreamSender
-from streamcell.protocol.wire.frames import StreamKind
+from streamcell.protocol.wire.description import StreamKind
 
 
 class _Slots:
@@ -31,7 +31,7 @@ class SlotTable:
 
     def take(self, sender: StreamSender) -> bool:
         """Take a slot for a stream and return True, or put it in line."""
-        if sender.spec.kind is StreamKind.REPLY:
+        if sender.spec.description.kind is StreamKind.REPLY:
             return True
         slots = self._of(sender)
         if len(slots.taken) >= slots.most:
@@ -47,7 +47,7 @@ class SlotTable:
 
     def release(self, sender: StreamSender) -> list[StreamSender]:
         """Give back a stream's slot, or its place in line, if it has one; return those that have got a slot now."""
-        if sender.spec.kind is StreamKind.REPLY:
+        if sender.spec.description.kind is StreamKind.REPLY:
             return []
         slots = self._of(sender)
         if sender.key.stream_id in slots.taken:
@@ -73,4 +73,4 @@ class SlotTable:
         return slots
 
     def _key(self, sender: StreamSender) -> tuple[str, bool]:
-        return sender.spec.target, sender.spec.kind is StreamKind.REQUEST
+        return sender.spec.target, sender.spec.description.kind is StreamKind.REQUEST

@@ -122,7 +122,7 @@ class SendTable:
         for piece in pieces:
             sender.buffer.append(piece)
             sender.wanted = max(0, sender.wanted - len(piece))
-        declared = sender.spec.size
+        declared = sender.spec.description.size
         if declared is not None and sender.buffer.end > declared:
             self.give_up(sender, send_errors.longer_than_declared(sender, declared), now)
             return
@@ -133,7 +133,7 @@ class SendTable:
         sender = self._fed(stream_id)
         if sender is None:
             return
-        declared = sender.spec.size if sender.total is None else sender.total
+        declared = sender.spec.description.size if sender.total is None else sender.total
         if declared is not None and sender.buffer.end != declared:
             self.give_up(sender, send_errors.other_end(sender, declared), now)
             return
@@ -406,7 +406,7 @@ class SendTable:
         link = sender.link
         if link is None or not sender.can_send():
             return
-        size = sender.spec.size
+        size = sender.spec.description.size
         self._writing.offer(link, sender, now, bulk=size is None or size > SMALL_STREAM_BYTES)
 
     def _want_source(self, sender: StreamSender) -> None:

@@ -11,7 +11,7 @@ import enum
 from typing import NamedTuple, TypeAlias
 
 from streamcell.errors import ErrorCode, Fault
-from streamcell.message import Headers
+from streamcell.protocol.wire.description import StreamDescription
 
 # Payload bytes of a chunk: anything that supports the buffer protocol with items of one byte.
 Payload: TypeAlias = bytes | memoryview
@@ -28,21 +28,6 @@ class LaneRole(enum.IntEnum):
     UNSPECIFIED = 0
     CONTROL = 1
     BULK = 2
-
-
-class StreamKind(enum.IntEnum):
-    """What a stream is to the application."""
-
-    UNSPECIFIED = 0
-    STREAM = 1
-    BLOB = 2
-    REQUEST = 3
-    REPLY = 4
-
-    @property
-    def whole(self) -> bool:
-        """Whether the target assembles it and hands it over in one piece."""
-        return self in (StreamKind.BLOB, StreamKind.REQUEST, StreamKind.REPLY)
 
 
 class LostReason(enum.IntEnum):
@@ -127,27 +112,20 @@ class Withdraw:
 
 @dataclasses.dataclass(slots=True)
 class Open:
-    """What the first chunk of each attempt says of its stream. ``size`` None: not known beforehand."""
+    """What the first chunk of each attempt says: what the stream is, and what belongs to this attempt alone.
 
-    kind: StreamKind
-    size: int | None = None
-    headers: Headers = ()
-    idle_timeout_s: float = 0.0
+    ``settled_below`` and ``settled``: ids of streams of this life of the origin that nothing more comes of.
+    ``seen_before``: a life of the target has acknowledged part of it. ``awaits_offset``: no data follows before the
+    target has said where to go on. ``target_incarnation`` 0: any life of the target may have the attempt.
+    """
+
+    description: StreamDescription
     settled_below: int = 0
     settled: IdRuns = ()
     seen_before: bool = False
-    resume_id: str = ""
-    source_stamp: bytes = b""
-    digest: str = ""
-    digest_follows: bool = False
-    reply_to: int = 0
-    reply_code: ErrorCode = ErrorCode.UNSPECIFIED
-    reply_sentence: str = ""
-    no_reply: bool = False
-    sealing_envelope: bytes = b""
-    reply_to_incarnation: int = 0
     awaits_offset: bool = False
     target_incarnation: int = 0
+    sealing_envelope: bytes = b""
 
 
 @dataclasses.dataclass(slots=True)

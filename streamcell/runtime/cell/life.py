@@ -18,7 +18,7 @@ from streamcell.config import CellConfig
 from streamcell.errors import CellError, LinkError, NameInUse
 from streamcell.protocol.base import events
 from streamcell.protocol.cell import CellCore
-from streamcell.protocol.wire.frames import StreamKind
+from streamcell.protocol.wire.description import StreamKind
 from streamcell.runtime.buffers import IDLE_S, BufferPool
 from streamcell.runtime.cell.stats import RunningStats
 from streamcell.runtime.context import CellContext, FailureCounts, Pools

@@ -21,7 +21,8 @@ from streamcell.errors import (
 )
 from streamcell.message import HeaderValue
 from streamcell.protocol.base.events import DataEnded, DataReceived, StreamOpened
-from streamcell.protocol.wire.frames import StreamKey, StreamKind
+from streamcell.protocol.wire.description import StreamKind
+from streamcell.protocol.wire.frames import StreamKey
 from streamcell.runtime.context import CellContext
 from streamcell.runtime.receiving.assembly import Assembly, IntoAssembly, make_assembly
 from streamcell.runtime.receiving.memory import MemoryWait
@@ -57,8 +58,8 @@ class Incoming(Receiver):
             target=context.fqcn,
             channel=event.channel,
             topic=event.topic,
-            headers=event.headers,
-            size=event.size,
+            headers=event.description.headers,
+            size=event.description.size,
             progress=Progress(context.clock),
             stream_id=event.key.stream_id,
         )
@@ -133,9 +134,10 @@ class IncomingStream(Incoming):
 
     def __init__(self, context: CellContext, event: StreamOpened, callback: ReceiveCallback) -> None:
         super().__init__(context, event, callback)
-        self.resume = event.resume
-        self.resume_id = event.resume_id
-        self.queue = ReceiveQueue(self, bool(event.digest or event.digest_follows), context.clock)
+        self.resume = event.seen_before
+        self.resume_id = event.description.resume_id
+        with_digest = bool(event.description.digest or event.description.digest_follows)
+        self.queue = ReceiveQueue(self, with_digest, context.clock)
         #: How it is chosen where the stream goes on; None if it begins at 0 in any case.
         self.resumption = Resumption(self) if event.awaits_offset else None
         self._discarded = False
@@ -292,8 +294,8 @@ class IncomingBlob(Incoming):
 
     def __init__(self, context: CellContext, event: StreamOpened, callback: ReceiveCallback) -> None:
         super().__init__(context, event, callback)
-        self._assembly: Assembly = make_assembly(event.size, context.buffers.allocate)
-        self._memory = MemoryWait(context, event.size, f"{self.info.name} from {self.info.origin}")
+        self._assembly: Assembly = make_assembly(event.description.size, context.buffers.allocate)
+        self._memory = MemoryWait(context, event.description.size, f"{self.info.name} from {self.info.origin}")
 
     def cancel(self) -> None:
         """Do nothing: nobody has the future before it is settled."""
@@ -428,9 +430,9 @@ class Incomings:
 
     def open_stream(self, event: StreamOpened) -> Receiver | None:
         """Accept a stream or blob for its callback, or reject it."""
-        found = self._registry.find(event.channel, event.topic, event.kind)
+        found = self._registry.find(event.channel, event.topic, event.description.kind)
         core, now = self._context.core, self._context.clock()
-        if found is None and event.resume:
+        if found is None and event.seen_before:
             core.await_callback(event.key, now)
             return UnclaimedStream(self._unclaimed, event)
         if found is None:

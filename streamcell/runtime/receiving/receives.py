@@ -21,7 +21,8 @@ from streamcell.protocol.base.events import (
     StreamOpened,
     StreamPlaced,
 )
-from streamcell.protocol.wire.frames import StreamKey, StreamKind
+from streamcell.protocol.wire.description import StreamKind
+from streamcell.protocol.wire.frames import StreamKey
 from streamcell.runtime.traffic import Direction, Traffic
 
 
@@ -72,7 +73,7 @@ class Receives:
 
     def on_stream_opened(self, event: StreamOpened) -> None:
         """Find who handles the stream."""
-        receiver = self._openers[event.kind](event)
+        receiver = self._openers[event.description.kind](event)
         if receiver is not None:
             self._open[event.key] = _Open(receiver, event.channel)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from streamcell.fqcn import ANY, check_callback_name
-from streamcell.protocol.wire.frames import StreamKind
+from streamcell.protocol.wire.description import StreamKind
 
 T = TypeVar("T")
 

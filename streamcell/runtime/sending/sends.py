@@ -50,8 +50,8 @@ class Outgoing:
             target=spec.target,
             channel=spec.channel,
             topic=spec.topic,
-            headers=spec.headers,
-            size=spec.size,
+            headers=spec.description.headers,
+            size=spec.description.size,
             progress=Progress(context.clock),
         )
         self.future = context.make_future(self.info, self, context.notifier)
@@ -65,10 +65,10 @@ class Outgoing:
                 source,
                 self,
                 pool or context.pools.sources,
-                size=spec.size,
+                size=spec.description.size,
                 name=f"the source for {spec.channel}/{spec.topic} to {spec.target}",
                 chunk_bytes=context.config.chunk_bytes,
-                hashing=spec.digest_follows,
+                hashing=spec.description.digest_follows,
                 failure_level=failure_level,
                 log=context.stream_log,
             )
@@ -265,7 +265,7 @@ class Sends:
         payload = outgoing.payload
         if payload:
             core.supply(outgoing.info.stream_id, payload, now)
-        if outgoing.spec.digest_follows:
+        if outgoing.spec.description.digest_follows:
             self._context.pools.digests.submit(lambda: self._hash_payload(outgoing, payload))
         else:
             core.end_source(outgoing.info.stream_id, "", now)

@@ -17,7 +17,8 @@ from streamcell.fqcn import check_callback_name, check_fqcn, check_name
 from streamcell.limits import SOURCE_STAMP_BYTES
 from streamcell.message import HeaderValue, Message, freeze_headers
 from streamcell.protocol.sending.half import SendSpec
-from streamcell.protocol.wire.frames import Payload, StreamKind
+from streamcell.protocol.wire.description import StreamDescription, StreamKind
+from streamcell.protocol.wire.frames import Payload
 from streamcell.runtime.sending.payloads import flatten_payload
 
 # The wire has one bit more: credit lies a window beyond an offset, and has to fit, too.
@@ -74,11 +75,15 @@ def make_send_spec(
             target=check_fqcn(target),
             channel=check_callback_name(channel, "channel"),
             topic=check_callback_name(topic, "topic"),
-            kind=kind,
-            size=size,
-            headers=freeze_headers(headers),
-            idle_timeout_s=check_timeout(
-                options.idle_timeout, "idle_timeout", config.idle_timeout_s, meaning_of_0="never"
+            description=StreamDescription(
+                kind,
+                size,
+                freeze_headers(headers),
+                check_timeout(options.idle_timeout, "idle_timeout", config.idle_timeout_s, meaning_of_0="never"),
+                resume_id=_check_resume_id(options.resume_id),
+                source_stamp=_check_stamp(stamp) if options.resume_id else b"",
+                digest=given,
+                digest_follows=follows,
             ),
             unreachable_timeout_s=check_timeout(
                 options.unreachable_timeout,
@@ -87,10 +92,6 @@ def make_send_spec(
                 meaning_of_0="never",
             ),
             optional=bool(options.optional),
-            resume_id=_check_resume_id(options.resume_id),
-            source_stamp=_check_stamp(stamp) if options.resume_id else b"",
-            digest=given,
-            digest_follows=follows,
             retry_unknown=bool(options.retry_unknown),
             kept=kept,
         )
@@ -121,13 +122,11 @@ def make_request(
         target="",
         channel=check_callback_name(channel, "channel"),
         topic=check_callback_name(topic, "topic"),
-        kind=StreamKind.REQUEST,
-        size=size,
-        headers=freeze_headers(message.headers),
-        idle_timeout_s=config.idle_timeout_s,
+        description=StreamDescription(
+            StreamKind.REQUEST, size, freeze_headers(message.headers), config.idle_timeout_s, no_reply=no_reply
+        ),
         unreachable_timeout_s=config.unreachable_timeout_s,
         optional=bool(optional),
-        no_reply=no_reply,
     )
     return spec, payload
 

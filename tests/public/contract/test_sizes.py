@@ -34,8 +34,13 @@ def declare(size: int) -> Callable[[Frame], None]:
     """Return what changes the declared size of every stream that begins, but for requests."""
 
     def change(frame: Frame) -> None:
-        if isinstance(frame, Chunk) and frame.open is not None and frame.open.kind.name in {"STREAM", "BLOB"}:
-            frame.open = dataclasses.replace(frame.open, size=size)
+        if (
+            isinstance(frame, Chunk)
+            and frame.open is not None
+            and frame.open.description.kind.name in {"STREAM", "BLOB"}
+        ):
+            description = dataclasses.replace(frame.open.description, size=size)
+            frame.open = dataclasses.replace(frame.open, description=description)
 
     return change
 
@@ -103,7 +108,7 @@ def test_headers_are_sent_once_per_attempt(cells: Cells) -> None:
     opened: list[tuple[int, int]] = []
 
     def look(frame: Frame) -> None:
-        if isinstance(frame, Chunk) and frame.open is not None and frame.open.headers:
+        if isinstance(frame, Chunk) and frame.open is not None and frame.open.description.headers:
             opened.append((frame.key.stream_id, frame.attempt))
 
     network = TamperingNetwork(cells.network, for_each_frame(look))

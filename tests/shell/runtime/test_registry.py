@@ -1,7 +1,7 @@
 import pytest
 
 from streamcell import UsageError
-from streamcell.protocol.wire.frames import StreamKind
+from streamcell.protocol.wire.description import StreamKind
 from streamcell.runtime.receiving.registry import CallbackRegistry
 
 STREAM, BLOB = StreamKind.STREAM, StreamKind.BLOB

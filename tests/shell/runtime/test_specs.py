@@ -4,7 +4,7 @@ import pytest
 
 from streamcell import CellConfig, Message, StreamError, StreamUsageError, UsageError
 from streamcell.protocol.sending.half import SendSpec
-from streamcell.protocol.wire.frames import StreamKind
+from streamcell.protocol.wire.description import StreamKind
 from streamcell.runtime.sending.specs import (
     SendOptions,
     address,
@@ -29,8 +29,14 @@ def make(**options: Any) -> SendSpec:
 
 def test_defaults_are_those_of_the_configuration() -> None:
     spec = make()
-    assert (spec.idle_timeout_s, spec.unreachable_timeout_s) == (30, 12)
-    assert (spec.digest, spec.digest_follows, spec.optional, spec.retry_unknown, spec.resume_id) == (
+    assert (spec.description.idle_timeout_s, spec.unreachable_timeout_s) == (30, 12)
+    assert (
+        spec.description.digest,
+        spec.description.digest_follows,
+        spec.optional,
+        spec.retry_unknown,
+        spec.description.resume_id,
+    ) == (
         "",
         False,
         False,
@@ -43,15 +49,19 @@ def test_what_is_given_is_taken() -> None:
     spec = make(
         idle_timeout=0, unreachable_timeout=1.5, resume_id="upload", retry_unknown=True, headers={"b": 1, "a": 2}
     )
-    assert (spec.idle_timeout_s, spec.unreachable_timeout_s, spec.resume_id) == (0, 1.5, "upload")
-    assert spec.headers == (("a", 2), ("b", 1))
+    assert (spec.description.idle_timeout_s, spec.unreachable_timeout_s, spec.description.resume_id) == (
+        0,
+        1.5,
+        "upload",
+    )
+    assert spec.description.headers == (("a", 2), ("b", 1))
     assert spec.retry_unknown
 
 
 def test_a_digest_is_computed_or_given() -> None:
-    assert (make(digest="sha256").digest, make(digest="sha256").digest_follows) == ("", True)
+    assert (make(digest="sha256").description.digest, make(digest="sha256").description.digest_follows) == ("", True)
     given = make(digest=f"sha256:{HEX.upper()}")
-    assert (given.digest, given.digest_follows) == (f"sha256:{HEX}", False)
+    assert (given.description.digest, given.description.digest_follows) == (f"sha256:{HEX}", False)
 
 
 @pytest.mark.parametrize(
@@ -95,7 +105,12 @@ def test_requests() -> None:
     assert (address(spec, "server").target, address(spec, "site-1").target) == ("server", "site-1")
     with pytest.raises(UsageError, match="no name"):
         address(spec, "no name")
-    assert (spec.kind, spec.size, spec.optional, spec.no_reply) == (StreamKind.REQUEST, 3, True, True)
+    assert (spec.description.kind, spec.description.size, spec.optional, spec.description.no_reply) == (
+        StreamKind.REQUEST,
+        3,
+        True,
+        True,
+    )
     assert payload == [b"abc"]
 
 

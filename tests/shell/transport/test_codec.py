@@ -1,6 +1,7 @@
 """The codec against protobuf's own output and parser, and against hostile input."""
 
 import contextlib
+import dataclasses
 import random
 import tracemalloc
 
@@ -11,7 +12,8 @@ from hypothesis import strategies as st
 from streamcell import limits
 from streamcell.errors import SENTENCE_BYTES, ErrorCode, Fault, ProtocolError
 from streamcell.protocol.wire import frames
-from streamcell.protocol.wire.frames import Chunk, Frame, LaneRole, LostReason, StreamKey, StreamKind
+from streamcell.protocol.wire.description import ReplyTo, StreamDescription, StreamKind
+from streamcell.protocol.wire.frames import Chunk, Frame, LaneRole, LostReason, StreamKey
 from streamcell.transport.codec import LARGE_BYTES, decode_batch, encode_batch
 from streamcell.v1 import cell_pb2
 from tests.shell.transport import wire
@@ -89,19 +91,19 @@ def test_an_ack_is_the_message_of_the_wire_spec() -> None:
 
 def test_headers_are_typed_and_whole_numbers_are_not_truth_values() -> None:
     headers = (("a", True), ("b", 1), ("c", 1.0), ("d", "1"), ("e", b"1"))
-    opening = frames.Open(StreamKind.BLOB, headers=headers)
+    opening = frames.Open(StreamDescription(StreamKind.BLOB, headers=headers))
     [decoded] = decode_batch(encode_batch([chunk(opening=opening)]))
     assert isinstance(decoded, Chunk)
     assert decoded.open is not None
-    assert [type(value) for _, value in decoded.open.headers] == [bool, int, float, str, bytes]
+    assert [type(value) for _, value in decoded.open.description.headers] == [bool, int, float, str, bytes]
 
 
 def test_size_zero_and_unknown_size_differ() -> None:
     for size in (0, None):
-        [decoded] = decode_batch(encode_batch([chunk(opening=frames.Open(StreamKind.BLOB, size))]))
+        [decoded] = decode_batch(encode_batch([chunk(opening=frames.Open(StreamDescription(StreamKind.BLOB, size)))]))
         assert isinstance(decoded, Chunk)
         assert decoded.open is not None
-        assert decoded.open.size == size
+        assert decoded.open.description.size == size
 
 
 def test_a_large_payload_is_a_view_of_the_batch_and_a_small_one_is_not() -> None:
@@ -201,7 +203,7 @@ def test_fields_may_come_in_any_order_and_more_than_once(batch: list[Frame], rng
     # Headers that come twice are refused, so there are none here.
     for frame in batch:
         if isinstance(frame, Chunk) and frame.open is not None:
-            frame.open.headers = ()
+            frame.open.description = dataclasses.replace(frame.open.description, headers=())
             frame.open.settled = ()
     encoded = rearranged(encode_batch(batch), rng)
     assert decode_batch(encoded) == decode_batch(canonical(encoded))
@@ -252,8 +254,8 @@ def test_enum_values_of_later_versions_become_what_is_safe() -> None:
     assert decoded[4].code is ErrorCode.INTERNAL
     assert isinstance(decoded[5], Chunk)
     assert decoded[5].open is not None
-    assert decoded[5].open.kind is StreamKind.UNSPECIFIED
-    assert decoded[5].open.reply_code is ErrorCode.INTERNAL
+    assert decoded[5].open.description.kind is StreamKind.UNSPECIFIED
+    assert decoded[5].open.description.reply_to == ReplyTo(0, 0, ErrorCode.INTERNAL)
 
 
 # --- limits --------------------------------------------------------------------------------------
@@ -375,14 +377,14 @@ def test_the_largest_that_is_allowed_is_read() -> None:
     names = tuple(f"{number:0255}" for number in range(64))
     headers = tuple((f"{n:016}", bytes(limits.HEADERS_BYTES // 4 - 32)) for n in range(4))
     runs = tuple((number, number) for number in range(limits.SETTLED_RUNS))
-    opening = frames.Open(
+    description = StreamDescription(
         StreamKind.STREAM,
         headers=headers,
-        settled=runs,
         resume_id="r" * 255,
         source_stamp=bytes(256),
-        reply_sentence="s" * SENTENCE_BYTES,
+        reply_to=ReplyTo(0, 0, sentence="s" * SENTENCE_BYTES),
     )
+    opening = frames.Open(description, settled=runs)
     largest: list[Frame] = [
         chunk(bytes(limits.CHUNK_PAYLOAD_BYTES), opening),
         frames.Hello("a" * 255, 1, 1, 1, 1, LaneRole.BULK, bytes(16), tuple(range(64)), names),
@@ -397,7 +399,7 @@ def test_headers_without_a_value_are_ignored() -> None:
     [decoded] = decode_batch(batch_of_opening(headers=[{"key": "a"}, {"key": "b", "value": {"flag": True}}]))
     assert isinstance(decoded, Chunk)
     assert decoded.open is not None
-    assert decoded.open.headers == (("b", True),)
+    assert decoded.open.description.headers == (("b", True),)
 
 
 def test_sentences_of_peers_are_put_on_one_line_and_shortened() -> None:

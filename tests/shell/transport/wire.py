@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from streamcell.errors import ErrorCode, Fault
 from streamcell.message import Headers, HeaderValue
 from streamcell.protocol.wire import frames
+from streamcell.protocol.wire.description import ReplyTo, StreamDescription, StreamKind
 from streamcell.transport.codec import LARGE_BYTES
 
 uint32 = st.integers(0, 2**32 - 1)
@@ -54,27 +55,32 @@ def _filled(size: int, byte: int) -> memoryview:
 
 large_payloads = st.builds(_filled, st.integers(LARGE_BYTES - 300, LARGE_BYTES + 300), st.integers(0, 255))
 
-opens = st.builds(
-    frames.Open,
-    kind=st.sampled_from(frames.StreamKind),
+# One that says nothing is none.
+replies_to = st.builds(ReplyTo, uint64, uint64, error_codes, sentences).filter(lambda to: to != ReplyTo(0, 0))
+
+descriptions = st.builds(
+    StreamDescription,
+    kind=st.sampled_from(StreamKind),
     size=st.none() | uint64,
     headers=headers,
     idle_timeout_s=seconds,
-    settled_below=uint64,
-    settled=runs,
-    seen_before=st.booleans(),
     resume_id=texts,
     source_stamp=st.binary(max_size=256),
     digest=texts,
     digest_follows=st.booleans(),
-    reply_to=uint64,
-    reply_code=error_codes,
-    reply_sentence=sentences,
+    reply_to=st.none() | replies_to,
     no_reply=st.booleans(),
-    sealing_envelope=st.binary(max_size=40),
-    reply_to_incarnation=uint64,
+)
+
+opens = st.builds(
+    frames.Open,
+    description=descriptions,
+    settled_below=uint64,
+    settled=runs,
+    seen_before=st.booleans(),
     awaits_offset=st.booleans(),
     target_incarnation=uint64,
+    sealing_envelope=st.binary(max_size=40),
 )
 
 
