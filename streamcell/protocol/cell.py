@@ -59,6 +59,9 @@ from streamcell.protocol.wire.frames import (
     Withdraw,
 )
 
+# Before the Hellos nothing else is heard.
+_FIRST_FRAMES = (Hello, Goodbye)
+
 
 class CellCore:
     """One cell as a value machine.
@@ -112,12 +115,15 @@ class CellCore:
             AnnounceReply: self._announcements.handle_reply,
             Withdraw: self._announcements.handle_withdraw,
             Credit: self._handle_credit,
+        }
+        self._question_handlers: dict[type, Callable[[Link, Any, float], None]] = {
             Query: self._queries.handle_query,
             QueryReply: self._handle_query_reply,
         }
         self._target_handlers: dict[type, Callable[[Link, Any, float], None]] = {
             Chunk: self._receives.handle_chunk,
             ResumeQuery: self._receives.handle_resume_query,
+            Reset: self._handle_reset_by_origin,
         }
         self._origin_handlers: dict[type, Callable[[Any, float], None]] = {
             Ack: self._sends.handle_ack,
@@ -165,12 +171,33 @@ class CellCore:
         self._links.lane_closed(lane_id, reason, refusal, now)
 
     def receive(self, lane_id: int, frames: Sequence[Frame], now: float) -> None:
-        """Take in the frames of a batch."""
+        """Take in the frames of a batch: what is about the lane, about the link, or of a stream or a question.
+
+        What is behind a Goodbye, or behind what ends the lane, is dropped.
+        """
+        lane = self._links.lanes.get(lane_id)
+        if lane is None:
+            return
         for frame in frames:
-            lane = self._links.lanes.get(lane_id)
-            if lane is None or lane.goodbye is not None or lane.state is LaneState.CLOSED:
+            if lane.goodbye is not None or lane.state is LaneState.CLOSED:
                 return
-            self._receive_frame(lane, frame, now)
+            kind = type(frame)
+            if lane.state is LaneState.GREETING and kind not in _FIRST_FRAMES:
+                self._links.fail_lane(lane, ErrorCode.PROTOCOL, "the first frame on a lane must be a Hello", now)
+                return
+            self._links.lanes.note_heard(lane, now)
+            if kind is Chunk:
+                lane.used_at = now
+            if kind in self._lane_handlers:
+                self._lane_handlers[kind](lane, frame, now)
+            elif lane.link is not None:
+                try:
+                    if kind in ROUTED:
+                        self._receive_routed(lane.link, frame, now)
+                    else:
+                        self._link_handlers[kind](lane.link, frame, now)
+                except ProtocolError as error:
+                    self._links.fail_lane(lane, error.code, str(error), now)
 
     def reject_batch(self, lane_id: int, sentence: str, now: float) -> None:
         """Say that a batch breaks the rules of the wire, so that it has no frames: whoever sent it is cut off."""
@@ -422,54 +449,35 @@ class CellCore:
 
     # Frames in.
 
-    def _receive_frame(self, lane: Lane, frame: Frame, now: float) -> None:
+    def _receive_routed(self, link: Link, frame: Any, now: float) -> None:
+        """Take in a frame that names a source and a destination, if it may come over this link, or pass it on."""
         kind = type(frame)
-        if lane.state is LaneState.GREETING and kind not in (Hello, Goodbye):
-            self._links.fail_lane(lane, ErrorCode.PROTOCOL, "the first frame on a lane must be a Hello", now)
-            return
-        self._links.lanes.note_heard(lane, now)
-        if kind is Chunk:
-            lane.used_at = now
-        if kind in self._lane_handlers:
-            self._lane_handlers[kind](lane, frame, now)
-        elif lane.link is not None:
-            try:
-                self._receive_link_frame(lane.link, frame, now)
-            except ProtocolError as error:
-                self._links.fail_lane(lane, error.code, str(error), now)
-
-    def _receive_link_frame(self, link: Link, frame: Any, now: float) -> None:
-        kind = type(frame)
-        destination = ""
-        if kind in ROUTED:
-            source, destination = ends_of(frame)
-            if not self._gate.admits(link, frame, source, destination):
-                self._gate.refuse(link, frame, destination)
-                return
-        if kind in self._link_handlers:
-            self._link_handlers[kind](link, frame, now)
-        else:
-            self._receive_routed_frame(link, frame, destination, now)
-
-    def _receive_routed_frame(self, link: Link, frame: Any, destination: str, now: float) -> None:
-        """Take in a frame of a stream, or pass it on."""
-        kind = type(frame)
-        if destination != self._context.fqcn:
+        source, destination = ends_of(frame)
+        if not (self._routes.admits(link, source, destination) or self._gate.excuses(link, frame, source, destination)):
+            self._gate.refuse(link, frame, destination)
+        elif kind in self._question_handlers:
+            self._question_handlers[kind](link, frame, now)
+        elif destination != self._context.fqcn:
             self._relays.forward(link, frame, destination, now)
-        elif kind in self._target_handlers:
-            if self._presence.hears(link, frame.key.origin, frame.key.origin_incarnation, now):
-                self._target_handlers[kind](link, frame, now)
-            else:
-                self._gate.say_lost(link, frame)
-        elif isinstance(frame, Reset) and not frame.from_target:
-            if self._presence.hears(link, frame.key.origin, frame.key.origin_incarnation, now):
-                self._receives.handle_reset(frame, now)
-        elif self._context.is_own(frame.key):
-            if isinstance(frame, (Ack, ResumeReply)):
+        elif kind in self._origin_handlers and (kind is not Reset or frame.from_target):
+            self._receive_from_target(link, frame, now)
+        elif self._presence.hears(link, source, frame.key.origin_incarnation, now):
+            self._target_handlers[kind](link, frame, now)
+        else:
+            self._gate.say_lost(link, frame)
+
+    def _receive_from_target(self, link: Link, frame: Any, now: float) -> None:
+        """Take in what the target of a stream says, or a hop on the way to it."""
+        speaks_of_itself = isinstance(frame, (Ack, ResumeReply))
+        if self._context.is_own(frame.key):
+            if speaks_of_itself:
                 self._presence.hears(link, frame.target, frame.target_incarnation, now)
-            self._origin_handlers[kind](frame, now)
-        elif isinstance(frame, (Ack, ResumeReply)):
+            self._origin_handlers[type(frame)](frame, now)
+        elif speaks_of_itself:
             self._sends.answer_late_target(frame)
+
+    def _handle_reset_by_origin(self, _link: Link, frame: Reset, now: float) -> None:
+        self._receives.handle_reset(frame, now)
 
     def _handle_credit(self, link: Link, frame: Credit, now: float) -> None:
         if self._context.is_own(frame.key):

@@ -24,14 +24,13 @@ class Gate:
         self._links = links
         self._routes = routes
 
-    def admits(self, link: Link, frame: RoutedFrame, source: str, destination: str) -> bool:
-        """Return whether a frame may come over a link.
+    def excuses(self, link: Link, frame: RoutedFrame, source: str, destination: str) -> bool:
+        """Return whether a frame may come over a link whose neighbour may not speak for its source.
 
         A neighbour may say that it has lost something before its name is accepted: that costs the origin a question.
         """
-        if link.peer and destination not in ("", self._context.fqcn):
-            return False
-        return self._routes.admits(link, source) or (isinstance(frame, Lost) and source == link.fqcn)
+        early = isinstance(frame, Lost) and source == link.fqcn
+        return early and (not link.peer or destination in ("", self._context.fqcn))
 
     def refuse(self, link: Link, frame: RoutedFrame, destination: str) -> None:
         """Drop a frame in the name of a cell that is not behind the link: a lie, or one that overtook the news.

@@ -77,12 +77,12 @@ class RouteTable:
             return route.link
         return self.parent
 
-    def admits(self, link: Link, source: str) -> bool:
-        """Return whether a frame that ``source`` has made may come over ``link``."""
+    def admits(self, link: Link, source: str, destination: str) -> bool:
+        """Return whether a frame that ``source`` has made may come over ``link`` on its way to ``destination``."""
         if link is self.loop:
             return source == self._fqcn
         if link.peer:
-            return source == link.fqcn and self._is_short_cut(link)
+            return source == link.fqcn and destination in ("", self._fqcn) and self._is_short_cut(link)
         route = self._routes.get(source)
         if link.uplink is not None:
             return source != self._fqcn and (route is None or not route.confirmed)
