@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.kit.fixtures import carrier, pair
+from tests.kit.fixtures import carrier, carrier_kind, cells, either_pair, gate, network, pair
 
-__all__ = ["carrier", "pair", "pytest_terminal_summary"]
+__all__ = ["carrier", "carrier_kind", "cells", "either_pair", "gate", "network", "pair", "pytest_terminal_summary"]
 
 # What tests have measured, shown at the end of the run.
 SUMMARIES = pytest.StashKey[list[str]]()

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
 
 from streamcell import CoreCell, Message, ReceivedStream, StreamCell, StreamFuture
-from tests.kit.cells import QUICK, Pair, memory_carrier, running
+from tests.kit.cells import Cells, making_cells, memory_carrier
 from tests.kit.waiting import PATIENCE_S, Box
 
 # What a call waits for comes that much after it has begun.
@@ -59,9 +59,10 @@ class Later:
 class Scene:
     """Two connected cells, a spare one, and one more pair that nothing is done to."""
 
-    def __init__(self, pair: Pair, spare: CoreCell) -> None:
-        self.pair = pair
-        self.spare = spare
+    def __init__(self, cells: Cells) -> None:
+        self.cells = cells
+        self.pair = pair = cells.pair()
+        self.spare = cells.listen("spare")
         #: Called at the end.
         self.at_end: list[Call] = []
         self._numbers = itertools.count()
@@ -105,8 +106,7 @@ class Scene:
         }
         cell = site
         if name == "start":
-            cell = self.pair.carrier.cell(f"fresh-{next(self._numbers)}", listen="memory://")
-            self.at_end.append(lambda: cell.stop(0))
+            cell = self.cells.make(f"fresh-{next(self._numbers)}", listen="memory://")
         elif name == "stop":
             cell = self.spare
         return lambda: getattr(cell, name)(*arguments.get(name, ()))
@@ -176,19 +176,13 @@ def outcome_of(name: str, call: Call) -> Outcome:
 @contextlib.contextmanager
 def scene() -> Iterator[Scene]:
     """Make the cells, and stop them at the end."""
-    carrier = memory_carrier()
-    spare = carrier.cell("spare", listen=carrier.url)
-    server = carrier.cell("server", listen=carrier.url)
-    with running(server), running(spare):
-        site = carrier.cell("site", connect=server.listen_urls, config=QUICK)
-        with running(site):
-            site.wait_connected(PATIENCE_S)
-            made = Scene(Pair(carrier, server, site), spare)
-            try:
-                yield made
-            finally:
-                for end in made.at_end:
-                    end()
+    with making_cells(memory_carrier()) as cells:
+        made = Scene(cells)
+        try:
+            yield made
+        finally:
+            for end in made.at_end:
+                end()
 
 
 # --- the places: each has ``act`` called where its name says
@@ -200,9 +194,7 @@ def in_a_done_callback(on: Scene, act: Call) -> None:
 
 def in_a_connected_callback(on: Scene, act: Call) -> None:
     on.pair.server.set_cell_connected_cb(lambda _: act())
-    late = on.pair.carrier.cell("late", connect=on.pair.server.listen_urls)
-    on.at_end.append(lambda: late.stop(0))
-    late.start()
+    on.cells.make("late", connect=on.pair.server.listen_urls).start()
 
 
 def in_a_stream_callback(on: Scene, act: Call) -> None:

@@ -37,7 +37,7 @@ def apart(path: NetworkPath, server_config: CellConfig = QUICK) -> Iterator[Pair
         running(carrier.cell("site", connect=url)) as site,
     ):
         site.wait_connected(PATIENCE_S)
-        yield Pair(carrier, server, site)
+        yield Pair(site, server)
 
 
 @pytest.fixture

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.kit.fixtures import carrier, pair
+from tests.kit.fixtures import carrier, carrier_kind, cells, either_pair, gate, network, pair
 
-__all__ = ["carrier", "pair"]
+__all__ = ["carrier", "carrier_kind", "cells", "either_pair", "gate", "network", "pair"]

@@ -352,11 +352,11 @@ def test_case_1_1_a_stream_that_goes_on_where_it_ends(pair: Pair, tmp_path: Path
         assert isinstance(received.get().exception(PATIENCE_S), StreamIntegrityError)
 
 
-def test_case_1_1_through_a_cell_in_the_middle(pair: Pair, source: Held) -> None:
-    other = pair.carrier.cell("other", connect=pair.server.listen_urls)
+def test_case_1_1_through_a_cell_in_the_middle(carrier: Carrier, pair: Pair, source: Held) -> None:
+    other = carrier.cell("other", connect=pair.server.listen_urls)
     with running(other):
         other.wait_connected(PATIENCE_S)
-        beyond = Pair(pair.carrier, other, pair.site)
+        beyond = Pair(pair.site, other)
         for cell in (pair.site, other):
             cell.register_request_cb("meet", "*", lambda _: None)
         received: Box[StreamFuture] = Box()

@@ -10,7 +10,7 @@ import pytest
 
 import streamcell
 from streamcell import CoreCell, LinkError, NameInUse
-from tests.kit.cells import Carrier, memory_carrier, running
+from tests.kit.cells import Carrier, grpc_carrier, memory_carrier, running
 from tests.kit.scripts import started
 from tests.kit.waiting import PATIENCE_S, eventually
 
@@ -40,8 +40,11 @@ def test_case_2_5_address_that_a_cell_of_this_process_has(form: str) -> None:
 
 @pytest.mark.parametrize("kind", ["unix", "memory"])
 def test_case_2_5_other_addresses_that_a_cell_of_this_process_has(kind: str, tmp_path: Path) -> None:
-    memory = memory_carrier()
-    carrier = Carrier(f"unix://{tmp_path}/socket") if kind == "unix" else Carrier("memory://place", memory.network)
+    carrier = (
+        Carrier(f"unix://{tmp_path}/socket", grpc_carrier().network)
+        if kind == "unix"
+        else Carrier("memory://place", memory_carrier().network)
+    )
     with running(carrier.cell("server", listen=carrier.url)), pytest.raises(LinkError) as caught:
         carrier.cell("again", listen=carrier.url).start()
     assert "in use by cell 'server' of this process" in str(caught.value)

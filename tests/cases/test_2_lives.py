@@ -11,13 +11,11 @@ import pytest
 
 from streamcell import BytesStream, Message, StreamCell, StreamOutcomeUnknown
 from tests.kit import scripts as programs
-from tests.kit.cells import grpc_carrier, running
-from tests.kit.waiting import Box
-from tests.public.contract.conftest import cells, gate, network, network_kind
-from tests.public.contract.restarting import DIGEST, READ, SIZE, Rest, begin, restart_receiver, restart_sender
-from tests.public.contract.world import KIB, WAIT_S, Cells, Inbox, Peer, Reader, pattern, wait_for, wait_until
-
-__all__ = ["cells", "gate", "network", "network_kind"]
+from tests.kit.cells import Cells, Peer, grpc_carrier, running
+from tests.kit.payloads import KIB, pattern
+from tests.kit.restarting import DIGEST, READ, SIZE, Rest, begin, restart_receiver, restart_sender
+from tests.kit.transfers import Reader
+from tests.kit.waiting import PATIENCE_S, Box, Gate, eventually, wait_for
 
 # What the clock says at the start of each further life, in seconds since that of the first: back, between, the same.
 LEAPS_S = (-3600, -1800, 0)
@@ -46,7 +44,7 @@ class Tree:
         self._cells = cells
         self._urls: dict[str, str] = {}
         self._peers: dict[str, Peer] = {}
-        self._blobs: dict[str, Inbox[bytes]] = {}
+        self._blobs: dict[str, Box[bytes]] = {}
         self._readers: dict[str, Reader] = {}
         for name in _PARENTS:
             self._begin(name)
@@ -62,7 +60,7 @@ class Tree:
         data = pattern(200 * KIB)
         blob, stream = here.send_blob(there, data), here.send_stream(there, data, topic="stream")
         assert here.request(there, b"question").payload == b"question"
-        assert (blob.result(WAIT_S), stream.result(WAIT_S)) == (len(data), len(data))
+        assert (blob.result(PATIENCE_S), stream.result(PATIENCE_S)) == (len(data), len(data))
         assert self._blobs[other].get() == data
         assert self._readers[other].outcomes.get() == (data, None)
 
@@ -70,15 +68,15 @@ class Tree:
         parent = self._urls.get(_PARENTS[name])
         listen = self._urls.get(name, self._cells.listen_url) if name in _PARENTS.values() else None
         peer = self._peers[name] = self._cells.make(name, listen=listen, connect=parent)
-        blobs, reader = self._blobs[name], self._readers[name] = Inbox[bytes](), Reader()
+        blobs, reader = self._blobs[name], self._readers[name] = Box[bytes](), Reader()
         peer.on_blob(lambda future: blobs.put(bytes(future.result())))
         peer.on_stream(reader, topic="stream")
         peer.on_request(lambda request: request)
-        peer.cell.start()
+        peer.start()
         if listen is not None:
-            self._urls[name] = peer.cell.listen_urls[0]
+            self._urls[name] = peer.listen_urls[0]
         if parent is not None:
-            peer.cell.wait_connected(WAIT_S)
+            peer.wait_connected(PATIENCE_S)
 
 
 @pytest.mark.parametrize("restarted", ["root", "relay", "far", "site"])
@@ -103,9 +101,9 @@ def test_case_2_1_a_named_stream_goes_on_in_the_next_life_of_its_origin(
     again = restart_sender(cells, site, hub)
     future = again.send_stream(hub, BytesStream(pattern(SIZE)), resume_id="name", digest=DIGEST)
     part.go_on()
-    assert future.result(WAIT_S) == SIZE
+    assert future.result(PATIENCE_S) == SIZE
     assert part.file.getvalue() == pattern(SIZE)
-    assert again.stats().bytes_sent <= SIZE - READ
+    assert again.stats().protocol.bytes_sent <= SIZE - READ
 
 
 @pytest.mark.parametrize("ahead_s", LEAPS_S)
@@ -116,12 +114,12 @@ def test_case_2_1_a_stream_goes_on_in_the_next_life_of_its_target(
     wall_clock.ahead_s = ahead_s
     rest = Rest(READ)
     restart_receiver(cells, hub, rest)
-    assert future.result(WAIT_S) == SIZE
+    assert future.result(PATIENCE_S) == SIZE
     assert rest.outcomes.get()[:2] == (READ, pattern(SIZE)[READ:])
 
 
 def test_case_2_1_a_request_that_the_life_before_got_does_not_wait(
-    cells: Cells, wall_clock: WallClock, gate: threading.Event
+    cells: Cells, wall_clock: WallClock, gate: Gate
 ) -> None:
     hub = cells.listen()
     site, far = cells.dial(hub, "site"), cells.dial(hub, "far")
@@ -129,9 +127,9 @@ def test_case_2_1_a_request_that_the_life_before_got_does_not_wait(
 
     def never_answer(_request: Message) -> None:
         asked.set()
-        wait_for(gate)
+        gate.pass_through()
 
-    cells.at_end.append(gate.set)
+    cells.at_end.append(gate.open)
     far.on_request(never_answer)
     with ThreadPoolExecutor(1) as pool:
         answer = pool.submit(site.request, far)
@@ -140,7 +138,7 @@ def test_case_2_1_a_request_that_the_life_before_got_does_not_wait(
         cells.kill(far)
         cells.dial(hub, "far").send_blob(site, b"here again", topic="nothing")
         with pytest.raises(StreamOutcomeUnknown):
-            answer.result(WAIT_S)
+            answer.result(PATIENCE_S)
 
 
 def test_case_2_1_a_line_says_that_another_life_was_heard_of(
@@ -149,16 +147,16 @@ def test_case_2_1_a_line_says_that_another_life_was_heard_of(
     caplog.set_level(logging.INFO, "streamcell")
     hub = cells.listen()
     far = cells.dial(hub, "far")
-    got = Inbox[bytes]()
+    got = Box[bytes]()
     far.on_blob(lambda future: got.put(bytes(future.result())))
     site = cells.dial(hub, "site")
-    assert site.send_blob(far, b"first").result(WAIT_S) == 5
+    assert site.send_blob(far, b"first").result(PATIENCE_S) == 5
     wall_clock.ahead_s = -3600
     cells.kill(site)
     site = cells.dial(hub, "site")
     for _ in range(3):
-        assert site.send_blob(far, b"again").result(WAIT_S) == 5
-    wait_until(lambda: "another life of site" in caplog.text)
+        assert site.send_blob(far, b"again").result(PATIENCE_S) == 5
+    eventually(lambda: "another life of site" in caplog.text)
     assert caplog.text.count("another life of site") == 1
 
 
@@ -168,7 +166,7 @@ time.time_ns = lambda: real_ns() + int({ahead_s} * 10**9)
 cell = CoreCell("site-1", connect="{url}", config=QUICK)
 cell.start()
 cell.wait_connected(20)
-future = StreamCell(cell).send_blob("case", "2.1", "hub", Message({{}}, b"{word}"))
+future = StreamCell(cell).send_blob("case", "2.1", "server", Message({{}}, b"{word}"))
 say(future.result(20))
 os._exit(0)
 """
@@ -177,7 +175,7 @@ os._exit(0)
 def test_case_2_1_processes_that_are_killed() -> None:
     got = Box[bytes]()
     carrier = grpc_carrier()
-    with running(carrier.cell("hub", listen=carrier.url)) as hub:
+    with running(carrier.cell("server", listen=carrier.url)) as hub:
         StreamCell(hub).register_blob_cb("case", "2.1", lambda future: got.put(bytes(future.result())))
         for word, ahead_s in (("first", 0), ("second", -3600), ("third", -1800)):
             done = programs.run(LIFE.format(ahead_s=ahead_s, url=hub.listen_urls[0], word=word))

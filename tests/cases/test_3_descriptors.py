@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -28,7 +29,7 @@ def open_descriptors(process_id: int) -> int:
     return len(list(Path(f"/proc/{process_id}/fd").iterdir()))
 
 
-def connected(cells: list[CoreCell]) -> list[CoreCell]:
+def connected(cells: Sequence[CoreCell]) -> list[CoreCell]:
     """Return those that have a link to the hub."""
     return [cell for cell in cells if cell.is_cell_connected("hub")]
 

@@ -48,8 +48,7 @@ def leave(request: pytest.FixtureRequest) -> Callable[[Main], None]:
     return way
 
 
-def site_of(pair: Pair, name: str = "left") -> aio.CoreCell:
-    carrier = pair.carrier
+def site_of(carrier: Carrier, pair: Pair, name: str = "left") -> aio.CoreCell:
     return aio.CoreCell(name, connect=pair.server.listen_urls, network=carrier.network, config=QUICK)
 
 
@@ -69,7 +68,7 @@ def assert_one_line(caplog: pytest.LogCaptureFixture, cells: int = 1) -> None:
 
 
 def test_case_3_5_streams_that_arrive(
-    pair: Pair, leave: Callable[[Main], None], caplog: pytest.LogCaptureFixture
+    carrier: Carrier, pair: Pair, leave: Callable[[Main], None], caplog: pytest.LogCaptureFixture
 ) -> None:
     count = 30
     sent: list[StreamFuture] = []
@@ -86,7 +85,7 @@ def test_case_3_5_streams_that_arrive(
                 begun.release()
                 await stream.read(-1)
 
-            site = site_of(pair)
+            site = site_of(carrier, pair)
             aio.StreamCell(site).register_stream_cb("c", "t", read)
             await site.start()
             await site.wait_connected(PATIENCE_S)
@@ -106,7 +105,7 @@ def test_case_3_5_streams_that_arrive(
 
 
 def test_case_3_5_request_that_is_answered(
-    pair: Pair, leave: Callable[[Main], None], caplog: pytest.LogCaptureFixture
+    carrier: Carrier, pair: Pair, leave: Callable[[Main], None], caplog: pytest.LogCaptureFixture
 ) -> None:
     outcome: Box[BaseException] = Box()
 
@@ -124,7 +123,7 @@ def test_case_3_5_request_that_is_answered(
             begun.set()
             await asyncio.Event().wait()
 
-        site = site_of(pair)
+        site = site_of(carrier, pair)
         site.register_request_cb("c", "t", answer)
         await site.start()
         await site.wait_connected(PATIENCE_S)
@@ -139,12 +138,12 @@ def test_case_3_5_request_that_is_answered(
 
 
 def test_case_3_5_while_it_sends_and_asks(
-    pair: Pair, leave: Callable[[Main], None], caplog: pytest.LogCaptureFixture
+    carrier: Carrier, pair: Pair, leave: Callable[[Main], None], caplog: pytest.LogCaptureFixture
 ) -> None:
     futures: list[aio.StreamFuture] = []
 
     async def main() -> None:
-        site = site_of(pair)
+        site = site_of(carrier, pair)
         await site.start()
         await site.wait_connected(PATIENCE_S)
         with Gate() as gate:
@@ -168,11 +167,11 @@ def _take(task: asyncio.Task[Any]) -> None:
 
 
 def test_case_3_5_two_cells_of_one_loop(
-    pair: Pair, leave: Callable[[Main], None], caplog: pytest.LogCaptureFixture
+    carrier: Carrier, pair: Pair, leave: Callable[[Main], None], caplog: pytest.LogCaptureFixture
 ) -> None:
     async def main() -> None:
         for name in ("one", "two"):
-            await site_of(pair, name).start()
+            await site_of(carrier, pair, name).start()
         assert {cell.fqcn for cell in aio.running_cells()} == {"one", "two"}
 
     caplog.set_level(logging.INFO)
@@ -182,11 +181,11 @@ def test_case_3_5_two_cells_of_one_loop(
 
 
 def test_case_3_5_cell_that_was_stopped_or_never_started_says_nothing(
-    pair: Pair, leave: Callable[[Main], None], caplog: pytest.LogCaptureFixture
+    carrier: Carrier, pair: Pair, leave: Callable[[Main], None], caplog: pytest.LogCaptureFixture
 ) -> None:
     async def main() -> None:
-        site_of(pair, "never")
-        async with site_of(pair) as site:
+        site_of(carrier, pair, "never")
+        async with site_of(carrier, pair) as site:
             assert aio.running_cells() == [site]
         assert aio.running_cells() == []
 

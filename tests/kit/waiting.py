@@ -14,6 +14,8 @@ T = TypeVar("T")
 
 # Most that anything here may take. Only a failing test comes near it.
 PATIENCE_S = scaled(30.0)
+# Short enough to be waited for, long enough that a busy machine does not reach it by accident.
+IDLE_S = scaled(1.0)
 
 
 class Box(Generic[T]):
@@ -62,6 +64,10 @@ class Gate:
     def __exit__(self, *_: object) -> None:
         self.open()
 
+    def is_open(self) -> bool:
+        """Return whether it is open."""
+        return self._open.is_set()
+
     def open(self) -> None:
         """Let all through, now and later."""
         self._open.set()
@@ -77,3 +83,13 @@ class Gate:
         for _ in range(count):
             if not self._arrived.acquire(timeout=PATIENCE_S):
                 raise AssertionError("nobody came to the gate")
+
+
+def wait_for(event: threading.Event) -> None:
+    """Wait for an event that is bound to come."""
+    assert event.wait(PATIENCE_S), "what was waited for did not happen"
+
+
+def let_time_pass(seconds: float) -> None:
+    """Stand still, where a test shows that something does *not* happen in that time."""
+    threading.Event().wait(seconds)

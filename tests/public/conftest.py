@@ -6,11 +6,11 @@ import pytest
 
 from streamcell import ReceivedStream, StreamFuture
 from tests.kit.cells import Pair
-from tests.kit.fixtures import carrier, pair
+from tests.kit.fixtures import carrier, carrier_kind, cells, either_pair, gate, network, pair
 from tests.kit.transfers import Arrived
 from tests.kit.waiting import Box
 
-__all__ = ["carrier", "pair", "received"]
+__all__ = ["carrier", "carrier_kind", "cells", "either_pair", "gate", "network", "pair", "received"]
 
 
 @pytest.fixture

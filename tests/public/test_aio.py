@@ -348,8 +348,7 @@ def test_a_cancelled_start_leaves_nothing_that_runs(carrier: Carrier, turns: int
 
 def test_start_and_stop(carrier: Carrier) -> None:
     async def main() -> None:
-        cell = aio.CoreCell("site", connect="memory://nobody" if carrier.network else "grpc://127.0.0.1:1",
-                            network=carrier.network)  # fmt: skip
+        cell = aio.CoreCell("site", connect=carrier.nobody, network=carrier.network)
         with pytest.raises(UsageError, match="await start"):
             _ = cell.loop
         await cell.start()

@@ -19,7 +19,7 @@ from streamcell import (
     StreamRejected,
     UsageError,
 )
-from tests.kit.cells import Pair, running
+from tests.kit.cells import Carrier, Pair, running
 from tests.kit.payloads import pattern
 from tests.kit.waiting import PATIENCE_S, Box, Gate
 
@@ -265,8 +265,8 @@ def test_everything_else_in_callbacks(pair: Pair) -> None:
 
 
 @pytest.mark.parametrize("where", ["callback", "done-callback"])
-def test_a_cell_can_be_stopped_in_a_callback(pair: Pair, where: str) -> None:
-    other = pair.carrier.cell("other", connect=pair.server.listen_urls)
+def test_a_cell_can_be_stopped_in_a_callback(carrier: Carrier, pair: Pair, where: str) -> None:
+    other = carrier.cell("other", connect=pair.server.listen_urls)
     stopped = threading.Event()
 
     def stop(*_: Any) -> None:

@@ -9,8 +9,8 @@ import pytest
 
 from streamcell import Message, ReceivedStream, StreamCancelled, StreamFuture
 from tests.kit.cells import Pair
-from tests.kit.payloads import pattern
-from tests.kit.transfers import assert_cancelled, blocked_stream, drain, endless
+from tests.kit.payloads import endless, pattern
+from tests.kit.transfers import assert_cancelled, blocked_stream, drain
 from tests.kit.waiting import PATIENCE_S, Box, Gate, eventually
 
 

@@ -96,7 +96,7 @@ def test_several_addresses(tmp_path: Path) -> None:
 
 def test_the_next_address_is_tried(carrier: Carrier) -> None:
     with running(carrier.cell("server", listen=carrier.url)) as server:
-        nobody = "memory://nobody" if carrier.network else "grpc://127.0.0.1:1"
+        nobody = carrier.nobody
         with running(carrier.cell("site", connect=[nobody, *server.listen_urls])) as site:
             site.wait_connected(PATIENCE_S)
             assert site.is_cell_connected("server")
@@ -274,7 +274,7 @@ def test_connection_callbacks_of_the_child(carrier: Carrier) -> None:
 
 
 def test_wait_connected_gives_up_and_the_cell_goes_on(carrier: Carrier) -> None:
-    url = "memory://later" if carrier.network else free_url()
+    url = "memory://later" if carrier.url == "memory://" else free_url()
     with running(carrier.cell("site", connect=url)) as site:
         assert not site.is_cell_connected("server")
         with pytest.raises(LinkError, match=url):
@@ -329,7 +329,7 @@ def free_url() -> str:
 def test_wait_connected_only_looks(pair: Pair, carrier: Carrier) -> None:
     for _ in range(50):
         pair.site.wait_connected(0)
-    with running(carrier.cell("lost", connect="memory://nobody" if carrier.network else free_url())) as lost:
+    with running(carrier.cell("lost", connect=carrier.nobody)) as lost:
         for _ in range(3):
             with pytest.raises(LinkError, match="has no link to its parent"):
                 lost.wait_connected(0)
@@ -347,7 +347,7 @@ def test_wait_connected_without_an_uplink(pair: Pair) -> None:
 
 
 def test_wait_connected_of_a_cell_that_is_stopped(carrier: Carrier) -> None:
-    site = carrier.cell("site", connect="memory://nobody" if carrier.network else free_url())
+    site = carrier.cell("site", connect=carrier.nobody)
     errors: Box[BaseException] = Box()
 
     def wait() -> None:
@@ -363,8 +363,8 @@ def test_wait_connected_of_a_cell_that_is_stopped(carrier: Carrier) -> None:
     thread.join(PATIENCE_S)
 
 
-def test_a_name_that_is_taken_is_refused(pair: Pair) -> None:
-    with running(pair.carrier.cell("site", connect=pair.server.listen_urls)) as second:
+def test_a_name_that_is_taken_is_refused(carrier: Carrier, pair: Pair) -> None:
+    with running(carrier.cell("site", connect=pair.server.listen_urls)) as second:
         eventually(lambda: isinstance(connection_error(second), NameInUse))
         assert "site" in str(connection_error(second))
         assert pair.server.is_cell_connected("site")

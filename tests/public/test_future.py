@@ -19,7 +19,8 @@ from streamcell import (
     StreamRejected,
 )
 from tests.kit.cells import Pair
-from tests.kit.transfers import CHUNK, assert_cancelled, blocked_stream, drain
+from tests.kit.payloads import MIB
+from tests.kit.transfers import assert_cancelled, blocked_stream, drain
 from tests.kit.waiting import PATIENCE_S, Box, Gate, eventually
 
 
@@ -110,7 +111,7 @@ def test_giving_up_waiting_does_not_end_the_transfer(pair: Pair, gate: Gate) -> 
     assert future.running()
     assert not future.done()
     gate.open()
-    assert future.result(PATIENCE_S) == 4 * CHUNK
+    assert future.result(PATIENCE_S) == 4 * MIB
     assert future.exception(0) is None
     assert not future.running()
     assert future.done()
@@ -154,7 +155,7 @@ def test_receivers_future_ends_with_the_last_byte(pair: Pair, gate: Gate) -> Non
 
 def test_progress_of_a_stream_that_is_read_slowly(pair: Pair) -> None:
     steps: Box[int] = Box()
-    total = 3 * CHUNK
+    total = 3 * MIB
 
     def read_in_steps(future: StreamFuture, stream: ReceivedStream, resume: bool) -> None:
         seen = [future.get_progress()]
@@ -171,7 +172,7 @@ def test_progress_of_a_stream_that_is_read_slowly(pair: Pair) -> None:
     assert future.eta is None or future.eta >= 0
     assert future.rate >= 0
     while not future.done():
-        steps.put(CHUNK)
+        steps.put(MIB)
         concurrent.futures.wait([future], 0.01)
     assert future.result(0) == future.get_progress() == total
     assert future.rate > 0

@@ -27,7 +27,7 @@ from streamcell import (
     StreamFuture,
     StreamResumeError,
 )
-from tests.kit.cells import Pair, running
+from tests.kit.cells import Carrier, Pair, running
 from tests.kit.payloads import pattern
 from tests.kit.waiting import PATIENCE_S, Box, Gate, eventually
 
@@ -214,9 +214,9 @@ def test_tar(pair: Pair) -> None:
     assert exchange(pair, unpack, packed) == files
 
 
-def test_sent_on_as_it_arrives(pair: Pair) -> None:
+def test_sent_on_as_it_arrives(carrier: Carrier, pair: Pair) -> None:
     arrived: Box[bytes] = Box()
-    third = pair.carrier.cell("third", connect=pair.server.listen_urls)
+    third = carrier.cell("third", connect=pair.server.listen_urls)
     StreamCell(third).register_stream_cb("c", "on", lambda future, stream, resume: arrived.put(stream.read(-1)))
     with running(third):
         third.wait_connected(PATIENCE_S)

@@ -19,8 +19,8 @@ from streamcell import (
     StreamUsageError,
 )
 from tests.kit.cells import Pair
-from tests.kit.payloads import pattern
-from tests.kit.transfers import Arrived, Recorded, send
+from tests.kit.payloads import Recorded, pattern
+from tests.kit.transfers import Arrived, send
 from tests.kit.waiting import PATIENCE_S, Box, Gate, eventually
 
 MIB = 1 << 20

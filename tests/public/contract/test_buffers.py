@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 
 from streamcell import HeaderValue, StreamFuture
-from tests.public.contract.world import KIB, MIB, QUICK, WAIT_S, Cells, Inbox, Pair, Peer, pattern, wait_for, wait_until
+from tests.kit.cells import QUICK, Cells, Pair, Peer
+from tests.kit.payloads import KIB, MIB, pattern
+from tests.kit.waiting import PATIENCE_S, Box, Gate, eventually
 
 # Of the sizes that share buffers. Blobs of SIZE and of one byte less are received into buffers of the same size.
 SIZE = 5 * MIB
@@ -32,14 +34,14 @@ def send_marked(sender: Peer, receiver: Peer) -> None:
     """Leave only buffers behind that can be told from fresh memory by their last byte, though there be two."""
     marked = bytes([MARK]) * SIZE
     for future in [sender.send_blob(receiver, marked) for _ in range(3)]:
-        future.result(WAIT_S)
+        future.result(PATIENCE_S)
 
 
 class Beyond:
     """A blob callback that tells the byte behind a blob that is one byte shorter than its buffer."""
 
     def __init__(self) -> None:
-        self.bytes = Inbox[int]()
+        self.bytes = Box[int]()
 
     def __call__(self, future: StreamFuture) -> None:
         view = future.result()
@@ -56,10 +58,10 @@ def test_buffer_of_a_dropped_blob_is_used_again(pair: Pair) -> None:
     def is_used_again() -> bool:
         # The sender has its answer a moment before the callback has dropped the blob.
         send_marked(sender, receiver)
-        assert sender.send_blob(receiver, data).result(WAIT_S) == len(data)
+        assert sender.send_blob(receiver, data).result(PATIENCE_S) == len(data)
         return beyond.bytes.get() == MARK
 
-    wait_until(is_used_again)
+    eventually(is_used_again)
 
 
 def test_buffer_of_a_dropped_blob_is_not_used_again_when_none_may_be_kept(cells: Cells) -> None:
@@ -68,7 +70,7 @@ def test_buffer_of_a_dropped_blob_is_not_used_again_when_none_may_be_kept(cells:
     receiver.on_blob(beyond)
     for _ in range(3):
         send_marked(sender, receiver)
-        sender.send_blob(receiver, pattern(SIZE - 1)).result(WAIT_S)
+        sender.send_blob(receiver, pattern(SIZE - 1)).result(PATIENCE_S)
         assert beyond.bytes.get() == 0
 
 
@@ -102,25 +104,25 @@ def test_blob_of_which_anything_is_held_is_never_overwritten(pair: Pair, name: s
     sender, receiver = pair
     hold, part = HOLDS[name]
     held = queue.SimpleQueue[tuple[Any, int]]()
-    later = Inbox[int]()
+    later = Box[int]()
     receiver.on_blob(lambda future: held.put((hold(future), address_of(future.result()))), topic="held")
     receiver.on_blob(lambda future: later.put(address_of(future.result())), topic="later")
     data = pattern(SIZE)
-    sender.send_blob(receiver, data, topic="held").result(WAIT_S)
-    kept, address = held.get(timeout=WAIT_S)
+    sender.send_blob(receiver, data, topic="held").result(PATIENCE_S)
+    kept, address = held.get(timeout=PATIENCE_S)
     for seed in range(1, 9):
-        sender.send_blob(receiver, bytes([seed]) * SIZE, topic="later").result(WAIT_S)
+        sender.send_blob(receiver, bytes([seed]) * SIZE, topic="later").result(PATIENCE_S)
         there = later.get()
         assert not there - SIZE < address < there + SIZE
         assert bytes_of(kept) == data[part]
 
 
-def test_blob_that_another_thread_looks_at_is_never_overwritten(pair: Pair, gate: threading.Event) -> None:
+def test_blob_that_another_thread_looks_at_is_never_overwritten(pair: Pair, gate: Gate) -> None:
     sender, receiver = pair
-    seen = Inbox[tuple[bytes, bytes]]()
+    seen = Box[tuple[bytes, bytes]]()
 
     def look(view: memoryview, first: bytes) -> None:
-        wait_for(gate)
+        gate.pass_through()
         seen.put((first, bytes(view)))
 
     def on_blob(future: StreamFuture) -> None:
@@ -132,28 +134,28 @@ def test_blob_that_another_thread_looks_at_is_never_overwritten(pair: Pair, gate
     blobs = [bytes([seed]) * SIZE for seed in range(6)]
     futures = [sender.send_blob(receiver, blob) for blob in blobs]
     futures += [sender.send_blob(receiver, bytes([0xFF]) * SIZE, topic="dropped") for _ in range(6)]
-    assert [future.result(WAIT_S) for future in futures] == [SIZE] * 12
-    sender.send_blob(receiver, bytes([0xFF]) * SIZE, topic="dropped").result(WAIT_S)
-    gate.set()
+    assert [future.result(PATIENCE_S) for future in futures] == [SIZE] * 12
+    sender.send_blob(receiver, bytes([0xFF]) * SIZE, topic="dropped").result(PATIENCE_S)
+    gate.open()
     assert dict(seen.get() for _ in blobs) == {blob[:1]: blob for blob in blobs}
 
 
-def test_blobs_whose_callbacks_still_run_are_never_overwritten(pair: Pair, gate: threading.Event) -> None:
+def test_blobs_whose_callbacks_still_run_are_never_overwritten(pair: Pair, gate: Gate) -> None:
     sender, receiver = pair
-    seen = Inbox[bytes]()
+    seen = Box[bytes]()
 
     def on_blob(future: StreamFuture) -> None:
         view = future.result()
-        wait_for(gate)
+        gate.pass_through()
         seen.put(bytes(view))
 
     receiver.on_blob(on_blob)
     receiver.on_blob(lambda future: None, topic="dropped")
     blobs = [bytes([seed]) * SIZE for seed in range(6)]
     for blob in blobs:
-        assert sender.send_blob(receiver, blob).result(WAIT_S) == SIZE
-        assert sender.send_blob(receiver, bytes([0xFF]) * SIZE, topic="dropped").result(WAIT_S) == SIZE
-    gate.set()
+        assert sender.send_blob(receiver, blob).result(PATIENCE_S) == SIZE
+        assert sender.send_blob(receiver, bytes([0xFF]) * SIZE, topic="dropped").result(PATIENCE_S) == SIZE
+    gate.open()
     assert sorted(seen.get() for _ in blobs) == blobs
 
 
@@ -162,8 +164,8 @@ def test_numpy_array_is_received_straight_into(pair: Pair, size_known: bool) -> 
     sender, receiver = pair
     weights = np.zeros((3, MIB // 8), np.float64)
     address = weights.ctypes.data
-    asked = Inbox[int | None]()
-    results = Inbox[Any]()
+    asked = Box[int | None]()
+    results = Box[Any]()
 
     def into(size: int | None, headers: dict[str, HeaderValue]) -> Any:
         asked.put(size)
@@ -177,7 +179,7 @@ def test_numpy_array_is_received_straight_into(pair: Pair, size_known: bool) -> 
             future = sender.send_blob(receiver, sent)
         else:
             future = sender.send_stream(receiver, (data[at : at + 100 * KIB] for at in range(0, len(data), 100 * KIB)))
-        assert future.result(WAIT_S) == sent.nbytes
+        assert future.result(PATIENCE_S) == sent.nbytes
         assert asked.get() == (sent.nbytes if size_known else None)
         assert results.get() is weights
         assert weights.ctypes.data == address
@@ -189,6 +191,6 @@ def test_part_of_a_numpy_array_is_received_into_and_the_rest_is_left_alone(pair:
     everything = np.full((4, MIB), 7, np.uint8)
     receiver.on_blob(lambda future: None, into=lambda size, headers: everything[2])
     data = pattern(MIB)
-    assert sender.send_blob(receiver, data).result(WAIT_S) == MIB
+    assert sender.send_blob(receiver, data).result(PATIENCE_S) == MIB
     assert everything[2].tobytes() == data
     assert (np.delete(everything, 2, axis=0) == 7).all()

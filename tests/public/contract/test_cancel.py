@@ -9,19 +9,10 @@ from collections.abc import Iterator
 import pytest
 
 from streamcell import IterStream, ReceivedStream, StreamCancelled, StreamFuture
-from tests.public.contract.world import (
-    KIB,
-    MIB,
-    WAIT_S,
-    Inbox,
-    Pair,
-    Peer,
-    failure_of,
-    is_paused,
-    pattern,
-    wait_for,
-    wait_until,
-)
+from tests.kit.cells import Pair, Peer
+from tests.kit.payloads import KIB, MIB, pattern
+from tests.kit.transfers import failure_of, is_paused
+from tests.kit.waiting import PATIENCE_S, Box, Gate, eventually, wait_for
 
 
 def assert_cancelled_here(future: StreamFuture) -> None:
@@ -50,7 +41,7 @@ class ClosedSource(IterStream):
 
     def __init__(self, pieces: Iterator[bytes]) -> None:
         super().__init__(pieces)
-        self.closed = Inbox[str]()
+        self.closed = Box[str]()
 
     def close(self) -> None:
         self.closed.put("closed")
@@ -60,18 +51,18 @@ def test_sender_cancels_before_the_start(pair: Pair) -> None:
     sender, _ = pair
     source = ClosedSource(iter([b"data"]))
     futures = [sender.send_stream("nobody", source), sender.send_blob("nobody", b"data")]
-    assert sender.stats().streams_opened == 2
+    assert sender.stats().protocol.streams_opened == 2
     for future in futures:
         assert future.cancel()
         assert_cancelled_here(future)
     assert source.closed.get() == "closed"
-    wait_until(lambda: sender.stats().sends == ())
+    eventually(lambda: sender.stats().protocol.sends == ())
 
 
 @pytest.mark.parametrize("size", [0, 10, 10 * MIB])
 def test_sender_cancels_right_after_the_call(pair: Pair, size: int) -> None:
     sender, receiver = pair
-    received = Inbox[bytes]()
+    received = Box[bytes]()
     receiver.on_blob(lambda future: received.put(bytes(future.result())))
     futures = [sender.send_blob(receiver, pattern(size)) for _ in range(20)]
     outcomes = [future.cancel() for future in futures]
@@ -81,22 +72,20 @@ def test_sender_cancels_right_after_the_call(pair: Pair, size: int) -> None:
         else:
             assert future.result(0) == size
     # Whatever arrived is whole, and the cell works on.
-    assert sender.send_blob(receiver, b"last").result(WAIT_S) == 4
+    assert sender.send_blob(receiver, b"last").result(PATIENCE_S) == 4
     while (data := received.get()) != b"last":
         assert data == pattern(size)
 
 
-def test_sender_cancels_mid_way_and_the_reader_fails_and_does_not_get_what_arrived(
-    pair: Pair, gate: threading.Event
-) -> None:
+def test_sender_cancels_mid_way_and_the_reader_fails_and_does_not_get_what_arrived(pair: Pair, gate: Gate) -> None:
     sender, receiver = pair
-    futures = Inbox[StreamFuture]()
-    raised = Inbox[StreamCancelled]()
+    futures = Box[StreamFuture]()
+    raised = Box[StreamCancelled]()
 
     def callback(future: StreamFuture, stream: ReceivedStream, resume: bool) -> None:
         futures.put(future)
         assert stream.read(100)
-        wait_for(gate)
+        gate.pass_through()
         with pytest.raises(StreamCancelled) as caught:
             stream.read(100)
         raised.put(caught.value)
@@ -104,17 +93,17 @@ def test_sender_cancels_mid_way_and_the_reader_fails_and_does_not_get_what_arriv
     receiver.on_stream(callback)
     sent = sender.send_stream(receiver, pattern(8 * MIB))
     received = futures.get()
-    wait_until(lambda: is_paused(sender, receiver))
+    eventually(lambda: is_paused(sender, receiver))
     assert sent.cancel()
     assert_cancelled_here(sent)
     assert_cancelled_there(received, by=sender)
-    gate.set()
+    gate.open()
     assert sender.fqcn in str(raised.get())
 
 
-def test_sender_cancels_while_its_source_blocks(pair: Pair, gate: threading.Event) -> None:
+def test_sender_cancels_while_its_source_blocks(pair: Pair, gate: Gate) -> None:
     sender, receiver = pair
-    futures = Inbox[StreamFuture]()
+    futures = Box[StreamFuture]()
     raised = threading.Event()
 
     def callback(future: StreamFuture, stream: ReceivedStream, resume: bool) -> None:
@@ -126,7 +115,7 @@ def test_sender_cancels_while_its_source_blocks(pair: Pair, gate: threading.Even
 
     def pieces() -> Iterator[bytes]:
         yield b"first"
-        wait_for(gate)
+        gate.pass_through()
         yield b"second"
 
     receiver.on_stream(callback)
@@ -138,19 +127,19 @@ def test_sender_cancels_while_its_source_blocks(pair: Pair, gate: threading.Even
     assert_cancelled_there(received, by=sender)
     wait_for(raised)
     assert source.closed.is_empty(), "a source is not closed under a read"
-    gate.set()
+    gate.open()
     assert source.closed.get() == "closed"
     assert source.closed.is_empty()
 
 
-def test_sender_cancels_a_blob_mid_way_and_no_callback_is_called(pair: Pair, gate: threading.Event) -> None:
+def test_sender_cancels_a_blob_mid_way_and_no_callback_is_called(pair: Pair, gate: Gate) -> None:
     sender, receiver = pair
-    called = Inbox[object]()
+    called = Box[object]()
     asked = threading.Event()
 
     def into(size: int | None, headers: object) -> bytearray:
         asked.set()
-        wait_for(gate)
+        gate.pass_through()
         return bytearray(size or 0)
 
     receiver.on_blob(called.put, into=into)
@@ -158,16 +147,16 @@ def test_sender_cancels_a_blob_mid_way_and_no_callback_is_called(pair: Pair, gat
     wait_for(asked)
     assert sent.cancel()
     assert_cancelled_here(sent)
-    gate.set()
-    wait_until(lambda: receiver.cell.stats().blobs_failed == 1)
+    gate.open()
+    eventually(lambda: receiver.stats().blobs_failed == 1)
     sender.meet(receiver)
     assert called.is_empty()
-    assert receiver.stats().receives == ()
+    assert receiver.stats().protocol.receives == ()
 
 
 def test_cancelling_after_the_end_changes_nothing(pair: Pair) -> None:
     sender, receiver = pair
-    futures = Inbox[StreamFuture]()
+    futures = Box[StreamFuture]()
 
     def callback(future: StreamFuture, stream: ReceivedStream, resume: bool) -> None:
         stream.read(-1)
@@ -175,7 +164,7 @@ def test_cancelling_after_the_end_changes_nothing(pair: Pair) -> None:
 
     receiver.on_stream(callback)
     sent = sender.send_stream(receiver, b"data")
-    assert sent.result(WAIT_S) == 4
+    assert sent.result(PATIENCE_S) == 4
     for future in (sent, futures.get()):
         assert not future.cancel()
         assert not future.cancelled()
@@ -184,8 +173,8 @@ def test_cancelling_after_the_end_changes_nothing(pair: Pair) -> None:
 
 def test_receiver_cancels_and_the_sender_fails(pair: Pair) -> None:
     sender, receiver = pair
-    futures = Inbox[StreamFuture]()
-    raised = Inbox[StreamCancelled]()
+    futures = Box[StreamFuture]()
+    raised = Box[StreamCancelled]()
 
     def callback(future: StreamFuture, stream: ReceivedStream, resume: bool) -> None:
         assert stream.read(100 * KIB)
@@ -204,9 +193,9 @@ def test_receiver_cancels_and_the_sender_fails(pair: Pair) -> None:
     assert source.closed.get() == "closed"
 
 
-def test_receiver_cancels_while_another_thread_reads(pair: Pair, gate: threading.Event) -> None:
+def test_receiver_cancels_while_another_thread_reads(pair: Pair, gate: Gate) -> None:
     sender, receiver = pair
-    reading = Inbox[StreamFuture]()
+    reading = Box[StreamFuture]()
     raised = threading.Event()
 
     def callback(future: StreamFuture, stream: ReceivedStream, resume: bool) -> None:
@@ -218,7 +207,7 @@ def test_receiver_cancels_while_another_thread_reads(pair: Pair, gate: threading
 
     def pieces() -> Iterator[bytes]:
         yield b"first"
-        wait_for(gate)
+        gate.pass_through()
 
     receiver.on_stream(callback)
     sent = sender.send_stream(receiver, pieces())
@@ -232,6 +221,6 @@ def test_cancelled_futures_work_with_the_standard_library(pair: Pair) -> None:
     futures = [sender.send_blob("nobody", b"data") for _ in range(3)]
     for future in futures:
         future.cancel()
-    done, waiting = concurrent.futures.wait(futures, WAIT_S)
+    done, waiting = concurrent.futures.wait(futures, PATIENCE_S)
     assert (len(done), len(waiting)) == (3, 0)
-    assert set(concurrent.futures.as_completed(futures, WAIT_S)) == set(futures)
+    assert set(concurrent.futures.as_completed(futures, PATIENCE_S)) == set(futures)

@@ -11,20 +11,11 @@ from typing import Any
 import pytest
 
 from streamcell import CellError, ErrorCode, Message, ReceivedStream, StreamFuture
-from tests.public.contract.doubles import TamperingNetwork
-from tests.public.contract.world import (
-    CHANNEL,
-    MIB,
-    TOPIC,
-    WAIT_S,
-    Cells,
-    Inbox,
-    Peer,
-    Reader,
-    pattern,
-    reading_when,
-    wait_for,
-)
+from tests.kit.cells import CHANNEL, TOPIC, Cells, Peer
+from tests.kit.networks import TamperingNetwork
+from tests.kit.payloads import MIB, pattern
+from tests.kit.transfers import Reader, reading_when
+from tests.kit.waiting import PATIENCE_S, Box, Gate, wait_for
 
 
 class Bug:
@@ -47,11 +38,11 @@ def assert_internal(error: BaseException | None) -> None:
 
 def provoke(peer: Peer) -> None:
     """Have a cell send something, whatever becomes of it."""
-    peer.cell.fire_and_forget(CHANNEL, TOPIC, "hub", Message())
+    peer.fire_and_forget(CHANNEL, TOPIC, "server", Message())
 
 
 def test_engine_that_dies_of_a_bug_fails_every_future_and_logs_it_once_with_traceback(
-    cells: Cells, gate: threading.Event, caplog: pytest.LogCaptureFixture
+    cells: Cells, gate: Gate, caplog: pytest.LogCaptureFixture
 ) -> None:
     hub = cells.listen()
     bug = Bug()
@@ -59,11 +50,11 @@ def test_engine_that_dies_of_a_bug_fails_every_future_and_logs_it_once_with_trac
     reader = Reader()
 
     def blocked(future: StreamFuture, stream: ReceivedStream, resume: bool) -> None:
-        wait_for(gate)
+        gate.pass_through()
 
     def endless() -> Iterator[bytes]:
         yield b"first"
-        wait_for(gate)
+        gate.pass_through()
 
     doomed.on_stream(reader)
     hub.on_stream(blocked)
@@ -86,10 +77,10 @@ def test_engine_that_dies_of_a_bug_fails_every_future_and_logs_it_once_with_trac
         bug.loose = True
         provoke(doomed)
         for future in futures:
-            assert_internal(future.exception(WAIT_S))
+            assert_internal(future.exception(PATIENCE_S))
         assert_internal(reader.outcomes.get()[1])
         # What was logged has reached the handlers.
-        doomed.cell.stop()
+        doomed.stop()
     logged = [record for record in caplog.records if record.exc_info and record.exc_info[0] is ZeroDivisionError]
     assert len(logged) == 1
 
@@ -101,38 +92,36 @@ def test_cell_that_died_of_a_bug_refuses_calls_and_can_be_stopped_and_made_again
     ended = doomed.send_blob("nobody", b"data")
     bug.loose = True
     provoke(doomed)
-    assert_internal(ended.exception(WAIT_S))
+    assert_internal(ended.exception(PATIENCE_S))
     calls: list[Callable[[], object]] = [
-        lambda: doomed.send_blob(hub, b"data").result(WAIT_S),
+        lambda: doomed.send_blob(hub, b"data").result(PATIENCE_S),
         lambda: doomed.request(hub),
-        doomed.cell.stats,
-        lambda: doomed.cell.wait_connected(WAIT_S),
+        doomed.stats,
+        lambda: doomed.wait_connected(PATIENCE_S),
     ]
     for call in calls:
         with pytest.raises(CellError):
             call()
-    doomed.cell.stop()
-    received = Inbox[bytes]()
+    doomed.stop()
+    received = Box[bytes]()
     hub.on_blob(lambda future: received.put(bytes(future.result())))
     again = cells.dial(hub, "doomed")
-    assert again.send_blob(hub, b"data").result(WAIT_S) == 4
+    assert again.send_blob(hub, b"data").result(PATIENCE_S) == 4
     assert received.get() == b"data"
 
 
-def test_cell_that_dies_of_a_bug_leaves_the_other_cells_of_the_process_alone(
-    cells: Cells, gate: threading.Event
-) -> None:
+def test_cell_that_dies_of_a_bug_leaves_the_other_cells_of_the_process_alone(cells: Cells, gate: Gate) -> None:
     hub = cells.listen()
     bug = Bug()
     doomed = cells.dial(hub, "doomed", network=TamperingNetwork(cells.network, bug))
     healthy = cells.dial(hub, "healthy")
-    read = Inbox[bytes]()
+    read = Box[bytes]()
     hub.on_stream(reading_when(gate, read))
     under_way = healthy.send_stream(hub, pattern(4 * MIB))
     ended = doomed.send_blob("nobody", b"data")
     bug.loose = True
     provoke(doomed)
-    assert_internal(ended.exception(WAIT_S))
-    gate.set()
-    assert under_way.result(WAIT_S) == 4 * MIB
+    assert_internal(ended.exception(PATIENCE_S))
+    gate.open()
+    assert under_way.result(PATIENCE_S) == 4 * MIB
     assert read.get() == pattern(4 * MIB)

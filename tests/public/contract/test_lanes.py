@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,9 +12,10 @@ import pytest
 from streamcell import CellConfig, IterStream, ReceivedStream, StreamFuture
 from streamcell.testing import Direction
 from streamcell.transport.base import Lane
-from tests.kit.payloads import pattern
+from tests.kit.cells import QUICK, Cells, Pair, Peer
+from tests.kit.payloads import KIB, MIB, pattern
 from tests.kit.timing import scaled
-from tests.public.contract.world import KIB, MIB, QUICK, WAIT_S, Cells, Inbox, Pair, Peer, wait_for, wait_until
+from tests.kit.waiting import PATIENCE_S, Box, Gate, eventually
 
 
 def with_lanes(count: int, **changes: Any) -> CellConfig:
@@ -24,11 +24,11 @@ def with_lanes(count: int, **changes: Any) -> CellConfig:
 
 def roles(peer: Peer) -> list[str]:
     """Return the roles of the lanes that the peer's one link has."""
-    (link,) = peer.stats().links
+    (link,) = peer.stats().protocol.links
     return sorted((lane.role for lane in link.lanes if lane.state == "ready"), reverse=True)
 
 
-def has_lanes(pair: Pair, bulk: int) -> bool:
+def has_lanes(pair: tuple[Peer, Peer], bulk: int) -> bool:
     return all(roles(peer) == ["control"] + ["bulk"] * bulk for peer in pair)
 
 
@@ -58,13 +58,13 @@ class Arrivals:
     """Callbacks for everything that a test sends to a cell, which keep the bytes by the name of the transfer."""
 
     def __init__(self, peer: Peer) -> None:
-        self._arrived = Inbox[tuple[str, bytes]]()
+        self._arrived = Box[tuple[str, bytes]]()
         peer.on_stream(self._on_stream)
         peer.on_blob(self._on_blob, topic="blob")
 
     def check(self, sent: list[Sent]) -> None:
         """Wait for the end of all transfers, and compare every byte of what has arrived."""
-        assert [each.future.result(WAIT_S) for each in sent] == [len(each.data) for each in sent]
+        assert [each.future.result(PATIENCE_S) for each in sent] == [len(each.data) for each in sent]
         arrived = [self._arrived.get() for _ in sent]
         assert dict(arrived) == {each.name: each.data for each in sent}
         assert self._arrived.is_empty()
@@ -105,12 +105,12 @@ def test_much_at_once_arrives_byte_by_byte_over_all_lanes(lanes_pair: Pair, lane
     up, down = send_all(here, there), send_all(there, here)
     arrivals[1].check(up)
     arrivals[0].check(down)
-    wait_until(lambda: has_lanes(lanes_pair, lanes))
+    eventually(lambda: has_lanes(lanes_pair, lanes))
     # Once more, with all lanes there from the start.
     arrivals[1].check(send_all(here, there))
     arrivals[0].check(send_all(there, here))
-    assert [peer.stats().bytes_retransmitted for peer in lanes_pair] == [0, 0]
-    assert [peer.stats().corrupt_chunks for peer in lanes_pair] == [0, 0]
+    assert [peer.stats().protocol.bytes_retransmitted for peer in lanes_pair] == [0, 0]
+    assert [peer.stats().protocol.corrupt_chunks for peer in lanes_pair] == [0, 0]
 
 
 def test_one_long_stream_arrives_in_order_over_all_lanes(lanes_pair: Pair, lanes: int) -> None:
@@ -119,7 +119,7 @@ def test_one_long_stream_arrives_in_order_over_all_lanes(lanes_pair: Pair, lanes
     data = pattern(16 * MIB)
     for name in ("while lanes open", "with all lanes"):
         arrivals.check([Sent(sender.send_stream(receiver, data, headers={"name": name}), name, data)])
-        wait_until(lambda: has_lanes(lanes_pair, lanes))
+        eventually(lambda: has_lanes(lanes_pair, lanes))
 
 
 def test_two_hundred_streams_at_once_arrive_over_all_lanes(lanes_pair: Pair) -> None:
@@ -135,23 +135,23 @@ def test_lanes_that_break_under_load_lose_and_double_nothing(
     arrivals = [Arrivals(peer) for peer in lanes_pair]
     here, there = lanes_pair
     arrivals[1].check(send_all(here, there))
-    wait_until(lambda: has_lanes(lanes_pair, lanes))
+    eventually(lambda: has_lanes(lanes_pair, lanes))
     # Each of these breaks the one lane that carries that byte.
     for size_bytes in range(2 * MIB, 22 * MIB, 4 * MIB):
         cells.network.cut_after(size_bytes=size_bytes, direction=direction)
     up, down = send_all(here, there), send_all(there, here)
     arrivals[1].check(up)
     arrivals[0].check(down)
-    assert any(peer.stats().resumes for peer in lanes_pair)
-    wait_until(lambda: has_lanes(lanes_pair, lanes))
+    assert any(peer.stats().protocol.resumes for peer in lanes_pair)
+    eventually(lambda: has_lanes(lanes_pair, lanes))
 
 
 def test_each_lane_may_break_and_comes_back_while_the_others_carry_on(
-    cells: Cells, lanes_pair: Pair, lanes: int, gate: threading.Event
+    cells: Cells, lanes_pair: Pair, lanes: int, gate: Gate
 ) -> None:
     sender, receiver = lanes_pair
     piece = pattern(256 * KIB)
-    read = Inbox[int]()
+    read = Box[int]()
 
     def check(future: StreamFuture, stream: ReceivedStream, resume: bool) -> None:
         size = 0
@@ -162,19 +162,19 @@ def test_each_lane_may_break_and_comes_back_while_the_others_carry_on(
 
     receiver.on_stream(check)
     # Streams that go on until the test has cut what it wants to cut.
-    until_then = [itertools.takewhile(lambda _: not gate.is_set(), itertools.repeat(piece)) for _ in range(4)]
+    until_then = [itertools.takewhile(lambda _: not gate.is_open(), itertools.repeat(piece)) for _ in range(4)]
     futures = [sender.send_stream(receiver, source) for source in until_then]
-    wait_until(lambda: has_lanes(lanes_pair, lanes))
+    eventually(lambda: has_lanes(lanes_pair, lanes))
     for number in range(lanes + 1):
         before = set(cells.network.lanes)
         sorted(before, key=cells.network.lanes.index)[number].cut()
-        wait_until(lambda before=before: bool(set(cells.network.lanes) - before))  # type: ignore[misc]
-        wait_until(lambda: has_lanes(lanes_pair, lanes))
-        received = receiver.stats().bytes_received
-        wait_until(lambda received=received: receiver.stats().bytes_received > received + 8 * MIB)  # type: ignore[misc]
-    gate.set()
-    assert sorted(future.result(WAIT_S) for future in futures) == sorted(read.get() for _ in futures)
-    assert receiver.stats().corrupt_chunks == 0
+        eventually(lambda before=before: bool(set(cells.network.lanes) - before))  # type: ignore[misc]
+        eventually(lambda: has_lanes(lanes_pair, lanes))
+        received = receiver.stats().protocol.bytes_received
+        eventually(lambda received=received: receiver.stats().protocol.bytes_received > received + 8 * MIB)  # type: ignore[misc]
+    gate.open()
+    assert sorted(future.result(PATIENCE_S) for future in futures) == sorted(read.get() for _ in futures)
+    assert receiver.stats().protocol.corrupt_chunks == 0
 
 
 @pytest.mark.parametrize(
@@ -189,7 +189,7 @@ def test_lanes_are_as_many_as_both_sides_allow(
         up, down = send_all(pair[0], pair[1]), send_all(pair[1], pair[0])
         arrivals[1].check(up)
         arrivals[0].check(down)
-        wait_until(lambda: has_lanes(pair, expected))
+        eventually(lambda: has_lanes(pair, expected))
     assert cells.network.dials == 1 + expected
 
 
@@ -206,7 +206,7 @@ def test_lanes_that_cannot_be_opened_are_not_waited_for_long(cells: Cells) -> No
     assert has_lanes(pair, 0)
     cells.network.refuse_dials(False)
     arrivals[1].check(send_all(here, there))
-    wait_until(lambda: has_lanes(pair, 2))
+    eventually(lambda: has_lanes(pair, 2))
 
 
 def test_idle_lanes_are_closed_and_opened_again(cells: Cells, lanes: int) -> None:
@@ -220,10 +220,10 @@ def test_idle_lanes_are_closed_and_opened_again(cells: Cells, lanes: int) -> Non
         arrivals[1].check(up)
         arrivals[0].check(down)
         assert cells.network.dials >= 1 + number
-        wait_until(lambda: has_lanes(pair, 0))
+        eventually(lambda: has_lanes(pair, 0))
 
 
-def test_small_transfers_open_no_lane_and_the_first_larger_one_does(either_pair: Pair) -> None:
+def test_small_transfers_open_no_lane_and_the_first_larger_one_does(either_pair: tuple[Peer, Peer]) -> None:
     sender, receiver = either_pair
     arrivals = Arrivals(receiver)
     for number in range(5):
@@ -237,22 +237,22 @@ def test_small_transfers_open_no_lane_and_the_first_larger_one_does(either_pair:
     assert has_lanes(either_pair, 0)
     data = pattern(64 * KIB + 1)
     arrivals.check([Sent(sender.send_stream(receiver, data, headers={"name": "larger"}), "larger", data)])
-    wait_until(lambda: has_lanes(either_pair, 1))
+    eventually(lambda: has_lanes(either_pair, 1))
 
 
-def test_stream_of_unknown_size_opens_a_lane(either_pair: Pair) -> None:
+def test_stream_of_unknown_size_opens_a_lane(either_pair: tuple[Peer, Peer]) -> None:
     sender, receiver = either_pair
     arrivals = Arrivals(receiver)
     arrivals.check([Sent(sender.send_stream(receiver, iter([b"x"]), headers={"name": "unsized"}), "unsized", b"x")])
-    wait_until(lambda: has_lanes(either_pair, 1))
+    eventually(lambda: has_lanes(either_pair, 1))
 
 
-def test_requests_are_answered_while_all_lanes_are_full(lanes_pair: Pair, gate: threading.Event) -> None:
+def test_requests_are_answered_while_all_lanes_are_full(lanes_pair: Pair, gate: Gate) -> None:
     sender, receiver = lanes_pair
-    receiver.on_stream(lambda future, stream, resume: wait_for(gate))
+    receiver.on_stream(lambda future, stream, resume: gate.pass_through())
     receiver.on_request(lambda request: None)
     futures = [sender.send_stream(receiver, pattern(4 * MIB)) for _ in range(8)]
-    wait_until(lambda: sum(each.received >= 256 * KIB for each in receiver.stats().receives) == len(futures))
+    eventually(lambda: sum(each.received >= 256 * KIB for each in receiver.stats().protocol.receives) == len(futures))
     for _ in range(20):
         sender.request(receiver, b"?")
     assert not any(future.done() for future in futures)
@@ -274,12 +274,12 @@ def test_lanes_whose_ends_are_announced_are_left_without_a_break(cells: Cells, u
             if number % 6 == 3:
                 left.update(cells.network.lanes)
                 cells.network.announce_ends()
-                wait_until(lambda: left.isdisjoint(cells.network.lanes))
+                eventually(lambda: left.isdisjoint(cells.network.lanes))
             yield data[at : at + MIB]
 
     future = origin.send_stream(target, IterStream(pieces()), headers={"name": "moving"})
     arrivals.check([Sent(future, "moving", data)])
-    assert dialler.stats().handovers == len(left) == 6
+    assert dialler.stats().protocol.handovers == len(left) == 6
     for peer in (dialler, listener):
-        stats = peer.stats()
+        stats = peer.stats().protocol
         assert (stats.bytes_retransmitted, stats.resumes, stats.reconnects) == (0, 0, 0)

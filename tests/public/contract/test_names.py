@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import threading
 
 import pytest
 
 from streamcell import LinkError, NameInUse, UsageError
 from streamcell.testing import FaultyNetwork
+from tests.kit.cells import QUICK, Cells, Peer
+from tests.kit.payloads import MIB, pattern
 from tests.kit.timing import scaled
-from tests.public.contract.world import MIB, QUICK, WAIT_S, Cells, Inbox, Peer, pattern, reading_when, wait_until
+from tests.kit.transfers import reading_when
+from tests.kit.waiting import PATIENCE_S, Box, Gate, eventually
 
 # How long a cell waits for its uplink where it is known not to come up.
 SHORT_S = scaled(0.3)
@@ -19,7 +21,7 @@ SHORT_S = scaled(0.3)
 def is_refused_its_name(peer: Peer) -> bool:
     """Tell whether a cell does not get connected because its name is in use."""
     try:
-        peer.cell.wait_connected(0.01)
+        peer.wait_connected(0.01)
     except NameInUse:
         return True
     except LinkError:
@@ -28,27 +30,27 @@ def is_refused_its_name(peer: Peer) -> bool:
 
 
 def test_second_cell_of_a_name_gets_name_in_use_with_the_first_ones_address_and_the_first_is_undisturbed(
-    cells: Cells, gate: threading.Event
+    cells: Cells, gate: Gate
 ) -> None:
     hub = cells.listen()
     first = cells.dial(hub, "twin")
-    told = Inbox[str]()
-    hub.cell.set_cell_disconnected_cb(told.put)
-    first.cell.set_cell_disconnected_cb(told.put)
-    read = Inbox[bytes]()
+    told = Box[str]()
+    hub.set_cell_disconnected_cb(told.put)
+    first.set_cell_disconnected_cb(told.put)
+    read = Box[bytes]()
     first.on_stream(reading_when(gate, read))
     under_way = hub.send_stream(first, pattern(4 * MIB))
-    second = cells.make("twin", connect=hub.cell.listen_urls[0])
-    second.cell.start()
-    wait_until(lambda: is_refused_its_name(second))
+    second = cells.make("twin", connect=hub.listen_urls[0])
+    second.start()
+    eventually(lambda: is_refused_its_name(second))
     with pytest.raises(NameInUse, match="twin") as caught:
-        second.cell.wait_connected(SHORT_S)
-    (link,) = hub.stats().links
+        second.wait_connected(SHORT_S)
+    (link,) = hub.stats().protocol.links
     assert any(lane.address in str(caught.value) for lane in link.lanes)
-    assert not second.cell.is_cell_connected("hub")
-    assert first.cell.is_cell_connected("hub")
-    gate.set()
-    assert under_way.result(WAIT_S) == 4 * MIB
+    assert not second.is_cell_connected("server")
+    assert first.is_cell_connected("server")
+    gate.open()
+    assert under_way.result(PATIENCE_S) == 4 * MIB
     assert read.get() == pattern(4 * MIB)
     assert told.is_empty()
 
@@ -57,15 +59,15 @@ def test_second_cell_of_a_name_keeps_trying_and_gets_in_when_the_first_stops(cel
     hub = cells.listen()
     first = cells.dial(hub, "twin")
     network = FaultyNetwork(cells.network)
-    second = cells.make("twin", connect=hub.cell.listen_urls[0], network=network)
-    received = Inbox[bytes]()
+    second = cells.make("twin", connect=hub.listen_urls[0], network=network)
+    received = Box[bytes]()
     second.on_blob(lambda future: received.put(bytes(future.result())))
-    second.cell.start()
-    wait_until(lambda: network.dials >= 3)
-    assert first.cell.is_cell_connected("hub")
-    first.cell.stop()
-    second.cell.wait_connected(WAIT_S)
-    assert hub.send_blob("twin", b"data").result(WAIT_S) == 4
+    second.start()
+    eventually(lambda: network.dials >= 3)
+    assert first.is_cell_connected("server")
+    first.stop()
+    second.wait_connected(PATIENCE_S)
+    assert hub.send_blob("twin", b"data").result(PATIENCE_S) == 4
     assert received.get() == b"data"
 
 
@@ -74,38 +76,38 @@ def test_second_cell_of_a_name_takes_over_from_one_that_does_not_answer_and_keep
     network = FaultyNetwork(cells.network)
     first = cells.dial(hub, "twin", network=network)
     network.stall()
-    second = cells.make("twin", connect=hub.cell.listen_urls[0])
-    received = Inbox[bytes]()
+    second = cells.make("twin", connect=hub.listen_urls[0])
+    received = Box[bytes]()
     second.on_blob(lambda future: received.put(bytes(future.result())))
-    second.cell.start()
-    second.cell.wait_connected(WAIT_S)
+    second.start()
+    second.wait_connected(PATIENCE_S)
     # The first one comes back, and has to wait now.
     network.release()
     dials = network.dials
-    wait_until(lambda: network.dials >= dials + 3)
-    assert not first.cell.is_cell_connected("hub")
-    assert hub.send_blob("twin", b"data").result(WAIT_S) == 4
+    eventually(lambda: network.dials >= dials + 3)
+    assert not first.is_cell_connected("server")
+    assert hub.send_blob("twin", b"data").result(PATIENCE_S) == 4
     assert received.get() == b"data"
-    assert second.cell.is_cell_connected("hub")
+    assert second.is_cell_connected("server")
 
 
 def test_cell_that_dials_a_cell_of_its_own_name_gets_name_in_use(cells: Cells) -> None:
     hub = cells.listen()
-    second = cells.make("hub", connect=hub.cell.listen_urls[0])
-    second.cell.start()
-    wait_until(lambda: is_refused_its_name(second))
-    with pytest.raises(NameInUse, match="hub"):
-        second.cell.wait_connected(SHORT_S)
+    second = cells.make("server", connect=hub.listen_urls[0])
+    second.start()
+    eventually(lambda: is_refused_its_name(second))
+    with pytest.raises(NameInUse, match="server"):
+        second.wait_connected(SHORT_S)
 
 
-def test_port_that_is_busy_is_a_link_error_at_start_that_names_it(cells: Cells, network_kind: str) -> None:
+def test_port_that_is_busy_is_a_link_error_at_start_that_names_it(cells: Cells, carrier_kind: str) -> None:
     hub = cells.listen()
-    (url,) = hub.cell.listen_urls
+    (url,) = hub.listen_urls
     other = cells.make("other", listen=url)
     with pytest.raises(LinkError) as caught:
-        other.cell.start()
+        other.start()
     sentence = str(caught.value)
-    if network_kind == "grpc":
+    if carrier_kind == "grpc":
         port = url.rpartition(":")[2]
         assert "127.0.0.1" in sentence
         assert port in sentence
@@ -114,60 +116,60 @@ def test_port_that_is_busy_is_a_link_error_at_start_that_names_it(cells: Cells, 
         assert url in sentence
     # Whoever was there is not disturbed.
     hub.on_blob(lambda future: None)
-    assert cells.dial(hub).send_blob(hub, b"data").result(WAIT_S) == 4
+    assert cells.dial(hub).send_blob(hub, b"data").result(PATIENCE_S) == 4
 
 
 def test_cell_whose_port_was_busy_can_be_started_elsewhere_or_later(cells: Cells) -> None:
     hub = cells.listen()
-    (url,) = hub.cell.listen_urls
+    (url,) = hub.listen_urls
     unlucky = cells.make("other", listen=url)
     with pytest.raises(LinkError):
-        unlucky.cell.start()
+        unlucky.start()
     elsewhere = cells.listen("other")
     elsewhere.on_blob(lambda future: None)
-    assert cells.dial(elsewhere).send_blob(elsewhere, b"data").result(WAIT_S) == 4
-    hub.cell.stop()
-    unlucky.cell.start()
-    assert unlucky.cell.listen_urls == [url]
+    assert cells.dial(elsewhere).send_blob(elsewhere, b"data").result(PATIENCE_S) == 4
+    hub.stop()
+    unlucky.start()
+    assert unlucky.listen_urls == [url]
     unlucky.on_blob(lambda future: None)
-    assert cells.dial(unlucky).send_blob(unlucky, b"data").result(WAIT_S) == 4
+    assert cells.dial(unlucky).send_blob(unlucky, b"data").result(PATIENCE_S) == 4
 
 
 def test_cell_that_was_stopped_is_created_again_with_its_name_and_address(cells: Cells) -> None:
     url = ""
-    received = Inbox[bytes]()
+    received = Box[bytes]()
     for life in range(4):
         hub = cells.listen(url=url)
         hub.on_blob(lambda future: received.put(bytes(future.result())))
-        (url,) = hub.cell.listen_urls
+        (url,) = hub.listen_urls
         site = cells.dial(hub)
         data = pattern(MIB, life)
-        assert site.send_blob(hub, data).result(WAIT_S) == MIB
+        assert site.send_blob(hub, data).result(PATIENCE_S) == MIB
         assert received.get() == data
-        site.cell.stop()
-        hub.cell.stop()
+        site.stop()
+        hub.stop()
 
 
 def test_cell_lives_once(cells: Cells) -> None:
     hub = cells.listen()
-    with pytest.raises(UsageError, match="hub"):
-        hub.cell.start()
-    hub.cell.stop()
-    hub.cell.stop()
-    with pytest.raises(UsageError, match="hub"):
-        hub.cell.start()
-    with pytest.raises(UsageError, match="hub"):
+    with pytest.raises(UsageError, match="server"):
+        hub.start()
+    hub.stop()
+    hub.stop()
+    with pytest.raises(UsageError, match="server"):
+        hub.start()
+    with pytest.raises(UsageError, match="server"):
         hub.send_blob("site", b"data")
 
 
 def test_uplink_that_is_not_there_is_a_link_error_at_the_timeout_and_is_tried_on(cells: Cells) -> None:
     hub = cells.listen()
-    (url,) = hub.cell.listen_urls
-    hub.cell.stop()
+    (url,) = hub.listen_urls
+    hub.stop()
     site = cells.make("site", connect=url, config=dataclasses.replace(QUICK, dial_timeout_s=scaled(1.0)))
-    site.cell.start()
+    site.start()
     with pytest.raises(LinkError, match="site") as caught:
-        site.cell.wait_connected(SHORT_S)
+        site.wait_connected(SHORT_S)
     assert url in str(caught.value)
-    cells.listen("hub", url=url)
-    site.cell.wait_connected(WAIT_S)
+    cells.listen("server", url=url)
+    site.wait_connected(PATIENCE_S)

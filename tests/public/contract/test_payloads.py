@@ -12,19 +12,10 @@ import numpy as np
 import pytest
 
 from streamcell import BlobSizeError, HeaderValue, Message, ReceivedStream, StreamError, StreamFuture, UsageError
-from tests.public.contract.world import (
-    CHANNEL,
-    KIB,
-    MIB,
-    QUICK,
-    TOPIC,
-    WAIT_S,
-    Cells,
-    Inbox,
-    Pair,
-    pattern,
-    stream_failure_of,
-)
+from tests.kit.cells import CHANNEL, QUICK, TOPIC, Cells, Pair
+from tests.kit.payloads import KIB, MIB, pattern
+from tests.kit.transfers import stream_failure_of
+from tests.kit.waiting import PATIENCE_S, Box
 
 WORDS = array.array("I", range(1, 200_000))
 MATRIX = np.arange(120_000, dtype=np.float64).reshape(300, 400)
@@ -99,11 +90,11 @@ WRONG_HEADERS: dict[str, tuple[Any, str]] = {
 def test_blob_payload_is_accepted_and_sent_as_bytes(pair: Pair, name: str) -> None:
     sender, receiver = pair
     payload, expected = PAYLOADS[name]
-    received = Inbox[bytes]()
+    received = Box[bytes]()
     receiver.on_blob(lambda future: received.put(bytes(future.result())))
     future = sender.send_blob(receiver, payload)
     assert future.get_size() == len(expected)
-    assert future.result(WAIT_S) == len(expected)
+    assert future.result(PATIENCE_S) == len(expected)
     assert received.get() == expected
 
 
@@ -111,30 +102,30 @@ def test_blob_payload_is_accepted_and_sent_as_bytes(pair: Pair, name: str) -> No
 def test_stream_payload_is_accepted_and_sent_as_bytes(pair: Pair, name: str) -> None:
     sender, receiver = pair
     payload, expected = PAYLOADS[name]
-    received = Inbox[bytes]()
+    received = Box[bytes]()
     receiver.on_stream(lambda future, stream, resume: received.put(stream.read(-1)))
-    assert sender.send_stream(receiver, payload).result(WAIT_S) == len(expected)
+    assert sender.send_stream(receiver, payload).result(PATIENCE_S) == len(expected)
     assert received.get() == expected
 
 
 def test_blob_without_payload_is_empty(pair: Pair) -> None:
     sender, receiver = pair
-    received = Inbox[bytes]()
+    received = Box[bytes]()
     receiver.on_blob(lambda future: received.put(bytes(future.result())))
-    assert sender.send_blob(receiver, None).result(WAIT_S) == 0
+    assert sender.send_blob(receiver, None).result(PATIENCE_S) == 0
     assert received.get() == b""
 
 
 def test_payload_up_to_one_chunk_is_copied_at_the_call(cells: Cells) -> None:
     sender, receiver = cells.pair()
-    received = Inbox[bytes]()
+    received = Box[bytes]()
     receiver.on_blob(lambda future: received.put(bytes(future.result())))
     payload = bytearray(pattern(sender.streams.get_chunk_size()))
     cells.network.stall()
     future = sender.send_blob(receiver, payload)
     payload[:] = bytes(len(payload))
     cells.network.release()
-    future.result(WAIT_S)
+    future.result(PATIENCE_S)
     assert received.get() == pattern(len(payload))
 
 
@@ -144,7 +135,7 @@ def test_payload_of_another_type_is_a_usage_error_at_the_call(pair: Pair, kind: 
     sender, receiver = pair
     send = sender.send_blob if kind == "blob" else sender.send_stream
     with pytest.raises(UsageError) as caught:
-        send(receiver, WRONG_PAYLOADS[name]).result(WAIT_S)
+        send(receiver, WRONG_PAYLOADS[name]).result(PATIENCE_S)
     assert isinstance(caught.value, StreamError)
 
 
@@ -187,7 +178,7 @@ def test_wrong_argument_of_send_is_both_a_usage_error_and_a_stream_error(
 
 def test_blob_larger_than_the_receivers_limit_is_refused_before_allocation(cells: Cells) -> None:
     sender, receiver = cells.pair(receiver=dataclasses.replace(QUICK, max_blob_bytes=MIB))
-    called = Inbox[object]()
+    called = Box[object]()
     receiver.on_blob(called.put, into=lambda size, headers: called.put(size))
     error = stream_failure_of(sender.send_blob(receiver, bytes(MIB + 1)))
     assert isinstance(error, BlobSizeError)
@@ -195,34 +186,34 @@ def test_blob_larger_than_the_receivers_limit_is_refused_before_allocation(cells
     assert receiver.fqcn in str(error)
     sender.meet(receiver)
     assert called.is_empty()
-    assert receiver.stats().bytes_received == 0
-    assert receiver.stats().receives == ()
+    assert receiver.stats().protocol.bytes_received == 0
+    assert receiver.stats().protocol.receives == ()
 
 
 def test_blob_of_the_receivers_limit_is_received(cells: Cells) -> None:
     sender, receiver = cells.pair(receiver=dataclasses.replace(QUICK, max_blob_bytes=MIB))
-    received = Inbox[bytes]()
+    received = Box[bytes]()
     receiver.on_blob(lambda future: received.put(bytes(future.result())))
-    assert sender.send_blob(receiver, pattern(MIB)).result(WAIT_S) == MIB
+    assert sender.send_blob(receiver, pattern(MIB)).result(PATIENCE_S) == MIB
     assert received.get() == pattern(MIB)
 
 
 def test_stream_of_unknown_size_to_a_blob_callback_is_refused_when_it_has_outgrown_the_limit(cells: Cells) -> None:
     sender, receiver = cells.pair(receiver=dataclasses.replace(QUICK, max_blob_bytes=MIB))
-    called = Inbox[StreamFuture]()
+    called = Box[StreamFuture]()
     receiver.on_blob(called.put)
     error = stream_failure_of(sender.send_stream(receiver, (bytes(100 * KIB) for _ in range(1000))))
     assert isinstance(error, BlobSizeError)
     sender.meet(receiver)
     assert called.is_empty()
-    assert receiver.stats().bytes_received <= 2 * MIB
+    assert receiver.stats().protocol.bytes_received <= 2 * MIB
 
 
 def test_blob_is_received_into_the_buffer_that_into_returns(pair: Pair) -> None:
     sender, receiver = pair
     buffer = bytearray(3 * MIB)
-    asked = Inbox[tuple[int | None, Any]]()
-    results = Inbox[object]()
+    asked = Box[tuple[int | None, Any]]()
+    results = Box[object]()
 
     def into(size: int | None, headers: dict[str, HeaderValue]) -> bytearray:
         asked.put((size, headers))
@@ -230,7 +221,7 @@ def test_blob_is_received_into_the_buffer_that_into_returns(pair: Pair) -> None:
 
     receiver.on_blob(lambda future: results.put(future.result()), into=into)
     data = pattern(2 * MIB)
-    assert sender.send_blob(receiver, data, headers={"layer": 3}).result(WAIT_S) == len(data)
+    assert sender.send_blob(receiver, data, headers={"layer": 3}).result(PATIENCE_S) == len(data)
     assert asked.get() == (len(data), {"layer": 3})
     assert results.get() is buffer
     assert buffer[: len(data)] == data
@@ -238,7 +229,7 @@ def test_blob_is_received_into_the_buffer_that_into_returns(pair: Pair) -> None:
 
 def test_headers_arrive_with_their_types(pair: Pair) -> None:
     sender, receiver = pair
-    seen = Inbox[dict[str, HeaderValue]]()
+    seen = Box[dict[str, HeaderValue]]()
 
     def on_stream(future: StreamFuture, stream: ReceivedStream, resume: bool) -> None:
         seen.put(stream.headers)
@@ -249,7 +240,7 @@ def test_headers_arrive_with_their_types(pair: Pair) -> None:
     receiver.on_request(lambda request: Message(request.headers))
     sender.send_stream(receiver, b"data", topic="stream", headers=GOOD_HEADERS)
     sender.send_blob(receiver, b"data", topic="blob", headers=GOOD_HEADERS)
-    reply = sender.cell.send_request(CHANNEL, TOPIC, receiver.fqcn, Message(GOOD_HEADERS), WAIT_S)
+    reply = sender.send_request(CHANNEL, TOPIC, receiver.fqcn, Message(GOOD_HEADERS), PATIENCE_S)
     for headers in (seen.get(), seen.get(), reply.headers):
         assert headers == GOOD_HEADERS
         assert [type(headers[key]) for key in GOOD_HEADERS] == [type(value) for value in GOOD_HEADERS.values()]
@@ -264,8 +255,8 @@ def test_header_of_another_type_is_a_usage_error_at_the_call_that_names_key_and_
             send(receiver, b"data", headers=headers)
         assert isinstance(caught.value, StreamError)
     with pytest.raises(UsageError, match=named):
-        sender.cell.send_request(CHANNEL, TOPIC, receiver.fqcn, Message(headers), WAIT_S)
-    assert sender.stats().streams_opened == 0
+        sender.send_request(CHANNEL, TOPIC, receiver.fqcn, Message(headers), PATIENCE_S)
+    assert sender.stats().protocol.streams_opened == 0
 
 
 def headers_of(size: int) -> dict[str, HeaderValue]:
@@ -276,7 +267,7 @@ def headers_of(size: int) -> dict[str, HeaderValue]:
 @pytest.mark.parametrize("chunk_bytes", [64 * KIB, 4 * MIB])
 def test_headers_up_to_one_mebibyte_are_fine(cells: Cells, chunk_bytes: int) -> None:
     sender, receiver = cells.pair(sender=dataclasses.replace(QUICK, chunk_bytes=chunk_bytes))
-    seen = Inbox[tuple[dict[str, HeaderValue], bytes]]()
+    seen = Box[tuple[dict[str, HeaderValue], bytes]]()
 
     def on_stream(future: StreamFuture, stream: ReceivedStream, resume: bool) -> None:
         seen.put((stream.headers, stream.read(-1)))
@@ -285,11 +276,11 @@ def test_headers_up_to_one_mebibyte_are_fine(cells: Cells, chunk_bytes: int) -> 
     receiver.on_blob(lambda future: seen.put((future.get_headers(), bytes(future.result()))), topic="blob")
     receiver.on_request(lambda request: Message(request.headers, request.payload))
     headers, data = headers_of(MIB), pattern(5 * MIB)
-    assert sender.send_stream(receiver, data, topic="stream", headers=headers).result(WAIT_S) == len(data)
+    assert sender.send_stream(receiver, data, topic="stream", headers=headers).result(PATIENCE_S) == len(data)
     assert seen.get() == (headers, data)
-    assert sender.send_blob(receiver, data, topic="blob", headers=headers).result(WAIT_S) == len(data)
+    assert sender.send_blob(receiver, data, topic="blob", headers=headers).result(PATIENCE_S) == len(data)
     assert seen.get() == (headers, data)
-    reply = sender.cell.send_request(CHANNEL, TOPIC, receiver.fqcn, Message(headers, data), WAIT_S)
+    reply = sender.send_request(CHANNEL, TOPIC, receiver.fqcn, Message(headers, data), PATIENCE_S)
     assert (reply.headers, bytes(reply.payload)) == (headers, data)
 
 
@@ -297,8 +288,8 @@ def test_headers_up_to_one_mebibyte_are_fine_on_many_blobs_at_once(pair: Pair) -
     sender, receiver = pair
     receiver.on_blob(lambda future: None)
     futures = [sender.send_blob(receiver, b"data", headers=headers_of(MIB)) for _ in range(20)]
-    assert [future.result(WAIT_S) for future in futures] == [4] * 20
-    assert sender.stats().reconnects == 0
+    assert [future.result(PATIENCE_S) for future in futures] == [4] * 20
+    assert sender.stats().protocol.reconnects == 0
 
 
 @pytest.mark.parametrize("kind", ["stream", "blob"])

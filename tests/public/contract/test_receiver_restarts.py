@@ -28,22 +28,11 @@ from streamcell import (
     aio,
 )
 from streamcell.testing import FaultyNetwork
-from tests.public.contract.restarting import DIGEST, READ, SIZE, SMALL, Rest, begin, make_file, restart_receiver
-from tests.public.contract.world import (
-    CHANNEL,
-    IDLE_S,
-    KIB,
-    MIB,
-    TOPIC,
-    WAIT_S,
-    Cells,
-    Inbox,
-    Pair,
-    failure_of,
-    pattern,
-    wait_for,
-    wait_until,
-)
+from tests.kit.cells import CHANNEL, TOPIC, Cells, Pair
+from tests.kit.payloads import KIB, MIB, pattern
+from tests.kit.restarting import DIGEST, READ, SIZE, SMALL, Rest, begin, make_file, restart_receiver
+from tests.kit.transfers import failure_of
+from tests.kit.waiting import IDLE_S, PATIENCE_S, Box, Gate, eventually, wait_for
 
 
 class Seekable(Stream):
@@ -93,7 +82,7 @@ def test_stream_goes_on_where_the_restarted_receiver_says(
     assert rest.calls.get() == (True, "")
     assert rest.outcomes.get() == (READ, pattern(SIZE)[READ:], bool(digest))
     assert rest.results.get() == SIZE
-    assert future.result(WAIT_S) == SIZE
+    assert future.result(PATIENCE_S) == SIZE
     assert future.get_progress() == SIZE
 
 
@@ -104,28 +93,28 @@ def test_receiver_may_have_less_or_more_than_it_has_acknowledged(cells: Cells, o
     restart_receiver(cells, hub, rest)
     # What nobody has shown the bytes below of cannot be checked.
     assert rest.outcomes.get() == (offset, pattern(SIZE)[offset:], offset == 0)
-    assert future.result(WAIT_S) == SIZE
+    assert future.result(PATIENCE_S) == SIZE
 
 
-def test_progress_falls_to_what_the_restarted_receiver_has(cells: Cells, gate: threading.Event) -> None:
+def test_progress_falls_to_what_the_restarted_receiver_has(cells: Cells, gate: Gate) -> None:
     _site, hub, future, _part = begin(cells, pattern(SIZE))
 
     def callback(_future: StreamFuture, stream: ReceivedStream, resume: bool) -> None:
         stream.resume_from(10)
-        wait_for(gate)
+        gate.pass_through()
         stream.readall()
 
     restart_receiver(cells, hub, callback)
-    wait_until(lambda: 10 <= future.get_progress() <= 10 + 256 * KIB)
-    gate.set()
-    assert future.result(WAIT_S) == SIZE
+    eventually(lambda: 10 <= future.get_progress() <= 10 + 256 * KIB)
+    gate.open()
+    assert future.result(PATIENCE_S) == SIZE
 
 
 @pytest.mark.parametrize("returned", [READ, 0, None])
 def test_offset_that_the_callback_returns_counts_for_a_thread_of_its_own(cells: Cells, returned: Any) -> None:
     _site, hub, future, _part = begin(cells, BytesStream(pattern(SIZE)))
     offset = returned or 0
-    read = Inbox[tuple[int, bytes]]()
+    read = Box[tuple[int, bytes]]()
     reading = threading.Event()
 
     def read_on(stream: ReceivedStream) -> None:
@@ -141,7 +130,7 @@ def test_offset_that_the_callback_returns_counts_for_a_thread_of_its_own(cells: 
 
     restart_receiver(cells, hub, callback)
     assert read.get() == (SIZE, pattern(SIZE)[offset:])
-    assert future.result(WAIT_S) == SIZE
+    assert future.result(PATIENCE_S) == SIZE
 
 
 @pytest.mark.parametrize("returned", [-5, 10**30, True, "nothing"])
@@ -149,7 +138,7 @@ def test_what_the_callback_returns_is_an_offset_or_the_stream_is_rejected(
     cells: Cells, returned: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     _site, hub, future, _part = begin(cells, BytesStream(pattern(SIZE)))
-    reader = Inbox[ReceivedStream]()
+    reader = Box[ReceivedStream]()
 
     def callback(_future: StreamFuture, stream: ReceivedStream, resume: bool) -> Any:
         reader.put(stream)
@@ -161,15 +150,15 @@ def test_what_the_callback_returns_is_an_offset_or_the_stream_is_rejected(
     assert "the offset that it returns must be a whole number from 0" in str(error)
     with pytest.raises(StreamRejected):
         reader.get().readall()
-    wait_until(lambda: "the offset that it returns" in caplog.text)
-    assert again.cell.stats().callbacks_failed == 1
+    eventually(lambda: "the offset that it returns" in caplog.text)
+    assert again.stats().callbacks_failed == 1
 
 
 @pytest.mark.parametrize("way", ["read", "readinto", "readline", "pieces"])
 def test_reading_first_in_the_callback_means_0(cells: Cells, way: str) -> None:
     _site, hub, future, _part = begin(cells, BytesStream(pattern(SIZE)))
-    read = Inbox[bytes]()
-    late = Inbox[StreamResumeError]()
+    read = Box[bytes]()
+    late = Box[StreamResumeError]()
 
     def first(stream: ReceivedStream) -> bytes:
         if way == "readinto":
@@ -191,7 +180,7 @@ def test_reading_first_in_the_callback_means_0(cells: Cells, way: str) -> None:
     restart_receiver(cells, hub, callback)
     assert read.get() == pattern(SIZE)
     assert "told before to go on at 0" in str(late.get())
-    assert future.result(WAIT_S) == SIZE
+    assert future.result(PATIENCE_S) == SIZE
 
 
 @pytest.mark.parametrize("source", SOURCES)
@@ -202,7 +191,7 @@ def test_receiver_with_other_bytes_reads_from_0(cells: Cells, tmp_path: Path, so
     restart_receiver(cells, hub, rest)
     assert "differs" in str(rest.refused.get())
     assert rest.outcomes.get() == (0, pattern(SIZE), bool(digest))
-    assert future.result(WAIT_S) == SIZE
+    assert future.result(PATIENCE_S) == SIZE
 
 
 @pytest.mark.parametrize("unknown", [False, True])
@@ -215,13 +204,13 @@ def test_receiver_that_wants_more_than_there_is_reads_from_0(cells: Cells, unkno
     restart_receiver(cells, hub, rest)
     rest.refused.get()
     assert rest.outcomes.get() == (0, pattern(SIZE), False)
-    assert future.result(WAIT_S) == SIZE
+    assert future.result(PATIENCE_S) == SIZE
 
 
 def test_wrong_argument_of_resume_from_changes_nothing(cells: Cells) -> None:
     _site, hub, future, part = begin(cells, BytesStream(pattern(SIZE)))
-    raised = Inbox[CellError]()
-    outcomes = Inbox[bytes]()
+    raised = Box[CellError]()
+    outcomes = Box[bytes]()
 
     def callback(_future: StreamFuture, stream: ReceivedStream, resume: bool) -> None:
         for offset, have in ((-1, None), (10**30, None), (READ + 1, part.file)):
@@ -237,18 +226,18 @@ def test_wrong_argument_of_resume_from_changes_nothing(cells: Cells) -> None:
     assert "whole number from 0" in str(raised.get())
     assert "only" in str(raised.get())
     assert outcomes.get() == pattern(SIZE)[READ:]
-    assert future.result(WAIT_S) == SIZE
+    assert future.result(PATIENCE_S) == SIZE
 
 
 def test_source_that_cannot_go_back_fails_both_sides_with_a_clear_error(cells: Cells) -> None:
     pieces = (pattern(SIZE)[at : at + 64 * KIB] for at in range(0, SIZE, 64 * KIB))
     _site, hub, future, _part = begin(cells, IterStream(pieces, SIZE))
-    failed = Inbox[tuple[StreamError, StreamError]]()
+    failed = Box[tuple[StreamError, StreamError]]()
 
     def callback(received: StreamFuture, stream: ReceivedStream, resume: bool) -> None:
         with pytest.raises(StreamError) as raised:
             stream.resume_from(10)
-        failed.put((raised.value, received.exception(WAIT_S)))  # type: ignore[arg-type]
+        failed.put((raised.value, received.exception(PATIENCE_S)))  # type: ignore[arg-type]
 
     restart_receiver(cells, hub, callback)
     errors = (failure_of(future), *failed.get())
@@ -262,23 +251,23 @@ def test_source_that_cannot_seek_is_read_on_to_where_it_is_needed(cells: Cells) 
     rest = Rest(SIZE - 1)
     restart_receiver(cells, hub, rest)
     assert rest.outcomes.get() == (SIZE - 1, pattern(SIZE)[-1:], False)
-    assert future.result(WAIT_S) == SIZE
+    assert future.result(PATIENCE_S) == SIZE
 
 
 @pytest.mark.parametrize("blob", [False, True])
 def test_stream_waits_for_its_callback_to_be_registered_after_the_restart(cells: Cells, blob: bool) -> None:
     site, hub, future, _part = begin(cells, BytesStream(pattern(SIZE)))
     again = restart_receiver(cells, hub, None)
-    wait_until(lambda: any(send.state == "awaiting_offset" for send in site.stats().sends))
+    eventually(lambda: any(send.state == "awaiting_offset" for send in site.stats().protocol.sends))
     again.meet(site)
     assert not future.done()
-    got = Inbox[bytes]()
+    got = Box[bytes]()
     if blob:
         again.on_blob(lambda received: got.put(bytes(received.result())))
     else:
         again.on_stream(lambda _future, stream, resume: got.put(stream.readall()))
     assert got.get() == pattern(SIZE)
-    assert future.result(WAIT_S) == SIZE
+    assert future.result(PATIENCE_S) == SIZE
 
 
 def test_stream_that_waits_for_its_callback_gives_up_after_idle_timeout(cells: Cells) -> None:
@@ -294,42 +283,38 @@ def test_new_stream_without_callback_does_not_wait(pair: Pair) -> None:
     assert isinstance(failure_of(site.send_stream(hub, b"data", resume_id="name")), StreamRejected)
 
 
-def test_blob_whose_end_was_not_sent_is_sent_again_and_one_whose_end_was_is_unknown(
-    cells: Cells, gate: threading.Event
-) -> None:
+def test_blob_whose_end_was_not_sent_is_sent_again_and_one_whose_end_was_is_unknown(cells: Cells, gate: Gate) -> None:
     site, hub = cells.pair(sender=SMALL, receiver=SMALL)
     # A callback thread that is busy keeps blobs from being confirmed; into= one from being received.
-    hub.on_blob(lambda _future: None, topic="begun", into=lambda size, _headers: wait_for(gate))
-    hub.on_blob(lambda _future: None, topic="sent", into=lambda size, _headers: wait_for(gate))
+    hub.on_blob(lambda _future: None, topic="begun", into=lambda size, _headers: gate.pass_through())
+    hub.on_blob(lambda _future: None, topic="sent", into=lambda size, _headers: gate.pass_through())
     begun = site.send_blob(hub, pattern(SIZE), topic="begun")
     sent = site.send_blob(hub, b"small", topic="sent")
     retried = site.send_blob(hub, b"small", topic="sent", retry_unknown=True)
-    wait_until(lambda: all(send.received for send in site.stats().sends))
+    eventually(lambda: all(send.received for send in site.stats().protocol.sends))
     cells.kill(hub)
-    again = cells.make("hub", listen=hub.cell.listen_urls[0], config=SMALL)
-    got = Inbox[bytes]()
+    again = cells.make("server", listen=hub.listen_urls[0], config=SMALL)
+    got = Box[bytes]()
     again.on_blob(lambda future: got.put(bytes(future.result())), topic="*")
-    again.cell.start()
+    again.start()
     assert isinstance(failure_of(sent), StreamOutcomeUnknown)
-    assert begun.result(WAIT_S) == SIZE
-    assert retried.result(WAIT_S) == 5
+    assert begun.result(PATIENCE_S) == SIZE
+    assert retried.result(PATIENCE_S) == 5
     assert sorted([got.get(), got.get()], key=len) == [b"small", pattern(SIZE)]
     assert got.is_empty()
 
 
 @pytest.mark.parametrize("way", ["killed", "stopped"])
-def test_request_whose_target_has_ended_does_not_wait_for_its_timeout(
-    cells: Cells, gate: threading.Event, way: str
-) -> None:
+def test_request_whose_target_has_ended_does_not_wait_for_its_timeout(cells: Cells, gate: Gate, way: str) -> None:
     site, hub = cells.pair()
     called = threading.Event()
 
     def callback(_request: Message) -> None:
         called.set()
-        wait_for(gate)
+        gate.pass_through()
 
     hub.on_request(callback)
-    errors = Inbox[CellError]()
+    errors = Box[CellError]()
 
     def ask() -> None:
         with pytest.raises(CellError) as raised:
@@ -339,12 +324,12 @@ def test_request_whose_target_has_ended_does_not_wait_for_its_timeout(
     asking = threading.Thread(target=ask)
     asking.start()
     wait_for(called)
-    wait_until(lambda: not site.stats().sends)
+    eventually(lambda: not site.stats().protocol.sends)
     if way == "killed":
         cells.kill(hub)
-        cells.make("hub", listen=hub.cell.listen_urls[0]).cell.start()
+        cells.make("server", listen=hub.listen_urls[0]).start()
     else:
-        hub.cell.stop(grace=0)
+        hub.stop(grace=0)
     assert isinstance(errors.get(), StreamOutcomeUnknown)
     asking.join()
 
@@ -355,9 +340,9 @@ def test_request_whose_target_has_ended_does_not_wait_for_its_timeout(
 @pytest.mark.parametrize("way", ["resume_from", "have", "other bytes", "return", "read", "negative"])
 def test_coroutine_callback_chooses_as_others_do(cells: Cells, network: FaultyNetwork, way: str) -> None:
     _site, hub, future, part = begin(cells, BytesStream(pattern(SIZE)), digest="sha256")
-    url = hub.cell.listen_urls[0]
+    url = hub.listen_urls[0]
     cells.kill(hub)
-    outcomes = Inbox[tuple[bool, int, bytes, bool]]()
+    outcomes = Box[tuple[bool, int, bytes, bool]]()
     begun: list[asyncio.Task[None]] = []
 
     async def read_rest(stream: aio.ReceivedStream, resume: bool) -> None:
@@ -384,11 +369,11 @@ def test_coroutine_callback_chooses_as_others_do(cells: Cells, network: FaultyNe
         return None
 
     async def receive() -> None:
-        cell = aio.CoreCell("hub", listen=url, config=SMALL, network=network)
+        cell = aio.CoreCell("server", listen=url, config=SMALL, network=network)
         streams = aio.StreamCell(cell)
         streams.register_stream_cb(CHANNEL, TOPIC, callback)
         async with cell:
-            await asyncio.wait_for(asyncio.wrap_future(future), WAIT_S)
+            await asyncio.wait_for(asyncio.wrap_future(future), PATIENCE_S)
             await asyncio.gather(*begun)
 
     asyncio.run(receive())

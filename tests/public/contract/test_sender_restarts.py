@@ -9,18 +9,11 @@ import pytest
 
 from streamcell import BytesStream, FileStream, IterStream, StreamIntegrityError, StreamResumeError
 from streamcell.testing import FaultyNetwork
-from tests.public.contract.restarting import (
-    DIGEST,
-    READ,
-    SIZE,
-    SMALL,
-    Rest,
-    begin,
-    make_file,
-    restart_receiver,
-    restart_sender,
-)
-from tests.public.contract.world import TOPIC, WAIT_S, Cells, failure_of, pattern
+from tests.kit.cells import TOPIC, Cells
+from tests.kit.payloads import pattern
+from tests.kit.restarting import DIGEST, READ, SIZE, SMALL, Rest, begin, make_file, restart_receiver, restart_sender
+from tests.kit.transfers import failure_of
+from tests.kit.waiting import PATIENCE_S
 
 
 def test_call_that_waits_goes_on_with_the_same_file(cells: Cells, tmp_path: Path) -> None:
@@ -29,14 +22,14 @@ def test_call_that_waits_goes_on_with_the_same_file(cells: Cells, tmp_path: Path
     again = restart_sender(cells, site, hub)
     future = again.send_stream(hub, FileStream(path), resume_id="name", digest="sha256")
     part.go_on()
-    assert future.result(WAIT_S) == SIZE
+    assert future.result(PATIENCE_S) == SIZE
     assert part.file.getvalue() == pattern(SIZE)
     received = part.futures.get()
-    assert received.result(WAIT_S) == SIZE
+    assert received.result(PATIENCE_S) == SIZE
     assert received.get_stream_id() == future.get_stream_id()
     assert part.futures.is_empty()
     # What was there was not sent again.
-    assert again.stats().bytes_sent <= SIZE - READ
+    assert again.stats().protocol.bytes_sent <= SIZE - READ
 
 
 def test_call_that_waits_goes_on_with_the_same_digest(cells: Cells) -> None:
@@ -44,9 +37,9 @@ def test_call_that_waits_goes_on_with_the_same_digest(cells: Cells) -> None:
     again = restart_sender(cells, site, hub)
     future = again.send_stream(hub, IterStream([pattern(SIZE)]), resume_id="name", digest=DIGEST)
     part.go_on()
-    assert future.result(WAIT_S) == SIZE
+    assert future.result(PATIENCE_S) == SIZE
     assert part.file.getvalue() == pattern(SIZE)
-    assert part.futures.get().result(WAIT_S) == SIZE
+    assert part.futures.get().result(PATIENCE_S) == SIZE
 
 
 def test_call_that_waits_goes_on_through_many_restarts_and_breaks(
@@ -59,7 +52,7 @@ def test_call_that_waits_goes_on_through_many_restarts_and_breaks(
         future = site.send_stream(hub, FileStream(path), resume_id="name")
         network.cut()
     part.go_on()
-    assert future.result(WAIT_S) == SIZE
+    assert future.result(PATIENCE_S) == SIZE
     assert part.file.getvalue() == pattern(SIZE)
 
 
@@ -83,7 +76,7 @@ def test_call_that_waits_fails_when_the_source_is_another_one(cells: Cells, tmp_
     rest.refused.get()
     start, data, _ = rest.outcomes.get()
     assert (start, data) == (0, other)
-    assert future.result(WAIT_S) == SIZE
+    assert future.result(PATIENCE_S) == SIZE
 
 
 def test_call_that_waits_fails_without_proof(cells: Cells) -> None:
@@ -97,7 +90,7 @@ def test_call_that_waits_fails_without_proof(cells: Cells) -> None:
     assert isinstance(error, StreamResumeError)
     assert "neither stamp nor digest" in str(error)
     assert rest.outcomes.get() == (READ, pattern(SIZE)[READ:], False)
-    assert future.result(WAIT_S) == SIZE
+    assert future.result(PATIENCE_S) == SIZE
 
 
 def test_stream_without_resume_id_fails_as_soon_as_its_sender_is_back(cells: Cells) -> None:
@@ -113,12 +106,12 @@ def test_name_counts_only_for_the_same_topic(cells: Cells, tmp_path: Path) -> No
     rest = Rest(0)
     hub.on_stream(rest, topic="another")
     again = restart_sender(cells, site, hub)
-    assert again.send_stream(hub, FileStream(path), resume_id="name", topic="another").result(WAIT_S) == SIZE
+    assert again.send_stream(hub, FileStream(path), resume_id="name", topic="another").result(PATIENCE_S) == SIZE
     assert rest.outcomes.get() == (0, pattern(SIZE), False)
     assert part.ended.is_empty()
     again.send_stream(hub, FileStream(path), resume_id="name", topic=TOPIC)
     part.go_on()
-    assert part.futures.get().result(WAIT_S) == SIZE
+    assert part.futures.get().result(PATIENCE_S) == SIZE
 
 
 def test_with_no_call_waiting_a_new_one_may_go_on(cells: Cells, tmp_path: Path) -> None:
@@ -132,8 +125,8 @@ def test_with_no_call_waiting_a_new_one_may_go_on(cells: Cells, tmp_path: Path) 
     # This life of the sender has sent nothing that was acknowledged.
     assert rest.calls.get() == (False, "name")
     assert rest.outcomes.get() == (READ, pattern(SIZE)[READ:], True)
-    assert future.result(WAIT_S) == SIZE
-    assert again.stats().bytes_sent == SIZE - READ
+    assert future.result(PATIENCE_S) == SIZE
+    assert again.stats().protocol.bytes_sent == SIZE - READ
 
 
 # The file changes.

@@ -12,23 +12,14 @@ import pytest
 
 from streamcell import ReceivedStream, StreamFuture, StreamRejected
 from streamcell.testing import FaultyNetwork
-from tests.public.contract.world import (
-    KIB,
-    MIB,
-    QUICK,
-    WAIT_S,
-    Cells,
-    Inbox,
-    Pair,
-    pattern,
-    stream_failure_of,
-    wait_for,
-    wait_until,
-)
+from tests.kit.cells import QUICK, Cells, Pair
+from tests.kit.payloads import KIB, MIB, pattern
+from tests.kit.transfers import stream_failure_of
+from tests.kit.waiting import PATIENCE_S, Box, Gate, eventually, wait_for
 
 
 def test_stream_sender_succeeds_when_the_reader_is_at_the_end_and_the_callback_has_returned(
-    pair: Pair, gate: threading.Event
+    pair: Pair, gate: Gate
 ) -> None:
     sender, receiver = pair
     at_end = threading.Event()
@@ -36,20 +27,20 @@ def test_stream_sender_succeeds_when_the_reader_is_at_the_end_and_the_callback_h
     def callback(future: StreamFuture, stream: ReceivedStream, resume: bool) -> None:
         stream.read(-1)
         at_end.set()
-        wait_for(gate)
+        gate.pass_through()
 
     receiver.on_stream(callback)
     future = sender.send_stream(receiver, pattern(300 * KIB))
     wait_for(at_end)
     sender.meet(receiver)
     assert not future.done()
-    gate.set()
-    assert future.result(WAIT_S) == 300 * KIB
+    gate.open()
+    assert future.result(PATIENCE_S) == 300 * KIB
     assert future.get_progress() == 300 * KIB
 
 
 def test_stream_sender_succeeds_when_the_reader_is_at_the_end_and_the_callback_has_closed(
-    pair: Pair, gate: threading.Event
+    pair: Pair, gate: Gate
 ) -> None:
     sender, receiver = pair
     returned = threading.Event()
@@ -57,23 +48,23 @@ def test_stream_sender_succeeds_when_the_reader_is_at_the_end_and_the_callback_h
     def callback(future: StreamFuture, stream: ReceivedStream, resume: bool) -> None:
         stream.read(-1)
         stream.close()
-        wait_for(gate)
+        gate.pass_through()
         returned.set()
 
     receiver.on_stream(callback)
     future = sender.send_stream(receiver, pattern(300 * KIB))
-    assert future.result(WAIT_S) == 300 * KIB
+    assert future.result(PATIENCE_S) == 300 * KIB
     assert not returned.is_set()
 
 
 def test_stream_sender_waits_for_the_reader_when_the_callback_has_handed_the_stream_to_a_thread(
-    pair: Pair, gate: threading.Event
+    pair: Pair, gate: Gate
 ) -> None:
     sender, receiver = pair
-    read = Inbox[bytes]()
+    read = Box[bytes]()
 
     def read_on(stream: ReceivedStream) -> None:
-        wait_for(gate)
+        gate.pass_through()
         read.put(stream.read(-1))
 
     returned = threading.Event()
@@ -88,47 +79,47 @@ def test_stream_sender_waits_for_the_reader_when_the_callback_has_handed_the_str
     wait_for(returned)
     sender.meet(receiver)
     assert not future.done()
-    gate.set()
+    gate.open()
     assert read.get() == data
-    assert future.result(WAIT_S) == len(data)
+    assert future.result(PATIENCE_S) == len(data)
 
 
 def test_end_is_reached_when_the_last_byte_was_handed_out_whether_or_not_the_empty_read_follows(pair: Pair) -> None:
     sender, receiver = pair
-    settled = Inbox[int]()
+    settled = Box[int]()
 
     def callback(future: StreamFuture, stream: ReceivedStream, resume: bool) -> None:
         left = stream.get_size()
         while left:
             left -= len(stream.read(left))
-        settled.put(future.result(WAIT_S))
+        settled.put(future.result(PATIENCE_S))
 
     receiver.on_stream(callback)
     future = sender.send_stream(receiver, pattern(100 * KIB))
-    assert future.result(WAIT_S) == 100 * KIB
+    assert future.result(PATIENCE_S) == 100 * KIB
     assert settled.get() == 100 * KIB
 
 
 def test_stream_receiver_succeeds_with_the_bytes_read_before_the_callback_has_returned(pair: Pair) -> None:
     sender, receiver = pair
-    results = Inbox[tuple[int, int, bytes]]()
+    results = Box[tuple[int, int, bytes]]()
 
     def callback(future: StreamFuture, stream: ReceivedStream, resume: bool) -> None:
         size = len(stream.read(-1))
-        results.put((size, future.result(WAIT_S), stream.read(-1)))
+        results.put((size, future.result(PATIENCE_S), stream.read(-1)))
 
     receiver.on_stream(callback)
     sender.send_stream(receiver, iter([pattern(10), pattern(20)]))
     assert results.get() == (30, 30, b"")
 
 
-def test_stream_receiver_fails_as_soon_as_the_stream_failed(pair: Pair, gate: threading.Event) -> None:
+def test_stream_receiver_fails_as_soon_as_the_stream_failed(pair: Pair, gate: Gate) -> None:
     sender, receiver = pair
-    futures = Inbox[StreamFuture]()
+    futures = Box[StreamFuture]()
 
     def callback(future: StreamFuture, stream: ReceivedStream, resume: bool) -> None:
         futures.put(future)
-        wait_for(gate)
+        gate.pass_through()
 
     receiver.on_stream(callback)
     sent = sender.send_stream(receiver, pattern(MIB))
@@ -138,31 +129,31 @@ def test_stream_receiver_fails_as_soon_as_the_stream_failed(pair: Pair, gate: th
     assert stream_failure_of(received).code.name == "CANCELLED"
 
 
-def test_blob_sender_succeeds_when_the_callback_has_started_not_before(cells: Cells, gate: threading.Event) -> None:
+def test_blob_sender_succeeds_when_the_callback_has_started_not_before(cells: Cells, gate: Gate) -> None:
     sender, receiver = cells.pair(receiver=dataclasses.replace(QUICK, callback_threads=1))
-    started = Inbox[StreamFuture]()
+    started = Box[StreamFuture]()
 
     def callback(future: StreamFuture) -> None:
         started.put(future)
-        wait_for(gate)
+        gate.pass_through()
 
     receiver.on_blob(callback)
     first = sender.send_blob(receiver, b"first")
     # The callback runs, and goes on running.
-    assert first.result(WAIT_S) == 5
+    assert first.result(PATIENCE_S) == 5
     started.get()
     second = sender.send_blob(receiver, pattern(MIB))
-    wait_until(lambda: any(each.received == MIB for each in receiver.stats().receives))
+    eventually(lambda: any(each.received == MIB for each in receiver.stats().protocol.receives))
     sender.meet(receiver)
     assert not second.done(), "the only thread is busy: the second callback has not started"
-    gate.set()
-    assert second.result(WAIT_S) == MIB
+    gate.open()
+    assert second.result(PATIENCE_S) == MIB
     assert bytes(started.get().result()) == pattern(MIB)
 
 
 def test_blob_receiver_is_settled_when_the_callback_runs(pair: Pair) -> None:
     sender, receiver = pair
-    seen = Inbox[tuple[bool, bool, bytes]]()
+    seen = Box[tuple[bool, bool, bytes]]()
 
     def callback(future: StreamFuture) -> None:
         view = future.result(0)
@@ -177,7 +168,7 @@ def test_blob_that_failed_runs_no_callback_and_is_logged_and_counted(
     pair: Pair, network: FaultyNetwork, caplog: pytest.LogCaptureFixture
 ) -> None:
     sender, receiver = pair
-    called = Inbox[StreamFuture]()
+    called = Box[StreamFuture]()
     receiver.on_blob(called.put)
     for batch in (1, 2, 3):
         network.corrupt_payload(batch)
@@ -185,9 +176,9 @@ def test_blob_that_failed_runs_no_callback_and_is_logged_and_counted(
         stream_failure_of(sender.send_blob(receiver, pattern(MIB)))
         sender.meet(receiver)
         # The log of the engine has a thread of its own.
-        wait_until(lambda: "wrong checksum" in caplog.text)
+        eventually(lambda: "wrong checksum" in caplog.text)
     assert called.is_empty()
-    assert receiver.cell.stats().blobs_failed == 1
+    assert receiver.stats().blobs_failed == 1
 
 
 @pytest.mark.parametrize("read_first", [False, True])
@@ -206,7 +197,7 @@ def test_stream_callback_that_raises_before_it_closed_is_a_rejection_at_the_send
     assert isinstance(error, StreamRejected)
     assert "OSError: no space left on the lab's disk" in str(error)
     assert receiver.fqcn in str(error)
-    assert receiver.cell.stats().callbacks_failed == 1
+    assert receiver.stats().callbacks_failed == 1
 
 
 def test_stream_callback_that_raises_after_it_closed_changes_nothing(pair: Pair) -> None:
@@ -218,7 +209,7 @@ def test_stream_callback_that_raises_after_it_closed_changes_nothing(pair: Pair)
         raise OSError("too late")
 
     receiver.on_stream(callback)
-    assert sender.send_stream(receiver, pattern(MIB)).result(WAIT_S) == MIB
+    assert sender.send_stream(receiver, pattern(MIB)).result(PATIENCE_S) == MIB
 
 
 def test_blob_callback_that_raises_is_logged_with_traceback_and_counted_and_the_sender_has_its_answer(
@@ -231,15 +222,15 @@ def test_blob_callback_that_raises_is_logged_with_traceback_and_counted_and_the_
 
     receiver.on_blob(callback)
     with caplog.at_level(logging.ERROR):
-        assert sender.send_blob(receiver, b"data").result(WAIT_S) == 4
-        wait_until(lambda: receiver.cell.stats().callbacks_failed == 1)
+        assert sender.send_blob(receiver, b"data").result(PATIENCE_S) == 4
+        eventually(lambda: receiver.stats().callbacks_failed == 1)
     assert "Traceback" in caplog.text
     assert "no space left on the lab's disk" in caplog.text
 
 
 def test_done_callbacks_run_in_order_of_settling_on_the_notifier_thread(pair: Pair) -> None:
     sender, _ = pair
-    called = Inbox[tuple[int, str, str]]()
+    called = Box[tuple[int, str, str]]()
 
     def done(future: StreamFuture, number: int, *, word: str) -> None:
         assert future.done()
@@ -268,7 +259,7 @@ def test_reader_that_is_closed_or_dropped_before_the_end_is_an_early_close(
     pair: Pair, give_up: Callable[[ReceivedStream], Any]
 ) -> None:
     sender, receiver = pair
-    futures = Inbox[StreamFuture]()
+    futures = Box[StreamFuture]()
 
     def callback(future: StreamFuture, stream: ReceivedStream, resume: bool) -> None:
         futures.put(future)

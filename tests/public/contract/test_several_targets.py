@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import threading
 from collections.abc import Iterator
 
 import pytest
@@ -20,22 +19,10 @@ from streamcell import (
     StreamTargetUnreachable,
     UsageError,
 )
-from tests.public.contract.doubles import Counted
-from tests.public.contract.world import (
-    CHANNEL,
-    KIB,
-    MIB,
-    QUICK,
-    TOPIC,
-    WAIT_S,
-    Cells,
-    Inbox,
-    Peer,
-    Reader,
-    failure_of,
-    pattern,
-    wait_until,
-)
+from tests.kit.cells import CHANNEL, QUICK, TOPIC, Cells, Peer
+from tests.kit.payloads import KIB, MIB, Counted, pattern
+from tests.kit.transfers import Reader, failure_of
+from tests.kit.waiting import PATIENCE_S, Box, Gate, eventually
 
 SITES = ["site-1", "site-2", "site-3"]
 # Small windows, so that a slow target is soon a window behind.
@@ -56,7 +43,7 @@ def send(hub: Peer, source: object, names: list[str] | tuple[str, ...] = tuple(S
     return hub.streams.send_stream(CHANNEL, TOPIC, names, Message({"round": 1}, source))
 
 
-def register_readers(sites: dict[str, Peer], gate: threading.Event | None = None) -> dict[str, Reader]:
+def register_readers(sites: dict[str, Peer], gate: Gate | None = None) -> dict[str, Reader]:
     """Have every site read what it gets, the second one when the gate is open."""
     readers = {name: Reader(when=gate if name == "site-2" else None) for name in SITES}
     for name, site in sites.items():
@@ -66,7 +53,7 @@ def register_readers(sites: dict[str, Peer], gate: threading.Event | None = None
 
 def test_a_blob_goes_to_all(hub_and_sites: tuple[Peer, dict[str, Peer]]) -> None:
     hub, sites = hub_and_sites
-    arrived = Inbox[tuple[str, int, bytes]]()
+    arrived = Box[tuple[str, int, bytes]]()
     for name, site in sites.items():
         site.on_blob(
             lambda future, name=name: arrived.put((name, future.get_headers()["round"], bytes(future.result())))
@@ -74,7 +61,7 @@ def test_a_blob_goes_to_all(hub_and_sites: tuple[Peer, dict[str, Peer]]) -> None
     data = pattern(3 * MIB)
     futures = hub.streams.send_blob(CHANNEL, TOPIC, SITES, Message({"round": 7}, data))
     assert list(futures) == SITES
-    assert {name: future.result(WAIT_S) for name, future in futures.items()} == dict.fromkeys(SITES, len(data))
+    assert {name: future.result(PATIENCE_S) for name, future in futures.items()} == dict.fromkeys(SITES, len(data))
     assert [future.target for future in futures.values()] == SITES
     assert sorted(arrived.get() for _ in SITES) == [(name, 7, data) for name in SITES]
 
@@ -85,7 +72,7 @@ def test_a_stream_is_read_once_for_all_that_keep_up(hub_and_sites: tuple[Peer, d
     source = Recorded(pattern(300 * KIB))
     futures = send(hub, source)
     for name, future in futures.items():
-        assert future.result(WAIT_S) == 300 * KIB
+        assert future.result(PATIENCE_S) == 300 * KIB
         assert readers[name].outcomes.get() == (pattern(300 * KIB), None)
     assert source.given == 300 * KIB
     assert source.closed.get() == "closed"
@@ -93,7 +80,7 @@ def test_a_stream_is_read_once_for_all_that_keep_up(hub_and_sites: tuple[Peer, d
 
 
 def test_one_that_does_not_read_holds_up_nobody_if_the_source_can_seek(
-    hub_and_sites: tuple[Peer, dict[str, Peer]], gate: threading.Event
+    hub_and_sites: tuple[Peer, dict[str, Peer]], gate: Gate
 ) -> None:
     hub, sites = hub_and_sites
     readers = register_readers(sites, gate)
@@ -101,18 +88,18 @@ def test_one_that_does_not_read_holds_up_nobody_if_the_source_can_seek(
     source = Recorded(data)
     futures = send(hub, source)
     for name in ("site-1", "site-3"):
-        assert futures[name].result(WAIT_S) == len(data)
+        assert futures[name].result(PATIENCE_S) == len(data)
         assert readers[name].outcomes.get() == (data, None)
     assert not futures["site-2"].done()
-    gate.set()
-    assert futures["site-2"].result(WAIT_S) == len(data)
+    gate.open()
+    assert futures["site-2"].result(PATIENCE_S) == len(data)
     assert readers["site-2"].outcomes.get() == (data, None)
     assert source.given > len(data)
     assert source.closed.get() == "closed"
 
 
 def test_a_source_that_cannot_seek_goes_at_the_pace_of_the_slowest(
-    hub_and_sites: tuple[Peer, dict[str, Peer]], gate: threading.Event
+    hub_and_sites: tuple[Peer, dict[str, Peer]], gate: Gate
 ) -> None:
     hub, sites = hub_and_sites
     readers = register_readers(sites, gate)
@@ -125,20 +112,18 @@ def test_a_source_that_cannot_seek_goes_at_the_pace_of_the_slowest(
             yield number.to_bytes(4, "big") * (16 * KIB)
 
     futures = send(hub, IterStream(produce()))
-    wait_until(lambda: futures["site-1"].get_progress() >= 512 * KIB)
+    eventually(lambda: futures["site-1"].get_progress() >= 512 * KIB)
     assert not futures["site-1"].done()
-    gate.set()
+    gate.open()
     for name, future in futures.items():
-        assert future.result(WAIT_S) == pieces * 64 * KIB
+        assert future.result(PATIENCE_S) == pieces * 64 * KIB
         content, error = readers[name].outcomes.get()
         assert error is None
         assert content == b"".join(number.to_bytes(4, "big") * (16 * KIB) for number in range(pieces))
     assert next(given) == pieces
 
 
-def test_each_target_fails_and_is_cancelled_for_itself(
-    hub_and_sites: tuple[Peer, dict[str, Peer]], gate: threading.Event
-) -> None:
+def test_each_target_fails_and_is_cancelled_for_itself(hub_and_sites: tuple[Peer, dict[str, Peer]], gate: Gate) -> None:
     hub, sites = hub_and_sites
     reader = Reader()
     sites["site-1"].on_stream(reader)
@@ -149,7 +134,7 @@ def test_each_target_fails_and_is_cancelled_for_itself(
     assert isinstance(failure_of(futures["site-2"]), StreamRejected)
     assert isinstance(failure_of(futures["nobody"]), StreamTargetUnreachable)
     assert futures["site-3"].cancel()
-    assert futures["site-1"].result(WAIT_S) == len(data)
+    assert futures["site-1"].result(PATIENCE_S) == len(data)
     assert reader.outcomes.get() == (data, None)
     assert source.closed.get() == "closed"
     assert source.closed.is_empty()
@@ -179,7 +164,7 @@ def test_more_targets_than_threads_for_sources(cells: Cells) -> None:
         cells.dial(hub, name, config=NARROW).on_stream(reader)
     size = 2 * MIB
     futures = send(hub, IterStream(pattern(size)[start : start + 4096] for start in range(0, size, 4096)), names)
-    assert [future.result(WAIT_S) for future in futures.values()] == [size] * len(names)
+    assert [future.result(PATIENCE_S) for future in futures.values()] == [size] * len(names)
     assert {reader.outcomes.get() for _ in names} == {(pattern(size), None)}
 
 
@@ -188,7 +173,7 @@ def test_a_name_that_is_given_twice_gets_it_once(hub_and_sites: tuple[Peer, dict
     reader = Reader()
     sites["site-1"].on_stream(reader)
     futures = send(hub, [b"once"], ["site-1", "site-1"])
-    assert [future.result(WAIT_S) for future in futures.values()] == [4]
+    assert [future.result(PATIENCE_S) for future in futures.values()] == [4]
     assert reader.outcomes.get() == (b"once", None)
     hub.meet(sites["site-1"])
     assert reader.outcomes.is_empty()
@@ -199,7 +184,7 @@ def test_one_name_in_a_list_gives_a_dictionary_too(hub_and_sites: tuple[Peer, di
     reader = Reader()
     sites["site-1"].on_stream(reader)
     source = Recorded(pattern(100))
-    assert send(hub, source, ["site-1"])["site-1"].result(WAIT_S) == 100
+    assert send(hub, source, ["site-1"])["site-1"].result(PATIENCE_S) == 100
     assert source.closed.get() == "closed"
 
 
@@ -236,7 +221,7 @@ def test_an_argument_that_there_is_not_is_named(hub_and_sites: tuple[Peer, dict[
 
 def test_streams_of_all_sizes_arrive_whole(hub_and_sites: tuple[Peer, dict[str, Peer]]) -> None:
     hub, sites = hub_and_sites
-    arrived = Inbox[bytes]()
+    arrived = Box[bytes]()
 
     def read(future: StreamFuture, stream: ReceivedStream, resume: bool) -> None:
         arrived.put(stream.read())
@@ -245,5 +230,5 @@ def test_streams_of_all_sizes_arrive_whole(hub_and_sites: tuple[Peer, dict[str, 
         site.on_stream(read)
     for size in (1, 1000, 65_535, 65_537, 200_000):
         futures = send(hub, IterStream([pattern(size)[: size // 3], pattern(size)[size // 3 :]]))
-        assert [future.result(WAIT_S) for future in futures.values()] == [size] * 3
+        assert [future.result(PATIENCE_S) for future in futures.values()] == [size] * 3
         assert {arrived.get() for _ in SITES} == {pattern(size)}

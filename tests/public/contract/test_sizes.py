@@ -14,20 +14,11 @@ import pytest
 
 from streamcell import ErrorCode, StreamFuture, StreamIntegrityError
 from streamcell.protocol.wire.frames import Chunk, Frame
-from tests.public.contract.doubles import TamperingNetwork, for_each_frame
-from tests.public.contract.world import (
-    KIB,
-    MIB,
-    QUICK,
-    WAIT_S,
-    Cells,
-    Inbox,
-    Peer,
-    Reader,
-    failure_of,
-    pattern,
-    stream_failure_of,
-)
+from tests.kit.cells import QUICK, Cells, Peer
+from tests.kit.networks import TamperingNetwork, for_each_frame
+from tests.kit.payloads import KIB, MIB, pattern
+from tests.kit.transfers import Reader, failure_of, stream_failure_of
+from tests.kit.waiting import PATIENCE_S, Box
 
 
 def declare(size: int) -> Callable[[Frame], None]:
@@ -56,7 +47,7 @@ SIZES = [(100, 99), (100, 101), (3 * MIB, 3 * MIB - 1), (3 * MIB, 3 * MIB + 1), 
 @pytest.mark.parametrize(("size", "declared"), SIZES)
 def test_declared_size_that_is_wrong_fails_the_blob(cells: Cells, size: int, declared: int) -> None:
     hub = cells.listen()
-    called = Inbox[StreamFuture]()
+    called = Box[StreamFuture]()
     hub.on_blob(called.put)
     sender = liar(cells, hub, declared)
     error = stream_failure_of(sender.send_blob(hub, pattern(size)))
@@ -89,15 +80,15 @@ def test_declared_size_that_is_wrong_fails_the_stream_and_its_reader(cells: Cell
 @pytest.mark.parametrize("size", [0, 100, 3 * MIB])
 def test_digest_that_is_wrong_fails_the_blob_and_its_callback_is_not_called(cells: Cells, size: int) -> None:
     sender, receiver = cells.pair()
-    called = Inbox[StreamFuture]()
+    called = Box[StreamFuture]()
     receiver.on_blob(called.put)
     error = failure_of(sender.send_blob(receiver, pattern(size), digest="sha256:" + 64 * "0"))
     assert isinstance(error, StreamIntegrityError)
-    assert receiver.cell.stats().blobs_failed == 1
+    assert receiver.stats().blobs_failed == 1
     assert called.is_empty()
     digest = hashlib.sha256(pattern(size)).hexdigest()
     for good in ("sha256", f"sha256:{digest}", f"sha256:{digest.upper()}"):
-        assert sender.send_blob(receiver, pattern(size), digest=good).result(WAIT_S) == size
+        assert sender.send_blob(receiver, pattern(size), digest=good).result(PATIENCE_S) == size
         assert bytes(called.get().result()) == pattern(size)
 
 
@@ -115,7 +106,7 @@ def test_headers_are_sent_once_per_attempt(cells: Cells) -> None:
     sender = cells.dial(hub, network=network, config=dataclasses.replace(QUICK, chunk_bytes=64 * KIB))
     cells.network.cut_after(size_bytes=3 * MIB)
     future = sender.send_stream(hub, pattern(8 * MIB), headers={"table": bytes(100 * KIB)})
-    assert future.result(WAIT_S) == 8 * MIB
+    assert future.result(PATIENCE_S) == 8 * MIB
     assert reader.outcomes.get() == (pattern(8 * MIB), None)
-    assert sender.stats().resumes >= 1
+    assert sender.stats().protocol.resumes >= 1
     assert len(opened) == len(set(opened)) >= 2

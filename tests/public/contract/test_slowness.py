@@ -3,30 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import threading
 from collections.abc import Iterator
 
 import pytest
 
 from streamcell import ReceivedStream, StreamFuture, StreamTargetUnreachable, StreamTimeout
+from tests.kit.cells import QUICK, Cells, Pair
+from tests.kit.payloads import KIB, MIB, pattern
 from tests.kit.timing import scaled
-from tests.public.contract.world import (
-    IDLE_S,
-    KIB,
-    MIB,
-    QUICK,
-    WAIT_S,
-    Cells,
-    Inbox,
-    Pair,
-    Reader,
-    failure_of,
-    let_time_pass,
-    pattern,
-    reading_when,
-    stream_failure_of,
-    wait_for,
-)
+from tests.kit.transfers import Reader, failure_of, reading_when, stream_failure_of
+from tests.kit.waiting import IDLE_S, PATIENCE_S, Box, Gate, let_time_pass
 
 # Short enough to be waited for where a transfer is to time out.
 SHORT_S = scaled(0.4)
@@ -35,7 +21,7 @@ SHORT_S = scaled(0.4)
 @pytest.mark.parametrize("step", [10, 100 * KIB])
 def test_slow_reader_is_never_killed_while_it_makes_progress_and_nothing_is_sent_again(pair: Pair, step: int) -> None:
     sender, receiver = pair
-    read = Inbox[bytes]()
+    read = Box[bytes]()
 
     def callback(future: StreamFuture, stream: ReceivedStream, resume: bool) -> None:
         data = b""
@@ -47,12 +33,12 @@ def test_slow_reader_is_never_killed_while_it_makes_progress_and_nothing_is_sent
 
     receiver.on_stream(callback)
     data = pattern(4 * MIB)
-    assert sender.send_stream(receiver, data, idle_timeout=IDLE_S).result(WAIT_S) == len(data)
+    assert sender.send_stream(receiver, data, idle_timeout=IDLE_S).result(PATIENCE_S) == len(data)
     assert read.get() == data
-    assert sender.stats().bytes_retransmitted == 0
+    assert sender.stats().protocol.bytes_retransmitted == 0
 
 
-def test_reader_that_never_reads_is_a_stream_timeout_on_both_sides(pair: Pair, gate: threading.Event) -> None:
+def test_reader_that_never_reads_is_a_stream_timeout_on_both_sides(pair: Pair, gate: Gate) -> None:
     sender, receiver = pair
     # What arrived before can still be read.
     reader = Reader(when=gate)
@@ -62,51 +48,51 @@ def test_reader_that_never_reads_is_a_stream_timeout_on_both_sides(pair: Pair, g
     assert not isinstance(error, TimeoutError)
     assert receiver.fqcn in str(error)
     assert isinstance(failure_of(reader.futures.get()), StreamTimeout)
-    gate.set()
+    gate.open()
     data, raised = reader.outcomes.get()
     assert len(data) >= 256 * KIB
     assert pattern(4 * MIB).startswith(data)
     assert isinstance(raised, StreamTimeout)
 
 
-def test_idle_timeout_of_zero_is_never(pair: Pair, gate: threading.Event) -> None:
+def test_idle_timeout_of_zero_is_never(pair: Pair, gate: Gate) -> None:
     sender, receiver = pair
-    read = Inbox[bytes]()
+    read = Box[bytes]()
     receiver.on_stream(reading_when(gate, read))
-    receiver.on_stream(lambda future, stream, resume: wait_for(gate), topic="idle")
+    receiver.on_stream(lambda future, stream, resume: gate.pass_through(), topic="idle")
     patient = sender.send_stream(receiver, pattern(4 * MIB), idle_timeout=0)
     idle = sender.send_stream(receiver, pattern(4 * MIB), idle_timeout=SHORT_S, topic="idle")
     assert isinstance(failure_of(idle), StreamTimeout)
     assert not patient.done()
-    gate.set()
-    assert patient.result(WAIT_S) == 4 * MIB
+    gate.open()
+    assert patient.result(PATIENCE_S) == 4 * MIB
     assert read.get() == pattern(4 * MIB)
 
 
-def test_waiting_that_is_nobodys_fault_is_not_idle(cells: Cells, gate: threading.Event) -> None:
+def test_waiting_that_is_nobodys_fault_is_not_idle(cells: Cells, gate: Gate) -> None:
     sender, receiver = cells.pair(receiver=dataclasses.replace(QUICK, callback_threads=1))
-    read = Inbox[bytes]()
+    read = Box[bytes]()
 
     def callback(future: StreamFuture, stream: ReceivedStream, resume: bool) -> None:
         read.put(stream.read(-1))
-        wait_for(gate)
+        gate.pass_through()
 
     def blob_callback(future: StreamFuture) -> None:
         read.put(bytes(future.result()))
-        wait_for(gate)
+        gate.pass_through()
 
     def slow_source() -> Iterator[bytes]:
         yield b"first"
-        wait_for(gate)
+        gate.pass_through()
         yield b"last"
 
     receiver.on_stream(callback)
     receiver.on_blob(blob_callback, topic="blob")
     sender.on_stream(lambda future, stream, resume: read.put(stream.read(-1)))
-    sender.on_stream(lambda future, stream, resume: wait_for(gate), topic="unread")
+    sender.on_stream(lambda future, stream, resume: gate.pass_through(), topic="unread")
     idle_s = scaled(1.0)
     first = sender.send_blob(receiver, b"keeps the thread", topic="blob")
-    assert first.result(WAIT_S) == 16
+    assert first.result(PATIENCE_S) == 16
     assert read.get() == b"keeps the thread"
     # Its callback runs on after the end. The next two wait for threads, the last one for its source.
     futures = [
@@ -119,40 +105,38 @@ def test_waiting_that_is_nobodys_fault_is_not_idle(cells: Cells, gate: threading
     unread = receiver.send_stream(sender, pattern(4 * MIB), idle_timeout=idle_s, topic="unread")
     assert isinstance(stream_failure_of(unread), StreamTimeout)
     assert not any(future.done() for future in futures)
-    gate.set()
-    assert [future.result(WAIT_S) for future in futures] == [7, MIB, 4, 9]
+    gate.open()
+    assert [future.result(PATIENCE_S) for future in futures] == [7, MIB, 4, 9]
     assert sorted(read.get() for _ in futures) == sorted([b"runs on", pattern(MIB), b"blob", b"firstlast"])
 
 
-def test_callback_is_not_called_when_the_sender_gave_up_before_there_was_a_thread(
-    cells: Cells, gate: threading.Event
-) -> None:
+def test_callback_is_not_called_when_the_sender_gave_up_before_there_was_a_thread(cells: Cells, gate: Gate) -> None:
     sender, receiver = cells.pair(receiver=dataclasses.replace(QUICK, callback_threads=1))
-    called = Inbox[bytes]()
+    called = Box[bytes]()
 
     def callback(future: StreamFuture, stream: ReceivedStream, resume: bool) -> None:
         data = stream.read(-1)
         called.put(data)
-        wait_for(gate)
+        gate.pass_through()
 
     def blob_callback(future: StreamFuture) -> None:
         called.put(bytes(future.result()))
-        wait_for(gate)
+        gate.pass_through()
 
     receiver.on_stream(callback)
     receiver.on_blob(blob_callback, topic="blob")
     first = sender.send_stream(receiver, b"first")
     assert called.get() == b"first"
-    assert sender.send_blob(receiver, b"first blob", topic="blob").result(WAIT_S) == 10
+    assert sender.send_blob(receiver, b"first blob", topic="blob").result(PATIENCE_S) == 10
     assert called.get() == b"first blob"
     given_up = [sender.send_stream(receiver, b"second"), sender.send_blob(receiver, b"third", topic="blob")]
     sender.meet(receiver)
     for future in given_up:
         assert future.cancel()
     sender.meet(receiver)
-    gate.set()
-    assert first.result(WAIT_S) == 5
-    assert sender.send_stream(receiver, b"fourth").result(WAIT_S) == 6
+    gate.open()
+    assert first.result(PATIENCE_S) == 5
+    assert sender.send_stream(receiver, b"fourth").result(PATIENCE_S) == 6
     assert called.get() == b"fourth"
     assert called.is_empty()
 
@@ -168,11 +152,11 @@ def test_target_that_is_unknown_is_unreachable_after_unreachable_timeout(pair: P
 def test_target_that_is_unknown_may_yet_appear(cells: Cells) -> None:
     hub = cells.listen()
     future = hub.send_blob("late", b"data")
-    received = Inbox[bytes]()
-    late = cells.make("late", connect=hub.cell.listen_urls[0])
+    received = Box[bytes]()
+    late = cells.make("late", connect=hub.listen_urls[0])
     late.on_blob(lambda future: received.put(bytes(future.result())))
-    late.cell.start()
-    assert future.result(WAIT_S) == 4
+    late.start()
+    assert future.result(PATIENCE_S) == 4
     assert received.get() == b"data"
 
 
@@ -190,4 +174,4 @@ def test_target_that_is_unknown_is_unreachable_at_once_when_the_transfer_is_opti
 def test_transfer_that_is_optional_reaches_a_target_that_is_there(pair: Pair) -> None:
     sender, receiver = pair
     receiver.on_blob(lambda future: None)
-    assert sender.send_blob(receiver, b"data", optional=True).result(WAIT_S) == 4
+    assert sender.send_blob(receiver, b"data", optional=True).result(PATIENCE_S) == 4

@@ -1,35 +1,14 @@
-"""Networks and sources that note or change what goes through them, beside what ``streamcell.testing`` offers."""
+"""Networks that change what goes through them, beside what ``streamcell.testing`` offers."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
-from streamcell import Stream
 from streamcell.protocol.wire.frames import Chunk, Frame
 from streamcell.transport.base import Lane, Listener, Network, PeerInfo
 from streamcell.transport.codec import decode_batch, encode_batch
-from tests.public.contract.world import Inbox
 
 Tamper = Callable[[bytes], bytes]
-
-
-class Counted(Stream):
-    """Beside any kind of source: counts what is read of it, and how often it is closed."""
-
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self.given = 0
-        self.closed = Inbox[str]()
-
-    def read(self, size: int) -> Any:
-        piece = super().read(size)
-        self.given += len(piece)
-        return piece
-
-    def close(self) -> None:
-        super().close()
-        self.closed.put("closed")
 
 
 class TamperingNetwork:

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from streamcell import CellConfig, CellError, ReceivedStream, StreamFuture, StreamResumeError
-from tests.public.contract.world import KIB, MIB, WAIT_S, Cells, Inbox, Peer, pattern, wait_for, wait_until
+from tests.kit.cells import Cells, Peer
+from tests.kit.payloads import KIB, MIB, pattern
+from tests.kit.waiting import PATIENCE_S, Box, eventually, wait_for
 
 SIZE = 3 * MIB
 # What the first life of the receiver has read when it ends.
@@ -27,9 +29,9 @@ class Part:
 
     def __init__(self, size: int = READ) -> None:
         self.file = io.BytesIO()
-        self.futures = Inbox[StreamFuture]()
+        self.futures = Box[StreamFuture]()
         self.has_read = threading.Event()
-        self.ended = Inbox[CellError]()
+        self.ended = Box[CellError]()
         self._size = size
         self._gate = threading.Event()
 
@@ -55,10 +57,10 @@ class Rest:
     """A stream callback that goes on where it is told, and reads the rest."""
 
     def __init__(self, offset: int, have: BinaryIO | None = None) -> None:
-        self.calls = Inbox[tuple[bool, str]]()
-        self.outcomes = Inbox[tuple[int, bytes, bool]]()
-        self.refused = Inbox[StreamResumeError]()
-        self.results = Inbox[int]()
+        self.calls = Box[tuple[bool, str]]()
+        self.outcomes = Box[tuple[int, bytes, bool]]()
+        self.refused = Box[StreamResumeError]()
+        self.results = Box[int]()
         self._offset = offset
         self._have = have
 
@@ -70,7 +72,7 @@ class Rest:
             self.refused.put(error)
         start = stream.get_pos()
         rest = stream.readall()
-        self.results.put(future.result(WAIT_S))
+        self.results.put(future.result(PATIENCE_S))
         self.outcomes.put((start, rest, stream.digest_checked))
 
 
@@ -82,16 +84,16 @@ def begin(cells: Cells, source: Any, **more: Any) -> tuple[Peer, Peer, StreamFut
     hub.on_stream(part)
     future = site.send_stream(hub, source, **more)
     wait_for(part.has_read)
-    wait_until(lambda: future.get_progress() >= READ)
+    eventually(lambda: future.get_progress() >= READ)
     return site, hub, future, part
 
 
 def restart_receiver(cells: Cells, hub: Peer, callback: Callable[..., Any] | None) -> Peer:
     cells.kill(hub)
-    again = cells.make("hub", listen=hub.cell.listen_urls[0], config=SMALL)
+    again = cells.make("server", listen=hub.listen_urls[0], config=SMALL)
     if callback is not None:
         again.on_stream(callback)
-    again.cell.start()
+    again.start()
     return again
 
 
