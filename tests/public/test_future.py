@@ -11,28 +11,19 @@ from typing import Any
 import pytest
 
 from streamcell import (
-    BytesStream,
     IterStream,
     Message,
     ReceivedStream,
     StreamFuture,
     StreamRejected,
 )
-from tests.kit.cells import Pair
-from tests.kit.payloads import MIB
-from tests.kit.transfers import assert_cancelled, blocked_stream, drain
+from tests.kit.cells import CHANNEL, TOPIC, Pair
+from tests.kit.payloads import KIB, MIB, pattern
+from tests.kit.transfers import Reader, assert_cancelled, blocked_stream, drain, is_paused
 from tests.kit.waiting import PATIENCE_S, Box, Gate, eventually
 
 
-@pytest.fixture
-def gate() -> Iterator[Gate]:
-    with Gate() as one:
-        yield one
-
-
 # --- a future of the standard library
-
-
 def test_wait_and_as_completed(pair: Pair) -> None:
     pair.at_server.register_blob_cb("c", "t", lambda future: None)
     futures = [pair.at_site.send_blob("c", "t", "server", Message({}, bytes(size))) for size in range(20)]
@@ -76,22 +67,6 @@ def test_wrapped_for_asyncio(pair: Pair, gate: Gate) -> None:
     assert_cancelled(asyncio.run(main()))
 
 
-def test_names_and_headers(pair: Pair) -> None:
-    there: Box[StreamFuture] = Box()
-    pair.at_server.register_blob_cb("c", "t", there.put)
-    here = pair.at_site.send_blob("c", "t", "server", Message({"round": 7}, b"123"))
-    here.result(PATIENCE_S)
-    for future in (here, there.get()):
-        assert (future.origin, future.target, future.channel, future.topic) == ("site", "server", "c", "t")
-        assert future.get_headers() == {"round": 7}
-        assert (future.get_size(), future.get_progress()) == (3, 3)
-        assert future.get_stream_id() == here.get_stream_id()
-        future.get_headers().clear()
-        assert future.get_headers() == {"round": 7}
-        assert "site->server c/t" in repr(future)
-        assert "done" in repr(future)
-
-
 def test_stream_ids_rise(pair: Pair) -> None:
     pair.at_server.register_blob_cb("c", "t", lambda future: None)
     futures = [pair.at_site.send_blob("c", "t", "server", Message({}, b"")) for _ in range(10)]
@@ -101,8 +76,6 @@ def test_stream_ids_rise(pair: Pair) -> None:
 
 
 # --- results
-
-
 def test_giving_up_waiting_does_not_end_the_transfer(pair: Pair, gate: Gate) -> None:
     future = blocked_stream(pair, gate)
     for wait in (future.result, future.exception):
@@ -117,68 +90,6 @@ def test_giving_up_waiting_does_not_end_the_transfer(pair: Pair, gate: Gate) -> 
     assert future.done()
 
 
-def test_sender_waits_for_the_callback_to_return(pair: Pair, gate: Gate) -> None:
-    read = threading.Event()
-
-    def read_and_wait(future: StreamFuture, stream: ReceivedStream, resume: bool) -> None:
-        drain(future, stream, resume)
-        read.set()
-        gate.pass_through()
-
-    pair.at_server.register_stream_cb("c", "t", read_and_wait)
-    future = pair.at_site.send_stream("c", "t", "server", Message({}, b"123"))
-    assert read.wait(PATIENCE_S)
-    gate.wait_arrived()
-    assert not future.done()
-    gate.open()
-    assert future.result(PATIENCE_S) == 3
-
-
-def test_receivers_future_ends_with_the_last_byte(pair: Pair, gate: Gate) -> None:
-    results: Box[int] = Box()
-
-    def read_exactly(future: StreamFuture, stream: ReceivedStream, resume: bool) -> None:
-        left = 100_000
-        while left:
-            left -= len(stream.read(left))
-        # The end was not read as b"".
-        results.put(future.result(PATIENCE_S))
-
-    pair.at_server.register_stream_cb("c", "t", read_exactly)
-    future = pair.at_site.send_stream("c", "t", "server", Message({}, bytes(100_000)))
-    assert results.get() == 100_000
-    assert future.result(PATIENCE_S) == 100_000
-
-
-# --- progress
-
-
-def test_progress_of_a_stream_that_is_read_slowly(pair: Pair) -> None:
-    steps: Box[int] = Box()
-    total = 3 * MIB
-
-    def read_in_steps(future: StreamFuture, stream: ReceivedStream, resume: bool) -> None:
-        seen = [future.get_progress()]
-        while stream.read(steps.get()):
-            seen.append(future.get_progress())
-        assert seen == sorted(seen)
-        assert future.get_progress() == total
-
-    pair.at_server.register_stream_cb("c", "t", read_in_steps)
-    future = pair.at_site.send_stream("c", "t", "server", Message({}, BytesStream(bytes(total))))
-    assert future.get_size() == total
-    eventually(lambda: future.get_progress() > 0)
-    assert future.get_progress() <= total
-    assert future.eta is None or future.eta >= 0
-    assert future.rate >= 0
-    while not future.done():
-        steps.put(MIB)
-        concurrent.futures.wait([future], 0.01)
-    assert future.result(0) == future.get_progress() == total
-    assert future.rate > 0
-    assert future.eta == 0
-
-
 def test_size_is_known_when_it_is_declared(pair: Pair) -> None:
     sizes: Box[int] = Box()
 
@@ -187,10 +98,11 @@ def test_size_is_known_when_it_is_declared(pair: Pair) -> None:
         sizes.put(stream.get_size())
         drain(future, stream, resume)
         sizes.put(future.get_size())
+        sizes.put(stream.get_size())
 
     pair.at_server.register_stream_cb("c", "t", note_size)
     assert pair.at_site.send_stream("c", "t", "server", Message({}, b"12345")).get_size() == 5
-    assert sizes.get_all(3) == [5, 5, 5]
+    assert sizes.get_all(4) == [5, 5, 5, 5]
     with Gate() as gate:
 
         def waits() -> Iterator[bytes]:
@@ -202,12 +114,10 @@ def test_size_is_known_when_it_is_declared(pair: Pair) -> None:
         assert future.get_size() == 0
         assert future.eta is None
         assert sizes.get_all(2) == [0, 0]
-    assert sizes.get() == 5
+    assert sizes.get_all(2) == [5, 5]
 
 
 # --- done-callbacks
-
-
 def test_done_callbacks_get_their_arguments_on_one_thread_in_order(pair: Pair) -> None:
     called: Box[tuple[Any, ...]] = Box()
     pair.at_server.register_blob_cb("c", "t", lambda future: None)
@@ -227,37 +137,21 @@ def test_done_callbacks_get_their_arguments_on_one_thread_in_order(pair: Pair) -
         assert mine == [((number,), {"first": True}), ((number,), {"first": False})]
 
 
-def test_done_callbacks_run_in_the_order_of_settling(pair: Pair) -> None:
-    gates = [Gate() for _ in range(5)]
-    order: Box[int] = Box()
-    threads: Box[threading.Thread] = Box()
-
-    def read_at_gate(future: StreamFuture, stream: ReceivedStream, resume: bool) -> None:
-        gates[int(future.get_headers()["number"])].pass_through()
-        drain(future, stream, resume)
-
-    def note(future: StreamFuture, number: int) -> None:
-        order.put(number)
-        threads.put(threading.current_thread())
-
-    pair.at_server.register_stream_cb("c", "t", read_at_gate)
-    futures = [pair.at_site.send_stream("c", "t", "server", Message({"number": n}, b"x")) for n in range(5)]
-    for number, future in enumerate(futures):
-        future.add_done_callback(note, number)
-    for number in (3, 1, 4, 0, 2):
-        gates[number].open()
-        assert order.get() == number
-
-
 def test_done_callback_after_the_end(pair: Pair) -> None:
-    called: Box[threading.Thread] = Box()
-    pair.at_server.register_blob_cb("c", "t", lambda future: None)
-    future = pair.at_site.send_blob("c", "t", "server", Message({}, b"x"))
-    future.add_done_callback(lambda _: called.put(threading.current_thread()))
+    called: Box[tuple[StreamFuture, str, threading.Thread]] = Box()
+
+    def note(future: StreamFuture, word: str) -> None:
+        called.put((future, word, threading.current_thread()))
+
+    pair.server.on_blob(lambda future: None)
+    future = pair.site.send_blob("server", b"x")
+    future.add_done_callback(note, "early")
     future.result(PATIENCE_S)
-    first = called.get()
-    future.add_done_callback(lambda _: called.put(threading.current_thread()))
-    assert called.get() is first is not threading.current_thread()
+    *early, thread = called.get()
+    assert early == [future, "early"]
+    future.add_done_callback(note, "late")
+    assert called.get() == (future, "late", thread)
+    assert thread is not threading.current_thread()
 
 
 def test_a_done_callback_that_raises_harms_no_other(pair: Pair, caplog: pytest.LogCaptureFixture) -> None:
@@ -285,3 +179,90 @@ def test_done_callback_of_the_receiver(pair: Pair) -> None:
     pair.at_server.register_stream_cb("c", "t", register)
     pair.at_site.send_stream("c", "t", "server", Message({}, b"12345")).result(PATIENCE_S)
     assert called.get()[1:] == ("word", 5)
+
+
+def test_both_futures_name_the_transfer(pair: Pair, gate: Gate) -> None:
+    sender, receiver = pair
+    reader = Reader(when=gate)
+    receiver.on_stream(reader)
+    sent = sender.send_stream(receiver, pattern(MIB), headers={"layer": 3})
+    received = reader.futures.get()
+    for future in (sent, received):
+        assert (future.origin, future.target) == (sender.fqcn, receiver.fqcn)
+        assert (future.channel, future.topic) == (CHANNEL, TOPIC)
+        future.get_headers().clear()
+        assert future.get_headers() == {"layer": 3}
+        assert future.get_size() == MIB
+        assert future.running()
+        assert not future.done()
+        assert not future.cancelled()
+    assert sent.get_stream_id() == received.get_stream_id() > 0
+    gate.open()
+    assert sent.result(PATIENCE_S) == received.result(PATIENCE_S) == MIB
+    for future in (sent, received):
+        assert future.done()
+        assert not future.running()
+        assert future.exception(0) is None
+        assert future.get_progress() == MIB
+        assert "site->server c/t" in repr(future)
+        assert "done" in repr(future)
+
+
+def test_progress_counts_what_the_target_has_received(pair: Pair, gate: Gate) -> None:
+    sender, receiver = pair
+    reader = Reader(when=gate)
+    receiver.on_stream(reader)
+    sent = sender.send_stream(receiver, pattern(8 * MIB))
+    received = reader.futures.get()
+    eventually(lambda: is_paused(sender, receiver))
+    arrived = receiver.stats().protocol.receives[0].received
+    assert 0 < arrived < 8 * MIB
+    assert received.get_progress() == arrived
+    eventually(lambda: sent.get_progress() == arrived)
+    assert sent.rate > 0
+    eta = sent.eta
+    assert eta is None or eta > 0
+    gate.open()
+    assert sent.result(PATIENCE_S) == 8 * MIB
+    assert sent.get_progress() == received.get_progress() == 8 * MIB
+    assert sent.eta == 0
+
+
+def test_progress_counts_little_too(pair: Pair, gate: Gate) -> None:
+    sender, receiver = pair
+    receiver.on_stream(lambda future, stream, resume: stream.read(-1))
+
+    def pieces() -> Iterator[bytes]:
+        yield b"little"
+        gate.pass_through()
+
+    sent = sender.send_stream(receiver, pieces())
+    eventually(lambda: sent.get_progress() == 6)
+    assert sent.get_size() == 0
+    assert sent.eta is None
+    gate.open()
+    assert sent.result(PATIENCE_S) == 6
+
+
+def test_progress_never_falls_while_the_target_lives(pair: Pair) -> None:
+    sender, receiver = pair
+    seen_there = Box[list[int]]()
+
+    def callback(future: StreamFuture, stream: ReceivedStream, resume: bool) -> None:
+        seen = [future.get_progress()]
+        while stream.read(100 * KIB):
+            seen.append(future.get_progress())
+        seen_there.put(seen)
+
+    receiver.on_stream(callback)
+    sent = sender.send_stream(receiver, pattern(6 * MIB))
+    seen = [0]
+    while not concurrent.futures.wait([sent], 0.001).done:
+        seen.append(sent.get_progress())
+    assert sent.result(PATIENCE_S) == sent.get_progress() == 6 * MIB
+    assert sent.rate > 0
+    assert sent.eta == 0
+    there = seen_there.get()
+    assert there[-1] == 6 * MIB
+    for each in (seen, there):
+        assert each == sorted(each)

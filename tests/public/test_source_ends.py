@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import threading
 from collections.abc import Callable
 
 import pytest
@@ -11,19 +9,15 @@ import pytest
 from streamcell import (
     CellError,
     Message,
-    ReceivedStream,
-    Stream,
     StreamError,
-    StreamFuture,
     StreamIntegrityError,
     StreamUsageError,
 )
 from tests.kit.cells import Pair
-from tests.kit.payloads import Recorded, pattern
+from tests.kit.payloads import MIB, Recorded, pattern
 from tests.kit.transfers import Arrived, send
-from tests.kit.waiting import PATIENCE_S, Box, Gate, eventually
+from tests.kit.waiting import PATIENCE_S, Box, eventually
 
-MIB = 1 << 20
 DATA = pattern(2 * MIB + 54_321)
 
 
@@ -104,43 +98,3 @@ def test_a_stream_is_closed_exactly_once(
     pair.site.stop()
     pair.server.stop()
     assert source.closed == 1
-
-
-def test_a_source_that_blocks_is_closed_after_its_read(pair: Pair, received: Box[Arrived]) -> None:
-    with Gate() as gate:
-        closed: Box[bool] = Box()
-
-        class Blocking(Stream):
-            def read(self, size: int) -> bytes:
-                gate.pass_through()
-                reading.clear()
-                return b"late"
-
-            def close(self) -> None:
-                closed.put(not reading.is_set())
-
-        reading = threading.Event()
-        reading.set()
-        future = send(pair, Blocking())
-        gate.wait_arrived()
-        assert future.cancel()
-        assert closed.is_empty()
-        gate.open()
-        assert closed.get()
-
-
-def test_what_a_source_gave_before_it_raised_is_read(pair: Pair) -> None:
-    pieces: Box[bytes] = Box()
-
-    def read(future: StreamFuture, stream: ReceivedStream, resume: bool) -> None:
-        with contextlib.suppress(StreamError):
-            for piece in stream.pieces():
-                pieces.put(bytes(piece))
-        pieces.put(b"")
-
-    pair.at_server.register_stream_cb("c", "t", read)
-    for given in ([b"all there is"], [DATA[:MIB], DATA[MIB:], b"last"]):
-        future = send(pair, Recorded([*given, OSError("no more")]))
-        with pytest.raises(StreamError, match="no more"):
-            future.result(PATIENCE_S)
-        assert b"".join(iter(pieces.get, b"")) == b"".join(given)

@@ -1,11 +1,11 @@
-"""What may be sent as a stream, how it is read, and that a source is closed exactly once."""
+"""What may be sent as a stream, how it is read, and what happens when it fails or gives something else than it said."""
 
 from __future__ import annotations
 
 import array
+import dataclasses
 import functools
 import io
-import itertools
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -22,23 +22,46 @@ from streamcell import (
     IterStream,
     Message,
     ReceivedStream,
+    Stream,
     StreamCell,
     StreamError,
     StreamFuture,
+    StreamIntegrityError,
     StreamUsageError,
+    UsageError,
 )
-from tests.kit.cells import Carrier, Pair, connected_pair
-from tests.kit.payloads import Recorded, pattern
-from tests.kit.transfers import Arrived, send
+from tests.kit.cells import QUICK, Carrier, Cells, Pair, Peer, connected_pair
+from tests.kit.payloads import KIB, MIB, Counted, Recorded, pattern
+from tests.kit.transfers import Arrived, Reader, failure_of, is_paused, send, stream_failure_of
 from tests.kit.waiting import PATIENCE_S, Box, Gate, eventually
 
-MIB = 1 << 20
 DATA = pattern(2 * MIB + 54_321)
 
 
+def is_closed(source: FileStream) -> bool:
+    try:
+        source.read(1)
+    except (ValueError, OSError):
+        return True
+    return False
+
+
+class Source(Counted, IterStream):
+    """Pieces, of which is counted what was read."""
+
+
+class Greedy(Source):
+    """A source that returns whole pieces, however little it is asked for."""
+
+    def read(self, size: int) -> Any:
+        return super().read(1 << 30)
+
+
+def source_threads_at_work(peer: Peer) -> int:
+    return sum(pool.running for pool in peer.stats().pools if pool.name.endswith("source"))
+
+
 # --- kinds of sources
-
-
 @pytest.mark.parametrize(
     "make",
     [
@@ -121,8 +144,6 @@ def test_headers_of_the_source_and_of_the_message(pair: Pair, received: Box[Arri
 
 
 # --- files
-
-
 def test_file_stream(pair: Pair, received: Box[Arrived], tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(DATA)
@@ -134,14 +155,6 @@ def test_file_stream(pair: Pair, received: Box[Arrived], tmp_path: Path) -> None
         eventually(functools.partial(is_closed, source))
     with pytest.raises(OSError, match="missing"):
         FileStream(tmp_path / "missing")
-
-
-def is_closed(source: FileStream) -> bool:
-    try:
-        source.read(1)
-    except (ValueError, OSError):
-        return True
-    return False
 
 
 def test_sources_can_be_sent_from_the_middle(pair: Pair, received: Box[Arrived], tmp_path: Path) -> None:
@@ -164,7 +177,9 @@ def test_a_file_is_read_from_where_it_stands_and_left_open(
     path.write_bytes(DATA)
     with path.open("rb", buffering) as file:
         file.read(100)
-        assert send(pair, file).result(PATIENCE_S) == len(DATA) - 100
+        future = send(pair, file)
+        assert future.get_size() == len(DATA) - 100
+        assert future.result(PATIENCE_S) == len(DATA) - 100
         assert received.get() == (DATA[100:], {}, len(DATA) - 100)
         assert not file.closed
         assert file.tell() == len(DATA)
@@ -196,8 +211,6 @@ def test_a_text_file_is_refused(pair: Pair, tmp_path: Path) -> None:
 
 
 # --- how a source is read
-
-
 def test_read_is_asked_for_no_more_than_a_chunk(carrier: Carrier) -> None:
     with connected_pair(carrier, config=CellConfig(chunk_bytes=5000)) as pair:
         pair.at_server.register_stream_cb("c", "t", lambda future, stream, resume: stream.read(-1))
@@ -237,29 +250,6 @@ def test_a_source_may_reuse_its_buffer(pair: Pair, received: Box[Arrived]) -> No
     assert received.get()[0] == b"".join(bytes([number]) * 50_000 for number in range(60))
 
 
-def test_a_source_is_not_read_far_ahead_of_its_reader(carrier: Carrier) -> None:
-    config = CellConfig(max_window_bytes=MIB, read_ahead_bytes=MIB)
-    with connected_pair(carrier, config=config) as pair, Gate() as gate:
-        given = itertools.count()
-
-        def source() -> Iterator[bytes]:
-            for number in given:
-                yield number.to_bytes(4, "big") * 16_384
-
-        def read_nothing(future: StreamFuture, stream: ReceivedStream, resume: bool) -> None:
-            gate.pass_through()
-
-        pair.at_server.register_stream_cb("c", "t", read_nothing)
-        future = send(pair, IterStream(source()))
-        gate.wait_arrived()
-        eventually(lambda: pair.site.stats().protocol.sends[0].received > 0)
-        # A request there and back: whatever was to be sent at once is sent.
-        pair.server.register_request_cb("c", "r", lambda request: None)
-        pair.site.send_request("c", "r", "server", Message(), PATIENCE_S)
-        assert next(given) * 65_536 <= 4 * MIB
-        future.cancel()
-
-
 def test_all_options_are_accepted(pair: Pair) -> None:
     ids: Box[str] = Box()
 
@@ -285,3 +275,162 @@ def test_all_options_are_accepted(pair: Pair) -> None:
         )
         assert future.result(PATIENCE_S) == len(DATA)
         assert ids.get() == "model-7"
+
+
+@pytest.mark.parametrize("size", [10, 100 * KIB, 5 * MIB])
+@pytest.mark.parametrize("slow", [False, True])
+def test_source_that_raises_fails_the_transfer_with_its_text_and_what_was_read_before_is_readable(
+    pair: Pair, gate: Gate, size: int, slow: bool
+) -> None:
+    sender, receiver = pair
+    reader = Reader(when=gate)
+    receiver.on_stream(reader)
+    data = pattern(size)
+
+    def pieces() -> Iterator[bytes]:
+        yield from (data[start : start + MIB] for start in range(0, size, MIB))
+        raise OSError("the sensor came loose")
+
+    source = Source(pieces())
+    future = sender.send_stream(receiver, source)
+    received = reader.futures.get()
+    if slow:
+        eventually(lambda: source_threads_at_work(sender) == 0)
+        sender.meet(receiver)
+    gate.open()
+    got, raised = reader.outcomes.get()
+    assert got == data
+    assert "OSError: the sensor came loose" in str(raised)
+    assert "OSError: the sensor came loose" in str(stream_failure_of(future))
+    assert "OSError: the sensor came loose" in str(failure_of(received))
+    assert source.closed.get() == "closed"
+
+
+def test_source_that_returns_more_than_asked_is_a_usage_error_at_the_sender_and_the_reader_hears_of_it(
+    cells: Cells,
+) -> None:
+    sender, receiver = cells.pair(sender=dataclasses.replace(QUICK, chunk_bytes=4 * KIB))
+    reader = Reader()
+    receiver.on_stream(reader)
+
+    def pieces() -> Iterator[bytes]:
+        yield b"good"
+        eventually(lambda: receiver.stats().protocol.bytes_received == 4)
+        yield bytes(4 * KIB + 1)
+
+    source = Greedy(pieces())
+    error = stream_failure_of(sender.send_stream(receiver, source))
+    assert isinstance(error, UsageError)
+    assert "4097" in str(error)
+    assert "4096" in str(error)
+    assert source.closed.get() == "closed"
+    data, raised = reader.outcomes.get()
+    assert data == b"good"
+    assert "4097" in str(raised)
+
+
+def test_source_that_reuses_its_buffer_between_reads_sends_correct_data(cells: Cells) -> None:
+    sender, receiver = cells.pair(sender=dataclasses.replace(QUICK, chunk_bytes=4 * KIB))
+    reader = Reader()
+    receiver.on_stream(reader)
+    data = pattern(300 * KIB)
+
+    class OneBuffer(Stream):
+        buffer = bytearray(4 * KIB)
+
+        def read(self, size: int) -> memoryview:
+            self.buffer[:] = bytes(len(self.buffer))
+            piece = data[self._pos : self._pos + size]
+            self.buffer[: len(piece)] = piece
+            self._pos += len(piece)
+            return memoryview(self.buffer)[: len(piece)]
+
+    assert sender.send_stream(receiver, OneBuffer()).result(PATIENCE_S) == len(data)
+    assert reader.outcomes.get() == (data, None)
+
+
+def test_source_stops_being_read_while_the_reader_is_paused(cells: Cells, gate: Gate) -> None:
+    sender, receiver = cells.pair(
+        sender=dataclasses.replace(QUICK, chunk_bytes=16 * KIB, read_ahead_bytes=64 * KIB),
+        receiver=dataclasses.replace(QUICK, max_window_bytes=256 * KIB),
+    )
+    reader = Reader(when=gate)
+    receiver.on_stream(reader)
+    size = 8 * MIB
+    source = Source(pattern(16 * KIB, seed) for seed in range(size // (16 * KIB)))
+    future = sender.send_stream(receiver, source)
+    reader.futures.get()
+    eventually(lambda: is_paused(sender, receiver) and source_threads_at_work(sender) == 0)
+    # A window, what was read ahead, and a chunk for each that may be cut or read beyond.
+    bound = 256 * KIB + 64 * KIB + 2 * 16 * KIB
+    assert source.given <= bound
+    sender.meet(receiver)
+    assert source.given <= bound
+    gate.open()
+    assert future.result(PATIENCE_S) == size
+    data, raised = reader.outcomes.get()
+    assert raised is None
+    assert data == b"".join(pattern(16 * KIB, seed) for seed in range(size // (16 * KIB)))
+    assert sender.stats().protocol.bytes_retransmitted == 0
+    assert source.closed.get() == "closed"
+    assert source.closed.is_empty()
+
+
+@pytest.mark.parametrize("given", [90, 110])
+@pytest.mark.parametrize("received_first", [False, True])
+def test_declared_size_that_is_wrong_fails_the_stream_on_both_sides(
+    pair: Pair, given: int, received_first: bool
+) -> None:
+    sender, receiver = pair
+    reader = Reader()
+    receiver.on_stream(reader)
+
+    def pieces() -> Iterator[bytes]:
+        yield pattern(80)
+        if received_first:
+            eventually(lambda: receiver.stats().protocol.bytes_received == 80)
+        yield pattern(given)[80:]
+
+    error = failure_of(sender.send_stream(receiver, Source(pieces(), size=100)))
+    assert isinstance(error, StreamIntegrityError)
+    assert "100" in str(error)
+    assert str(given) in str(error)
+    if received_first:
+        data, raised = reader.outcomes.get()
+        assert pattern(given).startswith(data)
+        assert isinstance(raised, StreamIntegrityError)
+
+
+@pytest.mark.parametrize(
+    "make_payload",
+    [lambda: b"", lambda: iter(()), lambda: BytesStream(b""), io.BytesIO, lambda: Source(iter(()))],
+    ids=["bytes", "iterator", "BytesStream", "file", "Stream"],
+)
+def test_empty_stream_is_fine(pair: Pair, make_payload: Any) -> None:
+    sender, receiver = pair
+    reader = Reader()
+    receiver.on_stream(reader)
+    assert sender.send_stream(receiver, make_payload()).result(PATIENCE_S) == 0
+    assert reader.outcomes.get() == (b"", None)
+    assert reader.futures.get().result(PATIENCE_S) == 0
+
+
+def test_stream_that_is_received_may_be_sent_on(cells: Cells) -> None:
+    hub = cells.listen()
+    first, last = cells.dial(hub, "first"), cells.dial(hub, "last")
+    reader = Reader()
+    last.on_stream(reader)
+    hub.on_stream(lambda future, stream, resume: hub.send_stream(last, stream).result(PATIENCE_S))
+    data = pattern(3 * MIB)
+    assert first.send_stream(hub, iter([data[:MIB], data[MIB:]])).result(PATIENCE_S) == len(data)
+    assert reader.outcomes.get() == (data, None)
+
+
+def test_digest_is_computed_or_given_and_checked(pair: Pair) -> None:
+    sender, receiver = pair
+    reader = Reader()
+    receiver.on_stream(reader)
+    assert sender.send_stream(receiver, iter([b"data"]), digest="sha256").result(PATIENCE_S) == 4
+    assert reader.outcomes.get() == (b"data", None)
+    error = failure_of(sender.send_stream(receiver, iter([b"data"]), digest="sha256:" + 64 * "0"))
+    assert isinstance(error, StreamIntegrityError)
