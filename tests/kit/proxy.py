@@ -235,12 +235,15 @@ class Proxy:
         self.url = f"grpc://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
 
     async def _stop(self) -> None:
-        if self._server is not None:
-            self._server.close()
+        # What is being accepted now is still to come here, and would be lost, not closed, if the server were closed first.
+        self.path = Path(refuses=True)
         self.reset_now()
         for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        while rest := asyncio.all_tasks() - {asyncio.current_task()}:
+            await asyncio.wait(rest)
+        if self._server is not None:
+            self._server.close()
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
