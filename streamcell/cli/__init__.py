@@ -42,7 +42,7 @@ def _run() -> int:
         )
         return _CANNOT_RUN
     from streamcell.cli.app import run
-    from streamcell.cli.interrupts import noticed_signals
+    from streamcell.cli.interrupts import ending_signals, noticed_signals
 
-    with noticed_signals():
+    with ending_signals(), noticed_signals():
         return run(sys.argv[1:])

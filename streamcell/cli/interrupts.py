@@ -1,13 +1,37 @@
-"""That no signal stays unnoticed while the main thread waits."""
+"""That a signal ends a command in good order, and none stays unnoticed while the main thread waits."""
 
 from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
+from typing import NoReturn
 
+# What ends a command as Ctrl-C does. SIGHUP: the terminal has closed.
+_ENDING = (signal.SIGTERM, signal.SIGHUP)
 # How long a signal can stay unnoticed: short for a person, and two wake-ups a second cost nothing.
 _NOTICE_S = 0.5
+
+
+@contextmanager
+def ending_signals() -> Iterator[None]:
+    """Have SIGTERM and SIGHUP raise SystemExit in the main thread while this is entered, with 128 and their number.
+
+    So what is open is closed: a cell says Goodbye. One that is ignored, as SIGHUP is under nohup, stays so.
+    """
+    before = {number: signal.getsignal(number) for number in _ENDING if signal.getsignal(number) is not signal.SIG_IGN}
+    for number in before:
+        signal.signal(number, _end)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _end(number: int, _frame: FrameType | None) -> NoReturn:
+    raise SystemExit(128 + number)
 
 
 @contextmanager

@@ -18,11 +18,15 @@ class ExitCode(enum.IntEnum):
     USAGE = 2
     UNREACHABLE = 3
     INTERRUPTED = 130
+    # By another signal: 128 and its number, as a shell says it.
+    HUNG_UP = 129
+    TERMINATED = 143
 
 
 HELP = (
     "Exit codes: 0 all was done; 1 a transfer or request failed or was refused; 2 the command or the configuration is "
-    "wrong; 3 a cell or an address could not be reached or listened at; 130 interrupted."
+    "wrong; 3 a cell or an address could not be reached or listened at; 129 ended by SIGHUP, 130 by Ctrl-C, 143 by "
+    "SIGTERM."
 )
 # Standard output has a reader that has ended: it has what it wanted. "head" is one.
 _READER_GONE = (errno.EPIPE, errno.ECONNRESET)
@@ -37,6 +41,14 @@ def exit_code_of(error: CellError) -> ExitCode:
     if isinstance(error, LinkError) and not isinstance(error, NameInUse) and error.code is ErrorCode.UNREACHABLE:
         return ExitCode.UNREACHABLE
     return ExitCode.FAILED
+
+
+def end_of_signal(signalled: KeyboardInterrupt | SystemExit, advice: str) -> ExitCode:
+    """Return what a command ends with that Ctrl-C or another signal has ended, after a word that says so."""
+    code = ExitCode.INTERRUPTED if isinstance(signalled, KeyboardInterrupt) else ExitCode(int(signalled.code or 0))
+    how = {ExitCode.HUNG_UP: "ended by SIGHUP", ExitCode.TERMINATED: "ended by SIGTERM"}.get(code, "interrupted")
+    complain(f"{how}: {advice}" if advice else how)
+    return code
 
 
 def end_of_work(outcome: ExitCode) -> ExitCode:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from streamcell.cli.options import DEFAULT_WAIT_S, AsJson, Connect, OwnName, Verbose, Wait, as_path
-from streamcell.cli.outcome import ExitCode, complain, exit_code_of
+from streamcell.cli.outcome import ExitCode, end_of_signal, exit_code_of
 from streamcell.cli.streams import check_input, is_closed_input
 from streamcell.errors import CellError, UsageError
 
@@ -75,9 +75,9 @@ def send(
             if found.left_out:
                 _tell_left_out(found, view, as_json=as_json)
             transfers = _send_all(cell, targets, found.sources, view, manner)
-    except KeyboardInterrupt:
-        complain("interrupted: give the same command again to go on")
-        return ExitCode.INTERRUPTED
+    except (KeyboardInterrupt, SystemExit) as signalled:
+        can_go_on = any(not source.is_read_once for source in found.sources)
+        return end_of_signal(signalled, "give the same command again to go on" if can_go_on else "")
     if len(found.sources) * len(targets) != 1 and not as_json:
         _summarize(transfers, time.monotonic() - began)
     return _exit_code(transfers)

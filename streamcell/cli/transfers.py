@@ -21,6 +21,9 @@ AT_A_TIME = 4
 _REFRESH_S = 0.1
 # Between two tries to send to a receiver that is about to end.
 _TRY_AGAIN_S = 1.0
+# Of what is not delivered: a screen has only so many lines.
+_NAMED = 3
+_GIVEN_UP = "it was not delivered before the command was ended"
 
 
 @dataclasses.dataclass(slots=True)
@@ -113,6 +116,22 @@ class Transfers:
         """Give up what is on its way."""
         for future in self._running:
             future.cancel()
+
+    def leave(self) -> None:
+        """Give up, and show what is not delivered: what is on its way, waits to be sent again, or was not begun."""
+        left: list[Source] = []
+        for future, attempt in self._running.items():
+            if future.cancel():
+                self._view.drop(future)
+                left.append(attempt.source)
+            else:
+                self._settle(future, attempt)
+        left += [*(attempt.source for attempt in self._again), *self._waiting]
+        self._running.clear()
+        self._again.clear()
+        if left:
+            unsent = [dataclasses.replace(self._unsent(source), error=_GIVEN_UP) for source in left]
+            self._view.leave(unsent, f"{self.target}: not delivered: {_few(unsent)}")
 
     def _start_again(self) -> None:
         now = time.monotonic()
@@ -235,7 +254,10 @@ class Transfers:
 
 
 def run(all_transfers: Sequence[Transfers], view: View, watch: ParentWatch) -> None:
-    """Send what each of them has, side by side; what failed is in ``errors``. Interrupted, it cancels what runs."""
+    """Send what each of them has, side by side; what failed is in ``errors``.
+
+    Ended by a signal, it cancels what runs and shows what is not delivered.
+    """
     try:
         while unfinished := [transfers for transfers in all_transfers if transfers.advance()]:
             running = [future for transfers in unfinished for future in transfers.running]
@@ -245,6 +267,10 @@ def run(all_transfers: Sequence[Transfers], view: View, watch: ParentWatch) -> N
                 time.sleep(_REFRESH_S)
             view.refresh()
             watch.look()
+    except (KeyboardInterrupt, SystemExit):
+        for transfers in all_transfers:
+            transfers.leave()
+        raise
     finally:
         for transfers in all_transfers:
             transfers.cancel()
@@ -269,6 +295,12 @@ def share(cell: StreamCell, source: Source, all_transfers: Sequence[Transfers], 
     )
     for target, future in futures.items():
         by_target[target].take(source, future)
+
+
+def _few(results: Sequence[Result]) -> str:
+    """Return the names of some that stand for all."""
+    names = ", ".join(result.name for result in results[:_NAMED])
+    return names if len(results) <= _NAMED else f"{names} and {len(results) - _NAMED} more"
 
 
 def digest_name(manner: Manner) -> str:

@@ -235,7 +235,7 @@ class Proxy:
         self.url = f"grpc://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
 
     async def _stop(self) -> None:
-        # What is being accepted now is still to come here, and would be lost, not closed, if the server were closed first.
+        # What is being accepted now is still to come here. It would be lost, not closed, if the server closed first.
         self.path = Path(refuses=True)
         self.reset_now()
         for task in self._tasks:
