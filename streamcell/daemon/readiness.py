@@ -30,7 +30,6 @@ class Readiness:
         self._health = health
         self._has_uplink = has_uplink
         self._lock = threading.Lock()
-        self._draining = False
         self._away_since: float | None = None
         self._why_away = ""
         cell.set_cell_connected_cb(self._on_neighbour)
@@ -45,8 +44,8 @@ class Readiness:
     def begin_drain(self) -> None:
         """Say from now on that the cell is not to be used any more."""
         with self._lock:
-            self._draining = True
-            self._tell()
+            if self._health is not None:
+                self._health.end_serving()
 
     def away_s(self) -> float:
         """Return for how many seconds the parent has not accepted this cell; 0 if it has, or there is to be none."""
@@ -76,4 +75,4 @@ class Readiness:
 
     def _tell(self) -> None:
         if self._health is not None:
-            self._health.set_serving(not self._draining and self._away_since is None)
+            self._health.set_serving(self._away_since is None)

@@ -122,7 +122,7 @@ def test_draining_lets_transfers_end_and_says_so(tmp_path: Path, channel_to: obj
             command.signal(signal.SIGTERM)
             command.output.wait_for("hub is draining")
             eventually(lambda: health(channel, CELL_SERVICE) == "NOT_SERVING", seconds=LIMIT_S)
-            assert health(channel) == "SERVING"
+            assert health(channel) == "NOT_SERVING"
             late = run("send", "some.bin", "--to", "hub", "--connect", url, "--wait", "1", cwd=tmp_path)
             assert late.returncode == ExitCode.FAILED
             assert "some.bin: hub is stopping; trying again" in late.stderr.decode()

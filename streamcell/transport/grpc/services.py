@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Coroutine, Iterable
+from typing import TYPE_CHECKING, Any
 
 from streamcell.transport.grpc.serving import CELL_SERVICE
 
@@ -23,7 +23,8 @@ class HealthService:
     """``grpc.health.v1.Health``: whether the cell lives and is of use, for orchestrators and load balancers.
 
     For the empty name, which stands for the whole server, it says SERVING as long as it can be asked (liveness). For
-    the cell's own service it says what it is told (readiness).
+    the cell's own service it says what it is told (readiness). In the end both say NOT_SERVING, as servers of gRPC do
+    that shut down in good order: many ask for the empty name where they mean readiness.
     """
 
     def __init__(self) -> None:
@@ -52,9 +53,19 @@ class HealthService:
 
         Before the cell has started, or where it listens nowhere, nobody asks, and nothing is done.
         """
+        self._say(lambda: self._set(serving))
+
+    def end_serving(self) -> None:
+        """Say NOT_SERVING of everything from now on, for good; returns when it is said.
+
+        As :meth:`set_serving`, which does nothing from now on.
+        """
+        self._say(self._servicer.enter_graceful_shutdown)
+
+    def _say(self, what: Callable[[], Coroutine[Any, Any, None]]) -> None:
         if self._loop is None:
             return
-        said = asyncio.run_coroutine_threadsafe(self._set(serving), self._loop)
+        said = asyncio.run_coroutine_threadsafe(what(), self._loop)
         concurrent.futures.wait([said], _SET_S)
 
     async def _set(self, serving: bool) -> None:

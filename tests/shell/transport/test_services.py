@@ -82,8 +82,26 @@ def test_watchers_are_told_of_changes() -> None:
     run(main())
 
 
+def test_in_the_end_nothing_is_served_whatever_is_told_then() -> None:
+    async def main() -> None:
+        health = HealthService()
+        async with Listening(health) as channel:
+            await tell(health, True)
+            call = method(channel, "Watch", streaming=True)(health_pb2.HealthCheckRequest(service=""))
+            states: AsyncIterator[Any] = call.__aiter__()
+            assert (await anext(states)).status == States.SERVING
+            await asyncio.to_thread(health.end_serving)
+            await tell(health, True)
+            assert (await anext(states)).status == States.NOT_SERVING
+            assert [await ask(channel, name) for name in ("", CELL_SERVICE)] == [States.NOT_SERVING] * 2
+            call.cancel()
+
+    run(main())
+
+
 def test_health_that_nobody_can_ask_does_nothing() -> None:
     HealthService().set_serving(False)
+    HealthService().end_serving()
 
 
 def test_reflection_lists_all_services() -> None:
