@@ -13,8 +13,9 @@ from streamcell import ReceivedStream, StreamCell, StreamFuture
 from streamcell.cli.interrupts import ending_signals
 from streamcell.cli.outcome import ExitCode
 from streamcell.daemon.conventions import FILE_CHANNEL, FILE_TOPIC
-from tests.cells import PATIENCE_S, Box, Gate, eventually, grpc_carrier, running
-from tests.programs.commands import LIMIT_S, Command, hub
+from tests.kit.cells import grpc_carrier, running
+from tests.kit.commands import LIMIT_S, Command, hub
+from tests.kit.waiting import PATIENCE_S, Box, Gate, eventually
 
 HUP, INT, TERM = signal.SIGHUP, signal.SIGINT, signal.SIGTERM
 ENDS = {
