@@ -112,6 +112,16 @@ def test_changelog_knows_the_version() -> None:
     assert f"## {streamcell.__version__}, " in (DOCS / "changelog.md").read_text(encoding="utf-8")
 
 
+def test_promises_are_checked_by_tests_that_there_are() -> None:
+    text = (DOCS / "guarantees.md").read_text(encoding="utf-8")
+    kinds = set(re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE))
+    tables = re.findall(r"^\|[^\n]*\| checked by \|\n\|[-|]+\|\n((?:\|[^\n]*\n)+)", text, re.MULTILINE)
+    assert len(tables) > 3
+    for row in "".join(tables).splitlines():
+        said = re.sub(r"\([^)]*\)", "", row.split("|")[-2])
+        assert {words.split()[0] for words in said.split(",") if words.strip()} <= kinds, row
+
+
 def test_every_keyword_of_sending_is_documented() -> None:
     text = (DOCS / "sending.md").read_text(encoding="utf-8").split("\n## Keywords\n")[1].split("\n## ")[0]
     documented = re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE)
