@@ -113,7 +113,7 @@ def info_of(samples: dict[tuple[str, tuple[str, ...]], float]) -> str:
 
 def test_draining_lets_transfers_end_and_says_so(tmp_path: Path, channel_to: object) -> None:
     (tmp_path / "some.bin").write_bytes(b"content")
-    with hub(tmp_path) as (command, url):
+    with hub(tmp_path, "--grace", "1000") as (command, url):
         channel = channel_to(url)  # type: ignore[operator]
         with Command("send", "-", "--to", "hub", "--connect", url, "--as", "site", cwd=tmp_path) as sender:
             sender.input.write(b"the beginning, ")
