@@ -10,6 +10,7 @@ from streamcell.cli.streams import OUTPUT, write_all
 from streamcell.cli.views import Result, View
 from streamcell.core_cell import CoreCell
 from streamcell.daemon.conventions import FILE_CHANNEL, FILE_TOPIC
+from streamcell.daemon.names import shown
 from streamcell.errors import CellError, StreamRejected
 from streamcell.future import StreamFuture
 from streamcell.stream import ReceivedStream
@@ -29,7 +30,7 @@ class ViewWatcher:
     def on_started(self, name: str, future: StreamFuture) -> None:
         """Show it."""
         self._begun[future] = time.monotonic()
-        self._view.start(name, future)
+        self._view.start(shown(name), future)
 
     def on_arrived(self, name: str, future: StreamFuture, path: Path) -> None:
         """Count it, and show where it is."""

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 from streamcell.cli.naming import absolute, resume_id
 from streamcell.daemon.conventions import FILE_TOPIC, FOLDER_TOPIC, FileHeaders
+from streamcell.daemon.names import as_text, shown
 from streamcell.errors import UsageError
 from streamcell.message import Message
 from streamcell.stream import FileStream
@@ -67,13 +68,15 @@ class Source:
         return dataclasses.replace(self, resume_id=resume_id(target, self.path, self.wire_name))
 
     @property
+    def name(self) -> str:
+        """The name that it arrives under, as text; of a folder with a ``/`` at its end."""
+        name = as_text(self.wire_name)
+        return f"{name}/" if self.is_folder else name
+
+    @property
     def shown_name(self) -> str:
         """The name as a terminal may show it."""
-        name = self.wire_name
-        text = os.fsdecode(name) if isinstance(name, bytes) else name
-        encoded = text.encode("utf-8", "replace").decode()
-        shown = "".join(character if character.isprintable() else "?" for character in encoded)
-        return f"{shown}/" if self.is_folder else shown
+        return shown(self.name)
 
     def open(self) -> Message:
         """Open it and return what is to be sent.

@@ -243,7 +243,7 @@ class Transfers:
         resumed_at = 0 if future is None else future.resumed_at
         seconds = time.monotonic() - attempt.begun_at
         return Result(
-            name=attempt.source.shown_name,
+            name=attempt.source.name,
             size_bytes=size_bytes,
             sent_bytes=max(0, received - resumed_at),
             resumed_at=resumed_at,
@@ -299,7 +299,7 @@ def share(cell: StreamCell, source: Source, all_transfers: Sequence[Transfers], 
 
 def _few(results: Sequence[Result]) -> str:
     """Return the names of some that stand for all."""
-    names = ", ".join(result.name for result in results[:_NAMED])
+    names = ", ".join(result.shown_name for result in results[:_NAMED])
     return names if len(results) <= _NAMED else f"{names} and {len(results) - _NAMED} more"
 
 

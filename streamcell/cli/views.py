@@ -20,6 +20,7 @@ from rich.table import Column
 from rich.text import Text
 
 from streamcell.cli.text import left_text, percent_text, rate_text, seconds_text, shortened, size_text
+from streamcell.daemon.names import shown
 from streamcell.future import StreamFuture
 
 # Between two lines about one transfer where there is no terminal.
@@ -40,7 +41,7 @@ class Result:
     """A transfer that has ended.
 
     Attributes:
-        name: what is shown of it.
+        name: the file's, exactly; bytes that are not UTF-8 as ``os.fsdecode`` has them.
         size_bytes: of the whole file.
         sent_bytes: of those that have travelled now.
         resumed_at: of those that were there before, from an earlier try.
@@ -66,10 +67,10 @@ class Result:
         """The result for people."""
         if self.error:
             where = f" to {self.peer}" if self.one_of_several else ""
-            return f"{self.name}{where}: {self.error}"
+            return f"{self.shown_name}{where}: {self.error}"
         what = f"{self.path}: {self.size_bytes:,} bytes"
         if not self.path:
-            what = f"{self.name}: {self.size_bytes:,} bytes to {self.peer}"
+            what = f"{self.shown_name}: {self.size_bytes:,} bytes to {self.peer}"
         if self.was_there:
             return f"{what}, already there"
         rate = f", {rate_text(self.sent_bytes / self.seconds)}" if self.sent_bytes >= _RATE_FROM_BYTES else ""
@@ -77,12 +78,17 @@ class Result:
         return f"{what} in {seconds_text(self.seconds)}{rate}{before}"
 
     @property
+    def shown_name(self) -> str:
+        """The name for people."""
+        return shown(self.name)
+
+    @property
     def was_there(self) -> bool:
         """Whether the whole file was there already."""
         return 0 < self.size_bytes == self.resumed_at
 
     def to_json(self) -> str:
-        """The result for programs, in one line."""
+        """The result for programs, in one line, of ASCII only."""
         values = dataclasses.asdict(self)
         del values["one_of_several"]
         return json.dumps({key: value for key, value in values.items() if value != ""})

@@ -18,7 +18,7 @@ from streamcell.daemon.arrival import Arrival, Manner, transfer_key
 from streamcell.daemon.conventions import FILE_CHANNEL, FILE_TOPIC, FOLDER_TOPIC, NAME_HEADER, FileHeaders
 from streamcell.daemon.file_system import FileSystem
 from streamcell.daemon.folder import Folder
-from streamcell.daemon.names import WORK_FOLDER, escape, safe_part, safe_path
+from streamcell.daemon.names import WORK_FOLDER, as_text, safe_part, safe_path, shown
 from streamcell.daemon.space import Space
 from streamcell.errors import CellError, StreamRejected, UsageError
 from streamcell.future import StreamFuture
@@ -52,7 +52,10 @@ class InboxSettings:
 
 
 class Watcher(Protocol):
-    """Who wants to know what happens in an inbox. Called in the thread that receives the file; decides nothing."""
+    """Who wants to know what happens in an inbox. Called in the thread that receives the file; decides nothing.
+
+    A name is the sender's, exactly: :func:`streamcell.daemon.names.shown` makes of it what a terminal may show.
+    """
 
     def on_started(self, name: str, future: StreamFuture) -> None:
         """A file begins to arrive."""
@@ -72,7 +75,7 @@ class LogWatcher:
 
     def on_started(self, name: str, future: StreamFuture) -> None:
         """Log it for those who look closely."""
-        _logger.debug("< '%s' from %s begins", name, future.origin)
+        _logger.debug("< '%s' from %s begins", shown(name), future.origin)
 
     def on_arrived(self, _name: str, future: StreamFuture, path: Path) -> None:
         """Log where it is."""
@@ -84,7 +87,7 @@ class LogWatcher:
 
     def on_failed(self, name: str, future: StreamFuture, sentence: str) -> None:
         """Log why."""
-        _logger.warning("< '%s' from %s: %s", name, future.origin, sentence)
+        _logger.warning("< '%s' from %s: %s", shown(name), future.origin, sentence)
 
 
 class Inbox:
@@ -121,7 +124,7 @@ class Inbox:
 
     def receive(self, future: StreamFuture, stream: ReceivedStream, _resume: bool) -> None:
         """Receive one file; a stream callback."""
-        name = shown_name(stream.headers)
+        name = _name_of(stream.headers)
         self._tell(future, self._watcher.on_started, name, future)
         with self._told(future, name), self._admission.enter(transfer_key(stream, future.get_stream_id())) as key:
             parts = self._receive(stream, key)
@@ -129,12 +132,12 @@ class Inbox:
 
     def receive_folder(self, future: StreamFuture, stream: ReceivedStream, _resume: bool) -> None:
         """Make one folder, if it is not there, also while the inbox drains: it takes no time; a stream callback."""
-        name = shown_name(stream.headers)
+        name = _name_of(stream.headers)
         with self._told(future, name), self._admission.naming():
             parts = safe_path(FileHeaders.from_headers(stream.headers).name)
             if stream.read(1):
                 raise StreamRejected(
-                    f"'{name}' was sent as a folder, and has bytes: send it on the topic {FILE_TOPIC!r}"
+                    f"'{shown(name)}' was sent as a folder, and has bytes: send it on the topic {FILE_TOPIC!r}"
                 )
             with self._root.enter((safe_part(stream.origin), *parts), make=True):
                 stream.close()
@@ -213,7 +216,7 @@ class Inbox:
             raise
         except (OSError, UnicodeEncodeError) as error:
             reason = _reason(error)
-            sentence = f"the inbox of {future.target} cannot keep '{name}': {reason}"
+            sentence = f"the inbox of {future.target} cannot keep '{shown(name)}': {reason}"
             self._tell(future, self._watcher.on_failed, name, future, sentence)
             raise StreamRejected(f"{sentence}; mend that there and send it again") from error
 
@@ -225,11 +228,10 @@ class Inbox:
         call_user_code(cell_log(future.target), logging.ERROR, "who watches the inbox", call, *args)
 
 
-def shown_name(headers: dict[str, HeaderValue]) -> str:
-    """Return how a file is called in logs and on terminals, whatever its sender has sent."""
+def _name_of(headers: dict[str, HeaderValue]) -> str:
+    """Return the name that a sender has given, whatever that is."""
     name = headers.get(NAME_HEADER, "")
-    text = name.decode("utf-8", "surrogateescape") if isinstance(name, bytes) else str(name)
-    return escape(text)[:255]
+    return as_text(name) if isinstance(name, str | bytes) else str(name)
 
 
 def _reason(error: OSError | UnicodeEncodeError) -> str:

@@ -34,14 +34,14 @@ def safe_path(name: str | bytes) -> tuple[str, ...]:
     Raises:
         StreamRejected: the name leads elsewhere, or is empty or too long.
     """
-    text = name if isinstance(name, str) else name.decode("utf-8", "surrogateescape")
+    text = as_text(name)
     parts = text.split("/")
-    shown = f"{escape(text):.100}"
+    start = f"{escape(text):.100}"
     if len(parts) > PARTS:
-        raise StreamRejected(f"the name {shown}... has more than {PARTS} parts: send it from nearer by")
+        raise StreamRejected(f"the name {start}... has more than {PARTS} parts: send it from nearer by")
     if any(part in {"", ".", ".."} for part in parts):
         raise StreamRejected(
-            f"the name '{shown}' leads out of the inbox or to no file: send a relative path without '.' and '..' in it"
+            f"the name '{start}' leads out of the inbox or to no file: send a relative path without '.' and '..' in it"
         )
     return tuple(safe_part(part) for part in parts)
 
@@ -63,6 +63,16 @@ def safe_part(part: str) -> str:
 def escape(text: str) -> str:
     """Return ``text`` with every character that could do harm as ``%`` and hexadecimal digits."""
     return "".join(_percent(character) if _is_harmful(character) else character for character in text)
+
+
+def shown(name: str) -> str:
+    """Return how a file is called in logs and on terminals, whatever its sender has sent."""
+    return escape(name)[:PART_BYTES]
+
+
+def as_text(name: str | bytes) -> str:
+    """Return a name as text, from which ``os.fsencode`` makes the same bytes again where they are not UTF-8."""
+    return name if isinstance(name, str) else name.decode("utf-8", "surrogateescape")
 
 
 def numbered(part: str, number: int) -> str:

@@ -91,6 +91,33 @@ def test_folder_of_odd_names(tmp_path: Path) -> None:
     assert b"\x1b" not in ended.stdout
 
 
+def test_names_in_json_are_what_they_are(tmp_path: Path) -> None:
+    """What is not UTF-8, and what no terminal should be shown, can be told from what another name looks like."""
+    raw = [b"caf\xe9", b"caf\xff", "café?".encode(), b"new\nline", b"esc\x1b[2J"]
+    (tmp_path / "odd").mkdir()
+    for name in raw:
+        with open(os.fsencode(tmp_path) + b"/odd/" + name, "wb") as file:  # noqa: PTH123 - a path of bytes
+            file.write(name)
+    os.mkdir(os.fsencode(tmp_path) + b"/odd/empty\xfe")  # noqa: PTH102 - a path of bytes
+    into = os.fsdecode(b"in\xe9")
+    receive = ("recv", "--as", "far", "--listen", "grpc://127.0.0.1:0", "--into", into, "--count", "5", "--json")
+    with Command(*receive, cwd=tmp_path) as receiver:
+        url = receiver.errors.wait_for(r"listens at (\S+);")[1]
+        sent = run("send", "odd", "--to", "far", "-c", url, "--as", "site", "--json", cwd=tmp_path)
+        assert sent.returncode == ExitCode.DONE, sent.stderr
+        assert receiver.wait() == ExitCode.DONE
+    told = [json.loads(line) for line in sent.stdout.splitlines()]
+    heard = [json.loads(line) for line in receiver.output.all]
+    files = {b"odd/" + name for name in raw}
+    assert {os.fsencode(each["name"]) for each in told} == files | {b"odd/empty\xfe/"}
+    assert {os.fsencode(each["name"]) for each in heard if not each["name"].endswith("/")} == files
+    for each in heard:
+        path = Path(tmp_path, each["path"])
+        assert path.is_dir() if each["name"].endswith("/") else path.read_bytes() in raw
+    for line in (*sent.stdout.splitlines(), *(text.encode() for text in receiver.output.all)):
+        assert line.isascii()
+
+
 def test_standard_input_to_standard_output(tmp_path: Path) -> None:
     data = random.Random(2).randbytes(5_000_000)
     receive = ["recv", "--as", "far", "--listen", "grpc://127.0.0.1:0", "--into", "-"]

@@ -53,7 +53,7 @@ def test_name_that_is_not_utf8_travels_as_bytes(tree: Path) -> None:
         pass
     found = find_sources([tree / "b"], "hub", None).sources
     assert found[0].wire_name == b"b/caf\xe9"
-    assert found[0].shown_name == "b/caf?"
+    assert found[0].shown_name == "b/caf%E9"
 
 
 def test_size_and_resume_id(tree: Path) -> None:
@@ -79,4 +79,4 @@ def test_what_is_not_there_is_an_error_before_anything_is_sent(tmp_path: Path) -
 
 
 def test_shown_name_has_no_commands_for_the_terminal() -> None:
-    assert Source(None, "a\x1b[2Jb", None, "").shown_name == "a?[2Jb"
+    assert Source(None, "a\x1b[2Jb", None, "").shown_name == "a%1B[2Jb"
