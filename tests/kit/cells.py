@@ -7,7 +7,16 @@ import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, TypeVar
 
-from streamcell import CellConfig, CoreCell, HeaderValue, Message, StreamCell, StreamFuture
+from streamcell import (
+    CellConfig,
+    CoreCell,
+    HeaderValue,
+    LinkError,
+    Message,
+    NameInUse,
+    StreamCell,
+    StreamFuture,
+)
 from streamcell.testing import FaultyNetwork, InMemoryNetwork
 from streamcell.transport.base import Network
 from streamcell.transport.grpc.network import GrpcNetwork
@@ -206,3 +215,14 @@ def name_of(target: CoreCell | str) -> str:
 
 def return_none(_request: Message) -> None:
     """Answer a request with nothing."""
+
+
+def is_refused_its_name(cell: CoreCell) -> bool:
+    """Tell whether a cell does not get connected because its name is in use."""
+    try:
+        cell.wait_connected(0.01)
+    except NameInUse:
+        return True
+    except LinkError:
+        return False
+    return False

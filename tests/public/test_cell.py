@@ -21,13 +21,12 @@ from streamcell import (
     CoreCell,
     LinkError,
     Message,
-    NameInUse,
     StreamCell,
     StreamError,
     UsageError,
 )
 from streamcell.testing import FaultyNetwork, InMemoryNetwork
-from tests.kit.cells import QUICK, Carrier, Pair, connected_pair, running
+from tests.kit.cells import QUICK, Carrier, Pair, running
 from tests.kit.waiting import PATIENCE_S, Box, Gate, eventually
 
 # --- where it listens
@@ -135,17 +134,6 @@ def test_plaintext_for_other_machines_must_be_asked_for(url: str, caplog: pytest
         exchange(cell, f"grpc://{host}:{cell.listen_urls[0].rpartition(':')[2]}")
 
 
-def test_a_busy_port_is_named_with_the_reason() -> None:
-    with running(CoreCell("first", listen="grpc://127.0.0.1:0")) as first:
-        port = first.listen_urls[0].rpartition(":")[2]
-        second = CoreCell("second", listen=first.listen_urls)
-        with pytest.raises(LinkError, match=f"127.0.0.1.*{port}.*in use"):
-            second.start()
-    # It was not started, so it can be started now.
-    with running(second):
-        assert second.listen_urls[0].endswith(port)
-
-
 def test_what_this_version_does_not_have() -> None:
     for name in ("tls", "policy", "authenticate"):
         with pytest.raises(UsageError, match=f"{name} is not available"):
@@ -171,18 +159,11 @@ def test_a_cell_lives_once(carrier: Carrier) -> None:
         cell.start()
 
 
-def test_the_same_name_and_address_again(carrier: Carrier) -> None:
-    url = carrier.url
-    for _ in range(3):
-        with connected_pair(dataclasses.replace(carrier, url=url)) as pair:
-            (url,) = pair.server.listen_urls
-            pair.at_server.register_blob_cb("c", "t", lambda future: None)
-            assert pair.at_site.send_blob("c", "t", "server", Message({}, b"1")).result(PATIENCE_S) == 1
-
-
 def test_context_manager(carrier: Carrier) -> None:
     with carrier.cell("server", listen=carrier.url) as server:
         assert server.listen_urls
+        with pytest.raises(UsageError, match="new CoreCell"), server:
+            pass
     assert "has been stopped" in repr(server)
 
 
@@ -202,27 +183,6 @@ def test_stop_in_many_threads(pair: Pair) -> None:
         assert not thread.is_alive()
 
 
-def test_stop_lets_transfers_end_within_its_grace(pair: Pair) -> None:
-    with Gate() as gate:
-
-        def read_late(future: Any, stream: Any, resume: bool) -> None:
-            gate.pass_through()
-            stream.read(-1)
-
-        pair.at_server.register_stream_cb("c", "t", read_late)
-        future = pair.at_site.send_stream("c", "t", "server", Message({}, bytes(3_000_000)))
-        gate.wait_arrived()
-        stopping = threading.Thread(target=pair.site.stop, args=(PATIENCE_S,))
-        stopping.start()
-        eventually(lambda: "is being stopped" in repr(pair.site))
-        with pytest.raises(UsageError, match="being stopped"):
-            pair.at_site.send_blob("c", "t", "server", Message({}, b""))
-        gate.open()
-        assert future.result(PATIENCE_S) == 3_000_000
-        stopping.join(PATIENCE_S)
-        assert not stopping.is_alive()
-
-
 @pytest.mark.parametrize("grace", [-1, "1", float("nan"), True])
 def test_bad_timeouts(pair: Pair, grace: Any) -> None:
     with pytest.raises(UsageError, match="grace"):
@@ -240,20 +200,6 @@ def test_is_cell_connected_and_reachable(pair: Pair) -> None:
         for ask in (cell.is_cell_connected, cell.is_cell_reachable):
             with pytest.raises(UsageError, match="cell name"):
                 ask("bad name!")
-
-
-def test_connection_callbacks(carrier: Carrier) -> None:
-    events: Box[tuple[Any, ...]] = Box()
-    server = carrier.cell("server", listen=carrier.url)
-    server.set_cell_connected_cb(lambda *args, **kwargs: events.put(("connected", args, kwargs)), 1, two=2)
-    server.set_cell_disconnected_cb(lambda *args, **kwargs: events.put(("disconnected", args, kwargs)))
-    with running(server):
-        for _ in range(2):
-            with running(carrier.cell("site", connect=server.listen_urls)) as site:
-                site.wait_connected(PATIENCE_S)
-                assert events.get() == ("connected", ("site", 1), {"two": 2})
-            assert events.get() == ("disconnected", ("site",), {})
-            assert not server.is_cell_connected("site")
 
 
 def test_connection_callbacks_of_the_child(carrier: Carrier) -> None:
@@ -277,8 +223,9 @@ def test_wait_connected_gives_up_and_the_cell_goes_on(carrier: Carrier) -> None:
     url = "memory://later" if carrier.url == "memory://" else free_url()
     with running(carrier.cell("site", connect=url)) as site:
         assert not site.is_cell_connected("server")
-        with pytest.raises(LinkError, match=url):
+        with pytest.raises(LinkError, match=url) as raised:
             site.wait_connected(0.05)
+        assert "site" in str(raised.value)
         with running(carrier.cell("server", listen=url)):
             site.wait_connected(PATIENCE_S)
             site.wait_connected()
@@ -361,16 +308,6 @@ def test_wait_connected_of_a_cell_that_is_stopped(carrier: Carrier) -> None:
         thread.start()
     assert isinstance(errors.get(), CellError)
     thread.join(PATIENCE_S)
-
-
-def test_a_name_that_is_taken_is_refused(carrier: Carrier, pair: Pair) -> None:
-    with running(carrier.cell("site", connect=pair.server.listen_urls)) as second:
-        eventually(lambda: isinstance(connection_error(second), NameInUse))
-        assert "site" in str(connection_error(second))
-        assert pair.server.is_cell_connected("site")
-        # The first one is none the worse for it.
-        pair.at_server.register_blob_cb("c", "t", lambda future: None)
-        assert pair.at_site.send_blob("c", "t", "server", Message({}, b"1")).result(PATIENCE_S) == 1
 
 
 def connection_error(cell: CoreCell) -> CellError:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import hashlib
 import io
-import itertools
 import shutil
 import tarfile
 import threading
@@ -28,7 +26,7 @@ from streamcell import (
     StreamResumeError,
 )
 from tests.kit.cells import Carrier, Pair, running
-from tests.kit.payloads import pattern
+from tests.kit.payloads import endless, pattern
 from tests.kit.waiting import PATIENCE_S, Box, Gate, eventually
 
 MIB = 1 << 20
@@ -150,10 +148,6 @@ def test_what_it_is_and_where_it_comes_from(pair: Pair) -> None:
     exchange(pair, read, name="weights")
 
 
-def test_empty_stream(pair: Pair) -> None:
-    assert exchange(pair, lambda stream: (stream.get_size(), stream.read(10), stream.read(-1)), b"") == (0, b"", b"")
-
-
 # --- used by the standard library
 
 
@@ -232,73 +226,6 @@ def test_sent_on_as_it_arrives(carrier: Carrier, pair: Pair) -> None:
 
 
 # --- handing over, closing, dropping
-
-
-def test_handed_to_another_thread(pair: Pair) -> None:
-    results: Box[tuple[bytes, int]] = Box()
-
-    def read(future: StreamFuture, stream: ReceivedStream) -> None:
-        data = stream.read(-1)
-        results.put((data, future.result(PATIENCE_S)))
-
-    def hand_over(future: StreamFuture, stream: ReceivedStream, resume: bool) -> int:
-        threading.Thread(target=read, args=(future, stream)).start()
-        return 0
-
-    pair.at_server.register_stream_cb("c", "t", hand_over)
-    assert pair.at_site.send_stream("c", "t", "server", Message({}, DATA)).result(PATIENCE_S) == len(DATA)
-    assert results.get() == (DATA, len(DATA))
-
-
-def test_closing_at_the_end_completes_before_the_callback_returns(pair: Pair) -> None:
-    with Gate() as gate:
-
-        def read_and_close(future: StreamFuture, stream: ReceivedStream, resume: bool) -> None:
-            stream.read(-1)
-            stream.close()
-            gate.pass_through()
-            raise RuntimeError("too late to matter")
-
-        pair.at_server.register_stream_cb("c", "t", read_and_close)
-        future = pair.at_site.send_stream("c", "t", "server", Message({}, DATA))
-        assert future.result(PATIENCE_S) == len(DATA)
-
-
-def endless() -> IterStream:
-    return IterStream(itertools.repeat(bytes(MIB)))
-
-
-def close(stream: ReceivedStream) -> None:
-    stream.close()
-    stream.close()
-    with pytest.raises(ValueError, match="closed"):
-        stream.read(1)
-    with pytest.raises(ValueError, match="closed"):
-        stream.read(-1)
-
-
-def close_with(stream: ReceivedStream) -> None:
-    with contextlib.closing(stream):
-        pass
-
-
-def drop(stream: ReceivedStream) -> None:
-    pass
-
-
-@pytest.mark.parametrize("end", [close, close_with, drop])
-def test_early_close_tells_the_sender_who_and_where(pair: Pair, end: Callable[[ReceivedStream], None]) -> None:
-    def read_some(future: StreamFuture, stream: ReceivedStream, resume: bool) -> None:
-        stream.read(1000)
-        end(stream)
-
-    pair.at_server.register_stream_cb("c", "t", read_some)
-    future = pair.at_site.send_stream("c", "t", "server", Message({}, endless()))
-    error = future.exception(PATIENCE_S)
-    assert type(error) is StreamCancelled
-    assert "server" in str(error)
-    assert "1000" in str(error)
-    assert not future.cancelled()
 
 
 def test_dropped_after_it_was_handed_over(pair: Pair) -> None:

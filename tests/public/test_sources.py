@@ -111,14 +111,6 @@ def test_buffers_of_any_shape(pair: Pair, received: Box[Arrived], payload: Any) 
     assert received.get() == (expected, {}, len(expected))
 
 
-@pytest.mark.parametrize("payload", ["text", {"a": b"dict"}, 3, object(), None, io.StringIO("text")])
-def test_what_is_no_source(pair: Pair, payload: Any) -> None:
-    with pytest.raises(
-        StreamUsageError, match="text file" if isinstance(payload, io.StringIO) else type(payload).__name__
-    ):
-        send(pair, payload)
-
-
 @pytest.mark.parametrize("size", [-5, 2**63, 10**30, "7", 1.5, None])
 def test_a_source_whose_size_is_none(pair: Pair, size: Any) -> None:
     source = Recorded([b"data"])
@@ -413,24 +405,3 @@ def test_empty_stream_is_fine(pair: Pair, make_payload: Any) -> None:
     assert sender.send_stream(receiver, make_payload()).result(PATIENCE_S) == 0
     assert reader.outcomes.get() == (b"", None)
     assert reader.futures.get().result(PATIENCE_S) == 0
-
-
-def test_stream_that_is_received_may_be_sent_on(cells: Cells) -> None:
-    hub = cells.listen()
-    first, last = cells.dial(hub, "first"), cells.dial(hub, "last")
-    reader = Reader()
-    last.on_stream(reader)
-    hub.on_stream(lambda future, stream, resume: hub.send_stream(last, stream).result(PATIENCE_S))
-    data = pattern(3 * MIB)
-    assert first.send_stream(hub, iter([data[:MIB], data[MIB:]])).result(PATIENCE_S) == len(data)
-    assert reader.outcomes.get() == (data, None)
-
-
-def test_digest_is_computed_or_given_and_checked(pair: Pair) -> None:
-    sender, receiver = pair
-    reader = Reader()
-    receiver.on_stream(reader)
-    assert sender.send_stream(receiver, iter([b"data"]), digest="sha256").result(PATIENCE_S) == 4
-    assert reader.outcomes.get() == (b"data", None)
-    error = failure_of(sender.send_stream(receiver, iter([b"data"]), digest="sha256:" + 64 * "0"))
-    assert isinstance(error, StreamIntegrityError)

@@ -12,8 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamcell import CellConfig, CoreCell, HeaderValue, Message, UsageError
-from tests.kit.cells import Pair
-from tests.kit.waiting import PATIENCE_S, Box
 
 # --- messages
 
@@ -49,35 +47,6 @@ def test_message_hides_its_payload() -> None:
     assert "6 bytes" in repr(Message({}, b"secret"))
 
 
-def test_all_types_of_headers_arrive_as_they_are(pair: Pair) -> None:
-    arrived: Box[dict[str, object]] = Box()
-    pair.at_server.register_blob_cb("c", "t", lambda future: arrived.put(dict(future.get_headers())))
-    headers: dict[str, HeaderValue] = {
-        "text": "Grüße 🙂\n\0",
-        "empty": "",
-        "least": -(2**63),
-        "most": 2**63 - 1,
-        "true": True,
-        "false": False,
-        "float": 0.1,
-        "infinite": -math.inf,
-        "bytes": b"\0\xff",
-        "": "no key",
-    }
-    pair.at_site.send_blob("c", "t", "server", Message(headers, b"")).result(PATIENCE_S)
-    there = arrived.get()
-    assert there == headers
-    assert {key: type(value) for key, value in there.items()} == {key: type(value) for key, value in headers.items()}
-
-
-def test_a_megabyte_of_headers(pair: Pair) -> None:
-    arrived: Box[dict[str, object]] = Box()
-    pair.at_server.register_blob_cb("c", "t", lambda future: arrived.put(dict(future.get_headers())))
-    headers = {f"key-{number}": "v" * 1000 for number in range(1000)}
-    pair.at_site.send_blob("c", "t", "server", Message(headers, b"x" * 5000)).result(PATIENCE_S)
-    assert arrived.get() == headers
-
-
 # --- names of cells
 
 PART = st.text(string.ascii_letters + string.digits + "_~-", min_size=1, max_size=20)
@@ -107,7 +76,7 @@ def test_bad_names(name: object) -> None:
 
 # --- configuration
 
-# The contract's defaults (CONTRACT section 4).
+# The defaults that are documented.
 DEFAULTS = {
     "chunk_bytes": 2**20,
     "max_window_bytes": 32 * 2**20,

@@ -1,4 +1,4 @@
-"""What goes on after a restart of the receiver, and where (CONTRACT sections 1 and 3)."""
+"""What goes on after a restart of the receiver, and where."""
 
 from __future__ import annotations
 

@@ -1,11 +1,10 @@
-"""What may be sent, how large, and with which headers (CONTRACT sections 1 and 3)."""
+"""What may be sent as payload and headers, how it arrives, and how it is refused."""
 
 from __future__ import annotations
 
 import array
 import dataclasses
 import io
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,10 @@ from tests.kit.transfers import stream_failure_of
 from tests.kit.waiting import PATIENCE_S, Box
 
 WORDS = array.array("I", range(1, 200_000))
+
+
 MATRIX = np.arange(120_000, dtype=np.float64).reshape(300, 400)
+
 
 # What is sent, and its bytes.
 PAYLOADS: dict[str, tuple[Any, bytes]] = {
@@ -35,6 +37,7 @@ PAYLOADS: dict[str, tuple[Any, bytes]] = {
     "list": ([b"some ", bytearray(b"of "), memoryview(b"these"), b""], b"some of these"),
     "large list": ([pattern(MIB, seed) for seed in range(5)], b"".join(pattern(MIB, seed) for seed in range(5))),
     "list with arrays": ([WORDS, MATRIX[:, 1]], WORDS.tobytes() + MATRIX[:, 1].tobytes()),
+    "tuple": ((b"1", b"2"), b"12"),
     "empty list": ([], b""),
     "numpy array": (MATRIX, MATRIX.tobytes()),
     "non-contiguous numpy array": (MATRIX[::2, 5::3], MATRIX[::2, 5::3].tobytes()),
@@ -45,6 +48,7 @@ PAYLOADS: dict[str, tuple[Any, bytes]] = {
     "numpy array of bools": (np.array([True, False]), b"\x01\x00"),
     "empty bytes": (b"", b""),
 }
+
 
 # Neither streams nor blobs can be made of these.
 WRONG_PAYLOADS: dict[str, Any] = {
@@ -60,6 +64,7 @@ WRONG_PAYLOADS: dict[str, Any] = {
     "text file": io.StringIO("text"),
 }
 
+
 GOOD_HEADERS: dict[str, HeaderValue] = {
     "str": "text with ünïcode",
     "empty": "",
@@ -67,11 +72,17 @@ GOOD_HEADERS: dict[str, HeaderValue] = {
     "large int": 2**63 - 1,
     "float": 0.1,
     "infinite": float("inf"),
+    "infinitely negative": float("-inf"),
+    "least": -(2**63),
+    "most": 2**63 - 1,
+    "": "no key",
+    "control": "Grüße 🙂\n\0",
     "true": True,
     "false": False,
     "bytes": bytes(range(256)),
     "ключ": 1,
 }
+
 
 # Headers that cannot travel, and what the error names.
 WRONG_HEADERS: dict[str, tuple[Any, str]] = {
@@ -86,16 +97,28 @@ WRONG_HEADERS: dict[str, tuple[Any, str]] = {
 }
 
 
+def headers_of(size: int) -> dict[str, HeaderValue]:
+    """Return headers that take ``size`` bytes, but for some tens."""
+    return {"table": bytes(size - KIB), "name": "x" * (KIB - 100)}
+
+
 @pytest.mark.parametrize("name", PAYLOADS)
 def test_blob_payload_is_accepted_and_sent_as_bytes(pair: Pair, name: str) -> None:
     sender, receiver = pair
     payload, expected = PAYLOADS[name]
-    received = Box[bytes]()
-    receiver.on_blob(lambda future: received.put(bytes(future.result())))
+    received = Box[StreamFuture]()
+    receiver.on_blob(received.put)
     future = sender.send_blob(receiver, payload)
     assert future.get_size() == len(expected)
     assert future.result(PATIENCE_S) == len(expected)
-    assert received.get() == expected
+    there = received.get()
+    assert there.done()
+    view = there.result(0)
+    assert isinstance(view, memoryview)
+    assert view.readonly
+    assert (view.itemsize, view.ndim, view.nbytes) == (1, 1, len(expected))
+    assert view == expected
+    assert (there.get_size(), there.get_progress()) == (len(expected), len(expected))
 
 
 @pytest.mark.parametrize("name", PAYLOADS)
@@ -108,25 +131,14 @@ def test_stream_payload_is_accepted_and_sent_as_bytes(pair: Pair, name: str) -> 
     assert received.get() == expected
 
 
-def test_blob_without_payload_is_empty(pair: Pair) -> None:
+def test_blob_without_payload_is_empty_and_a_stream_needs_one(pair: Pair) -> None:
     sender, receiver = pair
+    with pytest.raises(UsageError, match="NoneType"):
+        sender.send_stream(receiver, None)
     received = Box[bytes]()
     receiver.on_blob(lambda future: received.put(bytes(future.result())))
     assert sender.send_blob(receiver, None).result(PATIENCE_S) == 0
     assert received.get() == b""
-
-
-def test_payload_up_to_one_chunk_is_copied_at_the_call(cells: Cells) -> None:
-    sender, receiver = cells.pair()
-    received = Box[bytes]()
-    receiver.on_blob(lambda future: received.put(bytes(future.result())))
-    payload = bytearray(pattern(sender.streams.get_chunk_size()))
-    cells.network.stall()
-    future = sender.send_blob(receiver, payload)
-    payload[:] = bytes(len(payload))
-    cells.network.release()
-    future.result(PATIENCE_S)
-    assert received.get() == pattern(len(payload))
 
 
 @pytest.mark.parametrize("name", WRONG_PAYLOADS)
@@ -135,8 +147,10 @@ def test_payload_of_another_type_is_a_usage_error_at_the_call(pair: Pair, kind: 
     sender, receiver = pair
     send = sender.send_blob if kind == "blob" else sender.send_stream
     with pytest.raises(UsageError) as caught:
-        send(receiver, WRONG_PAYLOADS[name]).result(PATIENCE_S)
+        send(receiver, WRONG_PAYLOADS[name])
     assert isinstance(caught.value, StreamError)
+    words = (name, type(WRONG_PAYLOADS[name]).__name__)
+    assert any(word in str(caught.value) for word in words) or name.startswith(("list", "numpy"))
 
 
 @pytest.mark.parametrize("name", set(WRONG_PAYLOADS) - {"list of str", "list of int", "list of lists"})
@@ -144,36 +158,6 @@ def test_request_payload_of_another_type_is_a_usage_error_at_the_call(pair: Pair
     sender, receiver = pair
     with pytest.raises(UsageError):
         sender.request(receiver, WRONG_PAYLOADS[name])
-
-
-@pytest.mark.parametrize("kind", ["stream", "blob"])
-def test_what_is_not_a_message_is_a_usage_error_at_the_call(pair: Pair, kind: str) -> None:
-    sender, receiver = pair
-    send: Callable[..., StreamFuture] = sender.streams.send_blob if kind == "blob" else sender.streams.send_stream
-    with pytest.raises(UsageError, match=r"bytes.*Message"):
-        send(CHANNEL, TOPIC, receiver.fqcn, b"bytes")
-
-
-@pytest.mark.parametrize("kind", ["stream", "blob"])
-@pytest.mark.parametrize(
-    ("wrong", "named"),
-    [
-        ({"target": "not a name"}, "not a name"),
-        ({"channel": ""}, "channel"),
-        ({"topic": 3}, "topic"),
-        ({"idle_timeout": -1}, "idle_timeout"),
-        ({"unreachable_timeout": "1"}, "unreachable_timeout"),
-        ({"digest": "md5"}, "digest"),
-    ],
-)
-def test_wrong_argument_of_send_is_both_a_usage_error_and_a_stream_error(
-    pair: Pair, kind: str, wrong: dict[str, Any], named: str
-) -> None:
-    sender, _ = pair
-    send: Callable[..., StreamFuture] = sender.streams.send_blob if kind == "blob" else sender.streams.send_stream
-    with pytest.raises(UsageError, match=named) as caught:
-        send(**{"channel": CHANNEL, "topic": TOPIC, "target": "nobody", "message": Message(None, b""), **wrong})
-    assert isinstance(caught.value, StreamError)
 
 
 def test_blob_larger_than_the_receivers_limit_is_refused_before_allocation(cells: Cells) -> None:
@@ -209,24 +193,6 @@ def test_stream_of_unknown_size_to_a_blob_callback_is_refused_when_it_has_outgro
     assert receiver.stats().protocol.bytes_received <= 2 * MIB
 
 
-def test_blob_is_received_into_the_buffer_that_into_returns(pair: Pair) -> None:
-    sender, receiver = pair
-    buffer = bytearray(3 * MIB)
-    asked = Box[tuple[int | None, Any]]()
-    results = Box[object]()
-
-    def into(size: int | None, headers: dict[str, HeaderValue]) -> bytearray:
-        asked.put((size, headers))
-        return buffer
-
-    receiver.on_blob(lambda future: results.put(future.result()), into=into)
-    data = pattern(2 * MIB)
-    assert sender.send_blob(receiver, data, headers={"layer": 3}).result(PATIENCE_S) == len(data)
-    assert asked.get() == (len(data), {"layer": 3})
-    assert results.get() is buffer
-    assert buffer[: len(data)] == data
-
-
 def test_headers_arrive_with_their_types(pair: Pair) -> None:
     sender, receiver = pair
     seen = Box[dict[str, HeaderValue]]()
@@ -259,11 +225,6 @@ def test_header_of_another_type_is_a_usage_error_at_the_call_that_names_key_and_
     assert sender.stats().protocol.streams_opened == 0
 
 
-def headers_of(size: int) -> dict[str, HeaderValue]:
-    """Return headers that take ``size`` bytes, but for some tens."""
-    return {"table": bytes(size - KIB), "name": "x" * (KIB - 100)}
-
-
 @pytest.mark.parametrize("chunk_bytes", [64 * KIB, 4 * MIB])
 def test_headers_up_to_one_mebibyte_are_fine(cells: Cells, chunk_bytes: int) -> None:
     sender, receiver = cells.pair(sender=dataclasses.replace(QUICK, chunk_bytes=chunk_bytes))
@@ -290,6 +251,15 @@ def test_headers_up_to_one_mebibyte_are_fine_on_many_blobs_at_once(pair: Pair) -
     futures = [sender.send_blob(receiver, b"data", headers=headers_of(MIB)) for _ in range(20)]
     assert [future.result(PATIENCE_S) for future in futures] == [4] * 20
     assert sender.stats().protocol.reconnects == 0
+
+
+def test_many_headers(pair: Pair) -> None:
+    sender, receiver = pair
+    arrived = Box[dict[str, HeaderValue]]()
+    receiver.on_blob(lambda future: arrived.put(future.get_headers()))
+    headers: dict[str, HeaderValue] = {f"key-{number}": "v" * 1000 for number in range(1000)}
+    sender.send_blob(receiver, b"x" * 5000, headers=headers).result(PATIENCE_S)
+    assert arrived.get() == headers
 
 
 @pytest.mark.parametrize("kind", ["stream", "blob"])

@@ -1,4 +1,4 @@
-"""What happens when the engine dies of a bug (CONTRACT section 3): here, of a network that raises what it must not."""
+"""What happens when the engine dies of a bug: here, of a network that raises what it must not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What happens when the link breaks, and when bytes are changed on their way (CONTRACT section 3)."""
+"""What happens when the link breaks, and when bytes are changed on their way."""
 
 from __future__ import annotations
 
@@ -211,7 +211,7 @@ def test_third_corrupted_chunk_in_a_stream_is_an_integrity_error_on_both_sides(
 def test_cells_are_told_when_the_link_is_up_and_down(cells: Cells) -> None:
     hub = cells.listen(config=dataclasses.replace(QUICK, link_down_s=0.05))
     told = Box[tuple[str, str]]()
-    hub.set_cell_connected_cb(lambda name, word: told.put((name, word)), "up")
+    hub.set_cell_connected_cb(lambda name, word, *, number: told.put((name, word)), "up", number=1)
     hub.set_cell_disconnected_cb(lambda name, word: told.put((name, word)), "down")
     site = cells.dial(hub)
     assert told.get() == ("site", "up")

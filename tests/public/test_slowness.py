@@ -1,4 +1,4 @@
-"""What happens when readers, sources or callbacks take their time (CONTRACT sections 2 and 3)."""
+"""What happens when readers, sources or callbacks take their time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What goes on after a restart of the sender, and sources that change (CONTRACT sections 1 and 3)."""
+"""What goes on after a restart of the sender, and sources that change."""
 
 from __future__ import annotations
 

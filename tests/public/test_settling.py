@@ -1,7 +1,8 @@
-"""When futures settle (CONTRACT section 2): transfers that reach their end."""
+"""When futures settle: transfers that reach their end."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
 import threading
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from streamcell import ReceivedStream, StreamFuture, StreamRejected
+from streamcell import ReceivedStream, StreamCancelled, StreamFuture, StreamRejected
 from streamcell.testing import FaultyNetwork
 from tests.kit.cells import QUICK, Cells, Pair
 from tests.kit.payloads import KIB, MIB, pattern
@@ -248,13 +249,22 @@ def test_done_callbacks_run_in_order_of_settling_on_the_notifier_thread(pair: Pa
 
 def closes(stream: ReceivedStream) -> None:
     stream.close()
+    stream.close()
+    for size in (1, -1):
+        with pytest.raises(ValueError, match="closed"):
+            stream.read(size)
+
+
+def closes_at_the_end_of_a_with(stream: ReceivedStream) -> None:
+    with contextlib.closing(stream):
+        pass
 
 
 def drops(stream: ReceivedStream) -> None:
     """Keep no reference."""
 
 
-@pytest.mark.parametrize("give_up", [closes, drops])
+@pytest.mark.parametrize("give_up", [closes, closes_at_the_end_of_a_with, drops])
 def test_reader_that_is_closed_or_dropped_before_the_end_is_an_early_close(
     pair: Pair, give_up: Callable[[ReceivedStream], Any]
 ) -> None:
@@ -271,6 +281,7 @@ def test_reader_that_is_closed_or_dropped_before_the_end_is_an_early_close(
     receiver.on_stream(callback)
     sent = sender.send_stream(receiver, pattern(8 * MIB))
     error = stream_failure_of(sent)
+    assert type(error) is StreamCancelled
     assert error.code.name == "CANCELLED"
     assert receiver.fqcn in str(error)
     assert str(100 * KIB) in str(error)

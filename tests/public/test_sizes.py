@@ -1,4 +1,4 @@
-"""What a sender declares of a stream (CONTRACT section 3), seen from the receiver: sizes, digests, headers.
+"""What a sender declares of a stream, seen from the receiver: sizes, digests, headers.
 
 The public classes of the sender notice a wrong size themselves, or cannot declare one, so the declaration is changed on
 its way, as by a sender in another language.

@@ -1,4 +1,4 @@
-"""Cells that reach each other through relays, and by short cuts (CONTRACT section 3, over both networks)."""
+"""Cells that reach each other through relays, and by short cuts."""
 
 from __future__ import annotations
 
@@ -16,12 +16,11 @@ from streamcell import (
     UsageError,
 )
 from streamcell.testing import FaultyNetwork
-from tests.kit.cells import QUICK, Cells, Peer
+from tests.kit.cells import QUICK, Cells, Peer, is_refused_its_name
 from tests.kit.payloads import MIB, pattern
 from tests.kit.timing import scaled
 from tests.kit.transfers import Reader, stream_failure_of
 from tests.kit.waiting import PATIENCE_S, Box, eventually, let_time_pass
-from tests.public.contract.test_names import is_refused_its_name
 
 SHORT_S = scaled(0.5)
 

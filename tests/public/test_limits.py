@@ -1,4 +1,4 @@
-"""What happens when there is more to do than threads or slots (CONTRACT section 3)."""
+"""What happens when there is more to do than threads or slots."""
 
 from __future__ import annotations
 
