@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, settings
 
 from tests.kit import pace, side_by_side, timing
 from tests.kit.limits import Limits
+from tests.kit.strict_time import StrictCells
 
 # A slow machine is no finding: pytest's own timeout is the only limit on time.
 settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
@@ -39,6 +40,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Begin to measure, once for all processes of a run, and give each test its time and its room."""
     _take_signals()
     config.pluginmanager.register(Limits())
+    config.pluginmanager.register(StrictCells())
     if "PYTEST_XDIST_WORKER" in os.environ:
         config.pluginmanager.register(side_by_side.SideBySide(Path(os.environ[timing.PACE_FILE]).parent))
         return

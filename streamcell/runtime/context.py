@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import dataclasses
 import threading
 from collections.abc import Callable
-from typing import Any, Protocol, Self
+from typing import Protocol, Self, TypeVar, TypeVarTuple
 
 from streamcell.config import CellConfig
 from streamcell.protocol.cell import CellCore
@@ -17,28 +18,31 @@ from streamcell.runtime.threads.starter import ThreadStarter
 from streamcell.runtime.threads.trace import CellLog
 from streamcell.runtime.threads.workers import PoolStats, WorkerPool
 from streamcell.runtime.traffic import Traffic
-from streamcell.runtime.transfers import AnyFuture, FutureFactory, OpenFutures
+from streamcell.runtime.transfers import FutureFactory, OpenFutures
+
+Args = TypeVarTuple("Args")
+T = TypeVar("T")
 
 
 class Post(Protocol):
     """How other threads reach the engine."""
 
-    def __call__(self, intent: Callable[..., None], *args: Any) -> bool:
-        """Have ``intent(*args)`` run on the engine, in order; return False if the cell has ended and it never will."""
+    def __call__(self, intent: Callable[[*Args, float], object], *args: *Args) -> bool:
+        """Have ``intent(*args, now)`` run on the engine, in order; return False if it never will: the cell is over."""
 
 
 class Leave(Protocol):
     """Has something run on the engine with the next step of the cell, without causing one."""
 
-    def __call__(self, intent: Callable[..., None], *args: Any) -> None:
-        """Have ``intent(*args)`` run then, in order with what is posted. Any thread."""
+    def __call__(self, intent: Callable[[*Args, float], object], *args: *Args) -> None:
+        """Have ``intent(*args, now)`` run then, in order with what is posted. Any thread."""
 
 
 class Ask(Protocol):
     """How other threads get an answer from the engine."""
 
-    def __call__(self, question: Callable[[], Any]) -> AnyFuture:
-        """Have ``question()`` run on the engine; the future gets its result, or fails if the cell has ended."""
+    def __call__(self, question: Callable[[*Args, float], T], *args: *Args) -> concurrent.futures.Future[T]:
+        """Have ``question(*args, now)`` run on the engine; the future gets its result, or fails with the cell."""
 
 
 class Later(Protocol):

@@ -81,17 +81,17 @@ class Requests:
         """Stop waiting for the reply, in any thread: the caller has gone away."""
         self._context.post(self._cancel, request)
 
-    def on_request_ended(self, event: RequestEnded) -> None:
+    def on_request_ended(self, event: RequestEnded, _now: float) -> None:
         """There will be no reply."""
         request = self._pending.pop(event.stream_id, None)
         if request is not None:
             self._context.traffic.count_failure(Direction.SENT, event.error)
             self._settle(request, self._explain(as_request_error(event.error)))
 
-    def open_request(self, event: StreamOpened) -> IncomingRequest | None:
+    def open_request(self, event: StreamOpened, now: float) -> IncomingRequest | None:
         """Accept a request that arrives for its callback, or reject it."""
         found = self._registry.find(event.channel, event.topic, event.description.kind)
-        core, now = self._context.core, self._context.clock()
+        core = self._context.core
         if found is None:
             sentence = (
                 f"{self._context.fqcn} has no request callback for {event.channel}/{event.topic}: "
@@ -100,18 +100,18 @@ class Requests:
             core.reject(event.key, ErrorCode.NO_CALLBACK, sentence, now)
             return None
         arriving = IncomingRequest(self._context, self._sends, event, found[1])
-        arriving.accept()
+        arriving.accept(now)
         return arriving
 
-    def open_reply(self, event: StreamOpened) -> IncomingReply | None:
+    def open_reply(self, event: StreamOpened, now: float) -> IncomingReply | None:
         """Accept the reply to a request that still waits for one."""
         reply_to = event.description.reply_to
-        core, now = self._context.core, self._context.clock()
+        core = self._context.core
         if reply_to is None or reply_to.request_id not in self._pending:
             core.reject(event.key, ErrorCode.STALE, "nobody waits for this reply", now)
             return None
         arriving = IncomingReply(self, self._context, event, reply_to)
-        arriving.accept()
+        arriving.accept(now)
         return arriving
 
     def settle_reply(self, reply_to: ReplyTo, reply: Message) -> None:
@@ -144,8 +144,8 @@ class Requests:
         waits = f", and {pool.waiting} requests wait for one" if pool.waiting else ""
         return RequestTimeout(f"{error.sentence}; {busy}{waits}", error.code, error.fault)
 
-    def _open(self, request: PendingRequest) -> None:
-        core, now = self._context.core, self._context.clock()
+    def _open(self, request: PendingRequest, now: float) -> None:
+        core = self._context.core
         if request.future.done():
             self._context.futures.discard(request.future)
             return
@@ -161,10 +161,10 @@ class Requests:
         core.end_source(stream_id, "", now)
         request.payload = []
 
-    def _cancel(self, request: PendingRequest) -> None:
+    def _cancel(self, request: PendingRequest, now: float) -> None:
         if request.stream_id in self._pending:
             sentence = f"cancelled by its sender {self._context.fqcn}"
-            self._context.core.cancel_send(request.stream_id, sentence, self._context.clock())
+            self._context.core.cancel_send(request.stream_id, sentence, now)
 
     def _settle(self, request: PendingRequest, outcome: Message | CellError) -> None:
         self._context.futures.discard(request.future)
@@ -193,25 +193,25 @@ class IncomingMessage(Receiver):
             context, event.description.size, f"a {event.description.kind.name.lower()} from {event.key.origin}"
         )
 
-    def accept(self) -> None:
+    def accept(self, now: float) -> None:
         """Accept it as soon as there is memory for it."""
-        self._memory.admit(self._accept, self._fail)
+        self._memory.admit(self._accept, self._fail, now)
 
     def on_admitted(self) -> None:
         """Wait for the data."""
 
-    def on_data(self, event: DataReceived, /) -> None:
+    def on_data(self, event: DataReceived, now: float, /) -> None:
         """Add it to what is there."""
         try:
             self._assembly.add(event.payload)
         except StreamError as error:
-            self._fail(error)
+            self._fail(error, now)
 
-    def _accept(self) -> None:
-        self._context.core.accept(self._event.key, assemble=True, reserve=True, now=self._context.clock())
+    def _accept(self, now: float) -> None:
+        self._context.core.accept(self._event.key, assemble=True, reserve=True, now=now)
 
-    def _fail(self, error: StreamError) -> None:
-        self._context.core.fail_receive(self._event.key, error, self._context.clock())
+    def _fail(self, error: StreamError, now: float) -> None:
+        self._context.core.fail_receive(self._event.key, error, now)
 
 
 class IncomingReply(IncomingMessage):
@@ -222,16 +222,16 @@ class IncomingReply(IncomingMessage):
         self._requests = requests
         self._reply_to = reply_to
 
-    def on_ended(self, event: DataEnded, /) -> None:
+    def on_ended(self, event: DataEnded, now: float, /) -> None:
         """Hand the reply over."""
         try:
             payload = self._assembly.result()
         except MemoryError:
-            self._memory.again(functools.partial(self.on_ended, event), self._fail_whole)
+            self._memory.again(functools.partial(self.on_ended, event), self._fail_whole, now)
             return
         self._memory.end()
         self._requests.settle_reply(self._reply_to, make_message(self._event, self._context.fqcn, payload))
-        self._context.core.release(self._event.key, self._context.clock())
+        self._context.core.release(self._event.key, now)
 
     def on_finished(self) -> None:
         """Nothing is left to do."""
@@ -239,9 +239,9 @@ class IncomingReply(IncomingMessage):
     def on_failed(self, _error: CellError, _discard: bool, /) -> None:
         """Leave it to the core, which ends the request."""
 
-    def _fail_whole(self, error: StreamError) -> None:
+    def _fail_whole(self, error: StreamError, now: float) -> None:
         self._requests.fail_reply(self._reply_to, error)
-        self._fail(error)
+        self._fail(error, now)
 
 
 class IncomingRequest(IncomingMessage):
@@ -257,9 +257,9 @@ class IncomingRequest(IncomingMessage):
 
     # --- on the engine
 
-    def on_ended(self, _event: DataEnded, /) -> None:
+    def on_ended(self, _event: DataEnded, now: float, /) -> None:
         """Call the callback as soon as a thread is free."""
-        self._submit()
+        self._submit(now)
 
     def on_finished(self) -> None:
         """Nothing is left to do."""
@@ -277,12 +277,12 @@ class IncomingRequest(IncomingMessage):
             )
         self._context.stream_log.info("< request %s failed: %s", self._name, error)
 
-    def _submit(self) -> None:
+    def _submit(self, _now: float) -> None:
         self._waits = True
         self._context.pools.requests.submit(self._run)
 
-    def _release(self) -> None:
-        self._context.core.release(self._event.key, self._context.clock())
+    def _release(self, now: float) -> None:
+        self._context.core.release(self._event.key, now)
 
     # --- in a thread of the pool
 
@@ -297,7 +297,7 @@ class IncomingRequest(IncomingMessage):
         try:
             payload = self._assembly.result()
         except MemoryError:
-            self._memory.again(self._submit, self._fail_from_here)
+            self._memory.again(self._submit, self._fail_from_here, self._context.clock())
             return
         self._memory.end()
         self._context.post(self._release)
@@ -311,7 +311,7 @@ class IncomingRequest(IncomingMessage):
         else:
             self._reply(what, answer)
 
-    def _fail_from_here(self, error: StreamError) -> None:
+    def _fail_from_here(self, error: StreamError, _now: float) -> None:
         self._context.post(self._fail, error)
 
     def _reply_deferred(self, what: str, answer: AnyFuture) -> None:

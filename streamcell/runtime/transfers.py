@@ -41,9 +41,8 @@ class Progress:
         self.resumed_at = skipped if self._samples is None else min(self.resumed_at, offset)
         self._shift(skipped)
 
-    def note(self, received: int) -> None:
+    def note(self, received: int, now: float) -> None:
         """Take note that the target has ``received`` bytes."""
-        now = self._clock()
         if received < self.received:
             # It has lost some. That takes nothing from how fast they come.
             self._shift(received - self.received)
@@ -55,9 +54,9 @@ class Progress:
                 self._samples.popleft()
         self.received = received
 
-    def add(self, size: int) -> None:
+    def add(self, size: int, now: float) -> None:
         """Take note that ``size`` more bytes have arrived."""
-        self.note(self.received + size)
+        self.note(self.received + size, now)
 
     def _shift(self, size: int) -> None:
         if self._samples is not None:

@@ -36,6 +36,7 @@ from streamcell.protocol.stats import LinkStats
 from streamcell.protocol.wire.description import ReplyTo, StreamKind
 from streamcell.protocol.wire.frames import LaneRole, StreamKey
 from tests.core.samples import checksum, digest_of, make_spec
+from tests.kit.strict_time import strict
 
 EventT = TypeVar("EventT", bound=Event)
 
@@ -64,13 +65,15 @@ class Node:
         self.fqcn = fqcn
         self.incarnation = incarnation
         self.config = config
-        self.core = CellCore(
-            fqcn=fqcn,
-            incarnation=incarnation,
-            config=config,
-            checksum=checksum,
-            random_bits=random.Random(incarnation).getrandbits,
-            software="test",
+        self.core = strict(
+            CellCore(
+                fqcn=fqcn,
+                incarnation=incarnation,
+                config=config,
+                checksum=checksum,
+                random_bits=random.Random(incarnation).getrandbits,
+                software="test",
+            )
         )
         self.dials: dict[int, tuple[str, ...]] = {}
         self.peers: set[int] = set()

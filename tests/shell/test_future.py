@@ -86,9 +86,9 @@ def test_headers_are_a_copy(transfer: Transfer) -> None:
 def test_progress_rate_and_eta(transfer: Transfer) -> None:
     future = transfer.future
     assert (future.get_progress(), future.rate, future.eta) == (0, 0, None)
-    transfer.info.progress.note(100)
+    transfer.info.progress.note(100, transfer.clock.now)
     transfer.clock.now += 1
-    transfer.info.progress.note(200)
+    transfer.info.progress.note(200, transfer.clock.now)
     assert (future.get_progress(), future.rate) == (200, 200)
     assert future.eta == 4
     future.set_result(1000)
@@ -97,7 +97,7 @@ def test_progress_rate_and_eta(transfer: Transfer) -> None:
 
 def test_an_unknown_size_is_zero_and_has_no_eta(notifier: Notifier) -> None:
     transfer = Transfer(notifier, size=None)
-    transfer.info.progress.note(100)
+    transfer.info.progress.note(100, transfer.clock.now)
     transfer.clock.now += 1
     assert (transfer.future.get_size(), transfer.future.eta) == (0, None)
 

@@ -34,6 +34,7 @@ from streamcell.protocol.cell import CellCore
 from streamcell.protocol.sending.half import SendSpec
 from streamcell.protocol.wire.description import StreamKind
 from streamcell.protocol.wire.frames import Frame, Payload, StreamKey
+from tests.kit.strict_time import strict
 from tests.simulation.agenda import Agenda
 from tests.simulation.transfers import Reading, Receipt, Transfer
 
@@ -111,13 +112,15 @@ class Host:
         self.dialling: set[int] = set()
         self.sent: dict[int, Transfer] = {}
         self.receipts: dict[StreamKey, Receipt] = {}
-        self.core = CellCore(
-            fqcn=name,
-            incarnation=incarnation,
-            config=config,
-            checksum=checksum,
-            random_bits=random.Random(incarnation).getrandbits,
-            software="simulation",
+        self.core = strict(
+            CellCore(
+                fqcn=name,
+                incarnation=incarnation,
+                config=config,
+                checksum=checksum,
+                random_bits=random.Random(incarnation).getrandbits,
+                software="simulation",
+            )
         )
         self._agenda = agenda
         self._network = network

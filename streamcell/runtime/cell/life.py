@@ -11,8 +11,8 @@ import dataclasses
 import functools
 import math
 import secrets
-from collections.abc import Coroutine
-from typing import Any
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar, TypeVarTuple
 
 from streamcell.config import CellConfig
 from streamcell.errors import CellError, LinkError, NameInUse
@@ -42,6 +42,9 @@ from streamcell.runtime.traffic import Traffic
 from streamcell.runtime.transfers import AnyFuture, FutureFactory, OpenFutures, ended_error
 from streamcell.transport.base import AddressInUse, Listener, Network
 from streamcell.transport.checksum import checksum
+
+Args = TypeVarTuple("Args")
+T = TypeVar("T")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,7 +216,7 @@ class CellLife:
         for listener in self._listeners:
             listener.leave_to_parent()
 
-    def step(self, verb: Any, *args: Any) -> Any:
+    def step(self, verb: Callable[[*Args, float], T], *args: *Args) -> T | None:
         """See Stepper.step."""
         return self.stepper.step(verb, *args)
 
@@ -232,11 +235,11 @@ class CellLife:
 
     def connect_peer(self, urls: tuple[str, ...]) -> None:
         """Keep a peer link from now on. Any thread."""
-        self.stepper.post(self._connect_peer, urls)
+        self.stepper.post(self._peers.connect, urls)
 
     def disconnect_peer(self, urls: tuple[str, ...]) -> AnyFuture:
         """End a peer link; the future gets whether there was one. Any thread."""
-        return self.stepper.ask(lambda: self._peers.disconnect(urls, self._context.clock()))
+        return self.stepper.ask(self._peers.disconnect, urls)
 
     def connection_error(self, waited_s: float) -> CellError:
         """Return what waiting for the uplink fails with when its time is over. Any thread."""
@@ -248,7 +251,7 @@ class CellLife:
             return not_accepted_error(fqcn, answering, waited_s)
         return not_connected_error(fqcn, self._settings.connect, reason, waited_s)
 
-    def stats(self) -> RunningStats:
+    def stats(self, _now: float) -> RunningStats:
         """Return a snapshot."""
         failures = self._context.failures
         return RunningStats(
@@ -260,11 +263,11 @@ class CellLife:
             traffic=self._context.traffic.stats(),
         )
 
-    def is_cell_connected(self, fqcn: str) -> bool:
+    def is_cell_connected(self, fqcn: str, _now: float) -> bool:
         """Return whether there is a link to that cell that works."""
         return self._core.is_cell_connected(fqcn)
 
-    def is_cell_reachable(self, fqcn: str) -> bool:
+    def is_cell_reachable(self, fqcn: str, _now: float) -> bool:
         """Return whether there is a way to that cell."""
         return self._core.is_cell_reachable(fqcn)
 
@@ -302,9 +305,9 @@ class CellLife:
             self._lanes.wake,
         )
 
-    def _on_uplink_ended(self, event: events.UplinkEnded) -> None:
-        self._lanes.on_uplink_ended(event)
-        self.neighbours.on_uplink_ended(event)
+    def _on_uplink_ended(self, event: events.UplinkEnded, now: float) -> None:
+        self._lanes.on_uplink_ended(event, now)
+        self.neighbours.on_uplink_ended(event, now)
 
     async def _listen(self, url: str) -> Listener:
         try:
@@ -318,7 +321,7 @@ class CellLife:
                 "stop that one first (streamcell.running_cells() gives it), or choose another address"
             ) from error
 
-    def _on_uplink_refused(self, event: events.UplinkRefused) -> None:
+    def _on_uplink_refused(self, event: events.UplinkRefused, now: float) -> None:
         """Say where the other cell of this name is, if it is in this process."""
         error = event.error
         if isinstance(error, NameInUse) and self._engine.residents.namesake(self._resident) is not None:
@@ -327,24 +330,21 @@ class CellLife:
                 "streamcell.running_cells() gives it"
             )
             event = dataclasses.replace(event, error=NameInUse(sentence, error.code, error.fault))
-        self.neighbours.on_uplink_refused(event)
-
-    def _connect_peer(self, urls: tuple[str, ...]) -> None:
-        self._peers.connect(urls, self._context.clock())
+        self.neighbours.on_uplink_refused(event, now)
 
     def _add_uplink(self, now: float) -> None:
         urls = self._settings.connect
         self._uplink_number = self._core.add_uplink(now, len(urls))
         self._uplink = self._lanes.add_uplink(self._uplink_number, urls)
 
-    def _await_uplink(self, waiter: AnyFuture) -> None:
+    def _await_uplink(self, waiter: AnyFuture, now: float) -> None:
         self.neighbours.add_waiter(waiter)
-        self._core.hurry_uplink(self._uplink_number, self._context.clock())
+        self._core.hurry_uplink(self._uplink_number, now)
 
-    def _claim_streams(self) -> None:
+    def _claim_streams(self, now: float) -> None:
         """Open what goes on after a restart and was waiting for a callback."""
         for event in self._incomings.take_unclaimed():
-            self._receives.on_stream_opened(event)
+            self._receives.on_stream_opened(event, now)
 
     def _check_idle_now(self, _now: float) -> None:
         """Do nothing: every step is followed by a look at what is open."""

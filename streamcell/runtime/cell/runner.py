@@ -193,7 +193,7 @@ class CellRunner:
         """Look at the uplink a last time; the future gets None if it is up, or why the wait is in vain."""
         life = self.check_running()
 
-        def look() -> None:
+        def look(_now: float) -> None:
             if not life.neighbours.uplink_is_up:
                 raise life.connection_error(waited_s)
 
@@ -207,12 +207,12 @@ class CellRunner:
     def begin_is_connected(self, fqcn: str) -> AnyFuture:
         """Look for a link; the future gets whether there is one that works."""
         life = self.check_running()
-        return life.stepper.ask(lambda: life.is_cell_connected(fqcn))
+        return life.stepper.ask(life.is_cell_connected, fqcn)
 
     def begin_is_reachable(self, fqcn: str) -> AnyFuture:
         """Look for a way; the future gets whether there is one."""
         life = self.check_running()
-        return life.stepper.ask(lambda: life.is_cell_reachable(fqcn))
+        return life.stepper.ask(life.is_cell_reachable, fqcn)
 
     def connect_peer(self, urls: tuple[str, ...]) -> None:
         """Keep a peer link to the cell that listens there.

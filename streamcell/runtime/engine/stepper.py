@@ -3,6 +3,9 @@
 Three sorts of things reach the core: intents of other threads, frames of lanes, and time. All go through
 :meth:`Stepper.step`, on the engine: it calls the core, hands out the core's events, wakes the writers of lanes that
 have got something to send, and arms the timer. Nothing else touches the core, and no step begins inside another.
+
+A step has one time, ``now``: the intents, the verb and the handlers of events are given it, and hand it to the core.
+None of them reads the clock, so the time that a core is told never falls.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ import asyncio
 import collections
 import concurrent.futures
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar, TypeVarTuple
 
 from streamcell.errors import CellError, ErrorCode
 from streamcell.protocol.cell import CellCore
@@ -20,7 +23,11 @@ from streamcell.runtime.threads.clock import Clock
 from streamcell.runtime.threads.trace import CellLog
 from streamcell.runtime.transfers import AnyFuture, OpenFutures, ended_error, fail, succeed
 
-EventHandlers: TypeAlias = Mapping[type, Callable[[Any], None]]
+# Called with an event of that type and with the time of the step.
+EventHandlers: TypeAlias = Mapping[type, Callable[[Any, float], None]]
+
+Args = TypeVarTuple("Args")
+T = TypeVar("T")
 
 
 class Stepper:
@@ -48,7 +55,7 @@ class Stepper:
         self._handlers: EventHandlers = {}
         self._wake_lanes: Callable[[Sequence[int]], None] = _wake_nothing
         self._after_step: Callable[[], None] | None = None
-        self._intents: collections.deque[tuple[Callable[..., None], tuple[Any, ...]]] = collections.deque()
+        self._intents: collections.deque[tuple[Callable[..., object], tuple[Any, ...]]] = collections.deque()
         # Whether a run of _run_intents is on its way. Reset before the intents are taken, so none is left lying.
         self._posted = False
         self._ended = False
@@ -61,8 +68,8 @@ class Stepper:
         self._handlers = handlers
         self._wake_lanes = wake_lanes
 
-    def post(self, intent: Callable[..., None], *args: Any) -> bool:
-        """Have ``intent(*args)`` run as part of a step, in order; return False if it never will. Any thread."""
+    def post(self, intent: Callable[[*Args, float], object], *args: *Args) -> bool:
+        """Have ``intent(*args, now)`` run as part of a step, in order; return False if it never will. Any thread."""
         if self._ended or not self._engine.usable:
             return False
         self._intents.append((intent, args))
@@ -71,22 +78,25 @@ class Stepper:
         self._posted = True
         return self._engine.wake(self._run_intents)
 
-    def leave(self, intent: Callable[..., None], *args: Any) -> None:
-        """Have ``intent(*args)`` run at the start of the next step, whatever causes it and whenever. Any thread.
+    def leave(self, intent: Callable[[*Args, float], object], *args: *Args) -> None:
+        """Have ``intent(*args, now)`` run at the start of the next step, whatever causes it and whenever. Any thread.
 
         For what matters to nobody before: it costs no wake-up of the engine.
         """
         self._intents.append((intent, args))
 
-    def ask(self, question: Callable[[], Any]) -> AnyFuture:
-        """Have ``question()`` run as part of a step; the future gets its result, or fails if the cell has ended."""
-        answer: AnyFuture = concurrent.futures.Future()
+    def ask(self, question: Callable[[*Args, float], T], *args: *Args) -> concurrent.futures.Future[T]:
+        """Have ``question(*args, now)`` run as part of a step; the future gets its result, or what it raises.
+
+        It fails if the cell has ended. Any thread.
+        """
+        answer: concurrent.futures.Future[T] = concurrent.futures.Future()
         self._futures.add(answer)
-        if not self.post(self._answer, question, answer):
+        if not self.post(self._answer, question, args, answer):
             fail(answer, ended_error("this cell"))
         return answer
 
-    def step(self, verb: Callable[..., Any], *args: Any) -> Any:
+    def step(self, verb: Callable[[*Args, float], T], *args: *Args) -> T | None:
         """Call ``verb(*args, now)``, then do what follows from it, and return its result. On the engine.
 
         None if the core is broken, or breaks in here; the caller goes on.
@@ -98,17 +108,17 @@ class Stepper:
             if self._intents:
                 self.take_intents(now)
             result = verb(*args, now)
-            self._handle_events()
+            self._handle_events(now)
         except Exception as error:  # noqa: BLE001
             self._break(error)
             return None
         return result
 
-    def take_intents(self, _now: float) -> None:
+    def take_intents(self, now: float) -> None:
         """Run what was posted. A verb for :meth:`step`."""
         while self._intents:
             intent, args = self._intents.popleft()
-            intent(*args)
+            intent(*args, now)
 
     def watch(self, after_step: Callable[[], None] | None) -> None:
         """Have ``after_step`` called after each step, until another is given or None."""
@@ -129,10 +139,10 @@ class Stepper:
         if error is not None and not self._broken:
             self._break(error)
 
-    def _answer(self, question: Callable[[], Any], answer: AnyFuture) -> None:
+    def _answer(self, question: Callable[..., Any], args: tuple[Any, ...], answer: AnyFuture, now: float) -> None:
         self._futures.discard(answer)
         try:
-            succeed(answer, question())
+            succeed(answer, question(*args, now))
         except CellError as error:
             fail(answer, error)
 
@@ -140,18 +150,18 @@ class Stepper:
         self._posted = False
         self.step(self.take_intents)
 
-    def _handle_events(self) -> None:
+    def _handle_events(self, now: float) -> None:
         core = self._core
         while (event := core.next_event()) is not None:
-            self._handlers[type(event)](event)
+            self._handlers[type(event)](event, now)
         lane_ids = core.take_ready_lanes()
         if lane_ids:
             self._wake_lanes(lane_ids)
-        self._arm_timer()
+        self._arm_timer(now)
         if self._after_step is not None:
             self._after_step()
 
-    def _arm_timer(self) -> None:
+    def _arm_timer(self, now: float) -> None:
         """Set the timer unless it fires early enough: deadlines move with every frame, and mostly further away."""
         deadline = self._core.next_deadline()
         if deadline is None or self._ended:
@@ -161,7 +171,7 @@ class Stepper:
                 return
             self._timer.cancel()
         self._timer_at = deadline
-        delay = max(0.0, deadline - self._clock())
+        delay = max(0.0, deadline - now)
         self._timer = asyncio.get_running_loop().call_later(delay, self._on_timer)
 
     def _on_timer(self) -> None:

@@ -10,13 +10,12 @@ import asyncio
 import functools
 import logging
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, TypeVarTuple
 
 from streamcell.errors import CellError, ProtocolError
 from streamcell.limits import BATCH_BYTES, WRITTEN_FRAMES
 from streamcell.protocol.base.events import LaneDropped, LaneWanted, UplinkEnded
 from streamcell.protocol.links.lanes import LOOP_LANE
-from streamcell.protocol.wire.frames import Frame
 from streamcell.runtime.context import CellContext
 from streamcell.runtime.threads.trace import CellLog
 from streamcell.transport.base import Lane, LaneClosed, Network
@@ -32,6 +31,8 @@ SHORT_BATCH_BYTES = BATCH_BYTES // 4
 
 _From = TypeVar("_From")
 _To = TypeVar("_To")
+Args = TypeVarTuple("Args")
+T = TypeVar("T")
 
 
 _SHORTAGE = "{} has too few files and sockets left: raise its limit there (ulimit -n), or come back later"
@@ -40,7 +41,7 @@ _SHORTAGE = "{} has too few files and sockets left: raise its limit there (ulimi
 class LaneHost(Protocol):
     """What a lane needs of the cell's runner."""
 
-    def step(self, verb: Callable[..., Any], *args: Any) -> Any:
+    def step(self, verb: Callable[[*Args, float], T], *args: *Args) -> T | None:
         """Call ``verb(*args, now)``, then do what follows from it, and return its result.
 
         None if the cell has ended, or ends because of a bug in there; the caller goes on.
@@ -157,7 +158,7 @@ class OpenLane:
     async def _write(self) -> None:
         while not self._stopped.done():
             self._wake.clear()
-            frames: list[Frame] = self._host.step(self._context.core.frames_to_send, self._lane_id)
+            frames = self._host.step(self._context.core.frames_to_send, self._lane_id)
             if frames:
                 batch = _in_memory(encode_batch, frames)
                 await self._lane.send(batch)
@@ -215,11 +216,11 @@ class Lanes:
         uplink = self._uplinks[number] = Uplink(urls)
         return uplink
 
-    def on_uplink_ended(self, event: UplinkEnded) -> None:
+    def on_uplink_ended(self, event: UplinkEnded, _now: float) -> None:
         """Forget where it led. Its lanes end by themselves."""
         del self._uplinks[event.uplink]
 
-    def on_lane_wanted(self, event: LaneWanted) -> None:
+    def on_lane_wanted(self, event: LaneWanted, _now: float) -> None:
         """Dial."""
         uplink = self._uplinks[event.uplink]
         self._start(event.lane_id, self._dial(event.lane_id, uplink, uplink.urls[event.place]))
@@ -228,7 +229,7 @@ class Lanes:
         """Take a lane that another cell has dialled."""
         self._host.step(self._accept, lane)
 
-    def on_lane_dropped(self, event: LaneDropped) -> None:
+    def on_lane_dropped(self, event: LaneDropped, _now: float) -> None:
         """Close a lane, or stop dialling it."""
         lane = self._open.get(event.lane_id)
         task = self._tasks.get(event.lane_id)
@@ -310,7 +311,7 @@ class Lanes:
             # An address that this network cannot dial, now or later.
             self._note_failed_dial(lane_id, uplink, url, str(error), error)
             return
-        opened: OpenLane | None = self._host.step(self._connect, lane_id, lane)
+        opened = self._host.step(self._connect, lane_id, lane)
         if opened is None:
             await lane.close()
             return

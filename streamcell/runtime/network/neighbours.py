@@ -67,7 +67,7 @@ class Neighbours:
                 self._futures.discard(given_up)
             self._waiters = [*waiting, waiter]
 
-    def on_cell_connected(self, event: CellConnected) -> None:
+    def on_cell_connected(self, event: CellConnected, _now: float) -> None:
         """Tell the application."""
         self._log.info("< connected with %s", event.fqcn)
         if event.uplink is not None:
@@ -79,7 +79,7 @@ class Neighbours:
         if self._callbacks.connected is not None:
             self._notifier.post("the connected callback", self._callbacks.connected, event.fqcn)
 
-    def on_cell_disconnected(self, event: CellDisconnected) -> None:
+    def on_cell_disconnected(self, event: CellDisconnected, _now: float) -> None:
         """Tell the application."""
         self._log.info("< %s has left" if event.left else "< the link with %s is down", event.fqcn)
         if event.uplink is not None:
@@ -88,7 +88,7 @@ class Neighbours:
             callback = self._callbacks.disconnected
             self._notifier.post("the disconnected callback", callback, event.fqcn)
 
-    def on_uplink_refused(self, event: UplinkRefused) -> None:
+    def on_uplink_refused(self, event: UplinkRefused, _now: float) -> None:
         """Leave a trace once, until it changes; tell those who wait, if it would be refused again."""
         who = "a peer" if event.peer else "the parent"
         sentence = event.error.sentence
@@ -102,11 +102,11 @@ class Neighbours:
             for waiter in self._take_waiters():
                 fail(waiter, event.error)
 
-    def on_uplink_ended(self, event: UplinkEnded) -> None:
+    def on_uplink_ended(self, event: UplinkEnded, _now: float) -> None:
         """Forget what it was refused with."""
         self._told.pop(event.uplink, None)
 
-    def on_protocol_broken(self, event: ProtocolBroken) -> None:
+    def on_protocol_broken(self, event: ProtocolBroken, _now: float) -> None:
         """Leave a trace of a fault in one of the two cells. Anybody can connect and talk nonsense: that is no fault."""
         if not event.by_peer:
             self._log.warning("< %s ended the link for what this cell had sent: %s", event.fqcn, event.sentence)
@@ -115,7 +115,7 @@ class Neighbours:
         else:
             self._log.info("> a stranger at %s is cut off: %s", event.address, event.sentence)
 
-    def on_frame_refused(self, event: FrameRefused) -> None:
+    def on_frame_refused(self, event: FrameRefused, _now: float) -> None:
         """Leave a trace of a neighbour that sends what it may not, or not yet."""
         if event.early:
             self._log.debug(
@@ -130,7 +130,7 @@ class Neighbours:
             event.source,
         )
 
-    def on_life_doubted(self, event: LifeDoubted) -> None:
+    def on_life_doubted(self, event: LifeDoubted, _now: float) -> None:
         """Leave a trace of a cell that was restarted, or of what an earlier life of it has left on the way."""
         self._log.info(
             "< by way of %s something came of another life of %s (%d) than the one that is known: dropped; the cell is "

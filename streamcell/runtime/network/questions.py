@@ -28,15 +28,15 @@ class Questions:
         """Ask by which hops a cell is reached; the future gets a list of Hop."""
         return self._ask(lambda now: self._context.core.ask_trace(target, timeout_s, now))
 
-    def on_cells_listed(self, event: CellsListed) -> None:
+    def on_cells_listed(self, event: CellsListed, _now: float) -> None:
         """All cells above have told."""
         self._succeed(event.query_id, list(event.cells))
 
-    def on_route_traced(self, event: RouteTraced) -> None:
+    def on_route_traced(self, event: RouteTraced, _now: float) -> None:
         """All hops have answered."""
         self._succeed(event.query_id, list(event.hops))
 
-    def on_query_failed(self, event: QueryFailed) -> None:
+    def on_query_failed(self, event: QueryFailed, _now: float) -> None:
         """There is no answer."""
         answer = self._waiting.pop(event.query_id, None)
         if answer is not None:
@@ -50,9 +50,9 @@ class Questions:
             fail(answer, ended_error(self._context.fqcn))
         return answer
 
-    def _begin(self, ask: Callable[[float], int], answer: AnyFuture) -> None:
+    def _begin(self, ask: Callable[[float], int], answer: AnyFuture, now: float) -> None:
         # An answer that needs nobody else is an event already, which is handed out after this.
-        self._waiting[ask(self._context.clock())] = answer
+        self._waiting[ask(now)] = answer
 
     def _succeed(self, query_id: int, answered: object) -> None:
         answer = self._waiting.pop(query_id, None)

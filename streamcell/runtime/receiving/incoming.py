@@ -89,8 +89,8 @@ class Incoming(Receiver):
         """Have a verb of the core called on the engine."""
         self._context.post(self._call_core, verb, args)
 
-    def _call_core(self, verb: Callable[..., None], args: tuple[Any, ...]) -> None:
-        verb(self.key, *args, now=self._context.clock())
+    def _call_core(self, verb: Callable[..., None], args: tuple[Any, ...], now: float) -> None:
+        verb(self.key, *args, now)
 
     @property
     def _callback_name(self) -> str:
@@ -175,12 +175,12 @@ class IncomingStream(Incoming):
             self.queue.start_at(offset, self.resumption.prefix_below(offset))
             self.resumption.settle(offset)
 
-    def on_data(self, event: DataReceived, /) -> None:
+    def on_data(self, event: DataReceived, now: float, /) -> None:
         """Queue it for the reader."""
-        self.info.progress.add(len(event.payload))
+        self.info.progress.add(len(event.payload), now)
         self.queue.put(event.payload, event.report_bytes)
 
-    def on_ended(self, event: DataEnded, /) -> None:
+    def on_ended(self, event: DataEnded, _now: float, /) -> None:
         """Let the reader see the end."""
         self.info.size = event.size_bytes
         self.queue.end(event.size_bytes, event.digest)
@@ -300,10 +300,10 @@ class IncomingBlob(Incoming):
     def cancel(self) -> None:
         """Do nothing: nobody has the future before it is settled."""
 
-    def accept(self) -> None:
+    def accept(self, now: float) -> None:
         """Accept the stream, once there is a buffer to receive it into. On the engine."""
         if self._callback.into is None:
-            self._memory.admit(functools.partial(self._accept, reserve=True), self._fail)
+            self._memory.admit(functools.partial(self._accept, reserve=True), self._fail, now)
         else:
             self._context.pools.buffers.submit(functools.partial(self._choose_buffer, self._callback.into))
 
@@ -312,18 +312,18 @@ class IncomingBlob(Incoming):
     def on_admitted(self) -> None:
         """Wait for the data."""
 
-    def on_data(self, event: DataReceived, /) -> None:
+    def on_data(self, event: DataReceived, now: float, /) -> None:
         """Add it to what is there."""
-        self.info.progress.add(len(event.payload))
+        self.info.progress.add(len(event.payload), now)
         try:
             self._assembly.add(event.payload)
         except StreamError as error:
-            self._fail(error)
+            self._fail(error, now)
 
-    def on_ended(self, event: DataEnded, /) -> None:
+    def on_ended(self, event: DataEnded, now: float, /) -> None:
         """Call the callback as soon as a thread is free."""
         self.info.size = event.size_bytes
-        self._submit(event.digest)
+        self._submit(event.digest, now)
 
     def on_finished(self) -> None:
         """Nothing is left to do."""
@@ -337,19 +337,18 @@ class IncomingBlob(Incoming):
             level = level_for(error, logging.ERROR)
             self._context.stream_log.log(level, "< %s from %s failed: %s", self.info.name, self.info.origin, error)
 
-    def _submit(self, digest: str) -> None:
+    def _submit(self, digest: str, _now: float) -> None:
         self._context.pools.blobs.submit(functools.partial(self._run, digest))
 
-    def _fail(self, error: StreamError) -> None:
-        self._context.core.fail_receive(self.key, error, self._context.clock())
+    def _fail(self, error: StreamError, now: float) -> None:
+        self._context.core.fail_receive(self.key, error, now)
 
-    def _accept(self, *, reserve: bool) -> None:
-        now = self._context.clock()
+    def _accept(self, now: float, *, reserve: bool) -> None:
         self._context.core.accept(self.key, assemble=True, reserve=reserve, now=now)
 
-    def _accept_into(self, assembly: Assembly) -> None:
+    def _accept_into(self, assembly: Assembly, now: float) -> None:
         self._assembly = assembly
-        self._accept(reserve=False)
+        self._accept(now, reserve=False)
 
     # --- in a thread of the pool
 
@@ -370,7 +369,7 @@ class IncomingBlob(Incoming):
             return
         self._context.post(self._accept_into, assembly)
 
-    def _fail_from_here(self, error: StreamError) -> None:
+    def _fail_from_here(self, error: StreamError, _now: float) -> None:
         self._tell_core(self._context.core.fail_receive, error)
 
     def _reject(self, sentence: str) -> None:
@@ -383,7 +382,8 @@ class IncomingBlob(Incoming):
             found = self._assembly.digest() if digest else ""
             result = self._assembly.result()
         except MemoryError:
-            self._memory.again(functools.partial(self._submit, digest), self._fail_from_here)
+            now = self._context.clock()
+            self._memory.again(functools.partial(self._submit, digest), self._fail_from_here, now)
             return
         self._memory.end()
         if found != digest:
@@ -428,10 +428,10 @@ class Incomings:
         self._unclaimed.clear()
         return unclaimed
 
-    def open_stream(self, event: StreamOpened) -> Receiver | None:
+    def open_stream(self, event: StreamOpened, now: float) -> Receiver | None:
         """Accept a stream or blob for its callback, or reject it."""
         found = self._registry.find(event.channel, event.topic, event.description.kind)
-        core, now = self._context.core, self._context.clock()
+        core = self._context.core
         if found is None and event.seen_before:
             core.await_callback(event.key, now)
             return UnclaimedStream(self._unclaimed, event)
@@ -448,5 +448,5 @@ class Incomings:
             core.accept(event.key, assemble=False, reserve=True, now=now)
             return stream
         blob = IncomingBlob(self._context, event, callback)
-        blob.accept()
+        blob.accept(now)
         return blob

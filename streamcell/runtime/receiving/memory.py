@@ -14,7 +14,9 @@ from streamcell.errors import StreamError
 from streamcell.runtime.context import CellContext
 from streamcell.runtime.receiving.assembly import no_memory_error
 
-Refuse: TypeAlias = Callable[[StreamError], None]
+# Both are called on the engine or in the caller's thread, with the time.
+Attempt: TypeAlias = Callable[[float], None]
+Refuse: TypeAlias = Callable[[StreamError, float], None]
 
 # How long a transfer waits for memory before its sender is told.
 PATIENCE_S = 10.0
@@ -35,22 +37,22 @@ class MemoryWait:
         self._what = what
         self._until: float | None = None
 
-    def admit(self, accept: Callable[[], None], refuse: Refuse) -> None:
+    def admit(self, accept: Attempt, refuse: Refuse, now: float) -> None:
         """Call ``accept`` when there is a buffer of the size, which is mostly at once, or ``refuse``. On the engine."""
         if self._size is None or self._context.buffers.can_lend(self._size):
             self.end()
-            accept()
+            accept(now)
         else:
-            self.again(functools.partial(self.admit, accept, refuse), refuse)
+            self.again(functools.partial(self.admit, accept, refuse), refuse, now)
 
-    def again(self, attempt: Callable[[], None], refuse: Refuse) -> None:
+    def again(self, attempt: Attempt, refuse: Refuse, now: float) -> None:
         """Have ``attempt`` called on the engine in a moment, or call ``refuse`` now if that took long enough."""
-        context, now = self._context, self._context.clock()
+        context = self._context
         if self._until is None:
             self._until = now + PATIENCE_S
             context.stream_log.warning("< %s waits for memory: the system refuses it", self._what)
         if now >= self._until:
-            refuse(no_memory_error(context.fqcn, self._size))
+            refuse(no_memory_error(context.fqcn, self._size), now)
         else:
             context.later(functools.partial(context.post, attempt))
 

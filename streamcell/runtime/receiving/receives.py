@@ -38,10 +38,10 @@ class Receiver:
     def on_admitted(self) -> None:
         """There is room for the stream; data follows."""
 
-    def on_data(self, event: DataReceived, /) -> None:
+    def on_data(self, event: DataReceived, now: float, /) -> None:
         """The next bytes."""
 
-    def on_ended(self, event: DataEnded, /) -> None:
+    def on_ended(self, event: DataEnded, now: float, /) -> None:
         """That were all bytes."""
 
     def on_finished(self) -> None:
@@ -52,7 +52,7 @@ class Receiver:
 
 
 # Makes what handles a stream, or rejects the stream and returns None.
-Opener: TypeAlias = Callable[[StreamOpened], Receiver | None]
+Opener: TypeAlias = Callable[[StreamOpened, float], Receiver | None]
 
 
 @dataclasses.dataclass(slots=True)
@@ -71,51 +71,51 @@ class Receives:
         self._traffic = traffic
         self._open: dict[StreamKey, _Open] = {}
 
-    def on_stream_opened(self, event: StreamOpened) -> None:
+    def on_stream_opened(self, event: StreamOpened, now: float) -> None:
         """Find who handles the stream."""
-        receiver = self._openers[event.description.kind](event)
+        receiver = self._openers[event.description.kind](event, now)
         if receiver is not None:
             self._open[event.key] = _Open(receiver, event.channel)
 
-    def on_stream_admitted(self, event: StreamAdmitted) -> None:
+    def on_stream_admitted(self, event: StreamAdmitted, _now: float) -> None:
         """Pass it on."""
         known = self._open.get(event.key)
         if known is not None:
             known.receiver.on_admitted()
 
-    def on_stream_placed(self, event: StreamPlaced) -> None:
+    def on_stream_placed(self, event: StreamPlaced, _now: float) -> None:
         """Pass it on."""
         known = self._open.get(event.key)
         if known is not None:
             known.receiver.on_placed(event.offset)
 
-    def on_stream_adopted(self, event: StreamAdopted) -> None:
+    def on_stream_adopted(self, event: StreamAdopted, _now: float) -> None:
         """Pass it on, and know the stream by its new key."""
         known = self._open.pop(event.old_key, None)
         if known is not None:
             self._open[event.key] = known
             known.receiver.on_adopted(event.key)
 
-    def on_data_received(self, event: DataReceived) -> None:
+    def on_data_received(self, event: DataReceived, now: float) -> None:
         """Pass it on."""
         known = self._open.get(event.key)
         if known is not None:
             self._traffic.count_bytes(Direction.RECEIVED, known.channel, len(event.payload))
-            known.receiver.on_data(event)
+            known.receiver.on_data(event, now)
 
-    def on_data_ended(self, event: DataEnded) -> None:
+    def on_data_ended(self, event: DataEnded, now: float) -> None:
         """Pass it on."""
         known = self._open.get(event.key)
         if known is not None:
-            known.receiver.on_ended(event)
+            known.receiver.on_ended(event, now)
 
-    def on_receive_finished(self, event: ReceiveFinished) -> None:
+    def on_receive_finished(self, event: ReceiveFinished, _now: float) -> None:
         """Pass it on, for the last time."""
         known = self._open.pop(event.key, None)
         if known is not None:
             known.receiver.on_finished()
 
-    def on_receive_failed(self, event: ReceiveFailed) -> None:
+    def on_receive_failed(self, event: ReceiveFailed, _now: float) -> None:
         """Pass it on, for the last time."""
         known = self._open.pop(event.key, None)
         if known is not None:

@@ -165,7 +165,7 @@ class Sends:
     def wait_until_handled(self) -> None:
         """Wait until everything that was posted before has been handled."""
         check_may_wait()
-        self._context.ask(lambda: None).exception()
+        self._context.ask(_nothing).exception()
 
     def supply(self, outgoing: Outgoing, piece: bytes) -> None:
         """Give the next bytes of a source to the core."""
@@ -187,13 +187,13 @@ class Sends:
         """Tell the core that a source has failed."""
         self._context.post(self._fail_source, outgoing, error)
 
-    def on_source_wanted(self, event: SourceWanted) -> None:
+    def on_source_wanted(self, event: SourceWanted, _now: float) -> None:
         """Have the source read further."""
         outgoing = self._open.get(event.stream_id)
         if outgoing is not None and outgoing.reader is not None:
             outgoing.reader.want(event.size_bytes)
 
-    def on_source_seek_wanted(self, event: SourceSeekWanted) -> None:
+    def on_source_seek_wanted(self, event: SourceSeekWanted, _now: float) -> None:
         """Have the source move, or, where all bytes are here, only look whether they are the right ones."""
         outgoing = self._open.get(event.stream_id)
         if outgoing is None:
@@ -203,27 +203,27 @@ class Sends:
         else:
             self._context.pools.digests.submit(lambda: self._compare_payload(outgoing, outgoing.payload, event))
 
-    def on_send_progressed(self, event: SendProgressed) -> None:
+    def on_send_progressed(self, event: SendProgressed, now: float) -> None:
         """Show what the target has received."""
         outgoing = self._open.get(event.stream_id)
         if outgoing is not None:
-            self._note_received(outgoing, event.received)
+            self._note_received(outgoing, event.received, now)
 
-    def on_send_placed(self, event: SendPlaced) -> None:
+    def on_send_placed(self, event: SendPlaced, now: float) -> None:
         """Show what the target had before."""
         outgoing = self._open.get(event.stream_id)
         if outgoing is not None:
             outgoing.info.progress.place(event.offset, event.skipped)
-            self._note_received(outgoing, event.offset)
+            self._note_received(outgoing, event.offset, now)
 
-    def on_send_finished(self, event: SendFinished) -> None:
+    def on_send_finished(self, event: SendFinished, now: float) -> None:
         """Settle the future with the number of bytes."""
         outgoing = self._open.pop(event.stream_id, None)
         if outgoing is not None:
-            self._note_received(outgoing, event.size_bytes)
+            self._note_received(outgoing, event.size_bytes, now)
             self._settle(outgoing, event.size_bytes)
 
-    def on_send_failed(self, event: SendFailed) -> None:
+    def on_send_failed(self, event: SendFailed, _now: float) -> None:
         """Settle the future with the error."""
         outgoing = self._open.pop(event.stream_id, None)
         if outgoing is not None:
@@ -238,30 +238,29 @@ class Sends:
 
     # --- on the engine
 
-    def _note_received(self, outgoing: Outgoing, received: int) -> None:
+    def _note_received(self, outgoing: Outgoing, received: int, now: float) -> None:
         info = outgoing.info
         fresh = received - info.progress.received
         if fresh > 0:
             self._context.traffic.count_bytes(Direction.SENT, info.channel, fresh)
-        info.progress.note(received)
+        info.progress.note(received, now)
 
-    def _open_stream(self, outgoing: Outgoing) -> None:
+    def _open_stream(self, outgoing: Outgoing, now: float) -> None:
         if outgoing.future.done():
             self._settle(outgoing, None)
             return
-        core, now = self._context.core, self._context.clock()
         try:
-            stream_id = core.open_stream(outgoing.spec, now)
+            stream_id = self._context.core.open_stream(outgoing.spec, now)
         except CellError as error:
             self._settle(outgoing, error)
             return
         outgoing.info.stream_id = stream_id
         self._open[stream_id] = outgoing
         if outgoing.reader is None:
-            self._supply_payload(outgoing)
+            self._supply_payload(outgoing, now)
 
-    def _supply_payload(self, outgoing: Outgoing) -> None:
-        core, now = self._context.core, self._context.clock()
+    def _supply_payload(self, outgoing: Outgoing, now: float) -> None:
+        core = self._context.core
         payload = outgoing.payload
         if payload:
             core.supply(outgoing.info.stream_id, payload, now)
@@ -280,30 +279,30 @@ class Sends:
         agrees = digest_of(payload, wanted.offset) == wanted.prefix_digest
         self.move_source(outgoing, wanted.offset if agrees else 0)
 
-    def _supply(self, outgoing: Outgoing, piece: bytes) -> None:
+    def _supply(self, outgoing: Outgoing, piece: bytes, now: float) -> None:
         if outgoing.info.stream_id in self._open:
-            self._context.core.supply(outgoing.info.stream_id, (piece,), self._context.clock())
+            self._context.core.supply(outgoing.info.stream_id, (piece,), now)
 
-    def _end_source(self, outgoing: Outgoing, digest: str) -> None:
+    def _end_source(self, outgoing: Outgoing, digest: str, now: float) -> None:
         if outgoing.info.stream_id in self._open:
-            self._context.core.end_source(outgoing.info.stream_id, digest, self._context.clock())
+            self._context.core.end_source(outgoing.info.stream_id, digest, now)
 
-    def _move_source(self, outgoing: Outgoing, offset: int) -> None:
+    def _move_source(self, outgoing: Outgoing, offset: int, now: float) -> None:
         if outgoing.info.stream_id in self._open:
-            self._context.core.move_source(outgoing.info.stream_id, offset, self._context.clock())
+            self._context.core.move_source(outgoing.info.stream_id, offset, now)
 
-    def _abandon_source(self, outgoing: Outgoing, error: CellError) -> None:
+    def _abandon_source(self, outgoing: Outgoing, error: CellError, now: float) -> None:
         if outgoing.info.stream_id in self._open:
-            self._context.core.abandon_source(outgoing.info.stream_id, error, self._context.clock())
+            self._context.core.abandon_source(outgoing.info.stream_id, error, now)
 
-    def _fail_source(self, outgoing: Outgoing, error: CellError) -> None:
+    def _fail_source(self, outgoing: Outgoing, error: CellError, now: float) -> None:
         if outgoing.info.stream_id in self._open:
-            self._context.core.fail_source(outgoing.info.stream_id, error, self._context.clock())
+            self._context.core.fail_source(outgoing.info.stream_id, error, now)
 
-    def _cancel(self, outgoing: Outgoing) -> None:
+    def _cancel(self, outgoing: Outgoing, now: float) -> None:
         if outgoing.info.stream_id in self._open:
             sentence = f"cancelled by its sender {self._context.fqcn}"
-            self._context.core.cancel_send(outgoing.info.stream_id, sentence, self._context.clock())
+            self._context.core.cancel_send(outgoing.info.stream_id, sentence, now)
 
     def _settle(self, outgoing: Outgoing, outcome: int | CellError | None) -> None:
         outgoing.release_source()
@@ -318,6 +317,10 @@ class Sends:
                 outgoing.info.target,
                 outcome,
             )
+
+
+def _nothing(_now: float) -> None:
+    """Ask for nothing but an answer."""
 
 
 def digest_of(payload: Sequence[Payload], size: int | None = None) -> str:

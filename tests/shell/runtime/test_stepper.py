@@ -74,7 +74,12 @@ class Cell:
             cell_log("site-1"),
             self.note_broken,
         )
-        self.stepper.connect({str: self.handled.append}, self.woken.extend)
+        self.told: list[float] = []
+        self.stepper.connect({str: self.note_event}, self.woken.extend)
+
+    def note_event(self, event: object, now: float) -> None:
+        self.handled.append(event)
+        self.told.append(now)
 
     def note_broken(self, error: CellError) -> None:
         self.broken.append(error)
@@ -104,7 +109,7 @@ def test_a_step_calls_with_the_time_and_hands_out_what_follows() -> None:
 
 def test_events_that_follow_from_events_are_handled_too() -> None:
     async def check(cell: Cell) -> None:
-        def handle(event: str) -> None:
+        def handle(event: str, _now: float) -> None:
             cell.handled.append(event)
             if event == "first":
                 cell.core.events.append("second")
@@ -121,10 +126,13 @@ def test_intents_of_threads_run_in_order_with_one_wake_for_many() -> None:
         done = asyncio.Event()
         seen: list[int] = []
 
+        def see(number: int, _now: float) -> None:
+            seen.append(number)
+
         def post() -> None:
             for number in range(1000):
-                assert cell.stepper.post(seen.append, number)
-            cell.stepper.post(done.set)
+                assert cell.stepper.post(see, number)
+            cell.stepper.post(lambda now: done.set())
 
         thread = threading.Thread(target=post)
         thread.start()
@@ -136,12 +144,34 @@ def test_intents_of_threads_run_in_order_with_one_wake_for_many() -> None:
     in_loop(check)
 
 
+def test_all_that_happens_in_a_step_gets_the_time_at_which_it_began() -> None:
+    async def check(cell: Cell) -> None:
+        told: list[tuple[str, float]] = []
+
+        def intend(what: str, now: float) -> None:
+            told.append((what, now))
+            # Time passes while the step runs.
+            cell.now += 1
+
+        cell.stepper.leave(intend, "left")
+        cell.stepper.post(intend, "posted")
+        answer = cell.stepper.ask(lambda now: now)
+        cell.core.events.append("event")
+        cell.stepper.step(intend, "verb")
+        assert told == [("left", 100), ("posted", 100), ("verb", 100)]
+        assert answer.result(0) == 100
+        assert cell.told == [100]
+        assert cell.stepper.step(lambda now: now) == 103
+
+    in_loop(check)
+
+
 def test_a_question_gets_its_answer_or_the_error() -> None:
     async def check(cell: Cell) -> None:
-        def refuse() -> None:
+        def refuse(_now: float) -> None:
             raise UsageError("not so")
 
-        assert await asyncio.wrap_future(cell.stepper.ask(lambda: 5)) == 5
+        assert await asyncio.wrap_future(cell.stepper.ask(lambda now: 5)) == 5
         with pytest.raises(UsageError, match="not so"):
             await asyncio.wrap_future(cell.stepper.ask(refuse))
         assert cell.broken == []
@@ -152,9 +182,9 @@ def test_a_question_gets_its_answer_or_the_error() -> None:
 def test_nothing_is_taken_after_the_end() -> None:
     async def check(cell: Cell) -> None:
         cell.stepper.end()
-        assert not cell.stepper.post(lambda: None)
+        assert not cell.stepper.post(lambda now: None)
         with pytest.raises(CellError, match="has been stopped"):
-            cell.stepper.ask(lambda: 5).result(0)
+            cell.stepper.ask(lambda now: 5).result(0)
 
     in_loop(check)
 
@@ -162,7 +192,7 @@ def test_nothing_is_taken_after_the_end() -> None:
 def test_nothing_is_taken_without_an_engine() -> None:
     async def check(cell: Cell) -> None:
         cell.engine.usable = False
-        assert not cell.stepper.post(lambda: None)
+        assert not cell.stepper.post(lambda now: None)
 
     in_loop(check)
 
@@ -253,7 +283,7 @@ def test_a_bug_ends_the_cell_once_and_loudly(breaks: Callable[[Cell], Any], capl
         assert record.exc_info[0] is LookupError
         # The core is never called again.
         assert cell.stepper.step(lambda now: 5) is None
-        assert not cell.stepper.post(lambda: None)
+        assert not cell.stepper.post(lambda now: None)
         assert len(cell.broken) == 1
 
     in_loop(check)
@@ -273,7 +303,7 @@ def test_a_cancelled_task_is_no_bug() -> None:
 
 def test_open_questions_fail_with_the_cell() -> None:
     async def check(cell: Cell) -> None:
-        waiting: concurrent.futures.Future[Any] = cell.stepper.ask(lambda: 5)
+        waiting: concurrent.futures.Future[Any] = cell.stepper.ask(lambda now: 5)
         cell.futures.close(CellError("ended"))
         with pytest.raises(CellError, match="ended"):
             waiting.result(0)
