@@ -138,7 +138,7 @@ def _take_own_frames(lane: Lane, frames: list[Frame], pings: list[Ping]) -> None
 
 
 def _frame_bytes(frame: Frame) -> int:
-    """Return about what a frame takes of a batch, so that a batch stays well below what a peer takes."""
+    """Return about what a frame takes of a batch, so that a batch stays well below what a neighbour takes."""
     if isinstance(frame, Chunk):
         size = _CONTROL_FRAME_BYTES + len(frame.payload)
         if frame.open is not None:

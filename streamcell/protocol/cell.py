@@ -16,6 +16,7 @@ from streamcell.protocol.base.context import Context
 from streamcell.protocol.base.events import Event
 from streamcell.protocol.batches import Batches
 from streamcell.protocol.flow.credit import WindowBudget
+from streamcell.protocol.links.kinds import LinkKind
 from streamcell.protocol.links.link import Lane, Link
 from streamcell.protocol.links.loop import make_loop
 from streamcell.protocol.links.states import (
@@ -138,13 +139,13 @@ class CellCore:
         """Begin to dial another cell, which may be reached at so many addresses; return the uplink's number."""
         return self._links.dialler.add_uplink(now, places).number
 
-    def add_peer(self, now: float, places: int = 1) -> int:
-        """Begin to dial a cell to which there shall be a peer link; return the number of that uplink."""
-        return self._links.dialler.add_uplink(now, places, peer=True).number
+    def add_shortcut(self, now: float, places: int = 1) -> int:
+        """Begin to dial a cell to which there shall be a shortcut; return the number of that uplink."""
+        return self._links.dialler.add_uplink(now, places, LinkKind.SHORTCUT).number
 
-    def remove_peer(self, number: int, now: float) -> None:
-        """End a peer link that this cell has dialled."""
-        self._links.remove_peer(number, now)
+    def remove_shortcut(self, number: int, now: float) -> None:
+        """End a shortcut that this cell has dialled."""
+        self._links.remove_shortcut(number, now)
 
     def hurry_uplink(self, number: int, now: float) -> None:
         """Somebody waits for an uplink: dial soon where it was refused."""
@@ -391,7 +392,7 @@ class CellCore:
 
     def on_lane_up(self, link: Link, now: float) -> None:
         """Streams over this link can go, or go on."""
-        if link.peer:
+        if link.kind is LinkKind.SHORTCUT:
             self.on_ways_changed((link.fqcn,), now)
         self._receives.on_lane_up(link)
         self._sends.on_lane_up(link, now)
@@ -409,7 +410,7 @@ class CellCore:
         self._receives.on_lane_lost(link)
         self._sends.on_lane_lost(link, lane_id, now)
         self._relays.on_lane_lost(link, lane_id)
-        if link.peer:
+        if link.kind is LinkKind.SHORTCUT:
             # Without a lane the way leads over the tree.
             self.on_ways_changed((link.fqcn,), now)
 
@@ -434,8 +435,8 @@ class CellCore:
         self._relays.on_ways_changed(fqcns)
 
     def on_life_confirmed(self, link: Link, fqcn: str, incarnation: int, now: float) -> None:
-        """A cell has the name in this life. A neighbour has shown it; a peer that has dialled may have done so late."""
-        if link.fqcn == fqcn and (link.uplink is not None or not link.peer):
+        """A cell has the name in this life. A neighbour has shown it; who dialled a shortcut may have done so late."""
+        if link.fqcn == fqcn and (link.uplink is not None or link.kind is not LinkKind.SHORTCUT):
             self._presence.confirm(fqcn, incarnation, now)
         else:
             self._presence.hears(link, fqcn, incarnation, now)

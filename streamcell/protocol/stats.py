@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+from streamcell.protocol.links.kinds import LinkKind
 from streamcell.protocol.links.link import Lane, Link
 from streamcell.protocol.receiving.half import StreamReceiver
 from streamcell.protocol.relaying.passing import RelayedStream
@@ -135,8 +136,8 @@ def lane_stats(lane: Lane) -> LaneStats:
 def link_stats(link: Link) -> LinkStats:
     """Return a snapshot of a link."""
     lanes = tuple(lane_stats(lane) for lane in link.lanes.values())
-    is_uplink = link.uplink is not None and not link.peer
-    return LinkStats(link.fqcn, link.incarnation, link.address, is_uplink, link.peer, link.last_break, lanes)
+    is_parent, is_shortcut = link.kind is LinkKind.PARENT, link.kind is LinkKind.SHORTCUT
+    return LinkStats(link.fqcn, link.incarnation, link.address, is_parent, is_shortcut, link.last_break, lanes)
 
 
 def send_stats(sender: StreamSender) -> SendStats:

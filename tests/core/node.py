@@ -111,7 +111,7 @@ class Node:
 
     def connect_peer(self, *listeners: str) -> int:
         """Dial a cell to which there shall be a peer link."""
-        number = self.core.add_peer(self.net.now, len(listeners))
+        number = self.core.add_shortcut(self.net.now, len(listeners))
         self.dials[number] = listeners
         self.peers.add(number)
         return number

@@ -12,6 +12,8 @@ import crc32c
 from streamcell.config import CellConfig
 from streamcell.limits import KIB
 from streamcell.protocol.base.context import Context
+from streamcell.protocol.links.kinds import LinkKind
+from streamcell.protocol.links.link import Link
 from streamcell.protocol.sending.half import SendSpec
 from streamcell.protocol.wire.description import StreamDescription, StreamKind
 from streamcell.protocol.wire.frames import Open, Payload
@@ -23,6 +25,11 @@ def checksum(data: Payload, value: int) -> int:
 
 def make_context(fqcn: str = "me", incarnation: int = 1, **config: Any) -> Context:
     return Context(fqcn, incarnation, CellConfig(**config), checksum, random.Random(incarnation).getrandbits)
+
+
+def make_link(fqcn: str = "server", incarnation: int = 1, kind: LinkKind = LinkKind.CHILD) -> Link:
+    """A link without a lane."""
+    return Link(fqcn, incarnation, b"", kind)
 
 
 def make_spec(target: str = "server", kind: StreamKind = StreamKind.BLOB, **fields: Any) -> SendSpec:

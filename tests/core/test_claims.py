@@ -9,7 +9,7 @@ from streamcell.protocol.links.table import LinkTable
 from streamcell.protocol.tree.claims import Claim, ClaimTable
 from streamcell.protocol.tree.routes import Route
 from streamcell.protocol.wire.frames import Announce, CellInfo, Frame, Query, QueryReply
-from tests.core.harness import make_context
+from tests.core.harness import make_context, make_link
 
 
 class Posts:
@@ -35,7 +35,7 @@ class Asked:
 
     def ask(self, fqcn: str, newcomer: Link) -> Query:
         address = f"address of {fqcn}"
-        holder = Route(fqcn, 1, 1, (fqcn,), Link(fqcn, 1, b""), "", address, 0.0, lambda route, now: None)
+        holder = Route(fqcn, 1, 1, (fqcn,), make_link(fqcn), "", address, 0.0, lambda route, now: None)
         self.table.ask(newcomer, Announce(fqcn, 2, 1, (fqcn,)), holder, 0.0)
         query = self.posts.frames[-1]
         assert isinstance(query, Query)
@@ -44,7 +44,7 @@ class Asked:
 
 def test_an_answer_ends_the_claim_that_was_asked_about_alone() -> None:
     asked = Asked()
-    queries = {name: asked.ask(name, Link("newcomer", 2, b"")) for name in ("a", "b")}
+    queries = {name: asked.ask(name, make_link("newcomer", 2)) for name in ("a", "b")}
     reply = QueryReply(queries["b"].query_id, "me", "b", (CellInfo("b", 1),), 16)
     asked.table.handle_reply(reply, 1.0)
     assert asked.decided == [("b", "address of b")]
@@ -55,7 +55,7 @@ def test_an_answer_ends_the_claim_that_was_asked_about_alone() -> None:
 
 def test_a_claim_that_goes_while_another_is_decided_is_not_decided() -> None:
     asked = Asked()
-    first, second = Link("left", 2, b""), Link("right", 2, b"")
+    first, second = make_link("left", 2), make_link("right", 2)
     asked.ask("a", first)
     asked.ask("a", second)
 

@@ -10,6 +10,7 @@ from streamcell.errors import AuthenticationError, ErrorCode, LinkError, NameInU
 from streamcell.protocol.base.context import Context
 from streamcell.protocol.base.events import LaneDropped, LaneWanted, UplinkEnded, UplinkRefused
 from streamcell.protocol.links.dialling import Dialler
+from streamcell.protocol.links.kinds import LinkKind
 from streamcell.protocol.links.lanes import LaneTable
 from streamcell.protocol.links.link import Lane, Link
 from streamcell.protocol.links.states import (
@@ -18,19 +19,19 @@ from streamcell.protocol.links.states import (
 )
 from streamcell.protocol.links.uplink import Uplink
 from streamcell.protocol.wire.frames import LaneRole
-from tests.core.harness import make_context
+from tests.core.harness import make_context, make_link
 from tests.core.test_lanes import Keeper
 
 
 class Rig(Keeper):
     """A dialler with one uplink, to a parent or a peer."""
 
-    def __init__(self, places: int = 1, *, peer: bool = False) -> None:
+    def __init__(self, places: int = 1, kind: LinkKind = LinkKind.PARENT) -> None:
         super().__init__()
         self.context: Context = make_context()
         self.lanes = LaneTable(self.context, self)
         self.dialler = Dialler(self.context, self.lanes)
-        self.uplink: Uplink = self.dialler.add_uplink(0.0, places, peer=peer)
+        self.uplink: Uplink = self.dialler.add_uplink(0.0, places, kind)
 
     def on_lane_ended(self, lane: Lane, now: float) -> None:
         """As the table of links does, as far as the dialler is concerned."""
@@ -62,7 +63,7 @@ class Rig(Keeper):
     def come_up(self, lane: Lane, now: float = 0.0) -> None:
         """Let the listener's Hello arrive."""
         if self.uplink.link is None:
-            self.uplink.link = Link("server", 1, b"")
+            self.uplink.link = make_link()
         lane.step(LaneInput.CONNECTED)
         lane.step(LaneInput.HELLO)
         self.context.deadlines.cancel(lane)
@@ -396,7 +397,7 @@ def test_a_link_that_was_ended_is_dialled_after_a_wait() -> None:
 
 def other_link(*, with_lane: bool = True) -> Link:
     """Return a link that the other end has dialled."""
-    link = Link("server", 1, b"")
+    link = make_link()
     if with_lane:
         link.lanes[1] = Lane(1, LaneState.READY, LaneRole.CONTROL, 1)
     return link
@@ -409,11 +410,11 @@ def refused_and_resting(rig: Rig, link: Link | None) -> None:
 
 
 def test_a_peer_to_which_there_is_another_link_is_dialled_when_that_one_has_no_lane_any_more() -> None:
-    rig = Rig(peer=True)
+    rig = Rig(kind=LinkKind.SHORTCUT)
     link = other_link()
     refused_and_resting(rig, link)
     assert len(rig.dialled()) == 1
-    for other in (link, Link("another", 1, b"")):
+    for other in (link, make_link("another")):
         # It still lasts, or has nothing to do with it.
         rig.dialler.end_rest(other, 100.0)
     rig.context.deadlines.expire(200.0)
@@ -426,9 +427,8 @@ def test_a_peer_to_which_there_is_another_link_is_dialled_when_that_one_has_no_l
 
 
 def test_a_peer_to_which_this_end_has_another_link_is_dialled_when_that_one_is_down() -> None:
-    rig = Rig(peer=True)
-    link = other_link(with_lane=False)
-    link.uplink = Uplink(7)
+    rig = Rig(kind=LinkKind.SHORTCUT)
+    link = Link("server", 1, b"", LinkKind.SHORTCUT, Uplink(7))
     refused_and_resting(rig, link)
     assert len(rig.dialled()) == 1
     link.down = True
@@ -439,7 +439,7 @@ def test_a_peer_to_which_this_end_has_another_link_is_dialled_when_that_one_is_d
 
 @pytest.mark.parametrize("link", [None, other_link(with_lane=False)], ids=["no link", "no lane"])
 def test_a_peer_that_refuses_for_a_link_that_is_not_here_is_dialled_again(link: Link | None) -> None:
-    rig = Rig(peer=True)
+    rig = Rig(kind=LinkKind.SHORTCUT)
     refused_and_resting(rig, link)
     assert len(rig.dialled()) == 2
 
@@ -451,7 +451,7 @@ def test_the_parent_is_dialled_again_whatever_it_says() -> None:
 
 
 def test_a_peer_that_has_a_lane_does_not_rest() -> None:
-    rig = Rig(peer=True)
+    rig = Rig(kind=LinkKind.SHORTCUT)
     rig.come_up(rig.newest())
     rig.dialler.rest(rig.uplink, other_link())
     rig.dialler.want_bulk_lanes(rig.uplink, 1, 0.0)
@@ -459,7 +459,7 @@ def test_a_peer_that_has_a_lane_does_not_rest() -> None:
 
 
 def test_a_peer_that_rests_and_is_ended_is_not_dialled_again_and_is_forgotten() -> None:
-    rig = Rig(peer=True)
+    rig = Rig(kind=LinkKind.SHORTCUT)
     link = other_link()
     refused_and_resting(rig, link)
     rig.dialler.end(rig.uplink, 100.0)
@@ -469,4 +469,4 @@ def test_a_peer_that_rests_and_is_ended_is_not_dialled_again_and_is_forgotten() 
     assert len(rig.dialled()) == 1
     assert rig.dialler.uplinks == {}
     assert UplinkEnded(rig.uplink.number) in rig.context.events
-    assert rig.dialler.add_uplink(200.0, peer=True).number != rig.uplink.number
+    assert rig.dialler.add_uplink(200.0, kind=LinkKind.SHORTCUT).number != rig.uplink.number

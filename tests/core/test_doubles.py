@@ -213,3 +213,16 @@ def test_a_lane_that_waits_for_its_name_is_not_listened_to() -> None:
     server.core.receive(lane_id, [Goodbye(ErrorCode.UNSPECIFIED, "enough")], net.now)
     net.advance(5.0)
     assert server.links[0].incarnation == 1
+
+
+def test_a_name_that_has_gone_to_another_kind_of_link_meanwhile_is_taken_over_by_a_new_link() -> None:
+    net = Net()
+    server = net.node("server")
+    first, _ = greet(net, server, hello(incarnation=1))
+    greet(net, server, hello(incarnation=2))
+    server.core.receive(first, [Goodbye(ErrorCode.STOPPING, "gone")], net.now)
+    greet(net, server, hello(incarnation=1, peer=True))
+    assert [(link.incarnation, link.is_peer) for link in server.links] == [(1, True)]
+    net.advance(5.0)
+    assert [(link.incarnation, link.is_peer) for link in server.links] == [(2, False)]
+    assert [(link.number, link.state) for link in server.links[0].lanes] == [(1, "ready")]

@@ -11,6 +11,7 @@ from streamcell.protocol.links.states import (
 )
 from streamcell.protocol.links.uplink import Uplink
 from streamcell.protocol.wire.frames import Frame, LaneRole, Pong, StreamKey
+from tests.core.harness import make_link
 
 
 @dataclasses.dataclass
@@ -27,7 +28,7 @@ def lane(number: int, role: LaneRole = LaneRole.CONTROL, state: LaneState = Lane
 
 
 def link_with(*lanes: Lane) -> Link:
-    link = Link("server", 1, b"")
+    link = make_link()
     link.lanes = {member.number: member for member in lanes}
     return link
 

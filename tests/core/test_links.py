@@ -110,7 +110,7 @@ def test_what_cannot_be_read_is_answered_by_why(side: str) -> None:
     (refusal,) = client.refusals()
     assert (type(refusal.error), str(refusal.error), refusal.firm) == (ProtocolError, sentence, False)
     (broken,) = server.of(ProtocolBroken)
-    assert (broken.fqcn, broken.sentence, broken.by_peer) == ("client", sentence, side == "server")
+    assert (broken.fqcn, broken.sentence, broken.by_neighbour) == ("client", sentence, side == "server")
     assert len(client.of(LaneWanted)) == 2
     # The dialler hears of the end of the link; the listener has kept its name.
     assert (len(client.of(CellConnected)), len(client.of(CellDisconnected))) == (2, 1)

@@ -177,7 +177,7 @@ def test_a_peer_link_can_be_ended() -> None:
     net = Net()
     nodes, number = with_peers(net)
     left = nodes["left-leaf"]
-    left.core.remove_peer(number, net.now)
+    left.core.remove_shortcut(number, net.now)
     net.advance(20.0)
     assert not left.core.is_cell_connected("right-leaf")
     assert [event.fqcn for event in left.of(CellDisconnected)] == ["right-leaf"]
@@ -186,7 +186,7 @@ def test_a_peer_link_can_be_ended() -> None:
     assert left.finished(stream_id)
     # One that never came up, too.
     other = left.connect_peer("nobody")
-    left.core.remove_peer(other, net.now)
+    left.core.remove_shortcut(other, net.now)
     sent = len(net.sent("left-leaf", Hello))
     net.advance(20.0)
     assert len(net.sent("left-leaf", Hello)) == sent
@@ -267,7 +267,7 @@ def test_the_link_of_two_that_dial_each_other_survives_its_lanes(order: str) -> 
 def test_a_dial_that_rests_takes_over_when_the_other_end_wants_no_link_any_more(order: str) -> None:
     net = Net()
     kept, refused, (number, _) = dial_each_other(net, order)
-    kept.core.remove_peer(number, net.now)
+    kept.core.remove_shortcut(number, net.now)
     net.advance(1.0)
     assert refused.core.is_cell_connected(kept.fqcn)
     assert peer_dials(refused) == 1
@@ -296,7 +296,7 @@ def test_a_dial_that_rests_takes_over_when_the_other_end_comes_back_without_one(
 def test_a_dial_that_rests_can_be_ended(order: str) -> None:
     net = Net()
     kept, refused, (_, number) = dial_each_other(net, order)
-    refused.core.remove_peer(number, net.now)
+    refused.core.remove_shortcut(number, net.now)
     net.cut_all()
     net.advance(LONG_S)
     assert kept.core.is_cell_connected(refused.fqcn)
@@ -316,7 +316,7 @@ def test_of_two_addresses_of_one_peer_the_second_is_dialled_when_the_first_is_gi
     net.advance(10.0)
     assert peer_dials(left) == 1
     assert left.core.is_cell_connected("right-leaf")
-    left.core.remove_peer(first, net.now)
+    left.core.remove_shortcut(first, net.now)
     net.advance(1.0)
     assert left.core.is_cell_connected("right-leaf")
     assert nodes["right-leaf"].core.is_cell_connected("left-leaf")

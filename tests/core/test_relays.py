@@ -11,7 +11,6 @@ from streamcell.errors import ErrorCode
 from streamcell.limits import INITIAL_CREDIT_BYTES, KIB, SHARED_LANE_IN_FLIGHT_BYTES
 from streamcell.protocol.base.events import FrameRefused
 from streamcell.protocol.links.greeting import ROUTES_CAPABILITY
-from streamcell.protocol.links.link import Link
 from streamcell.protocol.relaying.passing import RelayedStream
 from streamcell.protocol.wire.description import StreamKind
 from streamcell.protocol.wire.frames import (
@@ -31,7 +30,7 @@ from streamcell.protocol.wire.frames import (
 )
 from streamcell.protocol.wire.integrity import checksum_fields
 from tests.core.by_hand import greet, hello
-from tests.core.harness import LARGE, SMALL, Net, Node, checksum, pattern
+from tests.core.harness import LARGE, SMALL, Net, Node, checksum, make_link, pattern
 from tests.core.samples import make_context, make_open
 from tests.core.trees import branches, receive, tree
 
@@ -371,7 +370,7 @@ def test_a_stream_says_what_it_is() -> None:
     net = Net()
     root, _relay, _leaf = line(net)
     near: Any = SimpleNamespace(context=make_context())
-    stream = RelayedStream(near, chunk(root, "leaf"), Link("a", 1, b""), Link("b", 1, b""), net.now)
+    stream = RelayedStream(near, chunk(root, "leaf"), make_link("a"), make_link("b"), net.now)
     assert "root to leaf WAITING" in repr(stream)
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamcell.limits import INITIAL_CREDIT_BYTES, KIB, MIB
-from streamcell.protocol.links.link import Lane, Link
+from streamcell.protocol.links.link import Lane
 from streamcell.protocol.links.states import (
     LaneState,
 )
@@ -18,13 +18,13 @@ from streamcell.protocol.sending.states import (
 from streamcell.protocol.wire.description import StreamKind
 from streamcell.protocol.wire.frames import Chunk, LaneRole
 from streamcell.protocol.wire.integrity import checksum_fields
-from tests.core.harness import checksum, make_context, make_spec, pattern
+from tests.core.harness import checksum, make_context, make_link, make_spec, pattern
 
 
 def started(data: bytes = b"", *, ended: bool = True, **config: Any) -> StreamSender:
     sender = StreamSender(make_context(**config), make_spec(kind=StreamKind.STREAM, headers=(("k", 1),)), 7)
     sender.step(SenderInput.ADMITTED)
-    sender.link = Link("server", 1, b"")
+    sender.link = make_link()
     sender.begin(0, INITIAL_CREDIT_BYTES)
     sender.buffer.append(data)
     sender.source_ended = ended
@@ -204,7 +204,7 @@ def test_bytes_that_go_again_are_counted_as_such() -> None:
     context = make_context(chunk_bytes=2 * KIB)
     sender = StreamSender(context, make_spec(), 1)
     sender.step(SenderInput.ADMITTED)
-    sender.link = Link("server", 1, b"")
+    sender.link = make_link()
     sender.begin(0, 4 * KIB)
     sender.buffer.append(pattern(6 * KIB))
     cut_all(sender)
@@ -241,7 +241,7 @@ def test_without_a_table_it_cuts_its_chunks_all_the_same() -> None:
     sender.step(SenderInput.ADMITTED)
     sender.begin(0, 1000)
     sender.buffer.append(b"data")
-    link, lane = Link("server", 1, b""), Lane(1, LaneState.READY, LaneRole.CONTROL, 1)
+    link, lane = make_link(), Lane(1, LaneState.READY, LaneRole.CONTROL, 1)
     assert sender.take_chunk(link, lane, None, 0.0, control=True).payload == b"data"
 
 

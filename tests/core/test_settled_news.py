@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 from streamcell.limits import SETTLED_UNTOLD
-from streamcell.protocol.links.link import Lane, Link
+from streamcell.protocol.links.link import Lane
 from streamcell.protocol.links.states import (
     LaneInput,
     LaneState,
 )
 from streamcell.protocol.sending.settled_news import SettledNews
 from streamcell.protocol.wire.frames import LaneRole, Ping, Pong
+from tests.core.harness import make_link
 
 
 def settled(count: int) -> SettledNews:
@@ -24,7 +25,7 @@ def test_it_knows_what_is_settled() -> None:
 
 
 def test_a_neighbour_is_owed_a_word_after_many_and_again_after_many_more() -> None:
-    link = Link("server", 1, b"")
+    link = make_link()
     news = settled(SETTLED_UNTOLD - 1)
     assert not news.is_owed(link)
     news.add(SETTLED_UNTOLD)
@@ -38,7 +39,7 @@ def test_a_neighbour_is_owed_a_word_after_many_and_again_after_many_more() -> No
 
 
 def test_each_neighbour_is_told_by_itself() -> None:
-    first, second = Link("server", 1, b""), Link("other", 1, b"")
+    first, second = make_link(), make_link("other")
     news = settled(SETTLED_UNTOLD)
     news.tell(first, Ping(1))
     assert (news.is_owed(first), news.is_owed(second)) == (False, True)
@@ -48,12 +49,12 @@ def test_a_ping_says_the_floor_and_the_runs_above() -> None:
     news = settled(3)
     news.add(5)
     ping = Ping(1)
-    news.tell(Link("server", 1, b""), ping)
+    news.tell(make_link(), ping)
     assert (ping.settled_below, ping.settled) == (4, ((5, 5),))
 
 
 def test_nothing_is_said_while_a_frame_waits_that_may_be_a_reset() -> None:
-    link = Link("server", 1, b"")
+    link = make_link()
     link.outbox.post(Pong(1))
     news = settled(SETTLED_UNTOLD)
     assert not news.is_owed(link)
@@ -64,7 +65,7 @@ def test_nothing_is_said_while_a_frame_waits_that_may_be_a_reset() -> None:
 
 
 def test_nothing_is_said_while_a_lane_that_is_being_left_may_carry_a_reset() -> None:
-    link = Link("server", 1, b"")
+    link = make_link()
     lane = link.lanes[1] = Lane(1, LaneState.READY, LaneRole.CONTROL, 1)
     news = settled(SETTLED_UNTOLD)
     assert news.is_owed(link)

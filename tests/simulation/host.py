@@ -157,7 +157,7 @@ class Host:
             if number == 0:
                 self.core.add_uplink(self.now)
             else:
-                self.core.add_peer(self.now)
+                self.core.add_shortcut(self.now)
         self.settle()
 
     def settle(self) -> None:

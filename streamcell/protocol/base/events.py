@@ -65,13 +65,13 @@ class UplinkRefused:
     """Whoever was dialled refused the link, or it ended because one of the two could not read the other.
 
     ``firm``: whoever answers would do so again, at each address. It is dialled again all the same, slowly.
-    ``peer``: it is not the parent.
+    ``shortcut``: it was dialled for a shortcut, and is not the parent.
     """
 
     uplink: int
     error: CellError
     firm: bool
-    peer: bool
+    shortcut: bool
 
 
 @dataclasses.dataclass(slots=True)
@@ -85,14 +85,14 @@ class UplinkEnded:
 class ProtocolBroken:
     """A link or lane ends because of what one side had sent. Said once for each link; a parent's word is UplinkRefused.
 
-    ``fqcn``: the neighbour; empty: it had not said who it is. ``by_peer``: it was the neighbour; else it says so of
-    this cell.
+    ``fqcn``: the neighbour; empty: it had not said who it is. ``by_neighbour``: it was the neighbour; else that one
+    says so of this cell.
     """
 
     fqcn: str
     address: str
     sentence: str
-    by_peer: bool
+    by_neighbour: bool
 
 
 @dataclasses.dataclass(slots=True)

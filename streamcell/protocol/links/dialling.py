@@ -11,6 +11,7 @@ from __future__ import annotations
 from streamcell.errors import CellError, ErrorCode
 from streamcell.protocol.base.context import Context, Count
 from streamcell.protocol.base.events import LaneWanted, UplinkEnded, UplinkRefused
+from streamcell.protocol.links.kinds import LinkKind
 from streamcell.protocol.links.lanes import LaneTable
 from streamcell.protocol.links.link import Lane, Link
 from streamcell.protocol.links.states import (
@@ -38,9 +39,9 @@ class Dialler:
         self._lanes = lanes
         self._next_number = 0
 
-    def add_uplink(self, now: float, places: int = 1, *, peer: bool = False) -> Uplink:
-        """Begin to dial another cell, which may be reached at so many places: the parent, or a peer."""
-        uplink = self.uplinks[self._next_number] = Uplink(self._next_number, places, peer=peer)
+    def add_uplink(self, now: float, places: int = 1, kind: LinkKind = LinkKind.PARENT) -> Uplink:
+        """Begin to dial another cell, which may be reached at so many places: the parent, or a shortcut's."""
+        uplink = self.uplinks[self._next_number] = Uplink(self._next_number, places, kind)
         self._next_number += 1
         uplink.on_timer = self.tend
         self.tend(uplink, now)
@@ -196,7 +197,7 @@ class Dialler:
         refused.refusal = error if firm else None
         if firm:
             refused.least_s = self._context.config.backoff_refused_s * 2 * self._context.jitter()
-        event = UplinkRefused(uplink.number, error, firm and uplink.all_refuse(), uplink.peer)
+        event = UplinkRefused(uplink.number, error, firm and uplink.all_refuse(), uplink.kind is LinkKind.SHORTCUT)
         self._context.events.append(event)
 
     def wait_after_refusal(self, uplink: Uplink, place: int, now: float) -> None:
@@ -219,8 +220,8 @@ class Dialler:
     # Resting, and ending.
 
     def rest(self, uplink: Uplink, link: Link | None) -> None:
-        """There is another link to the peer that was dialled: dial no more while that one lasts."""
-        if uplink.peer and uplink.link is None and link is not None and link.lasts:
+        """There is another link to the cell that was dialled for a shortcut: dial no more while that one lasts."""
+        if uplink.kind is LinkKind.SHORTCUT and uplink.link is None and link is not None and link.lasts:
             uplink.rests_on = link
 
     def end_rest(self, link: Link, now: float) -> None:

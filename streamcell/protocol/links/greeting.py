@@ -1,10 +1,11 @@
-"""What a Hello says, and what is wrong with one."""
+"""What a Hello says, what is wrong with one, and what it means to be refused."""
 
 from __future__ import annotations
 
-from streamcell.errors import ErrorCode
+from streamcell.errors import AuthenticationError, CellError, ErrorCode, LinkError, NameInUse, ProtocolError
 from streamcell.limits import INITIAL_CREDIT_BYTES, MESSAGE_BYTES, PROTOCOL_VERSION
 from streamcell.protocol.base.context import Context
+from streamcell.protocol.links.kinds import LinkKind
 from streamcell.protocol.links.link import Lane
 from streamcell.protocol.wire.frames import Hello
 
@@ -27,7 +28,7 @@ def make_hello(context: Context, lane: Lane, link_id: bytes, lanes_held: tuple[i
         MESSAGE_BYTES,
         1 + context.config.bulk_lanes,
         INITIAL_CREDIT_BYTES,
-        lane.uplink is not None and lane.uplink.peer,
+        lane.uplink is not None and lane.uplink.kind is LinkKind.SHORTCUT,
         context.software,
         lane.replaces if lane.uplink is not None else (),
     )
@@ -48,3 +49,14 @@ def fault_in(hello: Hello, me: str) -> tuple[ErrorCode, str] | None:
             "protocol asks for"
         )
     return None
+
+
+def refusal_of(code: ErrorCode, sentence: str) -> CellError:
+    """Return the error that an end that is refused in these words raises."""
+    if code is ErrorCode.NAME_IN_USE:
+        return NameInUse(sentence)
+    if code is ErrorCode.AUTHENTICATION:
+        return AuthenticationError(sentence)
+    if code in (ErrorCode.PROTOCOL, ErrorCode.VERSION):
+        return ProtocolError(sentence, code)
+    return LinkError(sentence, code)

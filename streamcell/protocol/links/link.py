@@ -19,6 +19,7 @@ from streamcell.protocol.base.timers import Timed
 from streamcell.protocol.flow.credit import RememberedWindow
 from streamcell.protocol.flow.schedule import RoundRobin
 from streamcell.protocol.flow.sharing import SharedRoom
+from streamcell.protocol.links.kinds import LinkKind
 from streamcell.protocol.links.states import (
     LANE_TABLE,
     LaneAction,
@@ -160,7 +161,7 @@ class Outbox:
         self._frames = deque(frame for frame in self._frames if not isinstance(frame, kind))
 
     def answer(self, frame: Frame) -> bool:
-        """Add the answer to a frame that has no stream here, unless the peer asks more than it listens."""
+        """Add the answer to a frame that has no stream here, unless the neighbour asks more than it listens."""
         if len(self._frames) >= ANSWERS:
             return False
         self._frames.append(frame)
@@ -209,29 +210,31 @@ class Link(Timed):
     """The relation to one neighbour.
 
     :ivar lanes: lanes that said Hello, by number.
-    :ivar peer: it is a short cut between its two ends, over which nothing else travels.
+    :ivar uplink: what dials it, if this end does.
     :ivar announces: the neighbour tells by itself who is there, and hears of it.
     """
 
-    def __init__(self, fqcn: str, incarnation: int, link_id: bytes) -> None:
+    def __init__(
+        self, fqcn: str, incarnation: int, link_id: bytes, kind: LinkKind, uplink: Uplink | None = None
+    ) -> None:
         super().__init__()
         self.fqcn = fqcn
         self.incarnation = incarnation
         self.link_id = link_id
+        self.kind = kind
+        self.uplink = uplink
         self.identity = ""
         self.address = ""
-        self.uplink: Uplink | None = None
         self.lanes: dict[int, Lane] = {}
         self.outbox = Outbox()
         self.small: RoundRobin[ChunkSource] = RoundRobin(_SMALL_QUANTUM, self._carries)
         self.bulk: RoundRobin[ChunkSource] = RoundRobin(_BULK_QUANTUM, self._carries)
         # What streams that come over it begin with.
         self.remembered_window = RememberedWindow()
-        # What the peer's Hello said.
+        # What the neighbour's Hello said.
         self.initial_credit = INITIAL_CREDIT_BYTES
         self.message_bytes = MESSAGE_BYTES
-        self.peer_lanes = 1
-        self.peer = False
+        self.neighbours_lanes = 1
         self.announces = False
         self.software = ""
         # How many streams were settled here when the neighbour was last told which.
@@ -240,7 +243,7 @@ class Link(Timed):
         self.on_timer: Callable[[Link, float], None] | None = None
         self.up_since = 0.0
         self.last_break = ""
-        # Whether the peer has said that it goes.
+        # Whether the neighbour has said that it goes.
         self.left = False
         self.lanes_lost_at: float | None = None
         # Whether the neighbour knows nothing yet of what this end has announced on an earlier link.
@@ -260,7 +263,7 @@ class Link(Timed):
         self.bulk_overdue = False
 
     def __repr__(self) -> str:
-        return f"<Link to {self.fqcn} lanes {sorted(self.lanes)} {'down' if self.down else 'up'}>"
+        return f"<Link to {self.kind.name} {self.fqcn} lanes {sorted(self.lanes)} {'down' if self.down else 'up'}>"
 
     def handle_timer(self, now: float) -> None:
         """Pass the deadline on to whoever tends the link."""

@@ -9,13 +9,14 @@ its own neighbour, and nothing is announced or relayed over it.
 from __future__ import annotations
 
 from streamcell.protocol.base.context import Context
+from streamcell.protocol.links.kinds import LinkKind
 from streamcell.protocol.links.lanes import LaneTable
 from streamcell.protocol.links.link import Link
 
 
 def make_loop(context: Context, lanes: LaneTable) -> Link:
     """Return the link of a cell to itself."""
-    link = Link(context.fqcn, context.incarnation, b"")
+    link = Link(context.fqcn, context.incarnation, b"", LinkKind.SELF)
     lanes.loop.link = link
     link.lanes[lanes.loop.number] = lanes.loop
     return link

@@ -8,20 +8,17 @@ from __future__ import annotations
 from typing import Protocol
 
 from streamcell.errors import (
-    AuthenticationError,
     CellError,
     ErrorCode,
-    LinkError,
-    NameInUse,
-    ProtocolError,
 )
 from streamcell.limits import INITIAL_CREDIT_BYTES, LINKS
 from streamcell.protocol.base.context import Context
 from streamcell.protocol.base.events import CellConnected, CellDisconnected, LaneDropped, ProtocolBroken
 from streamcell.protocol.links.dialling import Dialler
 from streamcell.protocol.links.doubles import Doubles
-from streamcell.protocol.links.greeting import ROUTES_CAPABILITY, fault_in, make_hello
+from streamcell.protocol.links.greeting import ROUTES_CAPABILITY, fault_in, make_hello, refusal_of
 from streamcell.protocol.links.handover import Handover, HandoverObserver
+from streamcell.protocol.links.kinds import LinkKind
 from streamcell.protocol.links.lanes import LaneTable
 from streamcell.protocol.links.link import Lane, Link
 from streamcell.protocol.links.states import (
@@ -137,8 +134,8 @@ class LinkTable:
         """Somebody waits for this uplink to come up, or to be refused again."""
         self.dialler.hurry(self.dialler.uplinks[number], now)
 
-    def remove_peer(self, number: int, now: float) -> None:
-        """End a peer link that this side has dialled, and dial it no more."""
+    def remove_shortcut(self, number: int, now: float) -> None:
+        """End a shortcut that this side has dialled, and dial it no more."""
         uplink = self.dialler.uplinks[number]
         link = uplink.link
         self.dialler.end(uplink, now)
@@ -183,7 +180,7 @@ class LinkTable:
         """The parent does not take this cell's name: leave it, and try again later."""
         uplink = next(uplink for uplink in self.dialler.uplinks.values() if uplink.link is link)
         self.refuse_link(link, ErrorCode.CANCELLED, f"{self._context.fqcn} was refused: {sentence}", now)
-        self.dialler.refuse_name(uplink, uplink.place, _refusal(code, sentence))
+        self.dialler.refuse_name(uplink, uplink.place, refusal_of(code, sentence))
         self.dialler.wait_after_refusal(uplink, uplink.place, now)
 
     def wake_control(self, link: Link) -> None:
@@ -218,7 +215,7 @@ class LinkTable:
             self.wake_control(link)
 
     def _most_bulk_lanes(self, link: Link) -> int:
-        return max(0, min(self._context.config.bulk_lanes, link.peer_lanes - 1))
+        return max(0, min(self._context.config.bulk_lanes, link.neighbours_lanes - 1))
 
     # Frames.
 
@@ -260,14 +257,14 @@ class LinkTable:
             link.left = frame.code in (ErrorCode.STOPPING, ErrorCode.CANCELLED)
         if uplink is not None:
             if frame.code is not ErrorCode.STOPPING:
-                self._note_refusal(uplink, lane, _refusal(frame.code, frame.sentence), now)
+                self._note_refusal(uplink, lane, refusal_of(frame.code, frame.sentence), now)
             self.lanes.drop(lane, now)
             self._leave(uplink, link, now)
             return
         self.lanes.drop(lane, now)
         if frame.code is ErrorCode.PROTOCOL:
             # It comes again, and finds its names as after any break.
-            self._tell_of_break(lane, frame.sentence, by_peer=False)
+            self._tell_of_break(lane, frame.sentence, by_neighbour=False)
         elif link is not None:
             self._retire(link, now)
 
@@ -276,19 +273,19 @@ class LinkTable:
         who = lane.address if lane.link is None else lane.link.fqcn
         sentence = f"{self._context.fqcn} cannot read what {who} sent: {sentence}"
         if lane is self.lanes.loop:
-            self._tell_of_break(lane, sentence, by_peer=True)
+            self._tell_of_break(lane, sentence, by_neighbour=True)
             self._context.events.append(LaneDropped(lane.lane_id, False))
         else:
             self.fail_lane(lane, ErrorCode.PROTOCOL, sentence, now)
 
     def fail_lane(self, lane: Lane, code: ErrorCode, sentence: str, now: float) -> None:
-        """Cut off a peer that broke the rules: its lane ends with a Goodbye that says so."""
+        """Cut off a neighbour that broke the rules: its lane ends with a Goodbye that says so."""
         if lane.link is not None:
             lane.link.last_break = sentence
         if lane.uplink is not None:
-            self._note_refusal(lane.uplink, lane, _refusal(code, sentence), now)
+            self._note_refusal(lane.uplink, lane, refusal_of(code, sentence), now)
         elif code is ErrorCode.PROTOCOL:
-            self._tell_of_break(lane, sentence, by_peer=True)
+            self._tell_of_break(lane, sentence, by_neighbour=True)
         self.lanes.refuse(lane, code, sentence, now)
         if lane.uplink is not None:
             self._leave(lane.uplink, lane.link, now)
@@ -308,14 +305,14 @@ class LinkTable:
             self._retire(link, now)
             self.dialler.wait_after_refusal(uplink, uplink.place, now)
 
-    def _tell_of_break(self, lane: Lane, sentence: str, *, by_peer: bool) -> None:
+    def _tell_of_break(self, lane: Lane, sentence: str, *, by_neighbour: bool) -> None:
         link = lane.link
         if link is not None:
             if link.told_of_break:
                 return
             link.told_of_break = True
         fqcn = "" if link is None else link.fqcn
-        self._context.events.append(ProtocolBroken(fqcn, lane.address, sentence, by_peer))
+        self._context.events.append(ProtocolBroken(fqcn, lane.address, sentence, by_neighbour))
 
     # Greeting.
 
@@ -329,14 +326,13 @@ class LinkTable:
             if link is not None:
                 self._retire(link, now)
             stranger = self.links.get(hello.fqcn)
-            if stranger is not None and uplink.peer and not self._gives_way(stranger):
+            if stranger is not None and uplink.kind is LinkKind.SHORTCUT and not self._gives_way(stranger):
                 self.dialler.rest(uplink, stranger)
                 self.lanes.drop(lane, now)
                 return
             if stranger is not None:
                 self._retire(stranger, now)
-            link = self._new_link(hello, now)
-            link.uplink, uplink.link, link.peer = uplink, link, uplink.peer
+            link = uplink.link = self._new_link(hello, uplink.kind, uplink, now)
         else:
             self._renew(link, hello, now)
         self.dialler.succeeded(uplink, lane)
@@ -347,11 +343,11 @@ class LinkTable:
         self.dialler.tend(uplink, now)
 
     def _gives_way(self, link: Link) -> bool:
-        """Return whether a link makes room for one to the same cell that this one has dialled as a peer.
+        """Return whether a link makes room for a shortcut to the same cell that this one has dialled.
 
         Of two that have dialled each other one is kept; one that has no lane has been given up by who dialled it.
         """
-        if not link.peer or link.uplink is not None:
+        if link.kind is not LinkKind.SHORTCUT or link.uplink is not None:
             return False
         return self._context.fqcn < link.fqcn or not link.lanes
 
@@ -359,7 +355,7 @@ class LinkTable:
         lane.number, lane.replaces = hello.lane_number, hello.lanes_replaced
         lane.role = LaneRole.BULK if hello.lane_role is LaneRole.BULK else LaneRole.CONTROL
         known = self.links.get(hello.fqcn)
-        if known is not None and known.peer and not hello.peer:
+        if known is not None and known.kind is LinkKind.SHORTCUT and not hello.peer:
             # The tree comes first.
             self._retire(known, now)
             known = None
@@ -372,10 +368,10 @@ class LinkTable:
             self._join_known(lane, known, hello, now)
         elif lane.role is LaneRole.BULK:
             self.lanes.refuse(lane, ErrorCode.UNSPECIFIED, "the link is not known: open a control lane", now)
-        elif known is not None and hello.peer and (known.uplink is not None or not known.peer):
+        elif known is not None and hello.peer and (known.kind is not LinkKind.SHORTCUT or known.uplink is not None):
             sentence = f"{self._context.fqcn} has a link to you already"
             self.lanes.refuse(lane, ErrorCode.UNSPECIFIED, sentence, now, linked=True)
-        elif known is not None and known.uplink is not None:
+        elif known is not None and known.kind is LinkKind.PARENT:
             sentence = (
                 f"{hello.fqcn} is the uplink of {self._context.fqcn}: do not dial a cell below, or use another name"
             )
@@ -402,13 +398,17 @@ class LinkTable:
     def grant(self, lane: Lane, hello: Hello, now: float) -> None:
         """Give the name to this lane's cell, in place of whoever had it."""
         link = self.links.get(hello.fqcn)
+        kind = LinkKind.SHORTCUT if hello.peer else LinkKind.CHILD
+        if link is not None and (link.kind is not kind or link.uplink is not None):
+            # It took the place of the one whose name was claimed, and what a link is does not change.
+            self._retire(link, now)
+            link = None
         if link is None:
-            link = self._new_link(hello, now)
+            link = self._new_link(hello, kind, None, now)
         else:
             self._renew(link, hello, now)
         link.fresh = True
         link.told_of_break = False
-        link.peer = hello.peer
         link.link_id = self._context.random_bits(_LINK_ID_BITS).to_bytes(_LINK_ID_BITS // 8, "big")
         link.identity = lane.identity
         self._answer(lane, link, hello, now)
@@ -419,8 +419,8 @@ class LinkTable:
         lane.own_frames.append(make_hello(self._context, lane, link.link_id, ()))
         self._join(link, lane, hello, now)
 
-    def _new_link(self, hello: Hello, now: float) -> Link:
-        link = Link(hello.fqcn, hello.incarnation, hello.link_id)
+    def _new_link(self, hello: Hello, kind: LinkKind, uplink: Uplink | None, now: float) -> Link:
+        link = Link(hello.fqcn, hello.incarnation, hello.link_id, kind, uplink)
         link.on_timer = self._link_timer
         link.up_since = now
         self.links[hello.fqcn] = link
@@ -445,7 +445,7 @@ class LinkTable:
         link.address = lane.address
         link.initial_credit = min(hello.initial_credit, INITIAL_CREDIT_BYTES)
         link.message_bytes = hello.message_bytes
-        link.peer_lanes = hello.lanes
+        link.neighbours_lanes = hello.lanes
         link.lanes_lost_at = None
         if lane.role is LaneRole.BULK:
             link.bulk_overdue = False
@@ -587,14 +587,4 @@ class LinkTable:
 
 
 def _number_of_parent(link: Link) -> int | None:
-    return None if link.uplink is None or link.peer else link.uplink.number
-
-
-def _refusal(code: ErrorCode, sentence: str) -> CellError:
-    if code is ErrorCode.NAME_IN_USE:
-        return NameInUse(sentence)
-    if code is ErrorCode.AUTHENTICATION:
-        return AuthenticationError(sentence)
-    if code in (ErrorCode.PROTOCOL, ErrorCode.VERSION):
-        return ProtocolError(sentence, code)
-    return LinkError(sentence, code)
+    return link.uplink.number if link.uplink is not None and link.kind is LinkKind.PARENT else None

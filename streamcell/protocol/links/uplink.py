@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 from streamcell.errors import CellError
 from streamcell.protocol.base.timers import Timed
+from streamcell.protocol.links.kinds import LinkKind
 from streamcell.protocol.links.link import Lane, Link
 from streamcell.protocol.links.states import (
     LaneState,
@@ -56,17 +57,17 @@ class Place:
 class Uplink(Timed):
     """What a dialler knows of whom it dials.
 
-    :ivar peer: it leads not to the parent, but to a cell to which there shall be a peer link.
+    :ivar kind: what its link is to this cell: PARENT or SHORTCUT.
     :ivar place: where its link is, or was last.
     :ivar turn: the place that is dialled next, if it may be.
     :ivar soonest: no control lane is dialled before, wherever.
     :ivar was_linked: a cell has answered, so that what other things answer there is for a while.
     """
 
-    def __init__(self, number: int, places: int = 1, *, peer: bool = False) -> None:
+    def __init__(self, number: int, places: int = 1, kind: LinkKind = LinkKind.PARENT) -> None:
         super().__init__()
         self.number = number
-        self.peer = peer
+        self.kind = kind
         self.places = tuple(Place() for _ in range(places))
         self.place = 0
         self.turn = 0

@@ -1,7 +1,7 @@
 """Which chunk goes next on a lane.
 
 A cell's own streams and those that it relays take turns by the same rule (``schedule.py``): small ones on the control
-lane, then bulk on lanes of its own, or, with a peer that has one lane only, a bounded amount of it on that.
+lane, then bulk on lanes of its own, or, with a neighbour that has one lane only, a bounded amount of it on that.
 """
 
 from __future__ import annotations

@@ -18,6 +18,7 @@ from typing import Protocol
 from streamcell.errors import ErrorCode
 from streamcell.limits import HOPS, ROUTES
 from streamcell.protocol.base.context import Context
+from streamcell.protocol.links.kinds import LinkKind
 from streamcell.protocol.links.link import Link
 from streamcell.protocol.links.table import LinkTable
 from streamcell.protocol.tree.announcer import Announcer
@@ -67,11 +68,11 @@ class AnnouncementTable:
     def on_link_begun(self, link: Link, now: float) -> None:
         """A link is there of which the other end knows nothing yet."""
         self._forget(self._routes.over(link), now)
-        if link.peer:
+        if link.kind is LinkKind.SHORTCUT:
             self._links.announce_up(link, now)
             self._observer.on_life_confirmed(link, link.fqcn, link.incarnation, now)
             self._observer.on_ways_changed((link.fqcn,), now)
-        elif link.uplink is not None:
+        elif link.kind is LinkKind.PARENT:
             self._begin_uplink(link, now)
         elif not link.announces:
             # A cell that does not know of announcements is announced by its neighbour.
@@ -112,7 +113,7 @@ class AnnouncementTable:
 
     def handle_announce(self, link: Link, frame: Announce, now: float) -> None:
         """A child announces itself or a cell below it."""
-        if link.announces and not link.peer and link.uplink is None:
+        if link.announces and link.kind is LinkKind.CHILD:
             self._consider(link, frame, now)
 
     def _consider(self, link: Link, frame: Announce, now: float) -> None:

@@ -1,6 +1,6 @@
 """Which frames may come over a link, and what becomes of the others.
 
-Who made a frame is for its link to vouch for: the cells that have been announced over it (``routing.py``). A peer link
+Who made a frame is for its link to vouch for: the cells that have been announced over it (``routing.py``). A shortcut
 carries nothing but the frames of its two ends.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 from streamcell.limits import HOPS
 from streamcell.protocol.base.context import Context, Count
 from streamcell.protocol.base.events import FrameRefused
+from streamcell.protocol.links.kinds import LinkKind
 from streamcell.protocol.links.link import Link
 from streamcell.protocol.links.table import LinkTable
 from streamcell.protocol.tree.routes import RouteTable
@@ -30,7 +31,7 @@ class Gate:
         A neighbour may say that it has lost something before its name is accepted: that costs the origin a question.
         """
         early = isinstance(frame, Lost) and source == link.fqcn
-        return early and (not link.peer or destination in ("", self._context.fqcn))
+        return early and (link.kind is not LinkKind.SHORTCUT or destination in ("", self._context.fqcn))
 
     def refuse(self, link: Link, frame: RoutedFrame, destination: str) -> None:
         """Drop a frame in the name of a cell that is not behind the link: a lie, or one that overtook the news.
@@ -62,7 +63,7 @@ class Gate:
 
     def _is_early(self, link: Link, source: str, destination: str) -> bool:
         """Return whether the news that makes a frame right is surely on its way, as after each restart."""
-        if link.peer:
+        if link.kind is LinkKind.SHORTCUT:
             return source == link.fqcn and destination in ("", self._context.fqcn)
         route = self._routes.get(source)
         return source == link.fqcn if route is None else route.link is link

@@ -15,6 +15,7 @@ from streamcell.limits import CELLS_TOLD, HOPS
 from streamcell.protocol.base.context import Context
 from streamcell.protocol.base.events import CellsListed, QueryFailed, RouteTraced
 from streamcell.protocol.base.timers import Timed
+from streamcell.protocol.links.kinds import LinkKind
 from streamcell.protocol.links.link import Link
 from streamcell.protocol.links.table import LinkTable
 from streamcell.protocol.tree.routes import RouteTable
@@ -125,7 +126,7 @@ class QueryTable:
 
     def _answer_who_is_there(self, link: Link, frame: Query, now: float) -> None:
         above = self._above()
-        if above is not None and above is not link and frame.hops_left > 0 and not link.peer:
+        if above is not None and above is not link and frame.hops_left > 0 and link.kind is not LinkKind.SHORTCUT:
             frame.hops_left -= 1
             self._links.answer(above, frame)
             return
@@ -149,7 +150,7 @@ class QueryTable:
         return CellInfo(self._context.fqcn, self._context.incarnation, via, software=self._context.software)
 
     def _known(self, now: float) -> list[CellInfo]:
-        """Return what this cell knows of others: those below, its parent, and its peers."""
+        """Return what this cell knows of others: those below, its parent, and the ends of its shortcuts."""
         cells = {
             route.fqcn: CellInfo(
                 route.fqcn, route.incarnation, route.link.fqcn, route.address, route.software, now - route.since

@@ -1,6 +1,6 @@
 """Which link leads to a cell, and which cells are behind a link.
 
-A way is looked for in this order: a peer link to the cell itself while it works, the link over which the cell was
+A way is looked for in this order: a shortcut to the cell itself while it works, the link over which the cell was
 announced, the uplink. What came over the uplink never goes back there, and each frame counts its hops, so no frame
 goes round.
 """
@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from streamcell.protocol.base.context import Context
 from streamcell.protocol.base.timers import Timed
+from streamcell.protocol.links.kinds import LinkKind
 from streamcell.protocol.links.link import Link
 
 
@@ -44,7 +45,7 @@ class Route(Timed):
 
 
 class RouteTable:
-    """The cells below this one, its parent, and its peers. Decides nothing about who may have which name."""
+    """The cells below this one, its parent and its shortcuts. Decides nothing about who may have which name."""
 
     def __init__(self, context: Context, links: Mapping[str, Link], loop: Link) -> None:
         #: The link of the cell to itself.
@@ -65,13 +66,13 @@ class RouteTable:
         """Return the link that this cell's own frames for ``target`` go by, or None while there is none."""
         if target == self._fqcn:
             return self.loop
-        peer = self._links.get(target)
-        if peer is not None and self._is_short_cut(peer):
-            return peer
+        neighbour = self._links.get(target)
+        if neighbour is not None and self._is_working_shortcut(neighbour):
+            return neighbour
         return self.relay_hop(target)
 
     def relay_hop(self, target: str) -> Link | None:
-        """Return the link that the frames of others for ``target``, another cell, go by: never a peer link."""
+        """Return the link that the frames of others for ``target``, another cell, go by: never a shortcut."""
         route = self._routes.get(target)
         if route is not None and route.confirmed:
             return route.link
@@ -81,16 +82,16 @@ class RouteTable:
         """Return whether a frame that ``source`` has made may come over ``link`` on its way to ``destination``."""
         if link is self.loop:
             return source == self._fqcn
-        if link.peer:
-            return source == link.fqcn and destination in ("", self._fqcn) and self._is_short_cut(link)
+        if link.kind is LinkKind.SHORTCUT:
+            return source == link.fqcn and destination in ("", self._fqcn) and self._is_working_shortcut(link)
         route = self._routes.get(source)
-        if link.uplink is not None:
+        if link.kind is LinkKind.PARENT:
             return source != self._fqcn and (route is None or not route.confirmed)
         return route is not None and route.link is link and route.confirmed
 
-    def _is_short_cut(self, link: Link) -> bool:
-        """Return whether ``link`` is a peer link that works, and leads to the life of the cell that the tree knows."""
-        if not link.peer or link.control_lane() is None:
+    def _is_working_shortcut(self, link: Link) -> bool:
+        """Return whether ``link`` is a shortcut that works, and leads to the life of the cell that the tree knows."""
+        if link.kind is not LinkKind.SHORTCUT or link.control_lane() is None:
             return False
         route = self._routes.get(link.fqcn)
         return route is None or not route.confirmed or route.incarnation == link.incarnation

@@ -90,12 +90,12 @@ class Neighbours:
 
     def on_uplink_refused(self, event: UplinkRefused, _now: float) -> None:
         """Leave a trace once, until it changes; tell those who wait, if it would be refused again."""
-        who = "a peer" if event.peer else "the parent"
+        who = "a peer" if event.shortcut else "the parent"
         sentence = event.error.sentence
         told, self._told[event.uplink] = self._told.get(event.uplink), sentence
         level = logging.DEBUG if told == sentence else logging.ERROR if event.firm else logging.WARNING
         self._log.log(level, "no link with %s, which is dialled again: %s", who, sentence)
-        if event.peer:
+        if event.shortcut:
             return
         self._refusal = event.error
         if event.firm:
@@ -108,7 +108,7 @@ class Neighbours:
 
     def on_protocol_broken(self, event: ProtocolBroken, _now: float) -> None:
         """Leave a trace of a fault in one of the two cells. Anybody can connect and talk nonsense: that is no fault."""
-        if not event.by_peer:
+        if not event.by_neighbour:
             self._log.warning("< %s ended the link for what this cell had sent: %s", event.fqcn, event.sentence)
         elif event.fqcn:
             self._log.warning("> %s is cut off: %s", event.fqcn, event.sentence)

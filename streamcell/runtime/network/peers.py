@@ -20,7 +20,7 @@ class Peers:
         if known is not None:
             self._core.hurry_uplink(known, now)
             return
-        number = self._numbers[urls] = self._core.add_peer(now, len(urls))
+        number = self._numbers[urls] = self._core.add_shortcut(now, len(urls))
         self._lanes.add_uplink(number, urls)
 
     def disconnect(self, urls: tuple[str, ...], now: float) -> bool:
@@ -28,5 +28,5 @@ class Peers:
         number = self._numbers.pop(urls, None)
         if number is None:
             return False
-        self._core.remove_peer(number, now)
+        self._core.remove_shortcut(number, now)
         return True
