@@ -486,6 +486,10 @@ WAYS: dict[str, tuple[Any, str]] = {
     "record of times": (np.zeros(2, [("at", "M8[s]")]), r"payload\.view\(numpy\.uint8\)"),
     "objects": (np.array([object()]), r"astype"),
     "record of objects": (np.zeros(2, [("a", "O")]), r"astype"),
+    "masked": (np.ma.masked_less([1, 2, 3], 2), r"payload\.filled\(value\), or both payload\.data and payload\.mask"),
+    "masked, of which nothing is": (np.ma.array([1, 2]), r"payload\.filled"),
+    "masked record": (np.ma.zeros(2, [("a", "i4")])[0], r"payload\.filled"),
+    "list of masked": ([b"x", np.ma.array([1])], r"payload\.filled"),
     "protobuf": (made("shop_pb2", "Order", SerializeToString=nothing), r"SerializeToString\(\)"),
     "dataclass": (Point(1), r"dataclasses\.asdict"),
     "number": (5, r"str\(payload\)\.encode\(\)"),
@@ -541,6 +545,37 @@ def test_case_4_5_what_the_sentence_says_works(pair: Pair, pieces: Box[bytes]) -
     for array, way in ((times, times.view("i8")), (records, records.view(np.uint8))):
         send(pair, way).result(PATIENCE_S)
         assert all_of(pieces) == array.tobytes()
+    masked = np.ma.masked_less(np.arange(5), 2)
+    send(pair, masked.filled(-1)).result(PATIENCE_S)
+    assert all_of(pieces) == np.array([-1, -1, 2, 3, 4]).tobytes()
+    send(pair, [masked.data, masked.mask]).result(PATIENCE_S)
+    assert all_of(pieces) == masked.data.tobytes() + masked.mask.tobytes()
+
+
+class Measured(np.ndarray):
+    """An array with something beside its items, as packages for units have it."""
+
+
+@pytest.mark.parametrize("kind", ["matrix", "records", "class", "mapped"])
+def test_case_4_5_kinds_of_arrays_are_their_items(pair: Pair, pieces: Box[bytes], kind: str, tmp_path: Path) -> None:
+    plain = np.arange(6.0)
+    kinds: dict[str, Callable[[], Any]] = {
+        "matrix": lambda: plain.view(np.matrix),
+        "records": lambda: plain.view([("a", "f8")]).view(np.recarray),
+        "class": lambda: plain.view(Measured),
+        "mapped": lambda: np.memmap(tmp_path / "mapped", plain.dtype, "w+", shape=plain.shape),
+    }
+    array = kinds[kind]()
+    if kind == "mapped":
+        array[:] = plain
+    send(pair, array).result(PATIENCE_S)
+    assert all_of(pieces) == plain.tobytes()
+
+
+def test_case_4_5_masked_items_of_an_iterable_are_refused(pair: Pair, pieces: Box[bytes]) -> None:
+    future = send(pair, IterStream([b"plain", np.ma.array([1], mask=[True])]))
+    with pytest.raises(StreamUsageError, match=r"payload\.filled"):
+        future.result(PATIENCE_S)
 
 
 # --- 4.6: an array is its bytes, never its elements

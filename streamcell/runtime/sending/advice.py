@@ -57,6 +57,12 @@ def holds_data(payload: Any) -> bool:
     return any(hasattr(type(payload), name) for name in _MARKS_OF_DATA)
 
 
+def hides_items(payload: Any) -> bool:
+    """Return whether ``payload`` is an array that says which items do not count (``numpy.ma``), beside its bytes."""
+    kind = type(payload)
+    return hasattr(kind, "filled") and hasattr(kind, "mask")
+
+
 # What types of data have: arrays and tensors, tables (Arrow, pandas, polars), pydantic's models.
 _MARKS_OF_DATA = (
     "__array__",
@@ -121,6 +127,10 @@ def _way_of_mapping(payload: collections.abc.Mapping[Any, Any]) -> str:
 # The first that matches counts.
 _WAYS: tuple[tuple[_Matches, _Way], ...] = (
     (_is(type), _say("it is a class: send an instance of it")),
+    (
+        hides_items,
+        _say("its mask would be left behind: send payload.filled(value), or both payload.data and payload.mask"),
+    ),
     (_is(str), _say("send payload.encode()")),
     (_is(collections.abc.Mapping), _way_of_mapping),
     (_is(bool, int, float, complex), _say("send str(payload).encode(), or put it into a header")),

@@ -9,7 +9,7 @@ from typing import Any
 
 from streamcell.errors import StreamUsageError
 from streamcell.protocol.wire.frames import Payload
-from streamcell.runtime.sending.advice import refusal
+from streamcell.runtime.sending.advice import hides_items, refusal
 
 # In the format of a buffer of structures (PEP 3118): the name behind a field's type.
 _FIELD_NAME = re.compile(":[^:]*:")
@@ -46,7 +46,7 @@ def flatten_buffer(buffer: Any) -> Payload:
         view = memoryview(buffer)
     except (TypeError, ValueError, BufferError) as error:
         raise StreamUsageError(refusal(buffer)) from error
-    if "O" in _FIELD_NAME.sub("", view.format):
+    if "O" in _FIELD_NAME.sub("", view.format) or hides_items(buffer):
         raise StreamUsageError(refusal(buffer))
     if not view.c_contiguous:
         return view.tobytes()
