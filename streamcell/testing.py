@@ -379,11 +379,10 @@ def _unreadable(batch: bytes) -> bytes:
 def _with_corrupt_payload(batch: bytes) -> bytes | None:
     """Return the batch with one byte of its first payload changed, None if it has none."""
     frames = decode_batch(batch)
-    for frame in frames:
+    for place, frame in enumerate(frames):
         if isinstance(frame, Chunk) and len(frame.payload) > 0:
             payload = bytearray(frame.payload)
             payload[len(payload) // 2] ^= 0xFF
-            frame.payload = bytes(payload)
-            frame.encoded = None
+            frames[place] = dataclasses.replace(frame, payload=bytes(payload), encoded=None)
             return encode_batch(frames)
     return None

@@ -7,6 +7,7 @@ up in whatever module of `streamcell.protocol` defines it, so that code of befor
 from __future__ import annotations
 
 import importlib
+import inspect
 import pkgutil
 import random
 import sys
@@ -93,15 +94,13 @@ class Net:
 
     def open_stream(self, origin: str, target: str) -> int:
         """Begin a stream of a known size, of which the source has everything at once."""
-        spec = from_core("SendSpec")(
-            target=target,
-            channel="channel",
-            topic="topic",
-            kind=from_core("StreamKind").STREAM,
-            size=self.chunks_wanted * CHUNK,
-            idle_timeout_s=300.0,
-            unreachable_timeout_s=120.0,
-        )
+        kind = from_core("StreamKind").STREAM
+        what: dict[str, Any] = {"kind": kind, "size": self.chunks_wanted * CHUNK, "idle_timeout_s": 300.0}
+        make = from_core("SendSpec")
+        # Before there were descriptions, a spec had all of it.
+        if "description" in inspect.signature(make).parameters:
+            what = {"description": from_core("StreamDescription")(**what)}
+        spec = make(target=target, channel="channel", topic="topic", unreachable_timeout_s=120.0, **what)
         stream_id: int = self.cores[origin].open_stream(spec, self.now)
         return stream_id
 

@@ -72,7 +72,7 @@ class Batches:
             if control and not pings and self._settled.is_owed(link):
                 pings.append(Ping(self._context.random_bits(64)))
             if control and pings:
-                self._settled.tell(link, pings[-1])
+                pings[-1] = self._settled.telling(link, pings[-1])
             frames += pings
             if lane.usable:
                 self._take_chunks(link, lane, frames, now, control=control)

@@ -90,10 +90,8 @@ def decode_batch(data: bytes) -> list[Frame]:
             frames += _read_run(data[run_start:start])
             run_start = start
         if large:
-            frames += _read_large_frame(data, view, body, end)
+            frames += _read_large_frame(data, view, body, end, alone=start == 0 and end == len(data))
             run_start = end
-            if start == 0 and end == len(data):
-                _keep_encoded(frames, data)
         count += tag == _FRAME_TAG
         _check_frames(count)
     if run_start < len(data):
@@ -129,17 +127,18 @@ def _read_run(data: bytes) -> list[Frame]:
     return [frame for frame in frames if frame is not None]
 
 
-def _read_large_frame(data: bytes, view: memoryview, start: int, end: int) -> list[Frame]:
+def _read_large_frame(data: bytes, view: memoryview, start: int, end: int, *, alone: bool) -> list[Frame]:
     kinds = [field for field in _fields(data, start, end) if field[0] in _KIND_TAGS]
     if len(kinds) == 1 and kinds[0][0] == _CHUNK_TAG:
         _, _, body, chunk_end = kinds[0]
-        return [_read_large_chunk(data, view, body, chunk_end)]
+        return [_read_large_chunk(data, view, body, chunk_end, data if alone else None)]
     _check_frame_bytes(end - start)
     frame = read_frame(_parse(cell_pb2.Frame, data[start:end]))
     return [] if frame is None else [frame]
 
 
-def _read_large_chunk(data: bytes, view: memoryview, start: int, end: int) -> Chunk:
+def _read_large_chunk(data: bytes, view: memoryview, start: int, end: int, batch: bytes | None) -> Chunk:
+    """Return the chunk; ``batch`` is what it was read from, if that holds nothing else."""
     # The payload is usually the last field, but may stand anywhere, and of several the last one
     # counts.
     payload: Payload = b""
@@ -153,14 +152,7 @@ def _read_large_chunk(data: bytes, view: memoryview, start: int, end: int) -> Ch
     head.append(data[head_start:end])
     encoded = b"".join(head)
     _check_frame_bytes(len(encoded))
-    return read_chunk(_parse(cell_pb2.Chunk, encoded), payload)
-
-
-def _keep_encoded(frames: list[Frame], data: bytes) -> None:
-    """Have the only frame of a batch, if it is a chunk, keep the batch."""
-    for frame in frames:
-        if isinstance(frame, Chunk):
-            frame.encoded = data
+    return read_chunk(_parse(cell_pb2.Chunk, encoded), payload, batch)
 
 
 def _parse(kind: type[_MessageT], data: bytes) -> _MessageT:

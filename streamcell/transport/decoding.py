@@ -53,8 +53,10 @@ def read_frame(message: cell_pb2.Frame) -> frames.Frame | None:
     return _READERS[kind](getattr(message, kind))
 
 
-def read_chunk(message: cell_pb2.Chunk, payload: frames.Payload) -> frames.Chunk:
+def read_chunk(message: cell_pb2.Chunk, payload: frames.Payload, encoded: bytes | None = None) -> frames.Chunk:
     """Return the chunk with the fields of ``message``, except its payload, and ``payload``.
+
+    ``encoded``: the batch that holds this chunk only.
 
     :raises ProtocolError: if the chunk breaks a limit or a rule.
     """
@@ -75,6 +77,7 @@ def read_chunk(message: cell_pb2.Chunk, payload: frames.Payload) -> frames.Chunk
         payload,
         _open(message.open) if message.HasField("open") else None,
         _name(message.digest, "digest"),
+        encoded,
     )
 
 

@@ -265,8 +265,7 @@ class Net:
             return False
         kept = frame if self.tamper is None else self.tamper(fqcn, frame)
         if peer != NOWHERE and kept is not None and fqcn not in self.mute:
-            # A frame is a value that the writer encodes: what changes later at its sender does not change it.
-            self.frames[peer].append(dataclasses.replace(kept))
+            self.frames[peer].append(kept)
         return True
 
     def _deliver(self, end: End) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 from collections.abc import Callable
 
@@ -197,9 +198,7 @@ def test_each_chunk_is_corrupted_in_turn(transfer: Transfer) -> None:
             if isinstance(frame, Chunk):
                 seen[0] += 1
                 if seen[0] == wanted:
-                    changed = Chunk(**{field: getattr(frame, field) for field in frame.__slots__})
-                    changed.checksum ^= 1
-                    return changed
+                    return dataclasses.replace(frame, checksum=frame.checksum ^ 1)
             return frame
 
         net.tamper = tamper

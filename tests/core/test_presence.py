@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -189,7 +190,8 @@ def as_life(name: str, incarnation: int | None) -> Any:
 
     def tamper(sender: str, frame: Frame) -> Frame:
         if isinstance(frame, QueryReply) and sender == name:
-            frame.cells = () if incarnation is None else (CellInfo(name, incarnation),)
+            cells = () if incarnation is None else (CellInfo(name, incarnation),)
+            return dataclasses.replace(frame, cells=cells)
         return frame
 
     return tamper

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import random
 from typing import Any
 
@@ -82,8 +83,7 @@ def test_chunks_in_any_order_and_more_than_once_give_the_bytes_once(
 
 def test_a_wrong_checksum_takes_nothing_in() -> None:
     receiver = receiver_of()
-    chunk = make_chunk(0, b"abc", last=True)
-    chunk.payload = b"abd"
+    chunk = dataclasses.replace(make_chunk(0, b"abc", last=True), payload=b"abd")
     with pytest.raises(CorruptChunk):
         receiver.place(chunk, on_shared_lane=False)
     assert (receiver.received, receiver.ended, place(receiver)) == (0, False, b"")
@@ -92,7 +92,7 @@ def test_a_wrong_checksum_takes_nothing_in() -> None:
 @pytest.mark.parametrize("field", ["attempt", "sequence", "offset", "last"])
 def test_the_checksum_covers_the_place_of_the_payload(field: str) -> None:
     chunk = make_chunk(0, b"abc")
-    setattr(chunk, field, getattr(chunk, field) + 1)
+    chunk = dataclasses.replace(chunk, **{field: getattr(chunk, field) + 1})
     with pytest.raises(CorruptChunk):
         receiver_of().place(chunk, on_shared_lane=False)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from types import SimpleNamespace
 from typing import Any
 
@@ -227,8 +228,7 @@ def chunk(node: Node, target: str, **fields: Any) -> Chunk:
     given.update(fields)
     made = Chunk(node.key(given.pop("stream_id", 99)), target, **given)
     checked = checksum_fields(made.key, made.attempt, made.sequence, made.offset, last=made.last)
-    made.checksum = checksum(checked, checksum(made.payload, 0))
-    return made
+    return dataclasses.replace(made, checksum=checksum(checked, checksum(made.payload, 0)))
 
 
 def losses(net: Net) -> list[tuple[int, int]]:
@@ -239,7 +239,7 @@ def test_what_begins_an_attempt_is_counted_and_what_follows_goes_on_as_it_came()
     net = Net()
     root, relay, _leaf = line(net)
     first, second = chunk(root, "leaf"), chunk(root, "leaf", sequence=1, offset=len(SMALL), open=None)
-    first.encoded = second.encoded = b"as it came"
+    first, second = (dataclasses.replace(each, encoded=b"as it came") for each in (first, second))
     receive(net, relay, "root", first, second, chunk(root, "leaf", stream_id=100, hops_left=0, open=None))
     net.run()
     passed_on = net.sent("relay", Chunk)

@@ -370,7 +370,7 @@ def test_an_origin_that_goes_on_elsewhere_is_refused() -> None:
 
     def lie(name: str, frame: Frame) -> Frame:
         if isinstance(frame, ResumeReply):
-            frame.offset += 1
+            return dataclasses.replace(frame, offset=frame.offset + 1)
         return frame
 
     transfer.net.tamper = lie

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 
 import pytest
@@ -225,7 +226,7 @@ def test_an_answer_outside_of_what_is_kept_has_the_source_of_a_stream_moved(offs
 def asks_for(offset: int) -> Callable[[str, Frame], Frame]:
     def lie(name: str, frame: Frame) -> Frame:
         if isinstance(frame, ResumeReply):
-            frame.offset = offset
+            return dataclasses.replace(frame, offset=offset)
         return frame
 
     return lie

@@ -30,7 +30,7 @@ def test_a_neighbour_is_owed_a_word_after_many_and_again_after_many_more() -> No
     assert not news.is_owed(link)
     news.add(SETTLED_UNTOLD)
     assert news.is_owed(link)
-    news.tell(link, Ping(1))
+    news.telling(link, Ping(1))
     assert not news.is_owed(link)
     for more in range(SETTLED_UNTOLD):
         assert not news.is_owed(link)
@@ -41,16 +41,14 @@ def test_a_neighbour_is_owed_a_word_after_many_and_again_after_many_more() -> No
 def test_each_neighbour_is_told_by_itself() -> None:
     first, second = make_link(), make_link("other")
     news = settled(SETTLED_UNTOLD)
-    news.tell(first, Ping(1))
+    news.telling(first, Ping(1))
     assert (news.is_owed(first), news.is_owed(second)) == (False, True)
 
 
 def test_a_ping_says_the_floor_and_the_runs_above() -> None:
     news = settled(3)
     news.add(5)
-    ping = Ping(1)
-    news.tell(make_link(), ping)
-    assert (ping.settled_below, ping.settled) == (4, ((5, 5),))
+    assert news.telling(make_link(), Ping(1)) == Ping(1, 4, ((5, 5),))
 
 
 def test_nothing_is_said_while_a_frame_waits_that_may_be_a_reset() -> None:

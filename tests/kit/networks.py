@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 
 from streamcell.protocol.wire.frames import Chunk, Frame
@@ -50,15 +51,13 @@ class _TamperedLane:
         await self._inner.close()
 
 
-def for_each_frame(change: Callable[[Frame], None]) -> Tamper:
-    """Return what changes every frame of a batch in place."""
+def for_each_frame(change: Callable[[Frame], Frame]) -> Tamper:
+    """Return what puts another frame in the place of every frame of a batch, or the same."""
 
     def tamper(batch: bytes) -> bytes:
-        frames = decode_batch(batch)
-        for frame in frames:
-            change(frame)
-            if isinstance(frame, Chunk):
-                frame.encoded = None
-        return encode_batch(frames)
+        changed = (change(frame) for frame in decode_batch(batch))
+        return encode_batch(
+            [dataclasses.replace(frame, encoded=None) if isinstance(frame, Chunk) else frame for frame in changed]
+        )
 
     return tamper

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 from streamcell import ReceivedStream, StreamFuture
 from tests.kit.cells import Pair
 from tests.kit.fixtures import carrier, carrier_kind, cells, either_pair, gate, network, pair
+from tests.kit.frozen import frozen_frames
 from tests.kit.transfers import Arrived
 from tests.kit.waiting import Box
 
 __all__ = ["carrier", "carrier_kind", "cells", "either_pair", "gate", "network", "pair", "received"]
+
+
+@pytest.fixture(autouse=True)
+def frames_never_change() -> Iterator[None]:
+    """A frame stays what it was when it was made, whatever reads, writes or passes it on."""
+    with frozen_frames():
+        yield
 
 
 @pytest.fixture

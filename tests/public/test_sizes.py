@@ -21,17 +21,18 @@ from tests.kit.transfers import Reader, failure_of, stream_failure_of
 from tests.kit.waiting import PATIENCE_S, Box
 
 
-def declare(size: int) -> Callable[[Frame], None]:
+def declare(size: int) -> Callable[[Frame], Frame]:
     """Return what changes the declared size of every stream that begins, but for requests."""
 
-    def change(frame: Frame) -> None:
+    def change(frame: Frame) -> Frame:
         if (
             isinstance(frame, Chunk)
             and frame.open is not None
             and frame.open.description.kind.name in {"STREAM", "BLOB"}
         ):
             description = dataclasses.replace(frame.open.description, size=size)
-            frame.open = dataclasses.replace(frame.open, description=description)
+            return dataclasses.replace(frame, open=dataclasses.replace(frame.open, description=description))
+        return frame
 
     return change
 
@@ -98,9 +99,10 @@ def test_headers_are_sent_once_per_attempt(cells: Cells) -> None:
     hub.on_stream(reader)
     opened: list[tuple[int, int]] = []
 
-    def look(frame: Frame) -> None:
+    def look(frame: Frame) -> Frame:
         if isinstance(frame, Chunk) and frame.open is not None and frame.open.description.headers:
             opened.append((frame.key.stream_id, frame.attempt))
+        return frame
 
     network = TamperingNetwork(cells.network, for_each_frame(look))
     sender = cells.dial(hub, network=network, config=dataclasses.replace(QUICK, chunk_bytes=64 * KIB))

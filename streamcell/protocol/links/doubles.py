@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from streamcell.errors import ErrorCode
-from streamcell.limits import HOPS
 from streamcell.protocol.base.context import Context
 from streamcell.protocol.links.lanes import LaneTable
 from streamcell.protocol.links.link import Lane, Link
@@ -67,7 +66,7 @@ class Doubles:
         claim = self._claims.get(name)
         if claim is None:
             claim = self._claims[name] = _Claim(self._context.random_bits(64), holder.incarnation, now)
-            self._giver.post(holder, Query(claim.query_id, self._context.fqcn, holder.fqcn, False, HOPS))
+            self._giver.post(holder, Query.by(claim.query_id, self._context.fqcn, holder.fqcn))
         if now >= claim.asked_at + CLAIM_S:
             self._end(name, now)
             self._giver.grant(lane, hello, now)

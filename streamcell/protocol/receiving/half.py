@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from streamcell.errors import CellError, Fault, ProtocolError, StreamIntegrityError, one_line
+from streamcell.errors import CellError, Fault, ProtocolError, StreamIntegrityError
 from streamcell.limits import (
     CHUNK_PAYLOAD_BYTES,
     HOPS,
@@ -345,17 +345,16 @@ class StreamReceiver(Timed):
             self.key,
             self._context.fqcn,
             self.attempt,
-            self._context.incarnation,
-            self.received,
-            self.consumed,
-            complete,
-            HOPS,
+            target_incarnation=self._context.incarnation,
+            received=self.received,
+            consumed=self.consumed,
+            complete=complete,
+            hops_left=HOPS,
         )
 
     def reset(self, error: CellError) -> Reset:
         """Return the last word of a stream that this side has given up."""
-        fault, sentence = error.fault or Fault.TARGET, one_line(str(error))
-        return Reset(self.key, self._context.fqcn, self.attempt, True, error.code, fault, sentence, HOPS)
+        return Reset.by_target(self.key, self._context.fqcn, self.attempt, error)
 
     def offset_reply(self) -> ResumeReply:
         """Return the frame that tells where the origin is to go on."""
@@ -364,11 +363,11 @@ class StreamReceiver(Timed):
             self.key,
             self._context.fqcn,
             self.attempt,
-            self._context.incarnation,
-            False,
-            agreement.offset,
-            HOPS,
-            agreement.prefix_digest,
+            target_incarnation=self._context.incarnation,
+            unknown=False,
+            offset=agreement.offset,
+            hops_left=HOPS,
+            prefix_digest=agreement.prefix_digest,
         )
 
     def forget_payload(self) -> None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from streamcell.errors import ErrorCode, Fault
-from streamcell.limits import HOPS
+from streamcell.errors import ErrorCode, Fault, StreamError
 from streamcell.protocol.flow.settled import SettledIds
 from streamcell.protocol.receiving.half import StreamReceiver
 from streamcell.protocol.wire.frames import (
@@ -111,7 +110,7 @@ class Registrar:
         last_word = self._last_word(life, chunk.key, chunk.attempt)
         if last_word is not None or reason is None:
             return last_word
-        return Lost(chunk.key, self._fqcn, chunk.attempt, reason, self._fqcn, HOPS)
+        return Lost.of(chunk, reason, self._fqcn)
 
     def _last_word(self, life: OriginLife, key: StreamKey, attempt: int) -> Ack | Reset | None:
         last_word = life.ended.get(key.stream_id)
@@ -119,8 +118,8 @@ class Registrar:
             return dataclasses.replace(last_word, attempt=attempt)
         if key.stream_id not in life.settled:
             return None
-        sentence = f"stream {key.stream_id} from {key.origin} was settled before"
-        return Reset(key, self._fqcn, attempt, True, ErrorCode.STALE, Fault.ORIGIN, sentence, HOPS)
+        settled = f"stream {key.stream_id} from {key.origin} was settled before"
+        return Reset.by_target(key, self._fqcn, attempt, StreamError(settled, ErrorCode.STALE, Fault.ORIGIN))
 
     def _fault_in_beginning(self, chunk: Chunk) -> LostReason | None:
         if chunk.is_for_another_life(self._incarnation):
@@ -130,13 +129,4 @@ class Registrar:
 
     def reply(self, query: ResumeQuery, offset: int, *, unknown: bool) -> ResumeReply:
         """Return the answer to a query."""
-        return ResumeReply(
-            query.key,
-            query.target,
-            query.attempt,
-            self._incarnation,
-            unknown,
-            offset,
-            HOPS,
-            probe=query.probe,
-        )
+        return ResumeReply.to(query, self._incarnation, offset, unknown=unknown)

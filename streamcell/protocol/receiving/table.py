@@ -10,7 +10,7 @@ import dataclasses
 from collections.abc import Callable, Iterable
 
 from streamcell.errors import CellError, ErrorCode, ProtocolError, StreamCancelled, StreamIntegrityError
-from streamcell.limits import CORRUPT_CHUNKS, HOPS
+from streamcell.limits import CORRUPT_CHUNKS
 from streamcell.protocol.base.context import Context, Count
 from streamcell.protocol.base.events import (
     DataEnded,
@@ -390,7 +390,7 @@ class ReceiveTable:
 
     def say_lost(self, link: Link, chunk: Chunk, reason: LostReason) -> None:
         """Tell the origin that a chunk did not get through."""
-        link.outbox.post(Lost(chunk.key, chunk.target, chunk.attempt, reason, self._context.fqcn, HOPS))
+        link.outbox.post(Lost.of(chunk, reason, self._context.fqcn))
         self._links.wake_control(link)
 
     # Taking in.

@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping
 from typing import ClassVar, Protocol
 
 from streamcell.errors import ProtocolError
-from streamcell.limits import CHUNK_PAYLOAD_BYTES, HOPS, INITIAL_CREDIT_BYTES, RELAYED_CHUNKS, SMALL_STREAM_BYTES
+from streamcell.limits import CHUNK_PAYLOAD_BYTES, INITIAL_CREDIT_BYTES, RELAYED_CHUNKS, SMALL_STREAM_BYTES
 from streamcell.protocol.base.context import Context, Count
 from streamcell.protocol.base.machine import step
 from streamcell.protocol.base.timers import Timed
@@ -352,7 +352,7 @@ class RelayedStream(Timed):
         near = self._near
         way = near.routes.relay_hop(self.key.origin)
         if way is not None:
-            near.links.post(way, Lost(self.key, self.target, self.attempt, self._loss, near.context.fqcn, HOPS))
+            near.links.post(way, Lost.of(self, self._loss, near.context.fqcn))
 
     def _forget(self) -> None:
         self._clear()

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TypeVar
 
-from streamcell.limits import HOPS, RELAYED_STREAMS
+from streamcell.limits import RELAYED_STREAMS
 from streamcell.protocol.base.context import Context
 from streamcell.protocol.flow.credit import WindowBudget
 from streamcell.protocol.links.link import Link
@@ -68,8 +68,7 @@ class RelayTable:
         if way is None or way is link or frame.hops_left == 0:
             self._say_no_route(link, frame)
             return
-        # What a lane has brought belongs to this cell alone: it is passed on, not copied.
-        _count_hop(frame)
+        frame = frame.one_hop_on()
         stream = self._streams.get(frame.key)
         if isinstance(frame, Chunk):
             self._pass_chunk(stream, link, way, frame, now)
@@ -126,7 +125,7 @@ class RelayTable:
             self._say_lost(link, frame, LostReason.NO_ROUTE)
 
     def _say_lost(self, link: Link, frame: StreamFrame, reason: LostReason) -> None:
-        self._links.answer(link, Lost(frame.key, frame.target, frame.attempt, reason, self._fqcn, HOPS))
+        self._links.answer(link, Lost.of(frame, reason, self._fqcn))
 
     # Links and ways.
 
@@ -202,19 +201,6 @@ class RelayTable:
 def _is_vain(stream: RelayedStream | None, link: Link, probe: ResumeQuery) -> bool:
     """Return whether the origin takes an attempt for living that cannot go on here."""
     return probe.key.stream_id != NO_STREAM and (stream is None or stream.is_lost_to(link, probe.attempt))
-
-
-def _count_hop(frame: StreamFrame) -> None:
-    """Take one hop from those that a frame may still go.
-
-    A chunk that follows the first one of its attempt goes on as it came: it has only the way of that one, which was
-    counted, and which does not pass here twice.
-    """
-    if isinstance(frame, Chunk):
-        if frame.open is None:
-            return
-        frame.encoded = None
-    frame.hops_left -= 1
 
 
 def _take_out(index: dict[_KeyT, dict[StreamKey, RelayedStream]], key: _KeyT, stream_key: StreamKey) -> None:

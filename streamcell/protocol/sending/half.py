@@ -11,7 +11,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from streamcell.errors import CellError, Fault, one_line
+from streamcell.errors import CellError
 from streamcell.limits import HOPS, INITIAL_CREDIT_BYTES
 from streamcell.protocol.base.context import Context, Count
 from streamcell.protocol.base.machine import (
@@ -382,26 +382,14 @@ class StreamSender(Timed):
         if not (self.query_due or self.probe_due):
             return []
         probe = not self.query_due
-        description = self.spec.description
         self.asked = self.asked or self.query_due
         self.query_due = self.probe_due = False
-        return [
-            ResumeQuery(
-                self.key,
-                self.spec.target,
-                self.attempt,
-                probe,
-                HOPS,
-                description.resume_id,
-                description.source_stamp,
-                description.digest,
-            )
-        ]
+        spec = self.spec
+        return [ResumeQuery.about(self.key, spec.target, self.attempt, spec.description, probe=probe)]
 
     def reset(self, error: CellError) -> Reset:
         """Return the frame that says that this side has given the stream up."""
-        fault, sentence = error.fault or Fault.ORIGIN, one_line(str(error))
-        return Reset(self.key, self.spec.target, self.attempt, False, error.code, fault, sentence, HOPS)
+        return Reset.by_origin(self.key, self.spec.target, self.attempt, error)
 
     def _open_part(self, settled_below: int, settled: IdRuns) -> Open:
         return Open(

@@ -32,9 +32,9 @@ class SettledNews:
         """Return whether so many streams were settled since the neighbour was told that a Ping is worth it."""
         return self._count - link.settled_told >= SETTLED_UNTOLD and _may_tell(link)
 
-    def tell(self, link: Link, ping: Ping) -> None:
-        """Let a Ping on the control lane say what is settled, if that may be said now."""
-        ping.settled_below, ping.settled = self.take(link)
+    def telling(self, link: Link, ping: Ping) -> Ping:
+        """Return a Ping on the control lane so that it says what is settled, if that may be said now."""
+        return Ping(ping.nonce, *self.take(link))
 
     def take(self, link: Link) -> tuple[int, IdRuns]:
         """Return what a frame on the control lane is to say: the floor and runs above it, or 0 for nothing."""

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from streamcell.errors import CellError, ErrorCode, Fault, StreamCancelled
-from streamcell.limits import HOPS, SMALL_STREAM_BYTES
+from streamcell.errors import CellError, Fault, StreamCancelled
+from streamcell.limits import SMALL_STREAM_BYTES
 from streamcell.protocol.base.context import Context, Count
 from streamcell.protocol.base.events import SendFailed, SendFinished, SendProgressed, SourceWanted
 from streamcell.protocol.links.link import Lane, Link
@@ -29,7 +29,6 @@ from streamcell.protocol.sending.states import (
 from streamcell.protocol.tree.presence import Presence
 from streamcell.protocol.tree.routes import RouteTable
 from streamcell.protocol.wire.frames import (
-    NO_STREAM,
     Ack,
     Chunk,
     Credit,
@@ -39,7 +38,6 @@ from streamcell.protocol.wire.frames import (
     Reset,
     ResumeQuery,
     ResumeReply,
-    StreamKey,
 )
 
 # Where nothing is asked of the source: it is not known from where on, or nothing is needed.
@@ -247,10 +245,8 @@ class SendTable:
         link = self._routes.next_hop(frame.target)
         if link is not None and frame.key.stream_id in self._settled:
             sentence = f"{self._context.fqcn} has settled stream {frame.key.stream_id}"
-            cancelled, origin = ErrorCode.CANCELLED, Fault.ORIGIN
-            self._links.answer(
-                link, Reset(frame.key, frame.target, frame.attempt, False, cancelled, origin, sentence, HOPS)
-            )
+            settled = StreamCancelled(sentence, fault=Fault.ORIGIN)
+            self._links.answer(link, Reset.by_origin(frame.key, frame.target, frame.attempt, settled))
 
     def answer_late_target(self, frame: Ack | ResumeReply) -> None:
         """A target holds a stream of another life of this cell: show it this one, with which that stream ends.
@@ -259,8 +255,8 @@ class SendTable:
         """
         link = self._routes.next_hop(frame.target)
         if link is not None:
-            key = StreamKey(self._context.fqcn, self._context.incarnation, NO_STREAM)
-            self._links.answer(link, ResumeQuery(key, frame.target, attempt=0, probe=True, hops_left=HOPS))
+            me, life = self._context.fqcn, self._context.incarnation
+            self._links.answer(link, ResumeQuery.showing_life(me, life, frame.target))
 
     # Links.
 

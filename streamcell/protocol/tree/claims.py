@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from streamcell.limits import HOPS
 from streamcell.protocol.base.context import Context
 from streamcell.protocol.base.timers import Timed
 from streamcell.protocol.links.doubles import CLAIM_S
@@ -65,7 +64,7 @@ class ClaimTable:
         claim = Claim(link, frame, self._context.random_bits(64), holder, self._expire)
         self._claims[frame.fqcn, link] = claim
         self._context.deadlines.schedule(claim, now + CLAIM_S)
-        self._links.post(holder.link, Query(claim.query_id, self._context.fqcn, holder.fqcn, False, HOPS))
+        self._links.post(holder.link, Query.by(claim.query_id, self._context.fqcn, holder.fqcn))
 
     def handle_reply(self, frame: QueryReply, now: float) -> None:
         """Take in an answer that a claim may have waited for. That of the newcomer itself does not count."""

@@ -6,7 +6,6 @@ carries nothing but the frames of its two ends.
 
 from __future__ import annotations
 
-from streamcell.limits import HOPS
 from streamcell.protocol.base.context import Context, Count
 from streamcell.protocol.base.events import FrameRefused
 from streamcell.protocol.links.kinds import LinkKind
@@ -52,7 +51,7 @@ class Gate:
         """Have the origin of a chunk or a question that is not taken in ask again, by the way that it came."""
         if isinstance(frame, Chunk | ResumeQuery) and frame.key.stream_id != NO_STREAM:
             reason = LostReason.OTHER_LIFE if self._is_misled(frame) else LostReason.LANE_LOST
-            self._links.answer(link, Lost(frame.key, frame.target, frame.attempt, reason, self._context.fqcn, HOPS))
+            self._links.answer(link, Lost.of(frame, reason, self._context.fqcn))
 
     def _is_misled(self, frame: Chunk | ResumeQuery) -> bool:
         """Return whether an attempt was for another life of this cell, which also says that no life has got it."""

@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Protocol
 
-from streamcell.limits import HOPS, ROUTES
+from streamcell.limits import ROUTES
 from streamcell.protocol.base.context import Context
 from streamcell.protocol.base.events import LifeDoubted
 from streamcell.protocol.links.link import Link
@@ -148,4 +148,4 @@ class Presence:
         self._post(link, fqcn, query_id)
 
     def _post(self, link: Link, fqcn: str, query_id: int) -> None:
-        self._links.post(link, Query(query_id, self._context.fqcn, fqcn, False, HOPS))
+        self._links.post(link, Query.by(query_id, self._context.fqcn, fqcn))

@@ -1,16 +1,18 @@
 """The frames of the wire as plain values.
 
 They mirror ``cell.proto``, where each field is explained. Frames are made once and never changed; they are not frozen
-because freezing costs a third of the time to make one, and a busy cell makes a hundred thousand a second.
+because freezing costs a third of the time to make one, and a busy cell makes a hundred thousand a second. Tests make
+them so that a change is an error. What is to differ is a new frame: ``frame.one_hop_on()``, ``dataclasses.replace``.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import enum
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, Protocol, Self, TypeAlias
 
-from streamcell.errors import ErrorCode, Fault
+from streamcell.errors import CellError, ErrorCode, Fault, one_line
+from streamcell.limits import HOPS
 from streamcell.protocol.wire.description import StreamDescription
 
 # Payload bytes of a chunk: anything that supports the buffer protocol with items of one byte.
@@ -47,6 +49,34 @@ class StreamKey(NamedTuple):
     origin: str
     origin_incarnation: int
     stream_id: int
+
+
+class OfAttempt(Protocol):
+    """What belongs to one attempt of a stream: a frame, or what a cell on the way keeps of it."""
+
+    @property
+    def key(self) -> StreamKey:
+        """The stream."""
+
+    @property
+    def target(self) -> str:
+        """The name of the cell that it is for."""
+
+    @property
+    def attempt(self) -> int:
+        """Which attempt of its origin to send it, counted from 1."""
+
+
+class Travelling:
+    """A frame that goes further than to the neighbour, over ``hops_left`` more cells at most."""
+
+    __slots__ = ()
+
+    hops_left: int
+
+    def one_hop_on(self) -> Self:
+        """Return the frame as a cell passes it on: with one hop less. Only if there is one left."""
+        return dataclasses.replace(self, hops_left=self.hops_left - 1)  # type: ignore[type-var]
 
 
 @dataclasses.dataclass(slots=True)
@@ -129,11 +159,11 @@ class Open:
 
 
 @dataclasses.dataclass(slots=True)
-class Chunk:
+class Chunk(Travelling):
     """A piece of a stream.
 
     ``encoded`` is the message that brought it here, if that holds nothing else and is large: whoever passes the chunk
-    on unchanged need not encode it again. Who changes anything else of the chunk has to set it to None.
+    on unchanged need not encode it again. A chunk that differs in anything is made without it.
     """
 
     key: StreamKey
@@ -155,6 +185,30 @@ class Chunk:
         """Return whether it begins an attempt that is for another life of its target than this one."""
         return self.open is not None and self.open.target_incarnation not in (0, incarnation)
 
+    def one_hop_on(self) -> Chunk:
+        """Return the chunk as a cell passes it on.
+
+        One that follows the first of its attempt goes on as it came, and is not even copied: it has only the way of
+        that one, which was counted, and which does not pass a cell twice.
+        """
+        if self.open is None:
+            return self
+        return Chunk(
+            self.key,
+            self.target,
+            self.attempt,
+            self.channel,
+            self.topic,
+            self.sequence,
+            self.offset,
+            self.last,
+            self.hops_left - 1,
+            self.checksum,
+            self.payload,
+            self.open,
+            self.digest,
+        )
+
 
 @dataclasses.dataclass(slots=True)
 class Credit:
@@ -167,7 +221,7 @@ class Credit:
 
 
 @dataclasses.dataclass(slots=True)
-class Ack:
+class Ack(Travelling):
     """What the target of a stream has received and consumed."""
 
     key: StreamKey
@@ -179,9 +233,22 @@ class Ack:
     complete: bool
     hops_left: int
 
+    def one_hop_on(self) -> Ack:
+        """Return the Ack as a cell passes it on: like the general way, in a sixth of the time."""
+        return Ack(
+            self.key,
+            self.target,
+            self.attempt,
+            self.target_incarnation,
+            self.received,
+            self.consumed,
+            self.complete,
+            self.hops_left - 1,
+        )
+
 
 @dataclasses.dataclass(slots=True)
-class Lost:
+class Lost(Travelling):
     """Frames of a stream were lost on the way."""
 
     key: StreamKey
@@ -191,9 +258,14 @@ class Lost:
     reporter: str
     hops_left: int
 
+    @classmethod
+    def of(cls, attempt: OfAttempt, reason: LostReason, reporter: str) -> Lost:
+        """Return what a cell tells the origin when frames of an attempt got no further than to it."""
+        return cls(attempt.key, attempt.target, attempt.attempt, reason, reporter, HOPS)
+
 
 @dataclasses.dataclass(slots=True)
-class Reset:
+class Reset(Travelling):
     """One end gave up a stream."""
 
     key: StreamKey
@@ -205,9 +277,21 @@ class Reset:
     sentence: str
     hops_left: int
 
+    @classmethod
+    def by_origin(cls, key: StreamKey, target: str, attempt: int, error: CellError) -> Reset:
+        """Return the origin's last word. Unless the error says whose fault it was, it was the origin's."""
+        fault, sentence = error.fault or Fault.ORIGIN, one_line(error.sentence)
+        return cls(key, target, attempt, False, error.code, fault, sentence, HOPS)
+
+    @classmethod
+    def by_target(cls, key: StreamKey, target: str, attempt: int, error: CellError) -> Reset:
+        """Return the target's last word. Unless the error says whose fault it was, it was the target's."""
+        fault, sentence = error.fault or Fault.TARGET, one_line(error.sentence)
+        return cls(key, target, attempt, True, error.code, fault, sentence, HOPS)
+
 
 @dataclasses.dataclass(slots=True)
-class ResumeQuery:
+class ResumeQuery(Travelling):
     """The origin asks where to go on, or, with ``probe``, shows that it is alive."""
 
     key: StreamKey
@@ -219,9 +303,22 @@ class ResumeQuery:
     source_stamp: bytes = b""
     digest: str = ""
 
+    @classmethod
+    def about(
+        cls, key: StreamKey, target: str, attempt: int, description: StreamDescription, *, probe: bool
+    ) -> ResumeQuery:
+        """Return a question that says what the target needs to find its part of the stream of an earlier life."""
+        stamp, digest = description.source_stamp, description.digest
+        return cls(key, target, attempt, probe, HOPS, description.resume_id, stamp, digest)
+
+    @classmethod
+    def showing_life(cls, origin: str, incarnation: int, target: str) -> ResumeQuery:
+        """Return a sign of life of a cell that concerns none of its streams."""
+        return cls(StreamKey(origin, incarnation, NO_STREAM), target, 0, True, HOPS)
+
 
 @dataclasses.dataclass(slots=True)
-class ResumeReply:
+class ResumeReply(Travelling):
     """The target answers where to go on."""
 
     key: StreamKey
@@ -234,9 +331,14 @@ class ResumeReply:
     prefix_digest: str = ""
     probe: bool = False
 
+    @classmethod
+    def to(cls, query: ResumeQuery, incarnation: int, offset: int, *, unknown: bool) -> ResumeReply:
+        """Return a target's answer to a question or probe: where the stream stands in this life of it, if it knows."""
+        return cls(query.key, query.target, query.attempt, incarnation, unknown, offset, HOPS, probe=query.probe)
+
 
 @dataclasses.dataclass(slots=True)
-class Query:
+class Query(Travelling):
     """Asks which cells there are, or by which hops a cell is reached."""
 
     query_id: int
@@ -244,6 +346,11 @@ class Query:
     subject: str
     trace: bool
     hops_left: int
+
+    @classmethod
+    def by(cls, query_id: int, asker: str, subject: str = "", *, trace: bool = False) -> Query:
+        """Return a question that begins here. No ``subject``: which cells there are."""
+        return cls(query_id, asker, subject, trace, HOPS)
 
 
 @dataclasses.dataclass(slots=True)
@@ -259,7 +366,7 @@ class CellInfo:
 
 
 @dataclasses.dataclass(slots=True)
-class QueryReply:
+class QueryReply(Travelling):
     """Answers a Query."""
 
     query_id: int
@@ -268,6 +375,11 @@ class QueryReply:
     cells: tuple[CellInfo, ...]
     hops_left: int
     more: bool = False
+
+    @classmethod
+    def to(cls, query: Query, responder: str, cells: tuple[CellInfo, ...], *, more: bool = False) -> QueryReply:
+        """Return an answer, the last one unless there is ``more``."""
+        return cls(query.query_id, query.asker, responder, cells, HOPS, more)
 
 
 @dataclasses.dataclass(slots=True)
