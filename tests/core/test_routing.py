@@ -574,6 +574,7 @@ def test_a_claim_is_decided_when_the_holder_is_withdrawn_or_the_newcomer_is() ->
     receive(net, root, "right", Withdraw("left-leaf", 11 << 30, 0))
     receive(net, root, "right", Announce("left-leaf", 11 << 30, 0, ("left-leaf", "right")))
     receive(net, root, "left", Withdraw("left-leaf", first.incarnation, 1))
+    net.advance(0.0)
     assert routes(root)["left-leaf"] == "right"
 
 

@@ -7,7 +7,7 @@ not answer in time, this cell decides alone, and a refusal that comes later take
 
 Of two announcements of one life the higher epoch wins: the cell has moved. With equal epochs it is a cell between that
 has moved, and the announcement counts whose path leads over cells that are known to be behind its link. Of two lives
-the one that is held is asked (``claims.py``).
+the one that is held is asked (``links/contest.py``).
 """
 
 from __future__ import annotations
@@ -18,15 +18,12 @@ from typing import Protocol
 from streamcell.errors import ErrorCode
 from streamcell.limits import HOPS, ROUTES
 from streamcell.protocol.base.context import Context
+from streamcell.protocol.links.contest import ContestTable, Holder
 from streamcell.protocol.links.kinds import LinkKind
 from streamcell.protocol.links.link import Link
 from streamcell.protocol.links.table import LinkTable
 from streamcell.protocol.tree.announcer import Announcer
-from streamcell.protocol.tree.claims import Claim, ClaimTable
 from streamcell.protocol.tree.routes import Route, RouteTable
-from streamcell.protocol.tree.states import (
-    AnnouncementAction,
-)
 from streamcell.protocol.wire.frames import Announce, AnnounceReply, Withdraw
 
 # How long the cells above may take to say whether a name is free: a claim there, and the way.
@@ -45,6 +42,32 @@ class WayObserver(Protocol):
         ...
 
 
+class AnnouncedClaim:
+    """An announcement that waits until it is known whether its name is free."""
+
+    def __init__(self, table: AnnouncementTable, link: Link, frame: Announce) -> None:
+        self.link = link
+        self.frame = frame
+        self._table = table
+
+    @property
+    def incarnation(self) -> int:
+        """The life that was announced."""
+        return self.frame.incarnation
+
+    def on_name_free(self, holder: Holder, now: float) -> None:
+        """Take the name."""
+        self._table.on_name_free(self, holder, now)
+
+    def on_name_held(self, holder: Holder, now: float) -> None:
+        """Be refused."""
+        self._table.on_name_held(self, holder, now)
+
+    def on_passed_over(self, now: float) -> None:
+        """Ask whoever has the name now."""
+        self._table.consider_again(self, now)
+
+
 class AnnouncementTable:
     """Decides which names are below this cell, and tells the parent."""
 
@@ -58,10 +81,10 @@ class AnnouncementTable:
         self._context = context
         self._links = links
         self._routes = routes
-        #: Names that two lives claim.
-        self.claims = ClaimTable(context, links, self._decide_claim)
         self._observer = observer
-        self._announcer = Announcer(context)
+        self._announcer = Announcer(context, self)
+        #: Names that a second life has announced.
+        self.contests: ContestTable[AnnouncedClaim] = ContestTable(context, links.post)
 
     # Links.
 
@@ -85,26 +108,25 @@ class AnnouncementTable:
 
     def on_link_down(self, link: Link, now: float) -> None:
         """Nothing is behind the link any more."""
-        self.claims.forget(link)
+        self.contests.forget(link)
         self._forget(self._routes.over(link), now)
-        if link is self._routes.parent:
-            self._routes.parent = None
+        self._routes.on_parent_down(link)
         if link is not self._announcer.link:
             return
-        self._announcer.end()
+        self._announcer.on_parent_gone()
         for route in self._routes.all():
             if not route.confirmed:
                 self._confirm(route, now)
 
     def _begin_uplink(self, link: Link, now: float) -> None:
         if link.announces:
-            self._announcer.begin(link, self._routes.all())
+            self._announcer.on_parent_begun(link, self._routes.all())
             self._links.wake_control(link)
         else:
             self._uplink_accepted(link, now)
 
     def _uplink_accepted(self, link: Link, now: float) -> None:
-        self._routes.parent = link
+        self._routes.on_parent_up(link)
         self._links.announce_up(link, now)
         self._observer.on_life_confirmed(link, link.fqcn, link.incarnation, now)
         self._observer.on_ways_changed(None, now)
@@ -125,7 +147,7 @@ class AnnouncementTable:
         if known is None or known.link is link:
             stale = known is not None and known.incarnation == frame.incarnation and frame.epoch < known.epoch
         elif known.incarnation != frame.incarnation:
-            self.claims.ask(link, frame, known, now)
+            self._contest(AnnouncedClaim(self, link, frame), known, now)
             return
         else:
             stale = not self._has_moved(known, link, frame)
@@ -136,7 +158,9 @@ class AnnouncementTable:
 
     def handle_withdraw(self, link: Link, frame: Withdraw, now: float) -> None:
         """A cell is not behind a child any more."""
-        self.claims.withdraw(link, frame.fqcn, frame.incarnation)
+        contest = self.contests.find(frame.fqcn, link)
+        if contest is not None and contest.is_claimed_by(frame.incarnation):
+            self.contests.cancel(contest)
         route = self._routes.get(frame.fqcn)
         if route is not None and route.link is link and route.incarnation == frame.incarnation:
             if frame.epoch < route.epoch:
@@ -198,7 +222,7 @@ class AnnouncementTable:
 
     def _confirm(self, route: Route, now: float) -> None:
         """Give the cell its name: the cells above agree, or do not say anything."""
-        route.confirmed = True
+        self._routes.on_confirmed(route)
         self._context.deadlines.cancel(route)
         self._reply(route.link, AnnounceReply(route.fqcn, route.incarnation, route.epoch))
         if route.link.fqcn == route.fqcn:
@@ -206,19 +230,31 @@ class AnnouncementTable:
         self._observer.on_life_confirmed(route.link, route.fqcn, route.incarnation, now)
         self._observer.on_ways_changed((route.fqcn,), now)
 
-    def _decide_claim(self, claim: Claim, holder: str, now: float) -> None:
-        """The holder of a name has answered (its address), or has not (empty)."""
-        known = self._routes.get(claim.frame.fqcn)
-        if not holder and known is not None and known.incarnation not in (claim.holder, claim.frame.incarnation):
+    # Names that another life has.
+
+    def _contest(self, claim: AnnouncedClaim, known: Route, now: float) -> None:
+        holder = Holder(known.fqcn, known.incarnation, known.link, known.address or "an unknown address")
+        self.contests.claim(claim.link, holder, claim.link, claim, now)
+
+    def on_name_free(self, claim: AnnouncedClaim, holder: Holder, now: float) -> None:
+        """The life that had the name did not answer, or is gone."""
+        known = self._routes.get(holder.fqcn)
+        if known is not None and known.incarnation not in (holder.incarnation, claim.incarnation):
             # Another newcomer was quicker.
-            self.claims.ask(claim.link, claim.frame, known, now)
-        elif holder:
-            sentence = (
-                f"the name {claim.frame.fqcn} is held by a living cell at {holder}: stop that one or use another name"
-            )
-            self._refuse(claim.link, claim.frame, ErrorCode.NAME_IN_USE, sentence, now)
+            self._contest(claim, known, now)
         else:
             self._take(claim.link, claim.frame, now)
+
+    def on_name_held(self, claim: AnnouncedClaim, holder: Holder, now: float) -> None:
+        """The life that has the name has answered."""
+        sentence = (
+            f"the name {holder.fqcn} is held by a living cell at {holder.address}: stop that one or use another name"
+        )
+        self._refuse(claim.link, claim.frame, ErrorCode.NAME_IN_USE, sentence, now)
+
+    def consider_again(self, claim: AnnouncedClaim, now: float) -> None:
+        """The name has another holder than the one that was asked."""
+        self._consider(claim.link, claim.frame, now)
 
     # Losing a name.
 
@@ -230,7 +266,7 @@ class AnnouncementTable:
         self._wake_uplink()
         self._observer.on_ways_changed([route.fqcn for route in routes], now)
         for route in routes:
-            self.claims.hurry(route.fqcn, now)
+            self.contests.on_holder_gone(route.fqcn, now)
 
     def _refuse(self, link: Link, frame: Announce, code: ErrorCode, sentence: str, now: float) -> None:
         if frame.fqcn == link.fqcn:
@@ -251,30 +287,41 @@ class AnnouncementTable:
 
     def handle_reply(self, link: Link, frame: AnnounceReply, now: float) -> None:
         """The parent accepts or refuses a name, at once or later."""
-        if link is not self._announcer.link:
-            return
-        action = self._announcer.handle_reply(frame)
-        self._links.wake_control(link)
-        if frame.fqcn == self._context.fqcn:
-            self._handle_own_reply(link, action, frame, now)
-            return
-        route = self._routes.get(frame.fqcn)
-        if route is None or (route.incarnation, route.epoch) != (frame.incarnation, frame.epoch):
-            return
-        if action is AnnouncementAction.CONFIRM and not route.confirmed:
-            self._confirm(route, now)
-        elif action is AnnouncementAction.FORGET:
-            self._forget([route], now)
-            if frame.code is ErrorCode.STALE:
-                self._refuse_stale(route.link, _as_announced(route))
-            else:
-                self._refuse(route.link, _as_announced(route), frame.code, frame.sentence, now)
+        if link is self._announcer.link:
+            self._announcer.on_reply(frame, now)
+            self._links.wake_control(link)
 
-    def _handle_own_reply(self, link: Link, action: AnnouncementAction, frame: AnnounceReply, now: float) -> None:
-        if action is AnnouncementAction.CONFIRM:
-            self._uplink_accepted(link, now)
-        elif action is AnnouncementAction.FORGET:
-            self._links.give_up_uplink(link, frame.code, frame.sentence, now)
+    def on_name_accepted(self, reply: AnnounceReply, now: float) -> None:
+        """The cells above agree that the name is that cell's: this one's, or that of one below."""
+        parent = self._announcer.link
+        if reply.fqcn == self._context.fqcn and parent is not None:
+            self._uplink_accepted(parent, now)
+            return
+        route = self._route_of(reply)
+        if route is not None and not route.confirmed:
+            self._confirm(route, now)
+
+    def on_name_lost(self, reply: AnnounceReply, now: float) -> None:
+        """The cells above have refused the name, or know that the cell is gone."""
+        parent = self._announcer.link
+        if reply.fqcn == self._context.fqcn and parent is not None:
+            self._links.give_up_uplink(parent, reply.code, reply.sentence, now)
+            return
+        route = self._route_of(reply)
+        if route is None:
+            return
+        self._forget([route], now)
+        if reply.code is ErrorCode.STALE:
+            self._refuse_stale(route.link, _as_announced(route))
+        else:
+            self._refuse(route.link, _as_announced(route), reply.code, reply.sentence, now)
+
+    def _route_of(self, reply: AnnounceReply) -> Route | None:
+        """Return the route that an answer is about, unless the cell has a newer one."""
+        route = self._routes.get(reply.fqcn)
+        if route is None or (route.incarnation, route.epoch) != (reply.incarnation, reply.epoch):
+            return None
+        return route
 
     def _wake_uplink(self) -> None:
         if self._announcer.link is not None:

@@ -9,7 +9,8 @@ that goes would not be heard.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from typing import ClassVar, Protocol
 
 from streamcell.limits import BATCH_FRAMES
 from streamcell.protocol.base.context import Context
@@ -30,26 +31,38 @@ from streamcell.protocol.wire.frames import Announce, AnnounceReply, Withdraw
 _AT_A_TIME = BATCH_FRAMES // 8
 
 
-class Announcement:
-    """One name that is announced."""
+class NameKeeper(Protocol):
+    """Who has the names that are announced, and hears what the parent says of them."""
 
-    def __init__(self, frame: Announce) -> None:
+    def on_name_accepted(self, reply: AnnounceReply, now: float) -> None:
+        """The parent agrees that the name is that cell's."""
+        ...
+
+    def on_name_lost(self, reply: AnnounceReply, now: float) -> None:
+        """The parent has refused the name, or knows that the cell is gone."""
+        ...
+
+
+class Announcement:
+    """One name that is announced.
+
+    :ivar frame: what the parent is to know.
+    """
+
+    __slots__ = ("_announcer", "_answer", "_now", "frame", "state")
+
+    def __init__(self, announcer: Announcer, frame: Announce) -> None:
         self.frame = frame
         self.state = AnnouncementState.ANNOUNCING
-
-    def step(self, event: AnnouncementInput) -> AnnouncementAction:
-        """Advance the state and return what is to be done."""
-        action, self.state = step(ANNOUNCEMENT_TABLE, self.state, event)
-        return action
+        self._announcer = announcer
+        # What the next action is about: what the parent said, and when.
+        self._answer: AnnounceReply | None = None
+        self._now = 0.0
 
     @property
     def withdraws(self) -> bool:
         """Whether the cell is gone, and the parent has yet to say that it knows."""
         return self.state is AnnouncementState.WITHDRAWING
-
-    def is_about(self, reply: AnnounceReply) -> bool:
-        """Return whether ``reply`` answers what was said last."""
-        return (self.frame.incarnation, self.frame.epoch) == (reply.incarnation, reply.epoch)
 
     def to_say(self) -> Announce | Withdraw:
         """Return the frame that says how things stand."""
@@ -57,6 +70,65 @@ class Announcement:
         if self.withdraws:
             return Withdraw(frame.fqcn, frame.incarnation, frame.epoch)
         return frame
+
+    def on_announced(self, frame: Announce) -> None:
+        """The cell is there, or something about it has changed."""
+        self.frame = frame
+        self._step(AnnouncementInput.ANNOUNCED)
+
+    def on_cell_gone(self) -> None:
+        """The cell is not below any more."""
+        self._step(AnnouncementInput.GONE)
+
+    def on_lane_lost(self) -> None:
+        """What was said may not have arrived."""
+        self._step(AnnouncementInput.LANE_LOST)
+
+    def is_answered_by(self, reply: AnnounceReply) -> bool:
+        """Return whether ``reply`` answers what was said last."""
+        return (self.frame.incarnation, self.frame.epoch) == (reply.incarnation, reply.epoch)
+
+    def on_reply(self, reply: AnnounceReply, now: float) -> None:
+        """The parent says something of the name, perhaps of an earlier life or epoch of the cell."""
+        self._answer, self._now = reply, now
+        if not self.is_answered_by(reply):
+            self._step(AnnouncementInput.OUTDATED)
+        elif reply.withdrawn:
+            self._step(AnnouncementInput.WITHDRAWN)
+        elif reply.code:
+            self._step(AnnouncementInput.REFUSED)
+        else:
+            self._step(AnnouncementInput.ACCEPTED)
+
+    # Actions of the table.
+
+    def _step(self, event: AnnouncementInput) -> None:
+        action, self.state = step(ANNOUNCEMENT_TABLE, self.state, event)
+        self.ACTS[action](self)
+
+    def _ignore(self) -> None:
+        pass
+
+    def _say(self) -> None:
+        self._announcer.say(self)
+
+    def _confirm(self) -> None:
+        self._announcer.hush(self)
+        if self._answer is not None:
+            self._announcer.keeper.on_name_accepted(self._answer, self._now)
+
+    def _forget(self) -> None:
+        self._announcer.remove(self)
+        if self._answer is not None:
+            self._announcer.keeper.on_name_lost(self._answer, self._now)
+
+    # What is done in each step.
+    ACTS: ClassVar[Mapping[AnnouncementAction, Callable[[Announcement], None]]] = {
+        AnnouncementAction.IGNORE: _ignore,
+        AnnouncementAction.SAY: _say,
+        AnnouncementAction.CONFIRM: _confirm,
+        AnnouncementAction.FORGET: _forget,
+    }
 
 
 class _Due:
@@ -93,10 +165,11 @@ class _Due:
 class Announcer:
     """Everything that the parent is to know. Without a parent that listens there is nothing to tell."""
 
-    def __init__(self, context: Context) -> None:
-        #: How often this life of the cell has got an uplink.
-        self.epoch = 0
+    def __init__(self, context: Context, keeper: NameKeeper) -> None:
+        self.keeper = keeper
         self._context = context
+        # How often this life of the cell has got an uplink.
+        self._epoch = 0
         self._link: Link | None = None
         self._outbox = Outbox()
         self._announcements: dict[str, Announcement] = {}
@@ -108,19 +181,19 @@ class Announcer:
         """The link to the parent that is told."""
         return self._link
 
-    def begin(self, link: Link, routes: Iterable[Route]) -> None:
-        """Tell a parent that knows nothing yet: this cell first, then those below."""
-        self.end()
+    def on_parent_begun(self, link: Link, routes: Iterable[Route]) -> None:
+        """There is a parent that knows nothing yet: tell of this cell first, then of those below."""
+        self.on_parent_gone()
         self._link, self._outbox = link, link.outbox
-        self.epoch += 1
+        self._epoch += 1
         context = self._context
-        me = Announce(context.fqcn, context.incarnation, self.epoch, (context.fqcn,), context.software)
+        me = Announce(context.fqcn, context.incarnation, self._epoch, (context.fqcn,), context.software)
         self._announce(me)
         for route in routes:
             self.announce(route)
 
-    def end(self) -> None:
-        """Forget the parent."""
+    def on_parent_gone(self) -> None:
+        """Nobody is to be told anything."""
         self._link, self._outbox = None, Outbox()
         self._announcements.clear()
         self._to_announce.clear()
@@ -135,57 +208,52 @@ class Announcer:
         """Tell that a cell is not below any more."""
         announcement = self._announcements.get(fqcn)
         if announcement is not None:
-            self._act(announcement, AnnouncementInput.GONE)
+            announcement.on_cell_gone()
 
     def is_awaited(self, fqcn: str) -> bool:
         """Return whether the parent has still to say whether the name is free."""
         announcement = self._announcements.get(fqcn)
         return announcement is not None and announcement.state is AnnouncementState.ANNOUNCING
 
-    def handle_reply(self, reply: AnnounceReply) -> AnnouncementAction:
-        """Take in what the parent says; CONFIRM: the name was accepted, FORGET: it was refused, or is withdrawn."""
+    def on_reply(self, reply: AnnounceReply, now: float) -> None:
+        """Take in what the parent says of a name."""
         announcement = self._announcements.get(reply.fqcn)
-        if announcement is None or (announcement.withdraws and not announcement.is_about(reply)):
-            if not reply.withdrawn and not reply.code:
-                # An Announce that was overtaken by its Withdraw.
-                self._outbox.post(Withdraw(reply.fqcn, reply.incarnation, reply.epoch))
-            return AnnouncementAction.IGNORE
-        if not announcement.is_about(reply):
-            event = AnnouncementInput.OUTDATED
-        elif reply.withdrawn:
-            event = AnnouncementInput.WITHDRAWN
-        elif reply.code:
-            event = AnnouncementInput.REFUSED
-        else:
-            event = AnnouncementInput.ACCEPTED
-        return self._act(announcement, event)
+        if announcement is not None and not (announcement.withdraws and not announcement.is_answered_by(reply)):
+            announcement.on_reply(reply, now)
+        elif not reply.withdrawn and not reply.code:
+            # An Announce that was overtaken by its Withdraw.
+            self._outbox.post(Withdraw(reply.fqcn, reply.incarnation, reply.epoch))
 
     def on_lane_lost(self) -> None:
         """Say again what the lane may have carried in vain."""
         for announcement in self._announcements.values():
-            self._act(announcement, AnnouncementInput.LANE_LOST)
+            announcement.on_lane_lost()
 
     def _announce(self, frame: Announce) -> None:
         if self._link is None:
             return
         announcement = self._announcements.get(frame.fqcn)
         if announcement is None:
-            announcement = self._announcements[frame.fqcn] = Announcement(frame)
-        announcement.frame = frame
-        self._act(announcement, AnnouncementInput.ANNOUNCED)
+            announcement = self._announcements[frame.fqcn] = Announcement(self, frame)
+        announcement.on_announced(frame)
 
-    def _act(self, announcement: Announcement, event: AnnouncementInput) -> AnnouncementAction:
-        action = announcement.step(event)
-        name = announcement.frame.fqcn
-        if action is not AnnouncementAction.IGNORE:
-            self._to_announce.discard(name)
-            self._to_withdraw.discard(name)
-        if action is AnnouncementAction.FORGET:
-            del self._announcements[name]
-        elif action is AnnouncementAction.SAY:
-            (self._to_withdraw if announcement.withdraws else self._to_announce).add(name)
-            self._note()
-        return action
+    # For the announcements.
+
+    def say(self, announcement: Announcement) -> None:
+        """How things stand with a name is to be said, behind what is due already."""
+        self.hush(announcement)
+        (self._to_withdraw if announcement.withdraws else self._to_announce).add(announcement.frame.fqcn)
+        self._note()
+
+    def hush(self, announcement: Announcement) -> None:
+        """Nothing is to be said of a name."""
+        self._to_announce.discard(announcement.frame.fqcn)
+        self._to_withdraw.discard(announcement.frame.fqcn)
+
+    def remove(self, announcement: Announcement) -> None:
+        """The parent knows that a name is not announced any more, or will not have it."""
+        self.hush(announcement)
+        del self._announcements[announcement.frame.fqcn]
 
     def _note(self) -> None:
         self._outbox.note_first(self._to_announce)

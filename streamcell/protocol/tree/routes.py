@@ -96,6 +96,17 @@ class RouteTable:
         route = self._routes.get(link.fqcn)
         return route is None or not route.confirmed or route.incarnation == link.incarnation
 
+    # The parent.
+
+    def on_parent_up(self, link: Link) -> None:
+        """The parent has taken this cell's name: what is not below goes there."""
+        self.parent = link
+
+    def on_parent_down(self, link: Link) -> None:
+        """A link is gone, which may have been that to the parent."""
+        if link is self.parent:
+            self.parent = None
+
     # Cells below.
 
     def get(self, fqcn: str) -> Route | None:
@@ -115,6 +126,10 @@ class RouteTable:
         self.remove(route.fqcn)
         self._routes[route.fqcn] = route
         self._over.setdefault(route.link, {})[route.fqcn] = route
+
+    def on_confirmed(self, route: Route) -> None:
+        """The cells above agree that the name is that cell's, or say nothing: frames may go by the route."""
+        route.confirmed = True
 
     def remove(self, fqcn: str) -> Route | None:
         """Forget a cell; returns what was known of it."""
