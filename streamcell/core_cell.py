@@ -101,7 +101,8 @@ class CoreCell:
             LinkError: it cannot listen there: host, port and reason are named. Nothing was started.
             CellError: the system refuses the process a thread or an open file (code LIMIT). Nothing was started; start
                 it again when there is room.
-            UsageError: it was started before, or a URL is wrong, or this is a forked child.
+            UsageError: it was started before, or a URL is wrong, or it was stopped while it started, by another thread
+                or the handler of a signal, or this is a forked child.
         """
         answer_to(self.runner.begin_start)
 
@@ -109,7 +110,7 @@ class CoreCell:
         """Refuse new sends, let open ones settle for up to ``grace`` seconds, then end.
 
         May be called again, also while another call waits, or after one was interrupted: the grace that ends first
-        counts for all of them.
+        counts for all of them. While :meth:`start` runs, it waits for the end of that, which fails with UsageError.
         A callback that has read its stream to the end is waited for in the same way, and its sender hears of success.
         Afterwards every future of the cell is settled, and what it has logged has reached the handlers of the log (if
         they take no longer than a second). Other callbacks that run are not waited for; their streams fail.
@@ -119,7 +120,7 @@ class CoreCell:
 
         Raises:
             UsageError: this is a destructor that runs in the engine's thread: the cell is being stopped, and nobody
-                waits for it. Or another thread starts it, or this is a forked child.
+                waits for it. Or this is a forked child.
         """
         default = self.runner.settings.config.stop_grace_s
         stopped = self.runner.begin_stop(check_timeout(grace, "grace", default))

@@ -5,6 +5,7 @@ Everything that takes time returns a future, so that the blocking and the asynci
 
 from __future__ import annotations
 
+import asyncio
 import concurrent.futures
 import enum
 import functools
@@ -70,6 +71,9 @@ class CellRunner:
         self._engine: Engine | None = None
         self._life: CellLife | None = None
         self._stopped: concurrent.futures.Future[None] | None = None
+        # Written on the engine only: what starts the cell, and whether it is to be stopped when it has been.
+        self._start_task: asyncio.Task[None] | None = None
+        self._stop_asked = False
         #: What the application has of the cell, if it still has it: a weak reference, set by the public class.
         self.handle: Callable[[], object] = lambda: None
         #: The cell of an event loop that this is, and whether that loop runs in this thread, set by ``streamcell.aio``.
@@ -118,7 +122,7 @@ class CellRunner:
         """Start; the future gets None when the cell listens, or the reason why it cannot.
 
         Raises:
-            UsageError: the cell was started before, or this is a forked child.
+            UsageError: the cell was started before, or is stopped meanwhile, or this is a forked child.
         """
         with self._lock:
             if self._state is not CellState.NEW:
@@ -139,20 +143,19 @@ class CellRunner:
             self._engine = engine
             return engine.run(self._start(life))
         except BaseException:
-            self._state = CellState.NEW
+            self._undo_start()
             raise
 
     def begin_stop(self, grace_s: float) -> concurrent.futures.Future[None]:
         """Stop; the future gets None when everything has ended.
 
         A further call returns the same future, and shortens the wait for sends to its own grace if that ends earlier.
+        A cell that is being started is stopped when it has been; its start fails.
 
         Raises:
-            UsageError: the cell is being started by another thread, or this is a forked child.
+            UsageError: this is a forked child.
         """
         with self._lock:
-            if self._state is CellState.STARTING:
-                raise UsageError(f"cell {self.settings.fqcn} is being started by another thread")
             if self._stopped is None:
                 self._stopped = self._begin_stop(grace_s)
             elif self._life is not None and self._engine is not None and self._state is not CellState.STOPPED:
@@ -338,16 +341,31 @@ class CellRunner:
                     self._life.requests.cancel(each)
 
     async def _start(self, life: CellLife) -> None:
+        self._start_task = asyncio.current_task()
         try:
+            self._check_wanted()
             await life.start()
         except BaseException:
-            self._state = CellState.NEW
+            self._undo_start()
             raise
         self._life = life
+        self._check_wanted()
         self._state = CellState.RUNNING
+
+    def _check_wanted(self) -> None:
+        """Raise if the cell was stopped since its start was asked for."""
+        if self._stop_asked or self._state is CellState.STOPPED:
+            raise UsageError(f"cell {self.fqcn} was stopped while it was being started: {_advice(CellState.STOPPED)}")
+
+    def _undo_start(self) -> None:
+        """Have it that the cell was not started, but for its being stopped."""
+        if self._state is CellState.STARTING and not self._stop_asked:
+            self._state = CellState.NEW
 
     def _begin_stop(self, grace_s: float) -> concurrent.futures.Future[None]:
         life, engine = self._life, self._engine
+        if engine is not None and self._state is CellState.STARTING:
+            return engine.run(self._stop_after_start(grace_s))
         if life is None or engine is None or life.ended:
             self._state = CellState.STOPPED
             nothing: concurrent.futures.Future[None] = concurrent.futures.Future()
@@ -355,6 +373,18 @@ class CellRunner:
             return nothing
         self._state = CellState.STOPPING
         return engine.run(self._stop(life, grace_s))
+
+    async def _stop_after_start(self, grace_s: float) -> None:
+        # Only the engine can tell which of the two came first. Where the start has not come here yet, it fails when it
+        # does: its thread may wait for this, in the handler of a signal.
+        self._stop_asked = True
+        if self._start_task is not None:
+            await asyncio.wait({self._start_task})
+        if self._life is None:
+            self._state = CellState.STOPPED
+        else:
+            self._state = CellState.STOPPING
+            await self._stop(self._life, grace_s)
 
     async def _stop(self, life: CellLife, grace_s: float) -> None:
         try:
