@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypedDict, cast
 
-from streamcell.errors import AuthenticationError, StreamUsageError, UsageError
+from streamcell.errors import StreamUsageError, UsageError
 from streamcell.future import StreamFuture
 from streamcell.message import HeaderValue, Message
 from streamcell.protocol.sending.half import SendSpec
@@ -37,88 +38,71 @@ class SendMore(TypedDict, total=False):
     reliable: bool
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
 class Sending:
-    """One call: what is to be sent, to one cell or to several, and how.
+    """One call: what is to be sent, to one cell or to several, and how; as it was given.
 
-    Args:
-        runner: the cell that sends.
-        channel: as given.
-        topic: as given.
-        message: as given.
-        secure: as given.
-        optional: as given.
-        more: as given.
-
-    Raises:
-        StreamUsageError: there is no such argument, or the message is none.
+    It is checked when it begins, before anything is sent.
     """
 
-    def __init__(
-        self,
-        runner: CellRunner,
-        channel: str,
-        topic: str,
-        message: Message,
-        *,
-        secure: bool,
-        optional: bool,
-        more: SendMore,
-    ) -> None:
+    kind: StreamKind
+    channel: str
+    topic: str
+    message: Message
+    secure: bool
+    optional: bool
+    more: SendMore
+
+    def begin(self, runner: CellRunner, targets: str | Iterable[str]) -> dict[str, StreamFuture]:
+        """Send; return the futures by target.
+
+        Raises:
+            StreamUsageError: an argument is wrong, or there is none of that name.
+            UsageError: the cell is not running.
+        """
         known = SendMore.__annotations__
-        unknown = [name for name in more if name not in known]
+        unknown = [name for name in self.more if name not in known]
         if unknown:
             raise StreamUsageError(f"sending takes no argument {unknown[0]!r}; there are {', '.join(sorted(known))}")
-        self._runner = runner
-        self._channel = channel
-        self._topic = topic
-        self._message = check_message(message)
-        self._secure = secure
-        self._copy = bool(more.get("copy", False))
-        options: dict[str, Any] = {name: value for name, value in more.items() if name not in ("reliable", "copy")}
-        self._options = SendOptions(optional=optional, **options)
-
-    def send_stream(self, target: str | Iterable[str]) -> StreamFuture | dict[str, StreamFuture]:
-        """Send a stream; see ``StreamCell.send_stream``."""
-        if is_bytes(self._message.payload):
-            return self._send_bytes(StreamKind.STREAM, target)
-        if self._copy:
+        payload = check_message(self.message).payload
+        if self.kind is StreamKind.BLOB or is_bytes(payload):
+            return self._send_bytes(runner, targets)
+        if self._copied:
             raise StreamUsageError(
-                f"copy=True copies bytes at the call; a {type(self._message.payload).__name__} is read while it is sent"
+                f"copy=True copies bytes at the call; a {type(payload).__name__} is read while it is sent"
             )
-        return self._send_source(as_stream(self._message.payload), target)
+        return self._send_source(runner, as_stream(payload), targets)
 
-    def send_blob(self, target: str | Iterable[str]) -> StreamFuture | dict[str, StreamFuture]:
-        """Send a blob; see ``StreamCell.send_blob``."""
-        return self._send_bytes(StreamKind.BLOB, target)
-
-    def _send_bytes(self, kind: StreamKind, target: str | Iterable[str]) -> StreamFuture | dict[str, StreamFuture]:
+    def _send_bytes(self, runner: CellRunner, targets: str | Iterable[str]) -> dict[str, StreamFuture]:
         """Send what is all there already: no source has to be read."""
-        payload, size = flatten_payload(
-            self._message.payload, self._runner.settings.config.chunk_bytes, copy=self._copy
-        )
-        specs = self._specs(kind, target, size, self._message.headers, kept=kind is StreamKind.STREAM)
-        sends = self._runner.sends
-        if self._secure:
-            return futures_of(target, [sends.refuse(spec, None, self._not_secure()) for spec in specs])
-        return futures_of(target, [sends.submit(spec, payload, failure_level=self._failure_level) for spec in specs])
+        payload, size = flatten_payload(self.message.payload, runner.settings.config.chunk_bytes, copy=self._copied)
+        specs = self._specs(runner, targets, size, self.message.headers, kept=self.kind is StreamKind.STREAM)
+        sends = runner.sends
+        if self.secure:
+            error = not_secure_error(runner.fqcn)
+            return _futures_of([sends.refuse(spec, None, error) for spec in specs])
+        level = level_of(self.optional)
+        return _futures_of([sends.submit(spec, payload, failure_level=level) for spec in specs])
 
-    def _send_source(self, stream: Stream, target: str | Iterable[str]) -> StreamFuture | dict[str, StreamFuture]:
+    def _send_source(self, runner: CellRunner, stream: Stream, targets: str | Iterable[str]) -> dict[str, StreamFuture]:
         """Send what has to be read: once, however many are to get it."""
         size = _size_left(stream)
-        headers = {**stream.get_headers(), **self._message.headers}
-        specs = self._specs(StreamKind.STREAM, target, size, headers, stamp=stream.get_stamp())
-        sends = self._runner.sends
-        if self._secure:
-            refused = [sends.refuse(spec, None, self._not_secure()) for spec in specs[1:]]
-            return futures_of(target, [sends.refuse(specs[0], stream, self._not_secure()), *refused])
+        headers = {**stream.get_headers(), **self.message.headers}
+        specs = self._specs(runner, targets, size, headers, stamp=stream.get_stamp())
+        sends = runner.sends
+        if self.secure:
+            error = not_secure_error(runner.fqcn)
+            refused = [sends.refuse(spec, None, error) for spec in specs[1:]]
+            return _futures_of([sends.refuse(specs[0], stream, error), *refused])
+        level = level_of(self.optional)
         if len(specs) == 1:
-            return futures_of(target, [sends.submit(specs[0], source=stream, failure_level=self._failure_level)])
-        return futures_of(target, sends.submit_shared(specs, stream, self._failure_level))
+            return _futures_of([sends.submit(specs[0], source=stream, failure_level=level)])
+        return _futures_of(sends.submit_shared(specs, stream, level))
 
     def _specs(
         self,
-        kind: StreamKind,
-        target: str | Iterable[str],
+        runner: CellRunner,
+        targets: str | Iterable[str],
         size: int | None,
         headers: Mapping[str, HeaderValue],
         *,
@@ -126,23 +110,23 @@ class Sending:
         kept: bool = False,
     ) -> list[SendSpec]:
         """Return what the core is told, for each target once. All arguments are checked before anything is sent."""
-        names = as_names(target)
+        given: dict[str, Any] = {name: value for name, value in self.more.items() if name not in ("reliable", "copy")}
+        options = SendOptions(optional=self.optional, **given)
+        names = as_names(targets)
         if not names:
             raise StreamUsageError("no target was named: name at least one cell")
-        config = self._runner.settings.config
+        config = runner.settings.config
         return [
             make_send_spec(
-                config, kind, self._channel, self._topic, name, size, headers, self._options, stamp=stamp, kept=kept
+                config, self.kind, self.channel, self.topic, name, size, headers, options, stamp=stamp, kept=kept
             )
             for name in names
         ]
 
     @property
-    def _failure_level(self) -> int:
-        return level_of(self._options.optional)
-
-    def _not_secure(self) -> AuthenticationError:
-        return not_secure_error(self._runner.settings.fqcn)
+    def _copied(self) -> bool:
+        """Whether the payload is to be copied at the call."""
+        return bool(self.more.get("copy", False))
 
 
 def _size_left(stream: Stream) -> int | None:
@@ -154,7 +138,6 @@ def _size_left(stream: Stream) -> int | None:
     return max(0, size - position) if size else None
 
 
-def futures_of(target: str | Iterable[str], sent: Sequence[Outgoing]) -> StreamFuture | dict[str, StreamFuture]:
-    """Return the one future if one name was given, and else the futures by name."""
-    futures = {each.spec.target: cast("StreamFuture", each.future) for each in sent}
-    return next(iter(futures.values())) if isinstance(target, str) else futures
+def _futures_of(sent: Sequence[Outgoing]) -> dict[str, StreamFuture]:
+    """Return the futures by target."""
+    return {each.spec.target: cast("StreamFuture", each.future) for each in sent}

@@ -11,20 +11,20 @@ from types import TracebackType
 from typing import Any, Self, TypeAlias
 
 from streamcell import core_cell
+from streamcell.aio.coroutines import with_coroutine_functions
 from streamcell.aio.tether import LoopTether
-from streamcell.config import CellConfig
+from streamcell.coats import questions
+from streamcell.coats.asking import Asking
+from streamcell.coats.cell import AnyCell
+from streamcell.coats.questions import awaited
 from streamcell.errors import CellError, UsageError
-from streamcell.fqcn import check_fqcn
 from streamcell.logs import FLUSH_S, begin_flush
 from streamcell.message import Message
-from streamcell.runtime.cell.runner import ANSWER_S, CellRunner
-from streamcell.runtime.cell.stats import RunningStats
+from streamcell.runtime.cell.runner import CellRunner
 from streamcell.runtime.engine.engine import running_residents
 from streamcell.runtime.requests import PendingRequest
 from streamcell.runtime.sending.specs import check_timeout, check_wait
 from streamcell.runtime.threads.callbacks import CallbackCancelled
-from streamcell.topology import Hop, KnownCell
-from streamcell.transport.base import Network
 
 # How long it takes at most until a loop that has cancelled a callback is known to end, or is taken to go on.
 CANCELLED_S = 1.0
@@ -33,54 +33,28 @@ CANCELLED_S = 1.0
 _Begun: TypeAlias = dict[concurrent.futures.Future[Any], tuple[Coroutine[Any, Any, Any], ...]]
 
 
-class CoreCell:
+@with_coroutine_functions("send_request", "broadcast_request", "fire_and_forget")
+class CoreCell(
+    AnyCell[
+        Coroutine[Any, Any, Message],
+        Coroutine[Any, Any, dict[str, Message | CellError]],
+        Coroutine[Any, Any, dict[str, CellError | None]],
+    ]
+):
     """A cell for asyncio: see :class:`streamcell.CoreCell` for what it is and for the arguments.
 
     It belongs to the loop on which it is started; use it there only. Also an asynchronous context manager.
     """
 
-    def __init__(
-        self,
-        fqcn: str,
-        *,
-        listen: str | Iterable[str] | None = None,
-        connect: str | Iterable[str] | None = None,
-        tls: object = None,
-        insecure: bool = False,
-        policy: object = None,
-        authenticate: object = None,
-        config: CellConfig | None = None,
-        network: Network | None = None,
-    ) -> None:
+    def _on_made(self) -> None:
         #: The same for threads.
-        self.cell = core_cell.CoreCell(
-            fqcn,
-            listen=listen,
-            connect=connect,
-            tls=tls,
-            insecure=insecure,
-            policy=policy,
-            authenticate=authenticate,
-            config=config,
-            network=network,
-        )
-        self._runner = self.cell.runner
+        self.cell = core_cell.cell_of(self.__streamcell__)
         self._tether: LoopTether | None = None
         # What runs in the loop for callbacks: what a thread waits for, and the replies to requests. A loop itself
         # refers to its tasks weakly.
         self._begun: _Begun = {}
         self._replies: _Begun = {}
         self._tasks: set[Any] = set()
-
-    @property
-    def fqcn(self) -> str:
-        """The cell's name."""
-        return self.cell.fqcn
-
-    @property
-    def listen_urls(self) -> list[str]:
-        """Where the cell listens, with real ports; empty before the start."""
-        return self.cell.listen_urls
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
@@ -100,9 +74,9 @@ class CoreCell:
         closed. The log says so, since what is under way fails then; await :meth:`stop` before.
         """
         self._tether = tether = LoopTether(
-            self._runner, asyncio.get_running_loop(), self._on_loop_ending, self._on_loop_ended
+            self.__streamcell__, asyncio.get_running_loop(), self._on_loop_ending, self._on_loop_ended
         )
-        started = asyncio.wrap_future(self._runner.begin_start())
+        started = asyncio.wrap_future(self.__streamcell__.begin_start())
         try:
             await asyncio.shield(started)
         except asyncio.CancelledError:
@@ -111,14 +85,14 @@ class CoreCell:
             if started.exception() is None:
                 await self.stop(0)
             raise
-        self._runner.coat = self
-        self._runner.loop_runs_here = tether.runs_here
+        self.__streamcell__.coat = self
+        self.__streamcell__.loop_runs_here = tether.runs_here
         await tether.tie()
 
     async def stop(self, grace: float | None = None) -> None:
         """Stop; see :meth:`streamcell.CoreCell.stop`. Goes on if it is cancelled."""
-        default = self._runner.settings.config.stop_grace_s
-        stopped = self._runner.begin_stop(check_timeout(grace, "grace", default))
+        default = self.__streamcell__.settings.config.stop_grace_s
+        stopped = self.__streamcell__.begin_stop(check_timeout(grace, "grace", default))
         await asyncio.shield(asyncio.wrap_future(stopped))
         if self._tether is not None:
             await self._tether.untie()
@@ -126,53 +100,29 @@ class CoreCell:
 
     async def wait_connected(self, timeout: float | None = None) -> None:  # noqa: ASYNC109
         """Wait until the way up is there; see :meth:`streamcell.CoreCell.wait_connected`."""
-        timeout_s = check_wait(timeout, "timeout")
-        waiter = asyncio.wrap_future(self._runner.begin_wait_connected())
+        runner, timeout_s = self.__streamcell__, check_wait(timeout, "timeout")
+        waiter = asyncio.wrap_future(runner.begin_wait_connected())
         try:
             async with asyncio.timeout(timeout_s):
                 await waiter
         except TimeoutError:
-            await asyncio.wrap_future(self._runner.end_wait_connected(timeout_s or 0.0))
+            looked = runner.ask(lambda life, _now: life.check_connected(timeout_s or 0.0))
+            await asyncio.wrap_future(looked)
 
-    async def is_cell_connected(self, name: str) -> bool:
-        """Return whether there is a link between this cell and that one that works."""
-        return bool(await asyncio.wrap_future(self._runner.begin_is_connected(check_fqcn(name))))
-
-    async def is_cell_reachable(self, name: str) -> bool:
-        """Return whether there is a way to that cell, as far as is known here."""
-        return bool(await asyncio.wrap_future(self._runner.begin_is_reachable(check_fqcn(name))))
-
-    def connect(self, url: str | Iterable[str]) -> None:
-        """Keep a peer link to the cell that listens there. See :meth:`streamcell.CoreCell.connect`."""
-        self.cell.connect(url)
-
-    async def disconnect(self, url: str | Iterable[str]) -> bool:
-        """End a peer link; return whether there was one."""
-        urls = core_cell.as_urls(url, "url")
-        return bool(await asyncio.wrap_future(self._runner.begin_disconnect(urls)))
-
-    async def cells(self, timeout: float = ANSWER_S) -> list[KnownCell]:  # noqa: ASYNC109
-        """Return every cell of the tree. See :meth:`streamcell.CoreCell.cells`."""
-        listed: list[KnownCell] = await asyncio.wrap_future(self._runner.begin_cells(timeout))
-        return listed
-
-    async def trace(self, target: str, timeout: float = ANSWER_S) -> list[Hop]:  # noqa: ASYNC109
-        """Return the hops on the way to a cell. See :meth:`streamcell.CoreCell.trace`."""
-        hops: list[Hop] = await asyncio.wrap_future(self._runner.begin_trace(target, timeout))
-        return hops
-
-    async def stats(self) -> RunningStats:
-        """Return a snapshot of links, transfers, threads and counts."""
-        snapshot: RunningStats = await asyncio.wrap_future(self._runner.begin_stats())
-        return snapshot
+    is_cell_connected = awaited(questions.is_cell_connected)
+    is_cell_reachable = awaited(questions.is_cell_reachable)
+    disconnect = awaited(questions.disconnect)
+    cells = awaited(questions.cells)
+    trace = awaited(questions.trace)
+    stats = awaited(questions.stats)
 
     def set_cell_connected_cb(self, cb: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
         """Have ``cb`` called when a neighbour is there; see :meth:`streamcell.CoreCell.set_cell_connected_cb`."""
-        self.cell.set_cell_connected_cb(self.in_thread(cb), *args, **kwargs)
+        self.cell.set_cell_connected_cb(self._in_thread(cb), *args, **kwargs)
 
     def set_cell_disconnected_cb(self, cb: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
         """Have ``cb`` called when a neighbour is gone; see :meth:`streamcell.CoreCell.set_cell_disconnected_cb`."""
-        self.cell.set_cell_disconnected_cb(self.in_thread(cb), *args, **kwargs)
+        self.cell.set_cell_disconnected_cb(self._in_thread(cb), *args, **kwargs)
 
     def register_request_cb(self, channel: str, topic: str, cb: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
         """Have ``cb(request, *args, **kwargs)`` answer requests; see :class:`streamcell.CoreCell`."""
@@ -186,64 +136,7 @@ class CoreCell:
 
         self.cell.register_request_cb(channel, topic, call)
 
-    async def send_request(
-        self,
-        channel: str,
-        topic: str,
-        target: str,
-        request: Message,
-        timeout: float | None = None,  # noqa: ASYNC109
-        secure: bool = False,
-        optional: bool = False,
-        *,
-        copy: bool = False,
-    ) -> Message:
-        """Send a request and wait for the reply; see :meth:`streamcell.CoreCell.send_request`."""
-        return await self._wait_for_reply(
-            self._runner.begin_request(
-                channel, topic, target, request, timeout, secure=secure, optional=optional, copy=copy
-            )
-        )
-
-    async def broadcast_request(
-        self,
-        channel: str,
-        topic: str,
-        targets: str | Iterable[str],
-        request: Message,
-        timeout: float | None = None,  # noqa: ASYNC109
-        secure: bool = False,
-        optional: bool = False,
-        *,
-        copy: bool = False,
-    ) -> dict[str, Message | CellError]:
-        """Send a request to several cells; see :meth:`streamcell.CoreCell.broadcast_request`."""
-        begun = self._runner.begin_broadcast(
-            channel, topic, targets, request, timeout, secure=secure, optional=optional, copy=copy
-        )
-        try:
-            replies = await asyncio.gather(*(self._reply_or_error(each) for each in begun.values()))
-        except asyncio.CancelledError:
-            # Also those that nobody has begun to wait for.
-            self._runner.cancel_requests(begun.values())
-            raise
-        return dict(zip(begun, replies, strict=True))
-
-    async def fire_and_forget(
-        self,
-        channel: str,
-        topic: str,
-        targets: str | Iterable[str],
-        message: Message,
-        secure: bool = False,
-        optional: bool = False,
-        *,
-        copy: bool = False,
-    ) -> dict[str, CellError | None]:
-        """Send a request that nobody answers; see :meth:`streamcell.CoreCell.fire_and_forget`."""
-        return self._runner.fire(channel, topic, targets, message, secure=secure, optional=optional, copy=copy)
-
-    def in_thread(self, callback: Callable[..., Any]) -> Callable[..., Any]:
+    def _in_thread(self, callback: Callable[..., Any]) -> Callable[..., Any]:
         """Return what a thread may call for ``callback``; a coroutine function is run on the loop and waited for."""
         if not inspect.iscoroutinefunction(callback):
             return callback
@@ -348,13 +241,29 @@ class CoreCell:
         await self.stop()
 
     def __repr__(self) -> str:
-        return f"<aio.CoreCell {self.fqcn} {self._runner.state.value}>"
+        return f"<aio.CoreCell {self.fqcn} {self.__streamcell__.state.value}>"
+
+    async def _ask(self, asking: Asking, target: str) -> Message:
+        return await self._wait_for_reply(asking.begin(self.__streamcell__, target))
+
+    async def _ask_each(self, asking: Asking, targets: str | Iterable[str]) -> dict[str, Message | CellError]:
+        begun = asking.begin_each(self.__streamcell__, targets)
+        try:
+            replies = await asyncio.gather(*(self._reply_or_error(each) for each in begun.values()))
+        except asyncio.CancelledError:
+            # Also those that nobody has begun to wait for.
+            self.__streamcell__.cancel_requests(begun.values())
+            raise
+        return dict(zip(begun, replies, strict=True))
+
+    async def _fire(self, asking: Asking, targets: str | Iterable[str]) -> dict[str, CellError | None]:
+        return asking.fire(self.__streamcell__, targets)
 
     async def _wait_for_reply(self, pending: PendingRequest) -> Message:
         try:
             reply: Message = await asyncio.wrap_future(pending.future)
         except asyncio.CancelledError:
-            self._runner.cancel_requests([pending])
+            self.__streamcell__.cancel_requests([pending])
             raise
         return reply
 

@@ -106,7 +106,7 @@ class LoopTether:
         self._on_ending()
         # Not if the process exits at this moment.
         with contextlib.suppress(CellError):
-            self.runner.begin_stats().add_done_callback(self._tell)
+            self.runner.ask(lambda life, _now: life.stats()).add_done_callback(self._tell)
             return self.runner.begin_stop(GRACE_S)
         return None
 

@@ -11,6 +11,7 @@ import itertools
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from streamcell.coats import questions
 from streamcell.core_cell import CoreCell
 from streamcell.errors import CellError
 from streamcell.runtime.transfers import AnyFuture
@@ -123,7 +124,7 @@ def _way(cell: CoreCell, target: str, wait_s: float) -> list[str]:
 
 def _ask_way(cell: CoreCell, target: str, wait_s: float) -> AnyFuture:
     """Ask for the way as ``cell.trace`` does, but return a future of it: no thread waits for each."""
-    return cell.runner.begin_trace(target, wait_s)
+    return questions.trace(cell, target, wait_s)
 
 
 def _names_on(answer: AnyFuture) -> list[str]:

@@ -6,6 +6,7 @@ import dataclasses
 import enum
 import ipaddress
 import re
+from collections.abc import Iterable
 
 from streamcell.errors import UsageError
 
@@ -143,3 +144,24 @@ def _as_ip(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
         return ipaddress.ip_address(host)
     except ValueError:
         return None
+
+
+def as_urls(urls: object, what: str, *, dialled: bool = False) -> tuple[str, ...]:
+    """Return no, one or several URLs as a tuple. ``dialled``: they are to be dialled, not listened at.
+
+    Raises:
+        UsageError: one of them is not a URL, or cannot be dialled.
+    """
+    if urls is None:
+        return ()
+    if not isinstance(urls, Iterable) or isinstance(urls, bytes):
+        raise UsageError(f"{what} must be a URL or a list of them, not {urls!r:.100}")
+    listed = (urls,) if isinstance(urls, str) else tuple(urls)
+    for url in listed:
+        try:
+            address = parse_address(url)
+            if dialled:
+                check_can_be_dialled(address)
+        except UsageError as error:
+            raise UsageError(f"{what}: {error}") from None
+    return listed

@@ -57,7 +57,6 @@ class Scene:
             "connect": (url,),
             "disconnect": (url,),
             "fire_and_forget": ("scene", "echo", ["server"], message),
-            "in_thread": (print,),
             "is_cell_connected": ("server",),
             "is_cell_reachable": ("server",),
             "register_request_cb": ("scene", "other", print),

@@ -87,7 +87,7 @@ TABLE = (
     room("runtime", "runtime", below="values protocol process security transport", third_party="crc32c"),
     room(
         "public",
-        "streamcell core_cell stream_cell sending stream future aio testing",
+        "streamcell coats core_cell stream_cell sending stream future aio testing",
         below="values protocol process security transport runtime",
     ),
     room(

@@ -6,7 +6,6 @@ Everything here runs on the engine, except where it says otherwise.
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
 import dataclasses
 import functools
 import math
@@ -71,7 +70,8 @@ class Callbacks:
 class CellLife:
     """A cell that runs, or has run: it starts once and stops once.
 
-    Other threads use ``sends``, ``requests``, ``questions``, ``stepper``, ``notifier`` and ``listen_urls``.
+    Other threads use ``sends``, ``requests``, ``stepper``, ``notifier`` and ``listen_urls``, and what else there is in
+    what they have the stepper call.
     """
 
     def __init__(
@@ -105,7 +105,7 @@ class CellLife:
         self.ended = False
         self.listen_urls: tuple[str, ...] = ()
         self.notifier = Notifier(f"{fqcn}-notifier", log, engine.starter)
-        self._core = CellCore(
+        self.core = CellCore(
             fqcn=fqcn,
             incarnation=make_incarnation(),
             config=config,
@@ -113,12 +113,12 @@ class CellLife:
             random_bits=secrets.randbits,
             software=settings.software,
         )
-        self.stepper = Stepper(self._core, engine, clock, self._futures, log, self._on_broken)
+        self.stepper = Stepper(self.core, engine, clock, self._futures, log, self._on_broken)
         self._context = CellContext(
             fqcn=fqcn,
             config=config,
             clock=clock,
-            core=self._core,
+            core=self.core,
             post=self.stepper.post,
             leave=self.stepper.leave,
             ask=self.stepper.ask,
@@ -151,7 +151,7 @@ class CellLife:
         link_log = trace.link_log(fqcn)
         self.neighbours = Neighbours(callbacks.links, self.notifier, self._futures, link_log)
         self._lanes = Lanes(self._context, network, self, link_log)
-        self._peers = Peers(self._core, self._lanes)
+        self.peers = Peers(self.core, self._lanes)
         self.questions = Questions(self._context)
         self._connect_stepper()
         self._registered.on_registered = lambda: self.stepper.post(self._claim_streams)
@@ -199,7 +199,7 @@ class CellLife:
         """End now: streams are reset, the other cells told, listeners and lanes closed, futures settled."""
         if self.ended:
             return
-        self.step(self._core.stop)
+        self.step(self.core.stop)
         await self._lanes.close()
         for listener in self._listeners:
             await listener.close()
@@ -226,50 +226,31 @@ class CellLife:
         task.add_done_callback(self.stepper.on_task_done)
         return task
 
-    def wait_connected(self) -> AnyFuture:
-        """Return a future that settles when the uplink is up, or never will be. Any thread."""
-        waiter: AnyFuture = concurrent.futures.Future()
-        self._futures.add(waiter)
-        self.stepper.post(self._await_uplink, waiter)
-        return waiter
+    def wait_connected(self, waiter: AnyFuture, now: float) -> None:
+        """Settle ``waiter`` when the uplink is up, or never will be; have it dialled soon if it was refused."""
+        self.neighbours.add_waiter(waiter)
+        self.core.hurry_uplink(self._uplink_number, now)
 
-    def connect_peer(self, urls: tuple[str, ...]) -> None:
-        """Keep a peer link from now on. Any thread."""
-        self.stepper.post(self._peers.connect, urls)
+    def check_connected(self, waited_s: float) -> None:
+        """Raise unless the uplink is up.
 
-    def disconnect_peer(self, urls: tuple[str, ...]) -> AnyFuture:
-        """End a peer link; the future gets whether there was one. Any thread."""
-        return self.stepper.ask(self._peers.disconnect, urls)
+        Raises:
+            CellError: why not, after a wait of ``waited_s``.
+        """
+        if not self.neighbours.uplink_is_up:
+            raise self._connection_error(waited_s)
 
-    def connection_error(self, waited_s: float) -> CellError:
-        """Return what waiting for the uplink fails with when its time is over. Any thread."""
-        refusal, uplink, fqcn = self.neighbours.refusal, self._uplink, self._settings.fqcn
-        answering, reason = ("", "") if uplink is None else (uplink.answering, uplink.last_failure)
-        if refusal is not None:
-            return refusal
-        if answering:
-            return not_accepted_error(fqcn, answering, waited_s)
-        return not_connected_error(fqcn, self._settings.connect, reason, waited_s)
-
-    def stats(self, _now: float) -> RunningStats:
+    def stats(self) -> RunningStats:
         """Return a snapshot."""
         failures = self._context.failures
         return RunningStats(
-            protocol=self._core.stats(),
+            protocol=self.core.stats(),
             pools=self._context.pools.stats(),
             done_callbacks_waiting=self.notifier.waiting,
             callbacks_failed=failures.callbacks + self.notifier.failures,
             blobs_failed=failures.blobs,
             traffic=self._context.traffic.stats(),
         )
-
-    def is_cell_connected(self, fqcn: str, _now: float) -> bool:
-        """Return whether there is a link to that cell that works."""
-        return self._core.is_cell_connected(fqcn)
-
-    def is_cell_reachable(self, fqcn: str, _now: float) -> bool:
-        """Return whether there is a way to that cell."""
-        return self._core.is_cell_reachable(fqcn)
 
     def _connect_stepper(self) -> None:
         self.stepper.connect(
@@ -309,6 +290,15 @@ class CellLife:
         self._lanes.on_uplink_ended(event, now)
         self.neighbours.on_uplink_ended(event, now)
 
+    def _connection_error(self, waited_s: float) -> CellError:
+        refusal, uplink, fqcn = self.neighbours.refusal, self._uplink, self._settings.fqcn
+        answering, reason = ("", "") if uplink is None else (uplink.answering, uplink.last_failure)
+        if refusal is not None:
+            return refusal
+        if answering:
+            return not_accepted_error(fqcn, answering, waited_s)
+        return not_connected_error(fqcn, self._settings.connect, reason, waited_s)
+
     async def _listen(self, url: str) -> Listener:
         try:
             return await self._network.listen(url, self._lanes.on_lane_arrived, insecure=self._settings.insecure)
@@ -334,12 +324,8 @@ class CellLife:
 
     def _add_uplink(self, now: float) -> None:
         urls = self._settings.connect
-        self._uplink_number = self._core.add_uplink(now, len(urls))
+        self._uplink_number = self.core.add_uplink(now, len(urls))
         self._uplink = self._lanes.add_uplink(self._uplink_number, urls)
-
-    def _await_uplink(self, waiter: AnyFuture, now: float) -> None:
-        self.neighbours.add_waiter(waiter)
-        self._core.hurry_uplink(self._uplink_number, now)
 
     def _claim_streams(self, now: float) -> None:
         """Open what goes on after a restart and was waiting for a callback."""
@@ -350,7 +336,7 @@ class CellLife:
         """Do nothing: every step is followed by a look at what is open."""
 
     def _check_idle(self) -> None:
-        if self._core.open_sends() == 0 and self._core.unreleased_receives() == 0:
+        if self.core.open_sends() == 0 and self.core.unreleased_receives() == 0:
             self._idle.set()
 
     def _on_memory_returned(self) -> None:

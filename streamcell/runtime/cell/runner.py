@@ -1,6 +1,7 @@
-"""The cell as the public classes use it: its states, from any thread.
+"""The cell as the public classes use it: its states, and the way to what runs on the engine, from any thread.
 
-Everything that takes time returns a future, so that the blocking and the asyncio classes are both thin.
+Everything that takes time returns a future, which one coat waits for in its thread, and the other in a coroutine. What
+can be asked is not listed here: :meth:`CellRunner.ask` and its like have any part of the cell's life do it.
 """
 
 from __future__ import annotations
@@ -11,33 +12,21 @@ import enum
 import functools
 import threading
 from collections.abc import Callable, Iterable
+from typing import TypeVar
 
 from streamcell.errors import CellError, UsageError
-from streamcell.fqcn import check_fqcn
-from streamcell.message import Message
-from streamcell.protocol.sending.half import SendSpec
-from streamcell.protocol.wire.frames import Payload
 from streamcell.runtime.cell.life import Callbacks, CellLife, CellSettings
 from streamcell.runtime.engine.engine import Engine, get_engine
 from streamcell.runtime.network.neighbours import LinkCallbacks
 from streamcell.runtime.receiving.registry import CallbackRegistry
 from streamcell.runtime.requests import PendingRequest, Requests
 from streamcell.runtime.sending.sends import Sends
-from streamcell.runtime.sending.specs import (
-    address,
-    as_names,
-    check_timeout,
-    make_request,
-    not_secure_error,
-)
-from streamcell.runtime.threads.callbacks import level_of
 from streamcell.runtime.threads.clock import Clock, monotonic
 from streamcell.runtime.threads.waiting import check_may_wait
 from streamcell.runtime.transfers import AnyFuture, FutureFactory
 from streamcell.transport.base import Network
 
-# How long the cells of the network may take to answer a question about it.
-ANSWER_S = 5.0
+T = TypeVar("T")
 
 
 class CellState(enum.Enum):
@@ -187,151 +176,37 @@ class CellRunner:
         Raises:
             UsageError: the cell is not running, or has no uplink.
         """
-        life = self.check_running()
+        self.check_running()
         if not self.settings.connect:
             raise UsageError(f"cell {self.settings.fqcn} has no uplink to wait for: make it with connect=URL")
-        return life.wait_connected()
+        return self.ask_later(CellLife.wait_connected)
 
-    def end_wait_connected(self, waited_s: float) -> AnyFuture:
-        """Look at the uplink a last time; the future gets None if it is up, or why the wait is in vain."""
-        life = self.check_running()
-
-        def look(_now: float) -> None:
-            if not life.neighbours.uplink_is_up:
-                raise life.connection_error(waited_s)
-
-        return life.stepper.ask(look)
-
-    def begin_stats(self) -> AnyFuture:
-        """Take a snapshot; the future gets it."""
-        life = self.check_running()
-        return life.stepper.ask(life.stats)
-
-    def begin_is_connected(self, fqcn: str) -> AnyFuture:
-        """Look for a link; the future gets whether there is one that works."""
-        life = self.check_running()
-        return life.stepper.ask(life.is_cell_connected, fqcn)
-
-    def begin_is_reachable(self, fqcn: str) -> AnyFuture:
-        """Look for a way; the future gets whether there is one."""
-        life = self.check_running()
-        return life.stepper.ask(life.is_cell_reachable, fqcn)
-
-    def connect_peer(self, urls: tuple[str, ...]) -> None:
-        """Keep a peer link to the cell that listens there.
+    def ask(self, question: Callable[[CellLife, float], T]) -> concurrent.futures.Future[T]:
+        """Have ``question(life, now)`` called on the engine, as part of a step; the future gets its result.
 
         Raises:
-            UsageError: no address was given, or the cell is not running.
+            UsageError: the cell is not running.
         """
         life = self.check_running()
-        if not urls:
-            raise UsageError("connect needs the address of the peer")
-        life.connect_peer(urls)
+        return life.stepper.ask(question, life)
 
-    def begin_disconnect(self, urls: tuple[str, ...]) -> AnyFuture:
-        """End a peer link; the future gets whether there was one."""
-        return self.check_running().disconnect_peer(urls)
-
-    def begin_cells(self, timeout_s: float) -> AnyFuture:
-        """Ask which cells there are; the future gets a list of KnownCell."""
-        return self.check_running().questions.ask_cells(check_timeout(timeout_s, "timeout", ANSWER_S))
-
-    def begin_trace(self, target: str, timeout_s: float) -> AnyFuture:
-        """Ask by which hops a cell is reached; the future gets a list of Hop."""
-        timeout_s = check_timeout(timeout_s, "timeout", ANSWER_S)
-        return self.check_running().questions.ask_trace(check_fqcn(target), timeout_s)
-
-    def begin_request(
-        self,
-        channel: str,
-        topic: str,
-        target: str,
-        request: Message,
-        timeout_s: float | None,
-        *,
-        secure: bool,
-        optional: bool,
-        copy: bool,
-    ) -> PendingRequest:
-        """Send a request; the future of what is returned gets the reply.
+    def ask_later(self, question: Callable[[CellLife, AnyFuture, float], object]) -> AnyFuture:
+        """Have ``question(life, answer, now)`` called there, which settles ``answer`` then or later; return that.
 
         Raises:
-            UsageError: an argument is wrong, or the cell is not running.
-            AuthenticationError: ``secure`` was asked for.
+            UsageError: the cell is not running.
         """
-        config = self.settings.config
-        timeout_s = check_timeout(timeout_s, "timeout", config.request_timeout_s)
-        spec, payload = make_request(config, channel, topic, request, optional=optional, copy=copy, no_reply=False)
-        return self._submit_request(address(spec, target), payload, timeout_s, secure=secure)
+        life = self.check_running()
+        return life.stepper.ask_later(functools.partial(question, life))
 
-    def begin_broadcast(
-        self,
-        channel: str,
-        topic: str,
-        targets: str | Iterable[str],
-        request: Message,
-        timeout_s: float | None,
-        *,
-        secure: bool,
-        optional: bool,
-        copy: bool,
-    ) -> dict[str, PendingRequest | CellError]:
-        """Send a request to several cells; those that cannot even be tried are answered by an error here.
+    def tell(self, verb: Callable[[CellLife, float], object]) -> None:
+        """Have ``verb(life, now)`` called there, whatever becomes of it.
 
         Raises:
-            UsageError: an argument is wrong, other than the name of one cell, or the cell is not running.
+            UsageError: the cell is not running.
         """
-        config = self.settings.config
-        timeout_s = check_timeout(timeout_s, "timeout", config.request_timeout_s)
-        spec, payload = make_request(config, channel, topic, request, optional=optional, copy=copy, no_reply=False)
-        names = as_names(targets)
-        self.check_running()
-        begun: dict[str, PendingRequest | CellError] = {}
-        for target in names:
-            try:
-                begun[target] = self._submit_request(address(spec, target), payload, timeout_s, secure=secure)
-            except CellError as error:
-                begun[target] = error
-        return begun
-
-    def fire(
-        self,
-        channel: str,
-        topic: str,
-        targets: str | Iterable[str],
-        message: Message,
-        *,
-        secure: bool,
-        optional: bool,
-        copy: bool,
-    ) -> dict[str, CellError | None]:
-        """Send a request that nobody answers to several cells; return for each None or why it was not accepted.
-
-        Raises:
-            UsageError: an argument is wrong, other than the name of one cell, or the cell is not running.
-        """
-        config = self.settings.config
-        spec, payload = make_request(config, channel, topic, message, optional=optional, copy=copy, no_reply=True)
-        names = as_names(targets)
-        self.check_running()
-        outcomes: dict[str, CellError | None] = {}
-        for target in names:
-            outcomes[target] = None
-            try:
-                addressed = address(spec, target)
-                if secure:
-                    raise not_secure_error(self.settings.fqcn)
-                self.sends.submit(addressed, payload, failure_level=level_of(optional))
-            except CellError as error:
-                outcomes[target] = error
-        return outcomes
-
-    def _submit_request(
-        self, spec: SendSpec, payload: list[Payload], timeout_s: float, *, secure: bool
-    ) -> PendingRequest:
-        if secure:
-            raise not_secure_error(self.settings.fqcn)
-        return self.requests.submit(spec, payload, timeout_s)
+        life = self.check_running()
+        life.stepper.post(verb, life)
 
     def cancel_requests(self, begun: Iterable[PendingRequest | CellError]) -> None:
         """Wait no more for replies that may still come. In any state: where the cell has ended, so have they."""

@@ -96,6 +96,17 @@ class Stepper:
             fail(answer, ended_error("this cell"))
         return answer
 
+    def ask_later(self, question: Callable[[AnyFuture, float], object]) -> AnyFuture:
+        """Have ``question(answer, now)`` run as part of a step, which settles ``answer`` then or later; return that.
+
+        It fails if the cell has ended. Any thread.
+        """
+        answer: AnyFuture = concurrent.futures.Future()
+        self._futures.add(answer)
+        if not self.post(question, answer):
+            fail(answer, ended_error("this cell"))
+        return answer
+
     def step(self, verb: Callable[[*Args, float], T], *args: *Args) -> T | None:
         """Call ``verb(*args, now)``, then do what follows from it, and return its result. On the engine.
 

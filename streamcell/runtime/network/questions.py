@@ -1,16 +1,10 @@
-"""Questions about the network, from asking to the answer.
-
-Questions may be asked in any thread; methods named ``on_*`` run on the engine.
-"""
+"""Questions about the network, from asking to the answer. Everything here runs on the engine."""
 
 from __future__ import annotations
 
-import concurrent.futures
-from collections.abc import Callable
-
 from streamcell.protocol.base.events import CellsListed, QueryFailed, RouteTraced
 from streamcell.runtime.context import CellContext
-from streamcell.runtime.transfers import AnyFuture, ended_error, fail, succeed
+from streamcell.runtime.transfers import AnyFuture, fail, succeed
 
 
 class Questions:
@@ -20,13 +14,14 @@ class Questions:
         self._context = context
         self._waiting: dict[int, AnyFuture] = {}
 
-    def ask_cells(self, timeout_s: float) -> AnyFuture:
-        """Ask which cells there are; the future gets a list of KnownCell."""
-        return self._ask(lambda now: self._context.core.ask_cells(timeout_s, now))
+    def ask_cells(self, answer: AnyFuture, timeout_s: float, now: float) -> None:
+        """Ask which cells there are; ``answer`` gets a list of KnownCell."""
+        # An answer that needs nobody else is an event already, which is handed out after this.
+        self._waiting[self._context.core.ask_cells(timeout_s, now)] = answer
 
-    def ask_trace(self, target: str, timeout_s: float) -> AnyFuture:
-        """Ask by which hops a cell is reached; the future gets a list of Hop."""
-        return self._ask(lambda now: self._context.core.ask_trace(target, timeout_s, now))
+    def ask_trace(self, answer: AnyFuture, target: str, timeout_s: float, now: float) -> None:
+        """Ask by which hops a cell is reached; ``answer`` gets a list of Hop."""
+        self._waiting[self._context.core.ask_trace(target, timeout_s, now)] = answer
 
     def on_cells_listed(self, event: CellsListed, _now: float) -> None:
         """All cells above have told."""
@@ -42,17 +37,6 @@ class Questions:
         if answer is not None:
             self._context.futures.discard(answer)
             fail(answer, event.error)
-
-    def _ask(self, ask: Callable[[float], int]) -> AnyFuture:
-        answer: AnyFuture = concurrent.futures.Future()
-        self._context.futures.add(answer)
-        if not self._context.post(self._begin, ask, answer):
-            fail(answer, ended_error(self._context.fqcn))
-        return answer
-
-    def _begin(self, ask: Callable[[float], int], answer: AnyFuture, now: float) -> None:
-        # An answer that needs nobody else is an event already, which is handed out after this.
-        self._waiting[ask(now)] = answer
 
     def _succeed(self, query_id: int, answered: object) -> None:
         answer = self._waiting.pop(query_id, None)

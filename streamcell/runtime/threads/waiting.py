@@ -6,14 +6,8 @@ weak references, hooks. What waits there for the engine would wait for ever, and
 
 from __future__ import annotations
 
-import concurrent.futures
-from collections.abc import Callable
-from typing import Any, TypeVar
-
 from streamcell.errors import UsageError
 from streamcell.whereabouts import on_engine_thread
-
-T = TypeVar("T")
 
 
 def check_may_wait(begun: str = "") -> None:
@@ -31,13 +25,3 @@ def check_may_wait(begun: str = "") -> None:
             "reference's callback or a hook of the interpreter: there only what returns at once may be called, such as "
             "send_blob, fire_and_forget or cancel; have another thread do the rest"
         )
-
-
-def answer_to(begin: Callable[..., concurrent.futures.Future[T]], *args: Any) -> T:
-    """Begin something and wait for its answer.
-
-    Raises:
-        UsageError: this is the engine's thread; nothing was begun.
-    """
-    check_may_wait()
-    return begin(*args).result()

@@ -1,0 +1,244 @@
+"""What both sorts of CoreCell are: how a cell is made, and how it sends requests."""
+
+from __future__ import annotations
+
+import abc
+import functools
+import importlib.metadata
+from collections.abc import Callable, Iterable
+from typing import Any, Generic, TypeVar
+
+from streamcell.coats.asking import Asking
+from streamcell.config import CellConfig
+from streamcell.errors import UsageError
+from streamcell.fqcn import check_fqcn
+from streamcell.future import StreamFuture
+from streamcell.message import Message
+from streamcell.runtime.cell.life import CellSettings
+from streamcell.runtime.cell.runner import CellRunner
+from streamcell.runtime.sending.specs import check_callback, check_instance
+from streamcell.transport.address import as_urls
+from streamcell.transport.base import Network
+
+Reply_co = TypeVar("Reply_co", covariant=True)
+Replies_co = TypeVar("Replies_co", covariant=True)
+Outcomes_co = TypeVar("Outcomes_co", covariant=True)
+
+
+class AnyCell(abc.ABC, Generic[Reply_co, Replies_co, Outcomes_co]):
+    """A cell of either coat, which says what comes of a request: by a call that waits, or a coroutine."""
+
+    def __init__(
+        self,
+        fqcn: str,
+        *,
+        listen: str | Iterable[str] | None = None,
+        connect: str | Iterable[str] | None = None,
+        tls: object = None,
+        insecure: bool = False,
+        policy: object = None,
+        authenticate: object = None,
+        config: CellConfig | None = None,
+        network: Network | None = None,
+    ) -> None:
+        """Make a cell, which does nothing before it is started.
+
+        Args:
+            fqcn: its name, for example ``site-1.job-7``.
+            listen: where others can reach it: a URL or a list of them. ``grpc://host:port`` or ``unix:///path``; port 0
+                takes a free one, see ``listen_urls``.
+            connect: where its parent listens: a URL, or a list that is tried in turn.
+            tls: not available in this version.
+            insecure: allow listening without encryption on other addresses than loopback.
+            policy: not available in this version.
+            authenticate: not available in this version.
+            config: limits and timeouts.
+            network: what carries lanes, for tests and for listeners with more services; gRPC if not given.
+
+        Raises:
+            UsageError: an argument is wrong.
+        """
+        for name, value in (("tls", tls), ("policy", policy), ("authenticate", authenticate)):
+            if value is not None:
+                raise UsageError(f"{name} is not available in this version of streamcell")
+        if config is not None:
+            check_instance(config, CellConfig, "config")
+        if network is not None:
+            for method in ("dial", "listen"):
+                check_callback(getattr(network, method, None), f"{method} of the network")
+        settings = CellSettings(
+            fqcn=check_fqcn(fqcn),
+            listen=as_urls(listen, "listen"),
+            connect=as_urls(connect, "connect", dialled=True),
+            insecure=insecure,
+            config=config or CellConfig(),
+            software=f"streamcell {importlib.metadata.version('streamcell')}",
+        )
+        find_network = functools.partial(_find_grpc_network, settings.config) if network is None else lambda: network
+        #: The cell itself, for the package's own modules.
+        self.__streamcell__ = CellRunner(settings, StreamFuture, find_network)
+        self._on_made()
+
+    @property
+    def fqcn(self) -> str:
+        """The cell's name."""
+        return self.__streamcell__.fqcn
+
+    @property
+    def listen_urls(self) -> list[str]:
+        """Where the cell listens, with real ports; empty before the start."""
+        return list(self.__streamcell__.listen_urls)
+
+    def connect(self, url: str | Iterable[str]) -> None:
+        """Keep a peer link to the cell that listens there, from now on and until :meth:`disconnect`; returns at once.
+
+        What the two cells send each other takes this short cut while it works, and the way through the tree while it
+        does not. Nothing else travels over it: it makes neither the parent of the other. Both may ask for it: one link
+        serves both, and lasts until both have ended it. Where something else listens, or the cell refuses, it is
+        dialled again slowly; another call has it dialled soon.
+
+        Args:
+            url: where the peer listens, or a list that is tried in turn.
+
+        Raises:
+            UsageError: it is no URL, or the cell is not running.
+        """
+        urls = as_urls(url, "url", dialled=True)
+        self.__streamcell__.check_running()
+        if not urls:
+            raise UsageError("connect needs the address of the peer")
+        self.__streamcell__.tell(lambda life, now: life.peers.connect(urls, now))
+
+    def send_request(
+        self,
+        channel: str,
+        topic: str,
+        target: str,
+        request: Message,
+        timeout: float | None = None,
+        secure: bool = False,
+        optional: bool = False,
+        *,
+        copy: bool = False,
+    ) -> Reply_co:
+        """Send a request and wait for the reply.
+
+        Args:
+            channel: the channel that the target's callback is registered for.
+            topic: the topic that it is registered for.
+            target: the name of the cell.
+            request: headers and payload; a payload larger than a chunk must not change before this returns, unless
+                ``copy`` is true.
+            timeout: seconds in total; 0 for none, None for what is configured (``request_timeout_s``, 60 s).
+            secure: seal end to end; needs certificates, which this version does not have.
+            optional: failing is normal: log it at DEBUG, and fail at once if the target is not reachable now.
+            copy: take a copy of the payload at the call.
+
+        Returns:
+            The reply; its payload is a read-only view.
+
+        Raises:
+            StreamTargetUnreachable: the target did not acknowledge the request in time.
+            RequestTimeout: it did, and did not reply in time; or the request was never sent, because too many others
+                to the target were under way (``max_requests_per_peer``).
+            RequestFailed: its callback raised, or there is none.
+            CellError: anything else that failed.
+        """
+        asking = Asking(
+            channel=channel,
+            topic=topic,
+            request=request,
+            timeout=timeout,
+            secure=secure,
+            optional=optional,
+            copy=copy,
+        )
+        return self._ask(asking, target)
+
+    def broadcast_request(
+        self,
+        channel: str,
+        topic: str,
+        targets: str | Iterable[str],
+        request: Message,
+        timeout: float | None = None,
+        secure: bool = False,
+        optional: bool = False,
+        *,
+        copy: bool = False,
+    ) -> Replies_co:
+        """Send a request to several cells at once and wait for all replies; see :meth:`send_request`.
+
+        Returns:
+            For each target its reply, or what failed; also that the name is none.
+
+        Raises:
+            UsageError: another argument is wrong, or the cell is not running. Nothing was sent to anybody.
+        """
+        asking = Asking(
+            channel=channel,
+            topic=topic,
+            request=request,
+            timeout=timeout,
+            secure=secure,
+            optional=optional,
+            copy=copy,
+        )
+        return self._ask_each(asking, targets)
+
+    def fire_and_forget(
+        self,
+        channel: str,
+        topic: str,
+        targets: str | Iterable[str],
+        message: Message,
+        secure: bool = False,
+        optional: bool = False,
+        *,
+        copy: bool = False,
+    ) -> Outcomes_co:
+        """Send a request to several cells without waiting for anything; their replies are not sent.
+
+        A payload larger than a chunk belongs to the cell while the message is under way, and nothing tells when that
+        ends: do not change it again, or have it copied with ``copy=True``.
+
+        Returns:
+            For each target None if the message was accepted here, or why not. What fails later is logged.
+
+        Raises:
+            UsageError: an argument other than one of the names is wrong, or the cell is not running.
+        """
+        asking = Asking(channel=channel, topic=topic, request=message, secure=secure, optional=optional, copy=copy)
+        return self._fire(asking, targets)
+
+    @abc.abstractmethod
+    def _on_made(self) -> None:
+        """Set up what this coat needs beside the cell."""
+
+    @abc.abstractmethod
+    def _ask(self, asking: Asking, target: str) -> Reply_co:
+        """Begin, and wait for the reply."""
+
+    @abc.abstractmethod
+    def _ask_each(self, asking: Asking, targets: str | Iterable[str]) -> Replies_co:
+        """Begin, and wait for each of the replies."""
+
+    @abc.abstractmethod
+    def _fire(self, asking: Asking, targets: str | Iterable[str]) -> Outcomes_co:
+        """Begin, and wait for nothing."""
+
+
+def bind(callback: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Callable[[Any], Any]:
+    """Return ``callback`` with what it is called with after its first argument."""
+
+    def call(first: Any) -> Any:
+        return callback(first, *args, **kwargs)
+
+    return call
+
+
+def _find_grpc_network(config: CellConfig) -> Network:
+    """Return the network that cells use by themselves. gRPC is imported no earlier than that."""
+    from streamcell.transport.grpc.network import GrpcNetwork
+
+    return GrpcNetwork(batch_threads=config.batch_grpc_threads)

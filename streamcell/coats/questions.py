@@ -1,0 +1,117 @@
+"""What a cell can be asked of itself and of the network: declared and explained once for both coats.
+
+Each is written as a method that returns a future of the answer. :func:`answered` and :func:`awaited` make the methods
+of the two coats of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import functools
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+
+from streamcell.fqcn import check_fqcn
+from streamcell.runtime.cell.runner import CellRunner
+from streamcell.runtime.cell.stats import RunningStats
+from streamcell.runtime.sending.specs import check_timeout
+from streamcell.runtime.threads.waiting import check_may_wait
+from streamcell.topology import Hop, KnownCell
+from streamcell.transport.address import as_urls
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+# How long the cells of the network may take to answer a question about it.
+ANSWER_S = 5.0
+
+
+class Coat(Protocol):
+    """A cell of one of the two coats, as the package itself sees it."""
+
+    @property
+    def __streamcell__(self) -> CellRunner:
+        """What it is a coat of."""
+
+
+def answered(ask: Callable[Concatenate[Coat, P], concurrent.futures.Future[T]]) -> Callable[Concatenate[Coat, P], T]:
+    """Return a method for threads: it asks, waits, and returns the answer."""
+
+    @functools.wraps(ask)
+    def method(cell: Coat, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        check_may_wait()
+        return ask(cell, *args, **kwargs).result()
+
+    return method
+
+
+def awaited(
+    ask: Callable[Concatenate[Coat, P], concurrent.futures.Future[T]],
+) -> Callable[Concatenate[Coat, P], Coroutine[Any, Any, T]]:
+    """Return a method for event loops: a coroutine function that asks, and returns the answer."""
+
+    @functools.wraps(ask)
+    async def method(cell: Coat, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await asyncio.wrap_future(ask(cell, *args, **kwargs))
+
+    return method
+
+
+def is_cell_connected(self: Coat, name: str) -> concurrent.futures.Future[bool]:
+    """Return whether there is a link between this cell and that one that works."""
+    check_fqcn(name)
+    return self.__streamcell__.ask(lambda life, _now: life.core.is_cell_connected(name))
+
+
+def is_cell_reachable(self: Coat, name: str) -> concurrent.futures.Future[bool]:
+    """Return whether there is a way to that cell, as far as is known here."""
+    check_fqcn(name)
+    return self.__streamcell__.ask(lambda life, _now: life.core.is_cell_reachable(name))
+
+
+def disconnect(self: Coat, url: str | Iterable[str]) -> concurrent.futures.Future[bool]:
+    """End the peer link that :meth:`connect` has made with the same argument; return whether there was one."""
+    urls = as_urls(url, "url")
+    return self.__streamcell__.ask(lambda life, now: life.peers.disconnect(urls, now))
+
+
+def cells(self: Coat, timeout: float = ANSWER_S) -> concurrent.futures.Future[list[KnownCell]]:  # noqa: D417
+    """Return every cell of the tree, this one included, by name; and the peers.
+
+    The root of the tree is asked, since every cell is announced up to it. While the way up is broken, it is the
+    cells below the break and the one just above it; here, where there is no uplink.
+
+    Args:
+        timeout: seconds to wait for the answer.
+
+    Raises:
+        StreamError: no answer in time (code TIMEOUT).
+        UsageError: the cell is not running.
+    """
+    timeout_s = check_timeout(timeout, "timeout", ANSWER_S)
+    return self.__streamcell__.ask_later(lambda life, answer, now: life.questions.ask_cells(answer, timeout_s, now))
+
+
+def trace(self: Coat, target: str, timeout: float = ANSWER_S) -> concurrent.futures.Future[list[Hop]]:  # noqa: D417
+    """Return the hops on the way to a cell, the nearest first and the cell itself last; empty for this cell.
+
+    Args:
+        target: the name of the cell.
+        timeout: seconds to wait for all answers.
+
+    Raises:
+        StreamTargetUnreachable: a cell on the way knows no way to it; it is named.
+        StreamError: a cell on the way did not answer in time (code TIMEOUT).
+        UsageError: the cell is not running, or the name is none.
+    """
+    timeout_s = check_timeout(timeout, "timeout", ANSWER_S)
+    check_fqcn(target)
+    return self.__streamcell__.ask_later(
+        lambda life, answer, now: life.questions.ask_trace(answer, target, timeout_s, now)
+    )
+
+
+def stats(self: Coat) -> concurrent.futures.Future[RunningStats]:
+    """Return a snapshot of links, transfers, threads and counts."""
+    return self.__streamcell__.ask(lambda life, _now: life.stats())
