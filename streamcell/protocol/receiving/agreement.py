@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from streamcell.digest import Digest
 from streamcell.protocol.base.machine import (
     step,
 )
@@ -30,7 +31,7 @@ class Agreement:
     def __init__(self, *, awaited: bool) -> None:
         self.state = AgreementState.OPEN if awaited else AgreementState.PLACED
         self.offset = 0
-        self.prefix_digest = ""
+        self.prefix_digest: Digest | None = None
         self.due = False
 
     def __repr__(self) -> str:
@@ -51,7 +52,7 @@ class Agreement:
         action, self.state = step(AGREEMENT_TABLE, self.state, event)
         return action
 
-    def choose(self, offset: int, prefix_digest: str) -> None:
+    def choose(self, offset: int, prefix_digest: Digest | None) -> None:
         """Take the application's choice; the first one counts."""
         if self.step(AgreementInput.CHOOSE) is AgreementAction.TELL:
             self.offset = offset
@@ -64,7 +65,7 @@ class Agreement:
         if self.step(AgreementInput.MOVED) is AgreementAction.TELL:
             self.due = True
             if placed:
-                self.offset, self.prefix_digest = offset, ""
+                self.offset, self.prefix_digest = offset, None
 
     def repeat(self) -> None:
         """See to it that a choice that the origin may not know is told again."""

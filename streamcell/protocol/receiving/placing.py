@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from streamcell.digest import Digest
 from streamcell.errors import CellError
 from streamcell.protocol.base.context import Context
 from streamcell.protocol.base.events import StreamPlaced
@@ -54,7 +55,7 @@ class Placing:
         if receiver is not None:
             receiver.agreement.step(AgreementInput.WEIGH)
 
-    def choose(self, key: StreamKey, offset: int, prefix_digest: str) -> None:
+    def choose(self, key: StreamKey, offset: int, prefix_digest: Digest | None) -> None:
         """The origin is to go on at ``offset``, if it has the same bytes below that."""
         receiver = self._owner.find(key)
         if receiver is not None:

@@ -105,7 +105,7 @@ class ReceiveTable:
             self._memory.assemble(receiver)
             if self._memory.refuse_size(receiver, receiver.size or 0, now):
                 return
-            self.placing.choose(key, 0, "")
+            self.placing.choose(key, 0, None)
         receiver.reserves = assemble and reserve
         if receiver.reserves:
             self._memory.reserve(receiver, now)
@@ -356,7 +356,7 @@ class ReceiveTable:
             self.give_up(receiver, receive_errors.unknown_kind(), now)
             return None
         if isinstance(fault, StreamIntegrityError):
-            receiver.agreement.choose(0, "")
+            receiver.agreement.choose(0, None)
         if description.kind.whole and self._memory.refuse_size(receiver, description.size or 0, now):
             return None
         if description.kind is StreamKind.REPLY and self._awaited_id(description, chunk.key.origin) is None:
