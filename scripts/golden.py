@@ -11,6 +11,7 @@ import argparse
 import dataclasses
 import difflib
 import enum
+import hashlib
 import re
 import sys
 import textwrap
@@ -21,10 +22,9 @@ from typing import TypeVar
 from google.protobuf import text_format
 
 from streamcell import limits
-from streamcell.digest import Digest
 from streamcell.errors import ErrorCode, Fault, error_from_wire
 from streamcell.protocol.links.states import LANE_TABLE
-from streamcell.protocol.receiving.states import AGREEMENT_TABLE, RECEIVER_TABLE
+from streamcell.protocol.receiving.states import RECEIVER_TABLE, STARTING_POINT_TABLE
 from streamcell.protocol.relaying.states import RELAY_TABLE
 from streamcell.protocol.sending.states import SENDER_TABLE
 from streamcell.protocol.tree.states import ANNOUNCEMENT_TABLE
@@ -119,7 +119,7 @@ def examples() -> list[Example]:
     blob = frames.Open(StreamDescription(StreamKind.BLOB, 5, headers, 300.0), 1, target_incarnation=SERVER)
     stream = frames.Open(StreamDescription(StreamKind.STREAM, idle_timeout_s=300.0), 1, ((3, 4), (6, 6)))
     offer = dataclasses.replace(stream, seen_before=True, awaits_offset=True)
-    first_digest = Digest.of([b"first "])
+    first_digest = f"sha256:{hashlib.sha256(b'first ').hexdigest()}"
     request = frames.Open(StreamDescription(StreamKind.REQUEST, 4, (), 300.0), 3)
     reply = frames.Open(StreamDescription(StreamKind.REPLY, 4, (), 300.0, reply_to=ReplyTo(3, SITE)), 1)
     reply_key = frames.StreamKey("server", SERVER, 1)
@@ -331,14 +331,15 @@ STATE_TABLES = (
     StateTable(
         "Receiver (the target's half)",
         pairs(RECEIVER_TABLE),
-        "`ADMIT` asks for memory, `DELIVER` hands over what arrived before, `CONFIRM` sends the final Ack. Chunks are\n"
-        "placed in every state before `ENDED`, within the credit that was given.",
+        "`ADMIT` takes the stream piece by piece, `ASSEMBLE` whole, `RESERVE` whole when there is memory for it.\n"
+        "`DELIVER` hands over what arrived before, `CONFIRM` sends the final Ack. Chunks are taken in in every state\n"
+        "before `ENDED`, within the credit that was given.",
     ),
     StateTable(
-        "Agreement (where a received stream begins, at the target)",
-        pairs(AGREEMENT_TABLE),
-        "`TELL` sends the ResumeReply, again and again until the origin goes on; `PLACE` begins there. A stream whose\n"
-        "origin does not wait starts in `PLACED`.",
+        "Starting point (where a received stream begins, at the target)",
+        pairs(STARTING_POINT_TABLE),
+        "`TELL` sends the ResumeReply, again and again until the origin goes on. A stream whose origin does not wait\n"
+        "starts in `PLACED`.",
     ),
     StateTable("Relay (a stream that passes through)", pairs(RELAY_TABLE)),
     StateTable("Announcement (a name, at the cell that announces it)", pairs(ANNOUNCEMENT_TABLE)),

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from streamcell.config import CellConfig
-from streamcell.digest import Digest
 from streamcell.errors import CellError, ErrorCode, Fault, ProtocolError, StreamCancelled, StreamError
 from streamcell.protocol.base.context import Context
 from streamcell.protocol.base.events import Event
@@ -101,9 +100,7 @@ class CellCore:
         )
         self._batches = Batches(self._context, self._links, self._sends, self._writing, settled)
         self._requests = RequestTable(self._context, self._standing_of, self._give_up_send)
-        self._receives = ReceiveTable(
-            self._context, self._links, self._routes, budget, self._requests.awaits, self._requests.end_reply
-        )
+        self._receives = ReceiveTable(self._context, self._links, self._routes, budget, self._requests)
         # Frames between neighbours, about their lane or their link; frames that were routed to this cell.
         self._lane_handlers: dict[type, Callable[[Lane, Any, float], None]] = {
             Hello: self._links.handle_hello,
@@ -248,7 +245,7 @@ class CellCore:
         """Give the next bytes of a stream. They must not change until it is settled."""
         self._sends.supply(stream_id, pieces, now)
 
-    def end_source(self, stream_id: int, digest: Digest | None, now: float) -> None:
+    def end_source(self, stream_id: int, digest: str, now: float) -> None:
         """Say that the stream has no more bytes."""
         self._sends.end_source(stream_id, digest, now)
 
@@ -293,14 +290,14 @@ class CellCore:
 
     def weigh_offset(self, key: StreamKey, now: float) -> None:
         """The application has begun to find out where a stream that awaits an offset is to go on."""
-        self._receives.placing.weigh(key)
+        self._receives.weigh_offset(key)
 
-    def choose_offset(self, key: StreamKey, offset: int, prefix_digest: Digest | None, now: float) -> None:
+    def choose_offset(self, key: StreamKey, offset: int, prefix_digest: str, now: float) -> None:
         """Say where a stream that awaits an offset is to go on: once, and not for any other.
 
-        ``prefix_digest``: digest of the bytes below, if they are to be compared.
+        ``prefix_digest``: digest of the bytes below, as ``sha256:HEX``, if they are to be compared.
         """
-        self._receives.placing.choose(key, offset, prefix_digest)
+        self._receives.choose_offset(key, offset, prefix_digest)
 
     def callback_started(self, key: StreamKey, now: float) -> None:
         """The stream's callback runs: from now on the core speaks for it only while it has nothing to read."""

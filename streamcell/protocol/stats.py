@@ -167,11 +167,11 @@ def receive_stats(receiver: StreamReceiver) -> ReceiveStats:
         receiver.topic,
         receiver.state.name.lower(),
         receiver.attempt,
-        receiver.size,
-        receiver.received,
-        receiver.consumed,
-        receiver.credit,
-        receiver.window.size,
+        receiver.progress.size,
+        receiver.progress.received,
+        receiver.progress.consumed,
+        receiver.allowance.allowed_to_previous,
+        receiver.allowance.window.size,
     )
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import random
 from typing import Any
 
 import crc32c
 
 from streamcell.config import CellConfig
-from streamcell.digest import Digest
 from streamcell.limits import KIB
 from streamcell.protocol.base.context import Context
 from streamcell.protocol.links.kinds import LinkKind
@@ -57,9 +57,9 @@ def pattern(size: int) -> bytes:
     return random.Random(size).randbytes(size)
 
 
-def digest_of(data: bytes) -> Digest:
-    """The digest of some bytes."""
-    return Digest.of([data])
+def digest_of(data: bytes) -> str:
+    """The digest of some bytes, as it travels."""
+    return f"sha256:{hashlib.sha256(data).hexdigest()}"
 
 
 SMALL = pattern(1000)

@@ -69,7 +69,7 @@ def room(
 TABLE = (
     room(
         "values",
-        "values errors message fqcn limits config topology digest",
+        "values errors message fqcn limits config topology",
         # StreamCancelled is also a concurrent.futures.CancelledError; addresses are values.
         stdlib=VALUE_MODULES | {"concurrent.futures", "ipaddress", "urllib.parse"},
     ),
@@ -114,10 +114,10 @@ WINGS: dict[str, dict[str, str]] = {
         "flow": "wire",
         "links": "base flow wire",
         "tree": "base links wire",
-        "sending": "base flow links tree wire",
-        "receiving": "base flow links tree wire",
-        "relaying": "base flow links tree wire",
         "requests": "base",
+        "sending": "base flow links tree wire",
+        "receiving": "base flow links requests tree wire",
+        "relaying": "base flow links tree wire",
         "stats": "links receiving relaying sending tree",
         "batches": "base links sending wire",
         "cell": "base batches flow links receiving relaying requests sending stats tree wire",
@@ -388,7 +388,7 @@ def test_law_holds(law: Law) -> None:
 
 # Assignments in the core to attributes of objects whose class another module defines: `scripts/house/writes.py` says
 # what counts, and `python -m scripts.house.writes --each` where they are. The number may only fall.
-MOST_WRITES_FROM_OUTSIDE = 177
+MOST_WRITES_FROM_OUTSIDE = 151
 # By how much the number may lag behind, so that not everybody who takes one away changes the same line.
 LAG = 5
 

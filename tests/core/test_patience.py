@@ -2,16 +2,15 @@ from __future__ import annotations
 
 import pytest
 
-from streamcell.protocol.flow.credit import Window, WindowBudget
 from streamcell.protocol.receiving import patience as receiver_patience
-from streamcell.protocol.receiving.half import StreamReceiver
+from streamcell.protocol.receiving.news import ACK_DELAY_S
 from streamcell.protocol.sending import patience as sender_patience
 from streamcell.protocol.sending.half import StreamSender
 from streamcell.protocol.sending.states import (
     SenderInput,
 )
-from streamcell.protocol.wire.description import StreamKind
-from tests.core.harness import make_context, make_open, make_spec
+from tests.core.harness import make_context, make_spec
+from tests.core.one_receiver import NOW, OneReceiver, make_chunk
 
 ASK_AGAIN_S = 2.0
 
@@ -77,30 +76,32 @@ def test_a_sender_that_backs_off_is_due_at_the_end_of_that() -> None:
     assert due_at(backing_off) == 3.0
 
 
-def receiver(*, idle_s: float) -> StreamReceiver:
-    chunk = sender().cut_chunk(0, ())
-    if chunk.open is None:
-        raise AssertionError("the first chunk opens the stream")
-    opening = make_open(StreamKind.BLOB, idle_timeout_s=idle_s)
-    return StreamReceiver(make_context("server"), chunk, opening, Window(WindowBudget(0), 0))
-
-
 def test_a_receiver_waits_for_its_origin_and_shows_life_four_times_meanwhile() -> None:
-    quiet = receiver(idle_s=40.0)
-    quiet.heard_at, quiet.spoke_at = 1.0, 2.0
-    assert receiver_patience.due_at(quiet) == 12.0
-    assert [receiver_patience.owes_life_sign(quiet, now) for now in (11.9, 12.0)] == [False, True]
-    assert [receiver_patience.origin_is_silent(quiet, now) for now in (40.9, 41.0)] == [False, True]
-    quiet.spoke_at = 35.0
-    assert receiver_patience.due_at(quiet) == 41.0
+    quiet = OneReceiver(idle_timeout_s=40.0).half
+    quiet.news.take_control_frames()
+    quiet.handle_timer(NOW + 1.0)
+    assert receiver_patience.due_at(quiet) == NOW + 10.0
+    assert [receiver_patience.owes_life_sign(quiet, NOW + s) for s in (9.9, 10.0)] == [False, True]
+    assert [receiver_patience.origin_is_silent(quiet, NOW + s) for s in (39.9, 40.0)] == [False, True]
+    quiet.handle_timer(NOW + 35.0)
+    assert receiver_patience.due_at(quiet) == NOW + 40.0
 
 
 def test_a_receiver_without_timeout_is_due_only_for_what_it_has_to_say() -> None:
-    patient = receiver(idle_s=0)
-    assert receiver_patience.due_at(patient) is None
-    assert not receiver_patience.origin_is_silent(patient, 1e9)
-    assert not receiver_patience.owes_life_sign(patient, 1e9)
-    patient.unclaimed_until = 7.0
-    assert receiver_patience.due_at(patient) == 7.0
-    patient.ack_at = 5.0
-    assert receiver_patience.due_at(patient) == 5.0
+    patient = OneReceiver(idle_timeout_s=0.0)
+    assert receiver_patience.due_at(patient.half) == NOW + ACK_DELAY_S
+    patient.place(make_chunk(0, b"abc"))
+    patient.says()
+    assert receiver_patience.due_at(patient.half) is None
+    assert not receiver_patience.origin_is_silent(patient.half, 1e9)
+    assert not receiver_patience.owes_life_sign(patient.half, 1e9)
+
+
+def test_a_receiver_that_nobody_takes_is_due_when_it_is_refused_and_sooner_for_an_ack() -> None:
+    unclaimed = OneReceiver(idle_timeout_s=40.0)
+    unclaimed.half.await_callback(NOW - 35.0)
+    unclaimed.place(make_chunk(0, b"abc"))
+    unclaimed.says()
+    assert receiver_patience.due_at(unclaimed.half) == NOW + 5.0
+    unclaimed.place(make_chunk(3, b"d", sequence=1))
+    assert receiver_patience.due_at(unclaimed.half) == NOW + ACK_DELAY_S

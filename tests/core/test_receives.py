@@ -7,7 +7,6 @@ from collections.abc import Callable
 
 import pytest
 
-from streamcell.digest import Digest
 from streamcell.errors import (
     CellError,
     ErrorCode,
@@ -19,7 +18,7 @@ from streamcell.errors import (
 )
 from streamcell.limits import MIB
 from streamcell.protocol.base.events import DataEnded, DataReceived, StreamAdmitted, StreamOpened
-from streamcell.protocol.receiving.half import ACK_DELAY_S
+from streamcell.protocol.receiving.news import ACK_DELAY_S
 from streamcell.protocol.wire.description import ReplyTo, StreamDescription, StreamKind
 from streamcell.protocol.wire.frames import (
     Ack,
@@ -51,7 +50,7 @@ def test_an_offer_says_what_the_sender_said() -> None:
         topic="raw",
         headers=(("a", 1), ("b", "x")),
         resume_id="nightly",
-        digest=Digest("sha256:00"),
+        digest="sha256:00",
         no_reply=True,
         reply_to=ReplyTo(0, 0, sentence="fine"),
     )
@@ -64,7 +63,7 @@ def test_an_offer_says_what_the_sender_said() -> None:
         (("a", 1), ("b", "x")),
         300.0,
         "nightly",
-        digest=Digest("sha256:00"),
+        digest="sha256:00",
         reply_to=ReplyTo(0, 0, sentence="fine"),
         no_reply=True,
     )
@@ -322,7 +321,7 @@ def test_closing_at_the_declared_size_waits_for_the_end() -> None:
     server.close(client.key(stream_id))
     net.run()
     assert client.outcomes(stream_id) == []
-    client.core.end_source(stream_id, None, net.now)
+    client.core.end_source(stream_id, "", net.now)
     net.run()
     assert client.finished(stream_id)
 
@@ -377,6 +376,13 @@ def test_closing_at_the_end_is_a_release() -> None:
     server.close(client.key(stream_id))
     net.run()
     assert client.finished(stream_id)
+
+
+def test_what_was_read_to_its_end_and_is_held_all_the_same_is_counted() -> None:
+    net, server, client, stream_id = read_and_unreleased(SMALL)
+    assert server.core.unreleased_receives() == 1
+    server.core.release(client.key(stream_id), net.now)
+    assert server.core.unreleased_receives() == 0
 
 
 @pytest.mark.parametrize("moment", ["offered", "accepted", "received"])

@@ -9,22 +9,23 @@ from typing import Any
 import pytest
 
 from streamcell.protocol.base.machine import step
-from streamcell.protocol.flow.credit import Window, WindowBudget
 from streamcell.protocol.links.link import Lane
 from streamcell.protocol.links.states import (
     LANE_TABLE,
     LaneInput,
     LaneState,
 )
-from streamcell.protocol.receiving.agreement import Agreement
 from streamcell.protocol.receiving.half import StreamReceiver
+from streamcell.protocol.receiving.starting_point import StartingPoint
 from streamcell.protocol.receiving.states import (
-    AGREEMENT_TABLE,
     RECEIVER_TABLE,
-    AgreementInput,
-    AgreementState,
+    STARTING_POINT_TABLE,
+    ReceiverAction,
     ReceiverInput,
     ReceiverState,
+    StartingPointAction,
+    StartingPointInput,
+    StartingPointState,
 )
 from streamcell.protocol.relaying.passing import RelayedStream
 from streamcell.protocol.relaying.states import RELAY_TABLE, RelayAction, RelayInput, RelayState
@@ -34,9 +35,9 @@ from streamcell.protocol.sending.states import (
     SenderInput,
     SenderState,
 )
-from streamcell.protocol.wire.description import StreamKind
-from streamcell.protocol.wire.frames import Chunk, LaneRole, StreamKey
-from tests.core.harness import make_context, make_open, make_spec
+from streamcell.protocol.wire.frames import LaneRole
+from tests.core.harness import make_context, make_spec
+from tests.core.one_receiver import NOW, OneReceiver
 
 Row = tuple[str, str]
 
@@ -102,19 +103,24 @@ SENDER: dict[str, dict[str, Row]] = {
 }
 _GIVEN_UP: dict[str, Row] = {"GIVE_UP": ("RESET_AND_FAIL", "ENDED"), "RESET": ("FAIL", "ENDED")}
 RECEIVER: dict[str, dict[str, Row]] = {
-    "OFFERED": {"ACCEPTED": ("ADMIT", "WAITING"), **_GIVEN_UP},
+    "OFFERED": {
+        "ACCEPTED": ("ADMIT", "WAITING"),
+        "ACCEPTED_WHOLE": ("ASSEMBLE", "WAITING"),
+        "ACCEPTED_TO_RESERVE": ("RESERVE", "WAITING"),
+        **_GIVEN_UP,
+    },
     "WAITING": {"ADMITTED": ("DELIVER", "RECEIVING"), **_GIVEN_UP},
     "RECEIVING": {"ALL_RECEIVED": ("END_DATA", "RECEIVED"), **_GIVEN_UP},
     # What was released is confirmed when it was found to be right, and not before.
-    "RECEIVED": {"APPROVED": ("IGNORE", "APPROVED"), **_GIVEN_UP},
+    "RECEIVED": {"APPROVED": ("CONFIRM_IF_RELEASED", "APPROVED"), **_GIVEN_UP},
     "APPROVED": {"FINISHED": ("CONFIRM", "ENDED"), **_GIVEN_UP},
     "ENDED": {},
 }
-AGREEMENT: dict[str, dict[str, Row]] = {
-    "OPEN": {"WEIGH": ("IGNORE", "WEIGHING"), "CHOOSE": ("TELL", "CHOSEN"), "WENT_ON": ("PLACE", "PLACED")},
-    "WEIGHING": {"CHOOSE": ("TELL", "CHOSEN"), "WENT_ON": ("PLACE", "PLACED")},
+STARTING_POINT: dict[str, dict[str, Row]] = {
+    "OPEN": {"WEIGH": ("IGNORE", "WEIGHING"), "CHOOSE": ("TELL", "CHOSEN"), "WENT_ON": ("STOP_TELLING", "PLACED")},
+    "WEIGHING": {"CHOOSE": ("TELL", "CHOSEN"), "WENT_ON": ("STOP_TELLING", "PLACED")},
     # The first choice counts. An heir of the origin is told it, too.
-    "CHOSEN": {"WENT_ON": ("PLACE", "PLACED"), "MOVED": ("TELL", "CHOSEN")},
+    "CHOSEN": {"WENT_ON": ("STOP_TELLING", "PLACED"), "MOVED": ("TELL_AGAIN", "CHOSEN")},
     "PLACED": {"MOVED": ("TELL", "CHOSEN")},
 }
 _LOST: dict[str, Row] = {"CLOSED": ("FORGET", "CLOSED")}
@@ -151,15 +157,6 @@ def make_sender() -> StreamSender:
     return StreamSender(make_context(), make_spec(), 1)
 
 
-def make_receiver() -> StreamReceiver:
-    chunk = Chunk(StreamKey("a", 1, 1), "me", 1, "c", "t", 0, 0, False, 16, 0, b"")
-    return StreamReceiver(make_context(), chunk, make_open(StreamKind.STREAM), Window(WindowBudget(0), 1))
-
-
-def make_agreement() -> Agreement:
-    return Agreement(awaited=True)
-
-
 def make_dialled_lane() -> Lane:
     return Lane(1, LaneState.DIALLING, LaneRole.CONTROL, 1)
 
@@ -179,29 +176,25 @@ def cases(name: str, written: dict[str, dict[str, Row]], state_type: Any, input_
 CASES = [
     *cases("sender", SENDER, SenderState, SenderInput),
     *cases("receiver", RECEIVER, ReceiverState, ReceiverInput),
-    *cases("agreement", AGREEMENT, AgreementState, AgreementInput),
+    *cases("starting point", STARTING_POINT, StartingPointState, StartingPointInput),
     *cases("lane", LANE, LaneState, LaneInput),
     *cases("relay", RELAY, RelayState, RelayInput),
 ]
 TABLES: dict[str, Mapping[Any, Any]] = {
     "sender": SENDER_TABLE,
     "receiver": RECEIVER_TABLE,
-    "agreement": AGREEMENT_TABLE,
+    "starting point": STARTING_POINT_TABLE,
     "lane": LANE_TABLE,
     "relay": RELAY_TABLE,
 }
-WRITTEN = {"sender": SENDER, "receiver": RECEIVER, "agreement": AGREEMENT, "lane": LANE}
+WRITTEN = {"sender": SENDER, "lane": LANE}
 MAKERS: dict[str, Callable[[], Any]] = {
     "sender": make_sender,
-    "receiver": make_receiver,
-    "agreement": make_agreement,
     "lane": make_dialled_lane,
 }
 LED = [case for case in CASES if case[0] in MAKERS]
 INPUTS: dict[str, Any] = {
     "sender": SenderInput,
-    "receiver": ReceiverInput,
-    "agreement": AgreementInput,
     "lane": LaneInput,
 }
 
@@ -245,6 +238,58 @@ def test_an_object_led_to_the_state_does_what_is_written(name: str, state: Any, 
 
 def test_every_action_is_done_by_somebody() -> None:
     assert set(RelayedStream.ACTS) == set(RelayAction)
+    assert set(StreamReceiver.ACTS) == set(ReceiverAction)
+    assert set(StartingPoint.ACTS) == set(StartingPointAction)
+
+
+RECEIVER_CASES = [case[1:] for case in CASES if case[0] == "receiver"]
+STARTING_POINT_CASES = [case[1:] for case in CASES if case[0] == "starting point"]
+
+
+@pytest.mark.parametrize(("state", "event", "expected"), RECEIVER_CASES, ids=name_of)
+def test_a_receiver_goes_to_the_state_that_follows_and_does_what_is_written(
+    state: ReceiverState, event: ReceiverInput, expected: Row, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    half = OneReceiver().half
+    done: list[str] = []
+    acts = {action: lambda _, now, name=action.name: done.append(name) for action in ReceiverAction}
+    monkeypatch.setattr(StreamReceiver, "ACTS", acts)
+    monkeypatch.setattr(half, "state", state)
+    half.step(event, NOW)
+    assert (*done, half.state.name) == expected
+    assert expected[1] in repr(half)
+
+
+@pytest.mark.parametrize(("state", "event", "expected"), STARTING_POINT_CASES, ids=name_of)
+def test_a_starting_point_goes_to_the_state_that_follows_and_does_what_is_written(
+    state: StartingPointState, event: StartingPointInput, expected: Row, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    point = StartingPoint(awaited=True)
+    inputs: dict[StartingPointInput, Callable[[], None]] = {
+        StartingPointInput.WEIGH: point.on_weighing,
+        StartingPointInput.CHOOSE: lambda: point.on_choice(5, "sha256:1"),
+        StartingPointInput.WENT_ON: point.on_origin_went_on,
+        StartingPointInput.MOVED: lambda: point.on_new_life(5),
+    }
+    done: list[str] = []
+    acts = {action: lambda _, name=action.name: done.append(name) for action in StartingPointAction}
+    monkeypatch.setattr(StartingPoint, "ACTS", acts)
+    monkeypatch.setattr(point, "state", state)
+    inputs[event]()
+    assert (*done, point.state.name) == expected
+    assert expected[1] in repr(point)
+
+
+def test_the_first_choice_counts_and_a_new_life_is_told_it_or_where_the_stream_stands() -> None:
+    point = StartingPoint(awaited=True)
+    point.on_choice(5, "sha256:1")
+    point.on_choice(7, "sha256:2")
+    point.on_new_life(9)
+    assert (point.due, point.offset, point.prefix_digest) == (True, 5, "sha256:1")
+    point.on_origin_went_on()
+    assert not point.due
+    point.on_new_life(9)
+    assert (point.due, point.offset, point.prefix_digest) == (True, 9, "")
 
 
 def test_the_tables_have_no_other_pairs() -> None:
@@ -265,7 +310,7 @@ def test_only_a_query_begins_an_attempt_and_only_a_start_the_first() -> None:
     assert (into_resuming, out_of_queue) == ({"QUERY"}, {"START"})
 
 
-@pytest.mark.parametrize(("name", "final"), [("sender", "SETTLED"), ("receiver", "ENDED"), ("lane", "CLOSED")])
+@pytest.mark.parametrize(("name", "final"), [("sender", "SETTLED"), ("lane", "CLOSED")])
 def test_a_final_state_ignores_everything(name: str, final: str) -> None:
     subject = MAKERS[name]()
     for led_by in way_to(name, final):

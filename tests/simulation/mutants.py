@@ -37,27 +37,28 @@ class Mutant:
 MUTANTS = (
     Mutant(
         "an ack too early: a stream counts as complete when all has arrived, read or not",
-        "receiving/table",
-        "if not (receiver.released and receiver.ended):\n            return\n        if receiver.assemble:",
-        "if not receiver.all_received:\n            return\n        if True:",
+        "receiving/half",
+        "if not (self.released and self.progress.end_said):\n            return\n"
+        "        if self.allowance.assembled and",
+        "if not self.progress.whole:\n            return\n        if",
     ),
     Mutant(
         "a success before the digest was compared: what all was read and released counts as complete",
-        "receiving/table",
-        "if receiver.assemble:\n            # It was checked",
-        "if receiver.all_received and receiver.consumed == receiver.size:\n            # It was checked",
+        "receiving/half",
+        "if self.allowance.assembled and self.state is",
+        "if self.progress.whole and self.progress.consumed == self.progress.size and self.state is",
     ),
     Mutant(
         "outcome by race: whether a close where the stream is to end is early depends on whether the end is known yet",
-        "receiving/table",
-        "if offset == receiver.size:",
-        "if receiver.all_received and offset == receiver.size:",
+        "receiving/half",
+        "if offset == self.progress.size:",
+        "if self.progress.whole and offset == self.progress.size:",
     ),
     Mutant(
         "a dedupe left out: bytes that are there already are delivered again",
-        "receiving/half",
-        "if end > self.received and len(payload) > 0:\n            self._take",
-        "self._pending += [payload] * (0 < end <= self.received)\n        if len(payload) > 0:\n            self._take",
+        "receiving/progress",
+        "pieces: list[Payload] = []\n        if end > self.received",
+        "pieces: list[Payload] = [payload] * (0 < end <= self.received)\n        if end > self.received",
     ),
     Mutant(
         "a credit leak: the window of a stream that has ended is not given back",
@@ -73,9 +74,9 @@ MUTANTS = (
     ),
     Mutant(
         "a wrong offset after a restart: a stream that goes on in the middle is counted from 0",
-        "receiving/half",
-        "self.received = self.delivered = self.consumed = offset",
-        "self.received = self.delivered = self.consumed = 0",
+        "receiving/progress",
+        "self.received = self.consumed = offset",
+        "self.received = self.consumed = 0",
     ),
     Mutant(
         "another source under the same name: its stamp is not compared",
@@ -103,9 +104,9 @@ MUTANTS = (
     ),
     Mutant(
         "the checksum is not compared",
-        "receiving/half",
-        "!= chunk.checksum:",
-        "!= chunk.checksum and len(chunk.payload) == 0:",
+        "wire/integrity",
+        "== chunk.checksum",
+        "== chunk.checksum or len(chunk.payload) > 0",
     ),
     Mutant(
         "an unknown outcome is taken for a failure: a blob that may have arrived is sent to the next life",
@@ -115,9 +116,9 @@ MUTANTS = (
     ),
     Mutant(
         "the end is believed before all has arrived",
-        "receiving/half",
-        "return self.ended and self.received == self.size",
-        "return self.ended",
+        "receiving/progress",
+        "self.whole = self.end_said and self.received == self.size",
+        "self.whole = self.end_said",
     ),
     Mutant(
         "a lane that breaks takes the last chunk with it, and nobody asks",
@@ -139,15 +140,15 @@ MUTANTS = (
     ),
     Mutant(
         "no credit is given to a new attempt",
-        "receiving/half",
-        "self.credited = self.credit_due = False\n        self.ack_due = True",
-        "self.credited, self.credit_due = True, False\n        self.ack_due = True",
+        "receiving/allowance",
+        "self._told = self.due = False\n        if admitted",
+        "self._told, self.due = True, False\n        if admitted",
     ),
     Mutant(
         "each attempt has an initial credit of its own, read or not",
-        "receiving/half",
-        "self.credit = min(offset + INITIAL_CREDIT_BYTES, max(self.limit, self.initial_limit))",
-        "self.credit = offset + INITIAL_CREDIT_BYTES",
+        "receiving/allowance",
+        "self.allowed_to_previous = min(offset + INITIAL_CREDIT_BYTES, max(self.allowed_ever, self._initial))",
+        "self.allowed_to_previous = offset + INITIAL_CREDIT_BYTES",
     ),
     Mutant(
         "a silent lane is never suspected",

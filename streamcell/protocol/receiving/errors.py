@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from streamcell.errors import (
     BlobSizeError,
     CellError,
@@ -17,8 +19,10 @@ from streamcell.errors import (
     error_from_wire,
 )
 from streamcell.limits import CORRUPT_CHUNKS
-from streamcell.protocol.receiving.half import StreamReceiver
 from streamcell.protocol.wire.frames import Chunk, Reset
+
+if TYPE_CHECKING:
+    from streamcell.protocol.receiving.half import StreamReceiver
 
 
 def rejected(code: ErrorCode, sentence: str) -> CellError:
@@ -43,9 +47,11 @@ def reset_by_origin(frame: Reset) -> CellError:
 
 def closed_early(receiver: StreamReceiver, fqcn: str) -> CellError:
     """The reader was closed before the end."""
-    end = "its end" if receiver.size is not None else "its end was known: one that has no size is read until b''"
+    end = (
+        "its end" if receiver.progress.size is not None else "its end was known: one that has no size is read until b''"
+    )
     return StreamCancelled(
-        f"the reader at {fqcn} closed {_name(receiver)} at offset {receiver.consumed}, before {end}",
+        f"the reader at {fqcn} closed {_name(receiver)} at offset {receiver.progress.consumed}, before {end}",
         fault=Fault.TARGET,
     )
 
@@ -53,7 +59,8 @@ def closed_early(receiver: StreamReceiver, fqcn: str) -> CellError:
 def origin_restarted(receiver: StreamReceiver) -> CellError:
     """The life of the origin that sent the stream is over."""
     return StreamError(
-        f"{receiver.key.origin} was restarted in the middle of {_name(receiver)}, at offset {receiver.received}",
+        f"{receiver.key.origin} was restarted in the middle of {_name(receiver)}, at offset "
+        f"{receiver.progress.received}",
         ErrorCode.RESUME,
         Fault.ORIGIN,
     )
@@ -71,7 +78,7 @@ def replaced(receiver: StreamReceiver) -> CellError:
 def placed_elsewhere(receiver: StreamReceiver, offset: int) -> CellError:
     """The origin goes on where nobody asked it to."""
     return StreamResumeError(
-        f"{receiver.key.origin} goes on with {_name(receiver)} at offset {offset}, not at {receiver.agreement.offset}",
+        f"{receiver.key.origin} goes on with {_name(receiver)} at offset {offset}, not at {receiver.point.offset}",
         fault=Fault.ORIGIN,
     )
 
@@ -104,6 +111,15 @@ def too_large(fqcn: str, most: int, size: int) -> CellError:
     )
 
 
+def credit_ignored(receiver: StreamReceiver, offset: int) -> ProtocolError:
+    """The sender went further than it was let."""
+    return ProtocolError(
+        f"stream {receiver.key.stream_id} from {receiver.key.origin} sent offset {offset} with a credit of "
+        f"{receiver.allowance.allowed_to_previous}",
+        fault=Fault.ORIGIN,
+    )
+
+
 def gave_up(receiver: StreamReceiver) -> CellError:
     """The origin has settled the stream, and its reason got lost."""
     return StreamCancelled(f"{receiver.key.origin} gave up {_name(receiver)}", fault=Fault.ORIGIN)
@@ -113,7 +129,7 @@ def silent(receiver: StreamReceiver) -> CellError:
     """The origin showed no life for the idle timeout."""
     return StreamTimeout(
         f"{receiver.key.origin} was silent about {_name(receiver)} for {receiver.description.idle_timeout_s:g} s, at "
-        f"offset {receiver.received}",
+        f"offset {receiver.progress.received}",
         fault=Fault.ORIGIN,
     )
 

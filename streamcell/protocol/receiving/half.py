@@ -1,443 +1,572 @@
 """The receiving half of a stream.
 
-A :class:`StreamReceiver` is finished when its state is ENDED: everything was read, approved and released, or one side
-gave the stream up. It puts chunks into order, drops what it has already, checks each checksum, and says what it wants
-to tell the sender: at most one Credit and one Ack, the latest.
+A :class:`StreamReceiver` takes inputs (frames, what becomes of links, the application's verbs, memory, time), decides
+by its table of states, changes its own fields only, and tells its keeper one thing: that it has ended, and with which
+last word. Its parts, each of which has its own fields:
+
+* ``progress``: what has come, in order, what was taken, and where the stream ends;
+* ``point``: where it begins;
+* ``allowance``: how far its sender may go, and the window that this comes from;
+* ``news``: what the origin is told, of which stream and attempt, and by which link.
+
+A chunk's way: :meth:`~StreamReceiver.on_chunk` checks it, ``progress`` puts its bytes into order, what is in order
+becomes DataReceived events, and ``news`` weighs what the origin is to be told, and tells it when the link's writer
+asks.
+
+What is true together: until the stream is admitted what has come in order waits in ``_undelivered``, and nothing is
+consumed; from then on nothing waits there. What is assembled counts as consumed when it is delivered. ``reserves`` only
+with ``allowance.assembled``. In ENDED nothing is due, nothing waits, and no deadline is set.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, ClassVar
 
-from streamcell.errors import CellError, Fault, ProtocolError, StreamIntegrityError
-from streamcell.limits import (
-    CHUNK_PAYLOAD_BYTES,
-    HOPS,
-    INITIAL_CREDIT_BYTES,
-    KIB,
-    MIB,
-    OUT_OF_ORDER_CHUNKS,
-    SHARED_LANE_IN_FLIGHT_BYTES,
+from streamcell.errors import CellError, StreamCancelled, StreamIntegrityError
+from streamcell.limits import CHUNK_PAYLOAD_BYTES, CORRUPT_CHUNKS
+from streamcell.protocol.base.context import Count
+from streamcell.protocol.base.events import (
+    DataEnded,
+    DataReceived,
+    ReceiveFailed,
+    ReceiveFinished,
+    StreamAdmitted,
+    StreamAdopted,
+    StreamOpened,
+    StreamPlaced,
 )
-from streamcell.protocol.base.context import Context, Count
-from streamcell.protocol.base.events import StreamOpened
 from streamcell.protocol.base.machine import (
     step,
 )
 from streamcell.protocol.base.timers import Timed
-from streamcell.protocol.flow.credit import Window
-from streamcell.protocol.receiving.agreement import Agreement
+from streamcell.protocol.receiving import errors as receive_errors
+from streamcell.protocol.receiving import patience
+from streamcell.protocol.receiving.allowance import Allowance
+from streamcell.protocol.receiving.news import News
+from streamcell.protocol.receiving.progress import Progress, TooManyGaps
+from streamcell.protocol.receiving.starting_point import StartingPoint
 from streamcell.protocol.receiving.states import (
     RECEIVER_TABLE,
-    AgreementState,
     ReceiverAction,
     ReceiverInput,
     ReceiverState,
+    StartingPointState,
 )
-from streamcell.protocol.wire.frames import Ack, Chunk, Credit, Open, Payload, Reset, ResumeReply, StreamKey
-from streamcell.protocol.wire.integrity import checksum_fields
+from streamcell.protocol.wire.description import StreamKind
+from streamcell.protocol.wire.frames import (
+    Ack,
+    Chunk,
+    LostReason,
+    Open,
+    Payload,
+    Reset,
+    ResumeQuery,
+    StreamKey,
+)
+from streamcell.protocol.wire.integrity import is_intact
 
 if TYPE_CHECKING:
     from streamcell.protocol.links.link import Link
+    from streamcell.protocol.receiving.surroundings import Surroundings
 
-# An Ack goes with each Credit, since each message wakes both ends. It is worth one of its own when this much is new, or
-# this part of the window if that is more: while the reader keeps up, a Credit comes first.
-_ACK_BYTES = 64 * KIB
-_ACK_WINDOW_PART = 4
-# What is assembled has all its credit from the start and is kept by its origin to the end: an Ack only shows how far it
-# has come.
-_ACK_ASSEMBLED_BYTES = 4 * MIB
-# Less than that is said after this time.
-ACK_DELAY_S = 0.1
-# Of this part of the window the application tells at once that it was consumed.
+# Of this part of the window the application tells at once that it was consumed: less than would ever leave the sender
+# without credit.
 _REPORT_WINDOW_PART = 8
-# On a lane that is shared with control an Ack is worth a frame for this part of what may be in flight there.
-_ACK_IN_FLIGHT_PART = 4
-
-
-class CorruptChunk(Exception):
-    """A chunk's checksum is wrong. It is treated as lost."""
-
-
-class TooManyGaps(Exception):
-    """More chunks wait for their predecessors than are kept. The chunk is treated as lost.
-
-    That is nobody's fault: a source of tiny pieces gets there when one of several lanes is slow.
-    """
+# The states in which the application is given what comes, or has all of it.
+_ADMITTED = (ReceiverState.RECEIVING, ReceiverState.RECEIVED, ReceiverState.APPROVED)
 
 
 class StreamReceiver(Timed):
-    """The target's half of one stream.
-
-    Offsets, from low to high: ``consumed`` (taken by the application), ``delivered`` (given to the shell),
-    ``received`` (arrived without a gap), ``credit`` (where the sender may go).
-    """
+    """The target's half of one stream."""
 
     __slots__ = (
-        "_acked_consumed",
-        "_acked_received",
+        "_callback_started",
         "_context",
-        "_out_of_order",
-        "_pending",
-        "ack_at",
-        "ack_due",
-        "agreement",
-        "assemble",
-        "attempt",
-        "callback_started",
+        "_corrupt_chunks",
+        "_error",
+        "_last_word",
+        "_near",
+        "_undelivered",
+        "allowance",
         "channel",
-        "consumed",
-        "corrupt_chunks",
-        "credit",
-        "credit_due",
-        "credited",
-        "delivered",
         "description",
-        "digest",
-        "ended",
         "heard_at",
-        "initial_limit",
-        "key",
-        "limit",
-        "link",
-        "on_timer",
-        "received",
+        "news",
+        "point",
+        "progress",
         "released",
         "reserves",
-        "seen_before",
-        "size",
         "spoke_at",
         "state",
         "topic",
         "unclaimed_until",
-        "window",
     )
+    # Why it fails, and its last word if the origin has said that: set right before the step that fails it.
+    _error: CellError
+    _last_word: Reset | None
 
-    def __init__(self, context: Context, chunk: Chunk, opening: Open, window: Window) -> None:
+    def __init__(self, near: Surroundings, chunk: Chunk, opening: Open, link: Link, now: float) -> None:
         super().__init__()
-        self.key = chunk.key
+        self._near = near
+        self._context = near.context
         self.channel = chunk.channel
         self.topic = chunk.topic
         self.description = opening.description
-        self.seen_before = opening.seen_before
         self.state = ReceiverState.OFFERED
-        self.window = window
-        self.agreement = Agreement(awaited=opening.awaits_offset and not opening.description.kind.whole)
-        self.link: Link | None = None
-        # This attempt.
-        self.attempt = chunk.attempt
-        self.credit = chunk.offset + INITIAL_CREDIT_BYTES
-        self.credited = False
-        # All attempts.
-        self.limit = 0
-        self.initial_limit = self.credit
-        self.received = 0
-        self.delivered = 0
-        self.consumed = 0
-        self.size = opening.description.size
-        # Whether the life of the origin that sends it now has said where it ends.
-        self.ended = False
-        self.digest = opening.description.digest
-        self.corrupt_chunks = 0
-        # The application's side.
-        self.assemble = False
+        self.progress = Progress(self.description.size, self.description.digest)
+        self.point = StartingPoint(awaited=opening.awaits_offset and not self.description.kind.whole)
+        self.allowance = Allowance(near.memory.window(), self.progress, self.point, chunk.offset)
+        parts = (self.progress, self.point, self.allowance)
+        self.news = News(near.context, near.links, chunk, link, parts, now)
         self.reserves = False
-        self.callback_started = False
+        self.released = False
+        self.heard_at = self.spoke_at = now
         # Until when a stream that goes on after a restart waits for its callback to be registered.
         self.unclaimed_until: float | None = None
-        self.released = False
-        # What the sender is to be told.
-        self.credit_due = False
-        self.ack_due = False
-        # Time.
-        self.on_timer: Callable[[StreamReceiver, float], None] | None = None
-        self.ack_at: float | None = None
-        self.heard_at = 0.0
-        self.spoke_at = 0.0
-        self._context = context
-        self._pending: list[Payload] = []
-        self._out_of_order: dict[int, Payload] = {}
-        # Before the first Ack even an empty stream is news.
-        self._acked_received = -1
-        self._acked_consumed = 0
+        self._undelivered: list[Payload] = []
+        self._corrupt_chunks = 0
+        self._callback_started = False
 
     def __repr__(self) -> str:
         return (
             f"<StreamReceiver {self.key.stream_id} from {self.key.origin} {self.state.name} attempt {self.attempt} "
-            f"received {self.received} consumed {self.consumed} credit {self.credit}>"
+            f"received {self.progress.received} consumed {self.progress.consumed} "
+            f"allowed {self.allowance.allowed_to_previous}>"
         )
+
+    @property
+    def key(self) -> StreamKey:
+        """What the stream is called by the life of its origin that sends it now."""
+        return self.news.key
+
+    @property
+    def attempt(self) -> int:
+        """The origin's present attempt, as far as is known: it rises, in each life of the origin."""
+        return self.news.attempt
+
+    @property
+    def can_wait_for_heir(self) -> bool:
+        """Whether it may go on when its origin was restarted: what is assembled starts anew instead."""
+        return bool(self.description.resume_id) and not self.description.kind.whole and not self.allowance.assembled
+
+    # What its origin says.
+
+    def offer(self, opening: Open, now: float, *, anew: bool) -> bool:
+        """Offer a stream that has just begun to the application, or give it up; return whether it was offered.
+
+        ``anew``: bytes of an earlier stream of its name are of another source, so that it begins at 0.
+        """
+        kind = self.description.kind
+        if anew:
+            self.point.on_choice(0, "")
+        if kind is StreamKind.UNSPECIFIED:
+            self.give_up(receive_errors.unknown_kind(), now)
+            return False
+        if kind.whole and self._refuses_size(self.progress.size or 0, now):
+            return False
+        if kind is StreamKind.REPLY and self._awaited_request() is None:
+            self.give_up(receive_errors.not_awaited(), now)
+            return False
+        self._context.counters.add(Count.STREAMS_ACCEPTED)
+        self._schedule()
+        undecided = self.point.undecided
+        self._context.events.append(
+            StreamOpened(self.key, self.channel, self.topic, self.description, opening.seen_before, undecided)
+        )
+        return True
+
+    def go_on_as(self, chunk: Chunk, opening: Open, now: float) -> None:
+        """Go on as the stream of a new life of the origin, from what has come of the earlier one."""
+        old_key = self.key
+        self.description = opening.description
+        self.heard_at = now
+        self._corrupt_chunks = 0
+        self.progress.on_new_life(self.description.size, self.description.digest)
+        self.point.on_new_life(self.progress.received)
+        self.allowance.on_attempt(self.progress.received, admitted=self.state in _ADMITTED)
+        self.news.on_new_life(chunk)
+        self._schedule()
+        self._context.events.append(StreamAdopted(old_key, chunk.key))
+
+    def on_chunk(self, link: Link, chunk: Chunk, now: float) -> None:
+        """A piece of the stream has come over ``link``.
+
+        :raises ProtocolError: if the sender ignored its credit; the stream is given up.
+        """
+        news = self.news
+        if chunk.attempt < news.attempt:
+            return
+        if news.link is not link:
+            news.take_way(link)
+        self.heard_at = now
+        if self.point.state is not StartingPointState.PLACED and not self._takes_start(chunk, now):
+            return
+        if chunk.attempt > news.attempt:
+            self._enter_attempt(chunk.attempt, chunk.offset)
+        link.remembered_window.heard(now)
+        pieces = self._take_in(chunk, now)
+        if pieces is None:
+            return
+        is_first = chunk.sequence == 0
+        if is_first is not self.progress.whole:
+            # What came whole in one chunk is about to be confirmed as complete; if not, it is said after ACK_DELAY_S.
+            news.want_ack()
+        if self.state is ReceiverState.RECEIVING:
+            self._deliver(pieces, now)
+        else:
+            self._undelivered += pieces
+        if self.released:
+            self._confirm_if_released(now)
+        if self.state is not ReceiverState.ENDED and news.tell(now, link):
+            self._schedule()
+
+    def on_query(self, link: Link, query: ResumeQuery, now: float) -> None:
+        """The origin asks where to go on, or shows that it is alive."""
+        if query.attempt < self.attempt:
+            return
+        if self.news.link is not link:
+            self.news.take_way(link)
+        self.heard_at = now
+        if query.probe:
+            self.point.repeat()
+        elif query.attempt > self.attempt:
+            self._enter_attempt(query.attempt, self.progress.received)
+            self.point.repeat()
+        else:
+            # It is asked twice: chunks of this attempt may have come in between.
+            self.news.repeat()
+        self.news.answer(query)
+        self.news.speak()
+
+    def on_reset(self, last_word: Reset, now: float) -> None:
+        """The origin gave the stream up, which is remembered in these words."""
+        self._error, self._last_word = receive_errors.reset_by_origin(last_word), last_word
+        self.step(ReceiverInput.RESET, now)
+
+    def on_origin_gone(self, error: CellError, now: float) -> None:
+        """Nobody is there any more to be told: that life of the origin is over, or has settled the stream."""
+        self._error, self._last_word = error, None
+        self.step(ReceiverInput.RESET, now)
+
+    # What the application says.
+
+    def accept(self, now: float, *, assemble: bool, reserve: bool) -> None:
+        """The application wants the stream: piece by piece or assembled, with memory reserved for it or not."""
+        if not assemble:
+            self.step(ReceiverInput.ACCEPTED, now)
+        elif reserve:
+            self.step(ReceiverInput.ACCEPTED_TO_RESERVE, now)
+        else:
+            self.step(ReceiverInput.ACCEPTED_WHOLE, now)
+
+    def await_callback(self, now: float) -> None:
+        """Nobody takes the stream yet, but may soon: it is refused only after the idle timeout."""
+        if self.description.idle_timeout_s > 0:
+            self.unclaimed_until = now + self.description.idle_timeout_s
+            self._schedule()
+
+    def choose_start(self, offset: int, prefix_digest: str) -> None:
+        """The origin is to go on at ``offset``, if it has the same bytes below that."""
+        self.point.on_choice(offset, prefix_digest)
+        self.news.speak()
+
+    def on_callback_started(self) -> None:
+        """The application's callback runs: from now on its silence is its own."""
+        self._callback_started = True
+
+    def consume(self, offset: int, now: float) -> None:
+        """The application has taken every byte below ``offset``."""
+        self._count_consumed(offset)
+        if self.news.tell(now):
+            self._schedule()
+
+    def approve(self, now: float) -> None:
+        """The application has taken every byte of the whole stream, and they are what the sender says."""
+        self._count_consumed(self.progress.received)
+        self.news.tell_what_counts()
+        self.step(ReceiverInput.APPROVED, now)
+
+    def release(self, now: float) -> None:
+        """The application has done with the stream, as far as its end is concerned."""
+        self.released = True
+        self._confirm_if_released(now)
+
+    def close(self, offset: int, now: float) -> None:
+        """The reader was closed behind ``offset``: where the stream ends, as far as that is known by now, or not."""
+        self.consume(offset, now)
+        if offset == self.progress.size:
+            self.release(now)
+        else:
+            self.give_up(receive_errors.closed_early(self, self._context.fqcn), now)
+
+    def give_up(self, error: CellError, now: float) -> None:
+        """End the stream from this side, and tell its origin."""
+        self._error = error
+        self.step(ReceiverInput.GIVE_UP, now)
+
+    # Memory.
+
+    def on_admitted(self, now: float) -> None:
+        """There is memory for the stream, so that its origin may go on."""
+        self.step(ReceiverInput.ADMITTED, now)
+
+    def on_memory_freed(self) -> None:
+        """There may be memory for more of a blob whose size is not known."""
+        self._take_more_memory()
+        self.news.speak()
+
+    # Time.
 
     def handle_timer(self, now: float) -> None:
-        """Pass the deadline on to the table that the stream is in."""
-        if self.on_timer is not None:
-            self.on_timer(self, now)
+        """Tell what was delayed, give up an origin that is silent for too long, and show life."""
+        self.news.on_time(now)
+        if patience.origin_is_silent(self, now):
+            self.give_up(receive_errors.silent(self), now)
+            return
+        if self.unclaimed_until is not None and now >= self.unclaimed_until:
+            self.give_up(receive_errors.nobody_registered(self, self._context.fqcn), now)
+            return
+        if patience.owes_life_sign(self, now):
+            self.spoke_at = now
+            self.point.repeat()
+            if self._shows_life():
+                self.news.want_ack()
+            self.news.speak()
+        self._schedule()
 
-    def step(self, event: ReceiverInput) -> ReceiverAction:
-        """Advance the state and return what is to be done."""
+    def _schedule(self) -> None:
+        due_at = patience.due_at(self)
+        if due_at is not None:
+            self._context.deadlines.schedule(self, due_at)
+
+    def _shows_life(self) -> bool:
+        """Return whether silence of the application is no fault of it, so that the core speaks for it."""
+        if not self._callback_started:
+            return True
+        return self.point.state is not StartingPointState.OPEN and self.progress.consumed == self.progress.received
+
+    def _awaited_request(self) -> int | None:
+        """Return the id of the request that a reply answers, or None unless this life has asked the origin and waits.
+
+        Ids of requests start anew in each life.
+        """
+        to = self.description.reply_to
+        if to is None or to.incarnation != self._context.incarnation:
+            return None
+        return to.request_id if self._near.requests.awaits(to.request_id, self.key.origin) else None
+
+    def _end_request(self, error: CellError | None) -> None:
+        """If a reply that is waited for has ended, its request has ended with it."""
+        if self.description.kind is not StreamKind.REPLY:
+            return
+        request_id = self._awaited_request()
+        if request_id is not None:
+            self._near.requests.end_reply(request_id, error)
+
+    # Attempts.
+
+    def _takes_start(self, chunk: Chunk, now: float) -> bool:
+        """Take in where the origin goes on, while that is not known; return whether the chunk counts."""
+        if chunk.open is None:
+            self.news.say_lost(chunk, LostReason.UNKNOWN_HERE)
+            return False
+        if chunk.open.awaits_offset:
+            return True
+        if not is_intact(chunk, self._context.checksum):
+            self._on_corrupt_chunk(chunk, now)
+            return False
+        received = self.progress.received
+        if not self.point.allows(chunk.offset, received):
+            self.give_up(receive_errors.placed_elsewhere(self, chunk.offset), now)
+            return False
+        self.point.on_origin_went_on()
+        if received == 0:
+            self.progress.start_at(chunk.offset)
+            self.allowance.start_at(chunk.offset)
+            self.news.on_start()
+            self._context.events.append(StreamPlaced(self.key, chunk.offset))
+        self._enter_attempt(chunk.attempt, chunk.offset)
+        return True
+
+    def _enter_attempt(self, attempt: int, offset: int) -> None:
+        """Go over to an attempt that goes on at ``offset``."""
+        self.progress.forget_beyond_gap()
+        self.allowance.on_attempt(offset, admitted=self.state in _ADMITTED)
+        self.news.on_attempt(attempt)
+
+    def _on_corrupt_chunk(self, chunk: Chunk, now: float) -> None:
+        """Have a chunk with a wrong checksum sent again, but not for ever."""
+        self._context.counters.add(Count.CORRUPT_CHUNKS)
+        self._corrupt_chunks += 1
+        if self._corrupt_chunks < CORRUPT_CHUNKS:
+            self.news.say_lost(chunk, LostReason.CORRUPT)
+        else:
+            self.give_up(receive_errors.corrupted(chunk, self._context.fqcn), now)
+
+    # What is received.
+
+    def _take_in(self, chunk: Chunk, now: float) -> Sequence[Payload] | None:
+        """Return what is in order from now on, or None if the chunk is not taken in."""
+        progress = self.progress
+        if not is_intact(chunk, self._context.checksum):
+            self._on_corrupt_chunk(chunk, now)
+            return None
+        if chunk.offset >= self.allowance.allowed_to_previous + CHUNK_PAYLOAD_BYTES and len(chunk.payload) > 0:
+            error = receive_errors.credit_ignored(self, chunk.offset)
+            self.give_up(error, now)
+            raise error
+        before = progress.received
+        try:
+            pieces = progress.take_in(chunk)
+        except TooManyGaps:
+            self.news.say_lost(chunk, LostReason.LANE_LOST)
+            return None
+        except StreamIntegrityError as contradiction:
+            self.give_up(contradiction, now)
+            return None
+        self._context.counters.add(Count.BYTES_RECEIVED, progress.received - before)
+        return pieces
+
+    def _deliver(self, pieces: Sequence[Payload], now: float) -> None:
+        """Give the application what is in order, and its end."""
+        progress, events = self.progress, self._context.events
+        if self.allowance.assembled and self._refuses_size(progress.received, now):
+            return
+        for payload in pieces:
+            events.append(DataReceived(self.news.key, payload, self.allowance.window.size // _REPORT_WINDOW_PART))
+        if self.allowance.assembled:
+            progress.consume(progress.received)
+            if progress.size is None:
+                self._take_more_memory()
+        if progress.whole:
+            self.step(ReceiverInput.ALL_RECEIVED, now)
+
+    def _refuses_size(self, size: int, now: float) -> bool:
+        """Give up what is to be assembled if it is larger than this cell takes; return whether it was."""
+        most = self._near.memory.max_blob_bytes
+        if size <= most:
+            return False
+        self.give_up(receive_errors.too_large(self._context.fqcn, most, size), now)
+        return True
+
+    def _count_consumed(self, offset: int) -> None:
+        if offset > self.progress.consumed and self.state in _ADMITTED:
+            self.progress.consume(offset)
+            self.allowance.move_on()
+
+    def _take_more_memory(self) -> None:
+        """Give a blob of unknown size the credit for one window more, when there is memory for it."""
+        wanted = self.allowance.grow_assembled()
+        if wanted > 0 and (not self.reserves or self._near.memory.take_more(self, wanted)):
+            self.allowance.allow(self.allowance.allowed_ever + wanted)
+
+    # What the table of states has done.
+
+    def step(self, event: ReceiverInput, now: float) -> None:
+        """Go over to the state that follows, and do what is to be done."""
         action, self.state = step(RECEIVER_TABLE, self.state, event)
-        return action
+        self.ACTS[action](self, now)
 
-    @property
-    def all_received(self) -> bool:
-        """Whether every byte has arrived and the end is known."""
-        return self.ended and self.received == self.size
+    def _ignore(self, now: float) -> None:
+        """Nothing is to be done."""
 
-    @property
-    def report_bytes(self) -> int:
-        """How much consumption is worth telling at once: less than would ever leave the sender without credit."""
-        return self.window.size // _REPORT_WINDOW_PART
+    def _admit(self, now: float) -> None:
+        self.unclaimed_until = None
+        self.step(ReceiverInput.ADMITTED, now)
 
-    @property
-    def owes_ack(self) -> bool:
-        """Whether there is news that no Ack has told."""
-        return self.received > self._acked_received or self.consumed > self._acked_consumed
+    def _assemble(self, now: float) -> None:
+        if self._begins_assembly(now):
+            self.step(ReceiverInput.ADMITTED, now)
 
-    @property
-    def shows_life(self) -> bool:
-        """Whether silence of the application is no fault of it, so that the core speaks for it."""
-        if self.agreement.state is AgreementState.OPEN:
-            return not self.callback_started
-        return not self.callback_started or self.consumed == self.received
+    def _reserve(self, now: float) -> None:
+        if self._begins_assembly(now):
+            self.reserves = True
+            self._near.memory.reserve(self, now)
 
-    def opened(self) -> StreamOpened:
-        """Return the event that offers the stream to the application."""
-        return StreamOpened(
-            self.key, self.channel, self.topic, self.description, self.seen_before, self.agreement.undecided
-        )
+    def _begins_assembly(self, now: float) -> bool:
+        """Have what comes kept in the memory of blobs, from its first byte on; return whether it is not too much."""
+        self.unclaimed_until = None
+        self.allowance.assemble(self._near.memory.window_in_blobs())
+        if self._refuses_size(self.progress.size or 0, now):
+            return False
+        self.choose_start(0, "")
+        return True
 
-    def enter_attempt(self, attempt: int, offset: int) -> None:
-        """Go over to a higher attempt that goes on at ``offset``, and forget what is held beyond a gap.
+    def _begin_delivery(self, now: float) -> None:
+        """Hand over what came before admission, and give the credit that admission means."""
+        self._context.events.append(StreamAdmitted(self.key))
+        link = self.news.link
+        if not self.allowance.assembled:
+            self.allowance.open_window(None if link is None else link.remembered_window)
+        elif self.progress.size is not None:
+            self.allowance.allow(self.progress.size)
+        pieces, self._undelivered = self._undelivered, []
+        self._deliver(pieces, now)
+        if self.state is not ReceiverState.ENDED:
+            self.news.tell_what_counts()
 
-        Its initial credit goes no further than what was given before, or else each break would let the sender fill
-        more memory for a reader that stands still.
-        """
-        self.attempt = attempt
-        self._out_of_order.clear()
-        self.credit = min(offset + INITIAL_CREDIT_BYTES, max(self.limit, self.initial_limit))
-        self.credited = self.credit_due = False
-        self.ack_due = True
-        if self.state in (ReceiverState.RECEIVING, ReceiverState.RECEIVED, ReceiverState.APPROVED):
-            self.extend_credit(self.limit)
+    def _end_data(self, now: float) -> None:
+        self._near.memory.note_whole(self)
+        self._context.events.append(DataEnded(self.key, self.progress.received, self.progress.digest))
+        self._end_request(None)
+        self._confirm_if_released(now)
 
-    def start_at(self, attempt: int, offset: int) -> None:
-        """Begin with the byte at ``offset``, which the origin sends first in this attempt."""
-        self.received = self.delivered = self.consumed = offset
-        self._acked_received = self._acked_consumed = offset
-        self.window.start_at(offset)
-        if not self.assemble:
-            self.limit = max(self.limit, offset + self.window.size)
-        self.enter_attempt(attempt, offset)
-
-    def adopt(self, chunk: Chunk, opening: Open) -> StreamKey:
-        """Go on as the stream of a new life of the origin; return the key of the old one.
-
-        The size that is known stays. But that this is all, and of which digest, the new life has to say by itself.
-        """
-        old_key, self.key = self.key, chunk.key
-        self.description = opening.description
-        self.digest = opening.description.digest
-        self.size = opening.description.size if self.size is None else self.size
-        self.corrupt_chunks = 0
-        self.ended = False
-        self.agreement.move(self.received)
-        self.enter_attempt(chunk.attempt, self.received)
-        return old_key
-
-    def place(self, chunk: Chunk, *, on_shared_lane: bool) -> None:
-        """Take in a chunk of the present attempt.
-
-        :raises CorruptChunk: if its checksum is wrong; nothing was taken in.
-        :raises TooManyGaps: if it lies beyond a gap, as very many do already; nothing was taken in.
-        :raises StreamIntegrityError: if it contradicts the declared size or an earlier end.
-        :raises ProtocolError: if the sender ignored its credit.
-        """
-        self.check_intact(chunk)
-        self._check_credit(chunk)
-        payload = chunk.payload
-        end = chunk.offset + len(payload)
-        if chunk.last:
-            self._set_end(end)
-            self.digest = chunk.digest or self.digest
-        if self.size is not None and end > self.size:
-            raise StreamIntegrityError(
-                f"{self._name()} sent {end} bytes, more than the {self.size} that it declared",
-                fault=Fault.ORIGIN,
-            )
-        if end > self.received and len(payload) > 0:
-            self._take(chunk.offset, payload)
-        whole_in_one = self.all_received and chunk.sequence == 0
-        if not whole_in_one and (self.all_received or chunk.sequence == 0):
-            # What came whole in one chunk is about to be confirmed as complete; if not, it is said after ACK_DELAY_S.
-            self.ack_due = True
-        self._weigh_ack(on_shared_lane=on_shared_lane)
-
-    def take_pending(self) -> list[Payload]:
-        """Return what arrived in order and was not yet delivered, and count it as delivered."""
-        pending, self._pending = self._pending, []
-        self.delivered = self.received
-        if self.assemble:
-            self.consume(self.delivered)
-        return pending
-
-    def consume(self, offset: int) -> None:
-        """Note that the application has taken every byte below ``offset``."""
-        if offset <= self.consumed:
+    def _confirm_if_released(self, now: float) -> None:
+        """Confirm the stream if the application has released it, and its origin has said that it ends there."""
+        if not (self.released and self.progress.end_said):
             return
-        self.consumed = min(offset, self.delivered)
-        if not self.assemble:
-            self.window.grow(self.consumed, self.received)
-            self.extend_credit(self.consumed + self.window.size)
-        self._weigh_ack(on_shared_lane=False)
+        if self.allowance.assembled and self.state is ReceiverState.RECEIVED:
+            # It was checked before it was released.
+            self.step(ReceiverInput.APPROVED, now)
+        else:
+            self.step(ReceiverInput.FINISHED, now)
 
-    def open_window(self) -> None:
-        """Give the first credit: what others from the same neighbour could use lately, if more is to come."""
-        if self.link is not None and not self.all_received:
-            remaining = None if self.size is None else self.size - self.consumed
-            self.window.begin_as(self.link.remembered_window, remaining)
-        self.extend_credit(self.consumed + self.window.size)
+    def _confirm(self, now: float) -> None:
+        self._context.counters.add(Count.RECEIVES_FINISHED)
+        self._context.events.append(ReceiveFinished(self.key, self.progress.received))
+        self._end_with(self.news.ack(complete=True), now)
 
-    def extend_credit(self, limit: int) -> None:
-        """Let the sender go up to ``limit``; says so when it is worth a frame, and once in each attempt.
+    def _reset_and_fail(self, now: float) -> None:
+        self._tell_of_failure()
+        self._end_with(Reset.by_target(self.key, self._context.fqcn, self.attempt, self._error), now)
 
-        Never after the last byte, once it is known to be the last: there is nothing left to let go.
-        """
-        self.limit = max(self.limit, limit)
-        if self.all_received or not self.agreement.placed:
-            return
-        worth = self.limit - self.credit >= self.window.step_bytes
-        if worth or not self.credited:
-            self.credit = max(self.credit, self.limit)
-            self.credited = self.credit_due = True
+    def _fail(self, now: float) -> None:
+        self._tell_of_failure()
+        self._part(self._last_word, now)
 
-    @property
-    def has_news(self) -> bool:
-        """Whether the sender is to be told something."""
-        return self.ack_due or self.credit_due or self.agreement.due
+    def _tell_of_failure(self) -> None:
+        """Tell the application, and who waits for a reply."""
+        error = self._error
+        self._context.counters.add(Count.RECEIVES_FAILED)
+        self._context.events.append(ReceiveFailed(self.key, error, isinstance(error, StreamCancelled)))
+        self._end_request(error)
 
-    def repeat(self) -> None:
-        """See to it that the sender is told again what it may have missed."""
-        self.ack_due = True
-        self.credit_due = self.credited
-        self.agreement.repeat()
+    def _end_with(self, last_word: Ack | Reset, now: float) -> None:
+        """Part with the origin by a last word of this side."""
+        self._part(last_word, now)
+        self.news.post(last_word)
 
-    def take_control_frames(self) -> list[Ack | Credit | ResumeReply]:
-        """Return the offset to go on from, the Credit and the Ack that are due, as they stand now."""
-        frames: list[Ack | Credit | ResumeReply] = []
-        if self.agreement.due:
-            self.agreement.due = False
-            frames.append(self.offset_reply())
-        if self.credit_due:
-            self.credit_due = False
-            frames.append(Credit(self.key, self._context.fqcn, self.attempt, self.credit))
-            self.ack_due = self.ack_due or self.owes_ack
-        if self.ack_due:
-            self.ack_due = False
-            self.ack_at = None
-            self._acked_received = self.received
-            self._acked_consumed = self.consumed
-            frames.append(self.ack(complete=False))
-        return frames
+    def _part(self, last_word: Ack | Reset | None, now: float) -> None:
+        """Give back all that the stream holds. Its last word says all that it had to say."""
+        self.news.fall_silent()
+        self._context.deadlines.cancel(self)
+        self._undelivered.clear()
+        self.progress.forget_beyond_gap()
+        self.allowance.window.close()
+        self._near.keeper.on_receiver_ended(self, last_word)
+        self._near.memory.free(self, now)
 
-    def ack(self, *, complete: bool) -> Ack:
-        """Return the Ack that says where the stream stands."""
-        return Ack(
-            self.key,
-            self._context.fqcn,
-            self.attempt,
-            target_incarnation=self._context.incarnation,
-            received=self.received,
-            consumed=self.consumed,
-            complete=complete,
-            hops_left=HOPS,
-        )
-
-    def reset(self, error: CellError) -> Reset:
-        """Return the last word of a stream that this side has given up."""
-        return Reset.by_target(self.key, self._context.fqcn, self.attempt, error)
-
-    def offset_reply(self) -> ResumeReply:
-        """Return the frame that tells where the origin is to go on."""
-        agreement = self.agreement
-        return ResumeReply(
-            self.key,
-            self._context.fqcn,
-            self.attempt,
-            target_incarnation=self._context.incarnation,
-            unknown=False,
-            offset=agreement.offset,
-            hops_left=HOPS,
-            prefix_digest=agreement.prefix_digest,
-        )
-
-    def forget_payload(self) -> None:
-        """Drop every byte that is held, and give the window back."""
-        self._pending.clear()
-        self._out_of_order.clear()
-        self.window.close()
-
-    def _name(self) -> str:
-        return f"stream {self.key.stream_id} from {self.key.origin}"
-
-    def check_intact(self, chunk: Chunk) -> None:
-        """Compare a chunk's checksum.
-
-        :raises CorruptChunk: if it is wrong.
-        """
-        checksum = self._context.checksum
-        fields = checksum_fields(chunk.key, chunk.attempt, chunk.sequence, chunk.offset, last=chunk.last)
-        if checksum(fields, checksum(chunk.payload, 0)) != chunk.checksum:
-            raise CorruptChunk
-
-    def _check_credit(self, chunk: Chunk) -> None:
-        if len(chunk.payload) > 0 and chunk.offset >= self.credit + CHUNK_PAYLOAD_BYTES:
-            raise ProtocolError(
-                f"{self._name()} sent offset {chunk.offset} with a credit of {self.credit}",
-                fault=Fault.ORIGIN,
-            )
-
-    def _set_end(self, end: int) -> None:
-        if self.size is not None and self.size != end:
-            raise StreamIntegrityError(
-                f"{self._name()} ended at {end} bytes, but {self.size} were declared",
-                fault=Fault.ORIGIN,
-            )
-        if end < self.received:
-            raise StreamIntegrityError(
-                f"{self._name()} ended at {end} bytes, after {self.received} had come",
-                fault=Fault.ORIGIN,
-            )
-        self.size = end
-        self.ended = True
-
-    def _take(self, offset: int, payload: Payload) -> None:
-        if offset > self.received:
-            if len(self._out_of_order) >= OUT_OF_ORDER_CHUNKS and offset not in self._out_of_order:
-                raise TooManyGaps
-            held = self._out_of_order.get(offset)
-            if held is None or len(held) < len(payload):
-                self._out_of_order[offset] = payload
-            return
-        self._append(offset, payload)
-        while self._out_of_order:
-            first = min(self._out_of_order)
-            if first > self.received:
-                return
-            self._append(first, self._out_of_order.pop(first))
-
-    def _append(self, offset: int, payload: Payload) -> None:
-        known = self.received - offset
-        if known >= len(payload):
-            return
-        self._pending.append(memoryview(payload)[known:] if known else payload)
-        self._context.counters.add(Count.BYTES_RECEIVED, len(payload) - known)
-        self.received = offset + len(payload)
-
-    def _weigh_ack(self, *, on_shared_lane: bool) -> None:
-        step_bytes = max(_ACK_BYTES, self.window.size // _ACK_WINDOW_PART)
-        if self.assemble:
-            step_bytes = max(_ACK_ASSEMBLED_BYTES, step_bytes)
-        if on_shared_lane:
-            step_bytes = min(step_bytes, SHARED_LANE_IN_FLIGHT_BYTES // _ACK_IN_FLIGHT_PART)
-        if self.received - self._acked_received >= step_bytes or self.consumed - self._acked_consumed >= step_bytes:
-            self.ack_due = True
+    # What each action of the table does.
+    ACTS: ClassVar[Mapping[ReceiverAction, Callable[[StreamReceiver, float], None]]] = {
+        ReceiverAction.IGNORE: _ignore,
+        ReceiverAction.ADMIT: _admit,
+        ReceiverAction.ASSEMBLE: _assemble,
+        ReceiverAction.RESERVE: _reserve,
+        ReceiverAction.DELIVER: _begin_delivery,
+        ReceiverAction.END_DATA: _end_data,
+        ReceiverAction.CONFIRM_IF_RELEASED: _confirm_if_released,
+        ReceiverAction.CONFIRM: _confirm,
+        ReceiverAction.FAIL: _fail,
+        ReceiverAction.RESET_AND_FAIL: _reset_and_fail,
+    }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 
 from streamcell.errors import ErrorCode, Fault, StreamError
 from streamcell.protocol.flow.settled import SettledIds
@@ -10,6 +11,7 @@ from streamcell.protocol.receiving.half import StreamReceiver
 from streamcell.protocol.wire.frames import (
     Ack,
     Chunk,
+    IdRuns,
     Lost,
     LostReason,
     Reset,
@@ -36,7 +38,18 @@ class OriginLife:
     settled: SettledIds = dataclasses.field(default_factory=SettledIds)
     asked: dict[int, int] = dataclasses.field(default_factory=dict)
 
-    def known_ids(self, first: int, last: int) -> list[int]:
+    def settle(self, below: int, runs: IdRuns) -> Iterator[int]:
+        """Forget what the origin has settled; yield the ids that were not settled before, and may have a receiver."""
+        fresh = self.settled.add_below(below)
+        for first, last in runs:
+            fresh += self.settled.add(first, last)
+        for first, last in fresh:
+            for stream_id in self._known_ids(first, last):
+                self.ended.pop(stream_id, None)
+                self.asked.pop(stream_id, None)
+                yield stream_id
+
+    def _known_ids(self, first: int, last: int) -> list[int]:
         """Return the ids from ``first`` to ``last`` that may be remembered here, at the cost of the fewer of both."""
         if last - first < len(self.ended) + len(self.receivers) + len(self.asked):
             return list(range(first, last + 1))
@@ -102,7 +115,9 @@ class Registrar:
 
     def answer_query(self, life: OriginLife, query: ResumeQuery) -> Ack | Reset | ResumeReply:
         """Return the stream's last word, or that it is stale, or that it is not known."""
-        return self._last_word(life, query.key, query.attempt) or self.reply(query, 0, unknown=True)
+        return self._last_word(life, query.key, query.attempt) or ResumeReply.to(
+            query, self._incarnation, 0, unknown=True
+        )
 
     def refuse(self, life: OriginLife, chunk: Chunk) -> Ack | Reset | Lost | None:
         """Return the answer to a chunk that does not begin a stream here, or None to one that does."""
@@ -126,7 +141,3 @@ class Registrar:
             # It may have been on the way for long: another life may have got all of it, by another way.
             return LostReason.OTHER_LIFE
         return LostReason.UNKNOWN_HERE if chunk.open is None or chunk.offset > 0 else None
-
-    def reply(self, query: ResumeQuery, offset: int, *, unknown: bool) -> ResumeReply:
-        """Return the answer to a query."""
-        return ResumeReply.to(query, self._incarnation, offset, unknown=unknown)

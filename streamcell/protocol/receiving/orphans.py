@@ -33,7 +33,7 @@ class Orphans:
 
     def add(self, receiver: StreamReceiver) -> StreamReceiver | None:
         """Keep a receiver; return the one of the same name that it takes the place of, if there was one."""
-        receiver.link = None
+        receiver.news.on_way_lost()
         name = _name(receiver.key.origin, receiver.channel, receiver.topic, receiver.description.resume_id)
         before = self._by_name.pop(name, None)
         if before is not None:
@@ -59,11 +59,6 @@ class Orphans:
         return receiver
 
 
-def is_orphan(receiver: StreamReceiver) -> bool:
-    """Return whether a stream whose origin was restarted may go on: what is assembled starts anew instead."""
-    return bool(receiver.description.resume_id) and not receiver.description.kind.whole and not receiver.assemble
-
-
 def fault_in_adopting(receiver: StreamReceiver, new: StreamDescription) -> CellError | None:
     """Return why the new stream cannot go on where the old one stands, or None if its source is the same.
 
@@ -71,7 +66,7 @@ def fault_in_adopting(receiver: StreamReceiver, new: StreamDescription) -> CellE
     """
     old = receiver.description
     name = f"{receiver.key.origin} was restarted and sends {new.resume_id!r} again"
-    sizes_differ = None not in (receiver.size, new.size) and receiver.size != new.size
+    sizes_differ = None not in (receiver.progress.size, new.size) and receiver.progress.size != new.size
     for before, now in ((old.digest, new.digest), (old.source_stamp, new.source_stamp)):
         if before and now and not sizes_differ:
             if before == now:
@@ -84,8 +79,8 @@ def fault_in_adopting(receiver: StreamReceiver, new: StreamDescription) -> CellE
                 fault=Fault.ORIGIN,
             )
     return StreamIntegrityError(
-        f"{name}, but its source is another one than that of the {receiver.received} bytes that came before: it "
-        "starts again at 0",
+        f"{name}, but its source is another one than that of the {receiver.progress.received} bytes that came "
+        "before: it starts again at 0",
         fault=Fault.ORIGIN,
     )
 

@@ -1,19 +1,23 @@
 """How long a receiver waits for its origin, and when it shows life.
 
-It waits as the origin says, in the Open. Nothing is done here: the table asks when a receiver is to be looked at next,
-and what is due by then.
+It waits as the origin says of the stream. Nothing is done here: a receiver asks when it is to look next, and what is
+due by then.
 """
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from streamcell.protocol.flow.life_signs import LIFE_SIGNS_PER_TIMEOUT
-from streamcell.protocol.receiving.half import StreamReceiver
+
+if TYPE_CHECKING:
+    from streamcell.protocol.receiving.half import StreamReceiver
 
 
 def due_at(receiver: StreamReceiver) -> float | None:
     """Return when a receiver is to be looked at, or None."""
     idle = receiver.description.idle_timeout_s
-    times = [] if receiver.ack_at is None else [receiver.ack_at]
+    times = [] if receiver.news.ack_at is None else [receiver.news.ack_at]
     if receiver.unclaimed_until is not None:
         times.append(receiver.unclaimed_until)
     if idle > 0:

@@ -11,7 +11,6 @@ import dataclasses
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from streamcell.digest import Digest
 from streamcell.errors import CellError
 from streamcell.limits import HOPS, INITIAL_CREDIT_BYTES
 from streamcell.protocol.base.context import Context, Count
@@ -151,7 +150,7 @@ class StreamSender(Timed):
         self.source_error: CellError | None = None
         # How many bytes the source had when it ended first, which it has to have again.
         self.total: int | None = None
-        self.digest: Digest | None = None
+        self.digest = ""
         self.wanted = 0
         # Time.
         self.on_timer: Callable[[StreamSender, float], None] | None = None
@@ -365,7 +364,7 @@ class StreamSender(Timed):
             checksum(fields, checksum(payload, 0)),
             payload,
             None if self.opened else self._open_part(settled_below, settled),
-            self.digest if last else None,
+            self.digest if last else "",
         )
         self.opened = True
         self.sequence = sequence + 1

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from streamcell.digest import Digest
 from streamcell.errors import CellError
 from streamcell.protocol.base.context import Context
 from streamcell.protocol.base.events import SendPlaced, SendProgressed, SourceSeekWanted
@@ -85,13 +84,13 @@ class Resuming:
         sender.begin(0, 0)
         self._owner.pump(sender, now)
 
-    def _go_to(self, sender: StreamSender, offset: int, prefix_digest: Digest | None, now: float) -> None:
+    def _go_to(self, sender: StreamSender, offset: int, prefix_digest: str, now: float) -> None:
         size = sender.spec.description.size
         if size is not None and offset > size:
             # What the target has is not the beginning of this.
-            offset, prefix_digest = 0, None
+            offset, prefix_digest = 0, ""
         buffer = sender.buffer
-        if buffer.start <= offset <= buffer.end and (prefix_digest is None or sender.whole):
+        if buffer.start <= offset <= buffer.end and (not prefix_digest or sender.whole):
             self._go_on(sender, offset, now)
         elif sender.whole:
             self._owner.give_up(sender, send_errors.not_kept(sender, offset), now)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from streamcell.digest import Digest
 from streamcell.errors import CellError, Fault, StreamCancelled
 from streamcell.limits import SMALL_STREAM_BYTES
 from streamcell.protocol.base.context import Context, Count
@@ -127,7 +126,7 @@ class SendTable:
             return
         self.pump(sender, now)
 
-    def end_source(self, stream_id: int, digest: Digest | None, now: float) -> None:
+    def end_source(self, stream_id: int, digest: str, now: float) -> None:
         """Take note that the source has no more."""
         sender = self._fed(stream_id)
         if sender is None:

@@ -11,7 +11,6 @@ import dataclasses
 import enum
 from typing import NamedTuple, Protocol, Self, TypeAlias
 
-from streamcell.digest import Digest
 from streamcell.errors import CellError, ErrorCode, Fault, one_line
 from streamcell.limits import HOPS
 from streamcell.protocol.wire.description import StreamDescription
@@ -179,7 +178,7 @@ class Chunk(Travelling):
     checksum: int
     payload: Payload
     open: Open | None = None
-    digest: Digest | None = None
+    digest: str = ""
     encoded: bytes | None = dataclasses.field(default=None, repr=False, compare=False)
 
     def is_for_another_life(self, incarnation: int) -> bool:
@@ -302,7 +301,7 @@ class ResumeQuery(Travelling):
     hops_left: int
     resume_id: str = ""
     source_stamp: bytes = b""
-    digest: Digest | None = None
+    digest: str = ""
 
     @classmethod
     def about(
@@ -329,7 +328,7 @@ class ResumeReply(Travelling):
     unknown: bool
     offset: int
     hops_left: int
-    prefix_digest: Digest | None = None
+    prefix_digest: str = ""
     probe: bool = False
 
     @classmethod

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 
 from hypothesis import strategies as st
 
-from streamcell.digest import Digest
 from streamcell.errors import ErrorCode, Fault
 from streamcell.message import Headers, HeaderValue
 from streamcell.protocol.wire import frames
@@ -56,8 +55,6 @@ def _filled(size: int, byte: int) -> memoryview:
 
 large_payloads = st.builds(_filled, st.integers(LARGE_BYTES - 300, LARGE_BYTES + 300), st.integers(0, 255))
 
-digests = st.none() | st.builds(Digest, texts.filter(bool))
-
 # One that says nothing is none.
 replies_to = st.builds(ReplyTo, uint64, uint64, error_codes, sentences).filter(lambda to: to != ReplyTo(0, 0))
 
@@ -69,7 +66,7 @@ descriptions = st.builds(
     idle_timeout_s=seconds,
     resume_id=texts,
     source_stamp=st.binary(max_size=256),
-    digest=digests,
+    digest=texts,
     digest_follows=st.booleans(),
     reply_to=st.none() | replies_to,
     no_reply=st.booleans(),
@@ -100,7 +97,7 @@ def _chunks(payloads: st.SearchStrategy[frames.Payload]) -> st.SearchStrategy[fr
         checksum=uint32,
         payload=payloads,
         open=st.none() | opens,
-        digest=digests,
+        digest=texts,
     )
 
 
@@ -161,7 +158,7 @@ small_frames: st.SearchStrategy[frames.Frame] = st.one_of(
         hops_left=uint32,
         resume_id=texts,
         source_stamp=st.binary(max_size=256),
-        digest=digests,
+        digest=texts,
     ),
     st.builds(
         frames.ResumeReply,
@@ -170,7 +167,7 @@ small_frames: st.SearchStrategy[frames.Frame] = st.one_of(
         unknown=st.booleans(),
         offset=uint64,
         hops_left=uint32,
-        prefix_digest=digests,
+        prefix_digest=texts,
         probe=st.booleans(),
     ),
     st.builds(frames.Query, uint64, fqcns, optional_fqcns, st.booleans(), uint32),
