@@ -78,6 +78,10 @@ class Source:
         """The name as a terminal may show it."""
         return shown(self.name)
 
+    def without_name(self, sentence: str) -> str:
+        """Return a sentence of the receiver's without the name: what it says of others, too, for the same reason."""
+        return sentence.replace(f"'{shown(as_text(self.wire_name))}'", "")
+
     def open(self) -> Message:
         """Open it and return what is to be sent.
 

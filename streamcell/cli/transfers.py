@@ -73,6 +73,8 @@ class Transfers:
         self._manner = manner
         self._running: dict[StreamFuture, _Try] = {}
         self._again: collections.deque[_Try] = collections.deque()
+        # What was refused as one before it was, by the reason, and which one that was.
+        self._alike: dict[str, tuple[str, list[Result]]] = {}
         #: What failed, in order.
         self.errors: list[CellError | OSError] = []
         self.files = 0
@@ -129,6 +131,7 @@ class Transfers:
         left += [*(attempt.source for attempt in self._again), *self._waiting]
         self._running.clear()
         self._again.clear()
+        self._leave_alike()
         if left:
             unsent = [dataclasses.replace(self._unsent(source), error=_GIVEN_UP) for source in left]
             self._view.leave(unsent, f"{self.target}: not delivered: {_few(unsent)}")
@@ -197,8 +200,16 @@ class Transfers:
             return attempt.refused_at is not None
         return error.code is ErrorCode.UNREACHABLE
 
+    def _leave_alike(self) -> None:
+        """Show what was refused for a reason that has been told."""
+        for first, rest in self._alike.values():
+            if rest:
+                self._view.leave(rest, f"{self.target}: {len(rest)} more were refused as {first} was")
+                rest.clear()
+
     def _leave_rest(self) -> None:
         """Show what was not even begun, when all that was has ended."""
+        self._leave_alike()
         if self._why_no_more is None:
             return
         sentence, error = self._why_no_more
@@ -234,7 +245,16 @@ class Transfers:
         self.errors.append(error)
         received = 0 if future is None else future.get_progress()
         result = self._result(attempt, future, attempt.source.size_bytes or 0, received)
-        self._view.end(future, dataclasses.replace(result, error=sentence))
+        result = dataclasses.replace(result, error=sentence)
+        if future is None or not isinstance(error, CellError) or error.code is not ErrorCode.REJECTED:
+            self._view.end(future, result)
+            return
+        first, rest = self._alike.setdefault(attempt.source.without_name(sentence), (result.shown_name, []))
+        if first == result.shown_name:
+            self._view.end(future, result)
+        else:
+            self._view.drop(future)
+            rest.append(result)
 
     def _unsent(self, source: Source) -> Result:
         return self._result(_Try(source, time.monotonic()), None, source.size_bytes or 0, 0)

@@ -303,3 +303,39 @@ def test_case_6_3_cell_without_an_inbox(tmp_path: Path, capsys: pytest.CaptureFi
             assert errors == f"x: {sentence}\n"
         assert send(hub.listen_urls[0], tmp_path / "empty") == ExitCode.FAILED
         assert "hub takes no folders without files: start it with --inbox DIR" in capsys.readouterr().err
+
+
+# --- 5.7: what is refused for the same reason
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_case_5_7_a_reason_is_told_once_and_counted(
+    url: str, inbox: Path, folder: Path, capsys: pytest.CaptureFixture[str], *, as_json: bool
+) -> None:
+    """Two folders cannot be made, and what is in them cannot be kept; the rest arrives."""
+    for part in ("deep", "far"):
+        for number in range(5):
+            (folder / part).mkdir(exist_ok=True)
+            (folder / part / f"{number}.txt").write_text("content")
+    (inbox / "lab/folder").mkdir(parents=True)
+    for part in ("deep", "far"):
+        (inbox / "lab/folder" / part).write_text("no folder")
+    names = {
+        part: {str(path.relative_to(folder.parent)) for path in (folder / part).iterdir()} for part in ("deep", "far")
+    }
+    assert send(url, folder, *(["--json"] if as_json else [])) == ExitCode.FAILED
+    assert {"folder/a.txt", "folder/z.txt"} <= arrived(inbox).keys()
+    output, errors = capsys.readouterr()
+    if as_json:
+        told = [json.loads(line) for line in output.splitlines()]
+        failed = {each["name"]: each["error"] for each in told if "error" in each}
+        assert failed.keys() == names["deep"] | names["far"]
+        assert all(f"cannot keep '{name}': " in error for name, error in failed.items())
+        assert errors == ""
+        return
+    lines = errors.splitlines()
+    assert len(lines) == 4
+    for part, refused in names.items():
+        (first,) = (line.split(":")[0] for line in lines if f"'{part}' there is no folder" in line)
+        assert first in refused
+        assert f"hub: {len(refused) - 1} more were refused as {first} was" in lines
