@@ -15,6 +15,7 @@ import concurrent.futures
 import hashlib
 import multiprocessing
 import multiprocessing.connection
+import random
 import resource
 import time
 from collections.abc import Sequence
@@ -29,11 +30,6 @@ Digests = dict[tuple[str, int], str]
 
 def cell_name(number: int) -> str:
     return f"cell-{number}"
-
-
-def pattern(size: int, seed: int) -> bytes:
-    block = seed.to_bytes(8, "big") * 128
-    return (block * (size // len(block) + 1))[:size]
 
 
 def run_cells(url: str, first: int, count: int, cells: int, orders: multiprocessing.connection.Connection) -> None:
@@ -62,7 +58,7 @@ def run_cells(url: str, first: int, count: int, cells: int, orders: multiprocess
         cell = made[number % count]
         target = cell_name((number * 7 + first + 1) % cells)
         target = target if target != cell.fqcn else cell_name((first + number + 2) % cells)
-        message = Message({"number": number}, pattern(size, number))
+        message = Message({"number": number}, random.Random(number).randbytes(size))
         futures.append(StreamCell(cell).send_stream("scale", "stream", target, message))
     for future in futures:
         future.result(PATIENCE_S)
@@ -120,7 +116,7 @@ def measure(cells: int, processes: int, streams: int, size: int) -> None:
     digests: Digests = {}
     for told in collect(pipes):
         digests |= told
-    wanted = {number: hashlib.sha256(pattern(size, number)).hexdigest() for number in range(streams)}
+    wanted = {number: hashlib.sha256(random.Random(number).randbytes(size)).hexdigest() for number in range(streams)}
     if {number: digest for (_, number), digest in digests.items()} != wanted:
         raise SystemExit("streams are missing or have other bytes")
     print(f"all {streams} arrived whole; relayed by the hub: {hub.stats().protocol.bytes_relayed:,} bytes")

@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from streamcell.limits import INITIAL_CREDIT_BYTES, MIB
+from tests.kit.programs import Script
 from tests.kit.proxy import Proxy, Way, proxy_to
-from tests.kit.scripts import Program
 
 # What gRPC and the protocol add to the payload, of which the proxy cannot tell what is sent again.
 _OVERHEAD = 0.01
@@ -95,7 +95,7 @@ class Story:
         self._source = folder / "source"
         self._target = folder / "target"
         self._happenings: queue.SimpleQueue[str] = queue.SimpleQueue()
-        self._programs: dict[str, Program] = {}
+        self._programs: dict[str, Script] = {}
 
     def run(self) -> dict[str, Any]:
         """Tell it, and return what there is to say."""
@@ -134,12 +134,12 @@ class Story:
     def _start_receiver(self, url: str) -> str:
         plan = self._plan
         script = RECEIVER.format(url=url, target=str(self._target), window=plan.window_bytes, sync=plan.sync_bytes)
-        receiver = self._programs["receiver"] = Program(script)
+        receiver = self._programs["receiver"] = Script(script)
         return receiver.hear()
 
     def _start_sender(self, proxy: Proxy) -> None:
         script = SENDER.format(url=proxy.url, source=str(self._source), window=self._plan.window_bytes)
-        self._programs["sender"] = Program(script)
+        self._programs["sender"] = Script(script)
 
     def _end_programs(self) -> None:
         for program in self._programs.values():

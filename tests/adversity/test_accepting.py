@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import pytest
 
 from tests.adversity.syscalls import can_refuse_accept
-from tests.kit.scripts import run
+from tests.kit.programs import run_script
 from tests.kit.timing import scaled
 
 # What accept(2) may fail with that is not the caller's mistake.
@@ -42,7 +42,7 @@ with tempfile.TemporaryDirectory() as folder:
 
 def outcome(error: str, url: str, refused: set[int]) -> str:
     """Run the script; return what it says, or what went wrong."""
-    ended = run(SCRIPT.format(error=getattr(errno, error), url=url, refused=refused))
+    ended = run_script(SCRIPT.format(error=getattr(errno, error), url=url, refused=refused))
     return ended.stdout if ended.returncode == 0 else f"{error}: {ended.stderr}"
 
 

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from tests.kit.cells import Pair, connected_pair, grpc_carrier
-from tests.kit.scripts import run, started
+from tests.kit.programs import Script, run_script
 from tests.kit.timing import scaled
 from tests.kit.waiting import Box
 
@@ -110,7 +110,7 @@ PROGRAMS = {
 
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_exit_without_stop(name: str) -> None:
-    ended = run(f"{textwrap.dedent(PROGRAMS[name])}\nsay(time.monotonic())\n")
+    ended = run_script(f"{textwrap.dedent(PROGRAMS[name])}\nsay(time.monotonic())\n")
     took = time.monotonic() - float(ended.stdout or "nan")
     assert (ended.returncode, ended.stderr) == (0, "")
     assert took < PROMPT_S
@@ -129,11 +129,11 @@ def test_exit_of_one_side_is_heard_by_the_other(end: str) -> None:
             sys.stdin.readline()
             {end}
             """
-        with started(script) as program:
+        with Script(script) as program:
             assert program.hear() == "connected"
             assert pair.server.is_cell_connected("other")
             program.tell()
-            assert program.wait() == (0, "")
+            assert program.end() == (0, "")
         # It has said Goodbye: no time is needed to find out.
         assert events.get(scaled(5.0)) == "other"
         assert not pair.server.is_cell_connected("other")
@@ -143,6 +143,6 @@ def test_exit_of_one_side_is_heard_by_the_other(end: str) -> None:
 
 
 def test_an_exception_ends_the_program_as_always() -> None:
-    ended = run("server, site = connected_pair()\nraise LookupError('mine')\n")
+    ended = run_script("server, site = connected_pair()\nraise LookupError('mine')\n")
     assert ended.returncode == 1
     assert ended.stderr.splitlines()[-1] == "LookupError: mine"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.kit.scripts import ROOT, environment, run
+from tests.kit.programs import ROOT, environment, run_script
 from tests.kit.waiting import PATIENCE_S
 
 # In the child: everything raises UsageError, and the child ends as any other process does.
@@ -114,7 +114,7 @@ if __name__ == "__main__":
 
 @pytest.mark.parametrize("script", [AFTER, BEFORE], ids=["after the first cell", "before the first cell"])
 def test_fork(script: str) -> None:
-    ended = run(script)
+    ended = run_script(script)
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "done\n", "")
 
 
@@ -135,7 +135,7 @@ def test_multiprocessing(method: str, tmp_path: Path) -> None:
 
 
 def test_a_forked_child_that_ends_by_an_exception() -> None:
-    ended = run(
+    ended = run_script(
         """
         server, site = connected_pair()
         pid = os.fork()

@@ -10,7 +10,7 @@ from streamcell import Message, StreamCell, StreamRejected
 from tests.adversity.test_kill import connected_site
 from tests.kit.cells import QUICK, running
 from tests.kit.payloads import pattern
-from tests.kit.scripts import started
+from tests.kit.programs import Script
 from tests.kit.waiting import PATIENCE_S
 
 # A file may grow to 1 MB; the signal that says so becomes an error of write().
@@ -36,7 +36,7 @@ sys.stdin.readline()
 
 def test_the_receiver_has_no_room_for_the_file(tmp_path: Path) -> None:
     path = tmp_path / "file"
-    with started(RECEIVER.format(path=str(path))) as program, running(connected_site(program.hear(), QUICK)) as site:
+    with Script(RECEIVER.format(path=str(path))) as program, running(connected_site(program.hear(), QUICK)) as site:
         site.wait_connected(PATIENCE_S)
         streams = StreamCell(site)
         small = pattern(500_000)

@@ -26,7 +26,7 @@ from streamcell import (
 )
 from tests.kit.cells import QUICK, running
 from tests.kit.payloads import pattern
-from tests.kit.scripts import started
+from tests.kit.programs import Script
 from tests.kit.timing import scaled
 from tests.kit.waiting import PATIENCE_S, Box, eventually
 
@@ -91,7 +91,7 @@ def send_to_blocked_reader(site: CoreCell) -> StreamFuture:
 
 @pytest.mark.parametrize("begin", [send_endless_stream, send_to_blocked_reader])
 def test_the_receiver_is_killed(begin: Callable[[CoreCell], StreamFuture]) -> None:
-    with started(RECEIVER.format(url=ANYWHERE)) as program:
+    with Script(RECEIVER.format(url=ANYWHERE)) as program:
         url = program.hear()
         with running(connected_site(url)) as site:
             site.wait_connected(PATIENCE_S)
@@ -107,7 +107,7 @@ def test_the_receiver_is_killed(begin: Callable[[CoreCell], StreamFuture]) -> No
                 unreachable.result(PATIENCE_S)
             eventually(lambda: not site.is_cell_reachable("server"))
             # It comes back at the same address, and all is well again.
-            with started(RECEIVER.format(url=url)) as again:
+            with Script(RECEIVER.format(url=url)) as again:
                 assert again.hear() == url
                 future = StreamCell(site).send_blob("c", "blob", "server", Message({}, b"back"))
                 assert again.hear() == hashlib.sha256(b"back").hexdigest()
@@ -115,7 +115,7 @@ def test_the_receiver_is_killed(begin: Callable[[CoreCell], StreamFuture]) -> No
 
 
 def test_the_receiver_of_a_request_is_killed() -> None:
-    with started(RECEIVER.format(url=ANYWHERE)) as program, running(connected_site(program.hear())) as site:
+    with Script(RECEIVER.format(url=ANYWHERE)) as program, running(connected_site(program.hear())) as site:
         site.wait_connected(PATIENCE_S)
         with concurrent.futures.ThreadPoolExecutor(1) as pool:
             reply = pool.submit(site.send_request, "c", "blocked", "server", Message(), scaled(3.0))
@@ -150,7 +150,7 @@ def test_the_origin_is_killed() -> None:
             say("sending")
             sys.stdin.readline()
             """
-        with started(script) as program:
+        with Script(script) as program:
             assert program.hear() == "sending"
             program.signal(signal.SIGKILL)
             eventually(lambda: bool(outcomes))
@@ -164,7 +164,7 @@ def test_a_receiver_that_stands_still_for_a_while_costs_nothing(kind: str) -> No
         ping_after_s=0.2, control_ping_after_s=0.2, suspect_after_s=2.0, backoff_min_s=0.02, backoff_max_s=0.2
     )
     data = pattern(64 << 20)
-    with started(RECEIVER.format(url=ANYWHERE)) as program, running(connected_site(program.hear(), config)) as site:
+    with Script(RECEIVER.format(url=ANYWHERE)) as program, running(connected_site(program.hear(), config)) as site:
         site.wait_connected(PATIENCE_S)
         program.signal(signal.SIGSTOP)
         send = StreamCell(site).send_stream if kind == "stream" else StreamCell(site).send_blob
@@ -215,7 +215,7 @@ def test_an_origin_that_stands_still_for_a_while_costs_nothing() -> None:
             future.result(60)
             say(site.stats().protocol.bytes_retransmitted)
             """
-        with started(script) as program:
+        with Script(script) as program:
             assert program.hear() == "sending"
             program.signal(signal.SIGSTOP)
             eventually(lambda: is_suspicious(server))

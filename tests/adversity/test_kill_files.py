@@ -14,7 +14,7 @@ import pytest
 from streamcell import CoreCell, FileStream, Message, StreamCell, StreamFuture
 from tests.kit.cells import QUICK, running
 from tests.kit.payloads import pattern
-from tests.kit.scripts import Program, started
+from tests.kit.programs import Script
 from tests.kit.timing import scaled
 from tests.kit.waiting import PATIENCE_S
 
@@ -114,9 +114,9 @@ def sender(path: Path, url: str, deadly: int) -> str:
     return SENDER.format(path=str(path), url=url, deadly=deadly, patience=PATIENCE_S)
 
 
-def dies(program: Program) -> None:
+def dies(program: Script) -> None:
     """Wait for a program to kill itself."""
-    code, errors = program.wait()
+    code, errors = program.end()
     assert code == -9, errors
 
 
@@ -127,7 +127,7 @@ def test_the_receiver_is_killed_again_and_again(source: Path, tmp_path: Path, se
     site: CoreCell | None = None
     try:
         for deadly in deadly_offsets(seed):
-            with started(receiver(copy, url, deadly)) as program:
+            with Script(receiver(copy, url, deadly)) as program:
                 url = program.hear()
                 if site is None:
                     site = CoreCell("site", connect=url, config=CONFIG)
@@ -137,7 +137,7 @@ def test_the_receiver_is_killed_again_and_again(source: Path, tmp_path: Path, se
                 dies(program)
         assert site is not None
         assert future is not None
-        with started(receiver(copy, url, SIZE + 1)) as program:
+        with Script(receiver(copy, url, SIZE + 1)) as program:
             program.hear()
             assert program.hear() == f"complete {digest()} True"
             assert future.result(PATIENCE_S) == SIZE
@@ -165,9 +165,9 @@ def test_the_sender_is_killed_again_and_again(source: Path, seed: int) -> None:
     with running(server):
         url = server.listen_urls[0]
         for deadly in deadly_offsets(seed)[:-1]:
-            with started(sender(source, url, deadly)) as program:
+            with Script(sender(source, url, deadly)) as program:
                 dies(program)
-        with started(sender(source, url, SIZE)) as program:
+        with Script(sender(source, url, SIZE)) as program:
             assert program.hear() == f"sent {SIZE}"
         # One call got it all.
         assert calls == [False]
@@ -179,13 +179,13 @@ def test_the_sender_is_killed_again_and_again(source: Path, seed: int) -> None:
 def test_both_are_killed_again_and_again(source: Path, tmp_path: Path, seed: int) -> None:
     copy, url = tmp_path / "copy", ANYWHERE
     chance = random.Random(seed)
-    programs: dict[str, Program] = {}
+    programs: dict[str, Script] = {}
     scripts: dict[str, Callable[[int], str]] = {
         "receiver": lambda deadly: receiver(copy, url, deadly),
         "sender": lambda deadly: sender(source, url, deadly),
     }
     try:
-        programs["receiver"] = Program(scripts["receiver"](SIZE + 1))
+        programs["receiver"] = Script(scripts["receiver"](SIZE + 1))
         url = programs["receiver"].hear()
         for offset in deadly_offsets(seed)[:-1]:
             # One of them dies by itself; the other is killed as well, or not.
@@ -193,7 +193,7 @@ def test_both_are_killed_again_and_again(source: Path, tmp_path: Path, seed: int
             for name in ("receiver", "sender"):
                 if name in programs:
                     programs.pop(name).kill()
-                programs[name] = Program(scripts[name](offset if name == victim else SIZE + 1))
+                programs[name] = Script(scripts[name](offset if name == victim else SIZE + 1))
                 if name == "receiver":
                     assert programs[name].hear() == url
             dies(programs.pop(victim))
@@ -201,10 +201,10 @@ def test_both_are_killed_again_and_again(source: Path, tmp_path: Path, seed: int
             if chance.random() < 0.5:
                 programs.pop(name).kill()
         if "receiver" not in programs:
-            programs["receiver"] = Program(scripts["receiver"](SIZE + 1))
+            programs["receiver"] = Script(scripts["receiver"](SIZE + 1))
             assert programs["receiver"].hear() == url
         if "sender" not in programs:
-            programs["sender"] = Program(scripts["sender"](SIZE + 1))
+            programs["sender"] = Script(scripts["sender"](SIZE + 1))
         assert programs["receiver"].hear() == f"complete {digest()} True"
         assert programs["sender"].hear() == f"sent {SIZE}"
         assert hashlib.sha256(copy.read_bytes()).hexdigest() == digest()

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from tests.adversity.leaks import LIVES
-from tests.kit.scripts import ROOT, environment
+from tests.kit.programs import ROOT, environment
 from tests.kit.timing import scaled
 
 LIMIT_S = 250.0

@@ -8,8 +8,8 @@ import signal
 from streamcell import CoreCell, LinkError, Message, NameInUse, StreamCell, StreamFuture
 from tests.kit.cells import QUICK, running
 from tests.kit.payloads import pattern
+from tests.kit.programs import Script
 from tests.kit.proxy import Way, proxy_to
-from tests.kit.scripts import started
 from tests.kit.waiting import PATIENCE_S, Box, eventually
 
 # A cell that only passes on, and says where it listens.
@@ -59,9 +59,9 @@ def send_stream(cell: CoreCell, target: str, data: bytes) -> StreamFuture:
 
 
 def test_a_leaf_that_can_only_dial_out_is_reached_by_everybody() -> None:
-    with started(relay_script("hub")) as hub:
+    with Script(relay_script("hub")) as hub:
         url = hub.hear()
-        with started(leaf_script("leaf", url)) as leaf, running(site("site", url)) as cell:
+        with Script(leaf_script("leaf", url)) as leaf, running(site("site", url)) as cell:
             assert leaf.hear() == "connected"
             cell.wait_connected(PATIENCE_S)
             data = pattern(20 * MIB)
@@ -75,12 +75,12 @@ def test_a_leaf_that_can_only_dial_out_is_reached_by_everybody() -> None:
 
 def test_a_cell_whose_parent_dies_goes_to_another_one_with_its_streams() -> None:
     with (
-        started(relay_script("hub")) as hub,
-        started(relay_script("first", url := hub.hear())) as first,
-        started(relay_script("second", url)) as second,
+        Script(relay_script("hub")) as hub,
+        Script(relay_script("first", url := hub.hear())) as first,
+        Script(relay_script("second", url)) as second,
     ):
         urls = [first.hear(), second.hear()]
-        with started(leaf_script("leaf", *urls)) as leaf, running(site("site", url)) as cell:
+        with Script(leaf_script("leaf", *urls)) as leaf, running(site("site", url)) as cell:
             assert leaf.hear() == "connected"
             cell.wait_connected(PATIENCE_S)
             with proxy_to(url) as slow, running(site("through", slow.url)) as other:
@@ -97,7 +97,7 @@ def test_a_cell_whose_parent_dies_goes_to_another_one_with_its_streams() -> None
 
 def test_fifty_transfers_survive_a_restart_of_the_hub() -> None:
     arrived: Box[str] = Box()
-    with started(relay_script("hub")) as hub:
+    with Script(relay_script("hub")) as hub:
         url = hub.hear()
         receiver, sender = site("receiver", url), site("sender", url)
         streams = StreamCell(receiver)
@@ -119,7 +119,7 @@ def test_fifty_transfers_survive_a_restart_of_the_hub() -> None:
             eventually(lambda: any(future.get_progress() > 0 for future in futures))
             hub.signal(signal.SIGKILL)
             hub.wait()
-            with started(relay_script("hub", listen=url)) as again:
+            with Script(relay_script("hub", listen=url)) as again:
                 assert again.hear() == url
                 assert [future.result(PATIENCE_S) for future in futures] == [len(block) for block in blocks]
                 digests = sorted(hashlib.sha256(block).hexdigest() for block in blocks)
@@ -129,10 +129,10 @@ def test_fifty_transfers_survive_a_restart_of_the_hub() -> None:
 
 def test_a_second_cell_of_a_name_in_another_branch_is_refused_and_gets_in_later() -> None:
     with (
-        started(relay_script("hub")) as hub,
-        started(relay_script("left", url := hub.hear())) as left,
-        started(relay_script("right", url)) as right,
-        started(leaf_script("twin", left.hear())) as first,
+        Script(relay_script("hub")) as hub,
+        Script(relay_script("left", url := hub.hear())) as left,
+        Script(relay_script("right", url)) as right,
+        Script(leaf_script("twin", left.hear())) as first,
     ):
         assert first.hear() == "connected"
         with running(site("twin", right.hear())) as second:
@@ -143,9 +143,9 @@ def test_a_second_cell_of_a_name_in_another_branch_is_refused_and_gets_in_later(
 
 def test_a_target_behind_two_relays_that_stands_still_for_a_while_costs_nothing() -> None:
     with (
-        started(relay_script("hub")) as hub,
-        started(relay_script("relay", url := hub.hear())) as relay,
-        started(leaf_script("leaf", relay.hear())) as leaf,
+        Script(relay_script("hub")) as hub,
+        Script(relay_script("relay", url := hub.hear())) as relay,
+        Script(leaf_script("leaf", relay.hear())) as leaf,
         running(site("site", url)) as cell,
     ):
         assert leaf.hear() == "connected"

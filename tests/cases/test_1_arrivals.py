@@ -17,9 +17,9 @@ from streamcell.daemon.inbox import Inbox, InboxSettings
 from streamcell.daemon.settings import ServeSettings
 from streamcell.daemon.standalone import StandaloneCell
 from tests.kit.cells import CARRIERS, Carrier, connected_pair, grpc_carrier
-from tests.kit.commands import Command, run
 from tests.kit.inboxes import Ending, Events, Life, World, files, send_file, work_files
 from tests.kit.payloads import pattern
+from tests.kit.programs import Command, run_command
 from tests.kit.waiting import PATIENCE_S, Box, Gate, eventually
 
 SMALL = pattern(300_000)
@@ -81,7 +81,7 @@ def test_case_1_3_receiving_ends_after_its_count_where_names_cannot_be_shown(tmp
     arguments = ("recv", "--as", "box", "--listen", "grpc://127.0.0.1:0", "--into", "BOX", "--count", "2")
     with Command(*arguments, cwd=tmp_path, prefix=ascii_only) as receiver:
         url = receiver.errors.wait_for(r"box listens at (\S+);")[1]
-        sent = run("send", *names, "--to", "box", "--connect", url, "--as", "lab", cwd=tmp_path)
+        sent = run_command("send", *names, "--to", "box", "--connect", url, "--as", "lab", cwd=tmp_path)
         assert sent.returncode == ExitCode.DONE, sent.stderr
         assert receiver.wait() == ExitCode.DONE, receiver.errors.all
     assert files_of(tmp_path / "BOX/lab") == dict.fromkeys(names, SMALL)

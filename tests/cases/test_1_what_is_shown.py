@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from streamcell.cli.outcome import ExitCode
-from tests.kit.commands import LIMIT_S, STREAMCELL, complaint, hub, run
-from tests.kit.scripts import environment
+from tests.kit.programs import LIMIT_S, STREAMCELL, complaint, environment, hub, run_command
 from tests.programs.test_node import MAIN, node
 
 __all__ = ["node"]
@@ -26,7 +25,7 @@ def test_case_1_3_names_that_the_encoding_has_not(tmp_path: Path) -> None:
     (tmp_path / "next").write_bytes(b"next")
     with hub(tmp_path) as (_, url):
         arguments = ("send", NAME, "next", "--to", "hub", "-c", url, "--as", "site")
-        ended = run(*arguments, cwd=tmp_path, variables={"PYTHONIOENCODING": "ascii"})
+        ended = run_command(*arguments, cwd=tmp_path, variables={"PYTHONIOENCODING": "ascii"})
     assert (ended.returncode, ended.stderr) == (ExitCode.DONE, b"")
     assert f"{SHOWN}: 7 bytes to hub in ".encode() in ended.stdout
     assert (tmp_path / "inbox/site" / NAME).read_bytes() == b"content"

@@ -11,7 +11,7 @@ import pytest
 import streamcell
 from streamcell import CoreCell, LinkError, NameInUse
 from tests.kit.cells import Carrier, grpc_carrier, memory_carrier, running
-from tests.kit.scripts import started
+from tests.kit.programs import Script
 from tests.kit.waiting import PATIENCE_S, eventually
 
 FORMS = {
@@ -112,6 +112,6 @@ def test_case_2_5_process_without_a_cell_and_forked_child_have_none() -> None:
             os._exit(0)
         os.wait()
         """
-    with started(script) as program:
+    with Script(script) as program:
         assert [program.hear() for _ in range(3)] == ["[]", "2", "[]"]
-        assert program.wait() == (0, "")
+        assert program.end() == (0, "")

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from streamcell import BytesStream, Message, StreamCell, StreamOutcomeUnknown
-from tests.kit import scripts as programs
+from tests.kit import programs
 from tests.kit.cells import Cells, Peer, grpc_carrier, running
 from tests.kit.payloads import KIB, pattern
 from tests.kit.restarting import DIGEST, READ, SIZE, Rest, begin, restart_receiver, restart_sender
@@ -178,6 +178,6 @@ def test_case_2_1_processes_that_are_killed() -> None:
     with running(carrier.cell("server", listen=carrier.url)) as hub:
         StreamCell(hub).register_blob_cb("case", "2.1", lambda future: got.put(bytes(future.result())))
         for word, ahead_s in (("first", 0), ("second", -3600), ("third", -1800)):
-            done = programs.run(LIFE.format(ahead_s=ahead_s, url=hub.listen_urls[0], word=word))
+            done = programs.run_script(LIFE.format(ahead_s=ahead_s, url=hub.listen_urls[0], word=word))
             assert (done.stdout.strip(), done.stderr) == (str(len(word)), "")
             assert got.get() == word.encode()

@@ -11,7 +11,7 @@ import pytest
 
 from streamcell import CoreCell
 from tests.kit.cells import grpc_carrier, running
-from tests.kit.commands import hub
+from tests.kit.programs import hub
 from tests.kit.waiting import PATIENCE_S, eventually
 
 # As many as a process of its own has open for itself, and the reserve, and room for some cells.

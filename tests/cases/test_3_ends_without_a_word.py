@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 
-from tests.kit.scripts import started
+from tests.kit.programs import Script
 
 HUB = """
     hub = CoreCell("hub", listen="grpc://127.0.0.1:0", config=QUICK)
@@ -38,7 +38,7 @@ CELLS = """
 
 
 def test_case_3_6_cells_that_stop_while_their_hub_stands_still_and_then_dies() -> None:
-    with started(HUB) as hub, started(CELLS.format(count=8)) as cells:
+    with Script(HUB) as hub, Script(CELLS.format(count=8)) as cells:
         cells.tell(hub.hear())
         assert cells.hear() == "sending"
         hub.signal(signal.SIGSTOP)
@@ -46,15 +46,15 @@ def test_case_3_6_cells_that_stop_while_their_hub_stands_still_and_then_dies() -
         assert cells.hear() == "stopped"
         hub.kill()
         cells.tell()
-        assert cells.wait() == (0, "")
+        assert cells.end() == (0, "")
 
 
 def test_case_3_6_cells_that_stop_after_their_hub_has_died() -> None:
-    with started(HUB) as hub, started(CELLS.format(count=8)) as cells:
+    with Script(HUB) as hub, Script(CELLS.format(count=8)) as cells:
         cells.tell(hub.hear())
         assert cells.hear() == "sending"
         hub.kill()
         cells.tell()
         assert cells.hear() == "stopped"
         cells.tell()
-        assert cells.wait() == (0, "")
+        assert cells.end() == (0, "")

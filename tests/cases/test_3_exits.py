@@ -6,7 +6,7 @@ import textwrap
 
 import pytest
 
-from tests.kit.scripts import run
+from tests.kit.programs import run_script
 
 PROGRAMS = {
     "a thread that is no daemon waits for a transfer": """
@@ -68,5 +68,5 @@ SAID = {
 
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_case_3_6_process_that_exits(name: str) -> None:
-    ended = run(textwrap.dedent(PROGRAMS[name]))
+    ended = run_script(textwrap.dedent(PROGRAMS[name]))
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, SAID[name], "")

@@ -18,8 +18,8 @@ from streamcell.runtime.network import lanes
 from tests.kit.cells import Pair, grpc_carrier, running
 from tests.kit.fixtures import carrier, pair
 from tests.kit.payloads import pattern
+from tests.kit.programs import Script, run_script
 from tests.kit.refusing import always, first, no_threads, refusing
-from tests.kit.scripts import run, started
 from tests.kit.timing import scaled
 from tests.kit.waiting import PATIENCE_S, Box, eventually
 
@@ -69,7 +69,7 @@ def test_case_3_1_threads_are_refused_for_long(pair: Pair) -> None:
 
 def test_case_3_1_the_engine_is_refused_its_thread() -> None:
     """A start that fails says why, leaves nothing half done, and may be tried again."""
-    ended = run(
+    ended = run_script(
         """
         import logging
         really_start = threading.Thread.start
@@ -225,7 +225,7 @@ def test_case_3_1_a_process_may_not_have_so_much_memory() -> None:
         resource.setrlimit(resource.RLIMIT_AS, (size + (1 << 29), size + (1 << 29)))
         sys.stdin.readline()
     """
-    with started(receiver) as program, running(grpc_carrier().cell("site", connect=program.hear())) as site:
+    with Script(receiver) as program, running(grpc_carrier().cell("site", connect=program.hear())) as site:
         site.wait_connected(PATIENCE_S)
         streams = StreamCell(site)
         for size in (5 * MIB, 1 << 30, 5 * MIB):
@@ -280,7 +280,7 @@ say(subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], pree
 def test_case_3_3_the_address_is_free_when_the_parent_was_killed(fork: str, scheme: str, tmp_path: Path) -> None:
     """A child that lives on does not keep the address busy, nor the connections of its parent's neighbours."""
     url = {"tcp": "grpc://127.0.0.1:0", "every address": "grpc://localhost:0", "unix": f"unix://{tmp_path}/s"}[scheme]
-    with started(PARENT.format(url=url, fork=FORKS[fork])) as program:
+    with Script(PARENT.format(url=url, fork=FORKS[fork])) as program:
         url = program.hear()
         child = int(program.hear())
         try:
@@ -299,7 +299,7 @@ def test_case_3_3_the_address_is_free_when_the_parent_was_killed(fork: str, sche
 
 def test_case_3_3_the_parent_goes_on_and_foreign_sockets_stay_open() -> None:
     """What the child closes is closed there alone, and only what was the cell's."""
-    ended = run(
+    ended = run_script(
         """
         import socket
         mine = socket.create_server(("127.0.0.1", 0))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.kit.scripts import started
+from tests.kit.programs import Script
 
 SCRIPT = """
     import logging
@@ -52,6 +52,6 @@ CASES = {
 @pytest.mark.parametrize("name", CASES)
 def test_case_3_9_cell_that_asks_for_another_value_is_told(name: str) -> None:
     script, said = CASES[name]
-    with started(SCRIPT.format(start=script)) as program:
+    with Script(SCRIPT.format(start=script)) as program:
         assert [program.hear() for _ in said] == said
-        assert program.wait() == (0, "")
+        assert program.end() == (0, "")

@@ -33,8 +33,8 @@ from streamcell import (
 )
 from tests.kit.aio_cells import AioPair, with_pair
 from tests.kit.cells import Carrier, Pair
-from tests.kit.commands import hub, run
 from tests.kit.payloads import pattern
+from tests.kit.programs import hub, run_command
 from tests.kit.waiting import PATIENCE_S, Box, Gate
 
 MIB = 1 << 20
@@ -116,7 +116,7 @@ def test_case_4_1_only_a_regular_file_has_size_and_stamp(tmp_path: Path, fifo: P
 
 def test_case_4_1_the_command_sends_a_named_pipe(tmp_path: Path, fifo: Path) -> None:
     with hub(tmp_path) as (_, url):
-        ended = run("send", fifo, "--to", "hub", "--connect", url, "--as", "site", cwd=tmp_path)
+        ended = run_command("send", fifo, "--to", "hub", "--connect", url, "--as", "site", cwd=tmp_path)
     assert (ended.returncode, ended.stderr) == (0, b"")
     assert (tmp_path / "inbox/site/pipe").read_bytes() == DATA
 

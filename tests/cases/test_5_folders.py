@@ -21,9 +21,8 @@ from streamcell.daemon.inbox import InboxSettings, LogWatcher
 from streamcell.daemon.settings import ServeSettings
 from streamcell.daemon.standalone import StandaloneCell
 from tests.kit.cells import CARRIERS, connected_pair, grpc_carrier, running
-from tests.kit.commands import LIMIT_S, STREAMCELL
 from tests.kit.inboxes import World
-from tests.kit.scripts import environment
+from tests.kit.programs import LIMIT_S, STREAMCELL, environment
 from tests.kit.waiting import PATIENCE_S
 
 

@@ -14,7 +14,7 @@ from streamcell.cli.interrupts import ending_signals
 from streamcell.cli.outcome import ExitCode
 from streamcell.daemon.conventions import FILE_CHANNEL, FILE_TOPIC
 from tests.kit.cells import grpc_carrier, running
-from tests.kit.commands import LIMIT_S, Command, hub
+from tests.kit.programs import LIMIT_S, Command, hub
 from tests.kit.waiting import PATIENCE_S, Box, Gate, eventually
 
 HUP, INT, TERM = signal.SIGHUP, signal.SIGINT, signal.SIGTERM

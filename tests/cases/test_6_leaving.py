@@ -13,7 +13,7 @@ from streamcell import CoreCell, StreamCell
 from streamcell.cli.outcome import ExitCode
 from streamcell.daemon.conventions import FILE_CHANNEL, FILE_TOPIC
 from tests.kit.cells import CARRIERS, Carrier, connected_pair, grpc_carrier, running
-from tests.kit.commands import Command
+from tests.kit.programs import Command
 from tests.kit.waiting import eventually
 
 

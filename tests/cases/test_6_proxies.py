@@ -15,7 +15,7 @@ from streamcell.transport.address import parse_address
 from streamcell.transport.grpc.proxies import find_proxy
 from tests.kit import answers
 from tests.kit.cells import running
-from tests.kit.commands import run
+from tests.kit.programs import run_command
 from tests.kit.proxy import Proxy
 from tests.kit.waiting import PATIENCE_S
 
@@ -142,7 +142,9 @@ def test_case_6_7_an_error_names_the_proxy_that_was_in_the_way(proxy: Proxy, mon
 def test_case_6_7_a_command_tells_of_a_proxy_that_it_does_not_use(tmp_path: Path) -> None:
     def said(no_proxy: str) -> str:
         variables = {"all_proxy": "socks5://user:secret@proxy.invalid:1080", "no_proxy": no_proxy}
-        return run("ping", "hub", "-c", FAR_IP, "--wait", "0.5", cwd=tmp_path, variables=variables).stderr.decode()
+        return run_command(
+            "ping", "hub", "-c", FAR_IP, "--wait", "0.5", cwd=tmp_path, variables=variables
+        ).stderr.decode()
 
     warning, sentence = said("").splitlines()
     assert "all_proxy is not used" in warning

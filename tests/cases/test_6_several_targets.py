@@ -20,7 +20,7 @@ from streamcell.daemon.inbox import InboxSettings, LogWatcher
 from streamcell.daemon.settings import ServeSettings
 from streamcell.daemon.standalone import StandaloneCell
 from tests.kit.cells import running
-from tests.kit.commands import run as run_process
+from tests.kit.programs import run_command as run_process
 from tests.kit.waiting import PATIENCE_S
 
 

@@ -16,8 +16,7 @@ import pytest
 from streamcell.cli.outcome import ExitCode
 from streamcell.daemon import signals
 from streamcell.daemon.signals import EndSignals
-from tests.kit.commands import LIMIT_S, STREAMCELL, Command, hub, run
-from tests.kit.scripts import environment
+from tests.kit.programs import LIMIT_S, STREAMCELL, Command, environment, hub, run_command
 from tests.kit.waiting import PATIENCE_S, Box, eventually
 
 # As a service manager starts it: without a terminal.
@@ -130,7 +129,7 @@ def test_case_6_6_configuration_is_read_again(tmp_path: Path) -> None:
         def send(content: str) -> None:
             (tmp_path / "x").write_text(content)
             arguments = ("send", "x", "--to", "hub", "--connect", url, "--as", "site")
-            assert run(*arguments, cwd=tmp_path).returncode == ExitCode.DONE
+            assert run_command(*arguments, cwd=tmp_path).returncode == ExitCode.DONE
 
         def reload(text: str, said: str) -> None:
             config.write_text(text)
@@ -146,7 +145,7 @@ def test_case_6_6_configuration_is_read_again(tmp_path: Path) -> None:
         send("three")
         assert files_of(tmp_path) == {"x": "two", "x (2)": "three"}
         reload(inbox + "min_free_bytes = 1_000_000_000_000_000_000\n", "the configuration was read again$")
-        refused = run("send", "x", "--to", "hub", "--connect", url, "--as", "other", cwd=tmp_path)
+        refused = run_command("send", "x", "--to", "hub", "--connect", url, "--as", "other", cwd=tmp_path)
         assert "not enough space" in refused.stderr.decode()
         command.signal(TERM)
         assert command.wait() == ExitCode.DONE

@@ -9,7 +9,7 @@ import pytest
 from streamcell import CoreCell, UsageError
 from streamcell.daemon.settings import load_settings
 from tests.kit.cells import running
-from tests.kit.commands import run
+from tests.kit.programs import run_command
 from tests.kit.waiting import PATIENCE_S
 
 MOST_BYTES = 103
@@ -40,7 +40,7 @@ def test_case_6_8_in_a_file_of_settings(tmp_path: Path) -> None:
 
 def test_case_6_8_on_the_command_line(tmp_path: Path) -> None:
     for command in (("serve", "--fqcn", "hub", "--listen"), ("ping", "hub", "--connect")):
-        ended = run(*command, f"unix:///tmp/{'x' * 150}", cwd=tmp_path)
+        ended = run_command(*command, f"unix:///tmp/{'x' * 150}", cwd=tmp_path)
         assert (ended.returncode, ended.stderr.count(b"a path of 155 bytes, at most 103")) == (2, 1)
 
 

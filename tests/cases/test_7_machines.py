@@ -13,8 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.kit import timing
-from tests.kit.commands import LIMIT_S
-from tests.kit.scripts import run
+from tests.kit.programs import LIMIT_S, run_script
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -150,6 +149,6 @@ HEAPS = """
 def test_case_7_1_few_heaps_keep_free_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """How much memory that takes is measured by `make bench`: it grew with the length of a stream."""
     monkeypatch.delenv("MALLOC_ARENA_MAX", raising=False)
-    ended = run(HEAPS)
+    ended = run_script(HEAPS)
     assert ended.returncode == 0, ended.stderr
     assert int(ended.stdout) <= 2

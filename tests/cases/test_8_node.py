@@ -15,7 +15,7 @@ from scripts import vectors
 from streamcell import CoreCell, ReceivedStream, StreamCell, StreamFuture
 from streamcell.v1 import cell_pb2
 from tests.kit.listener import INCARNATION, Listener
-from tests.kit.programs import ROOT, Program, run, running
+from tests.kit.programs import ROOT, Program, run
 from tests.kit.proxy import proxy_to
 from tests.kit.waiting import PATIENCE_S
 
@@ -56,7 +56,7 @@ def sending(node: str, url: str, target: str, kind: str = "STREAM", *, name: str
     """Run the program that sends."""
     address = url.removeprefix("grpc://")
     arguments = ("--input-type=module", "-e", SEND, address, name, target, kind, times)
-    return running(*arguments, cwd=EXAMPLE, interpreter=node)
+    return Program(*arguments, cwd=EXAMPLE, interpreter=node)
 
 
 @pytest.fixture
@@ -102,7 +102,7 @@ def reader(node: str) -> Iterator[tuple[Listener, cell_pb2.Hello]]:
     with Listener() as listener:
         code += "await cell.connect(address);"
         arguments = ("--input-type=module", "-e", code, listener.address, "node-1", "", "", "{}")
-        with running(*arguments, cwd=EXAMPLE, interpreter=node):
+        with Program(*arguments, cwd=EXAMPLE, interpreter=node):
             yield listener, listener.say_hello()
 
 
@@ -196,7 +196,7 @@ def test_case_8_3_a_path_that_swallows_everything_is_noticed(node: str, under_wa
             code = SEND.split("const data")[0] + "await cell.ended.catch((error) => console.log(error.message));"
             address = proxy.url.removeprefix("grpc://")
             arguments = ("--input-type=module", "-e", code, address, "node-1", "", "", times)
-            with running(*arguments, cwd=EXAMPLE, interpreter=node) as program:
+            with Program(*arguments, cwd=EXAMPLE, interpreter=node) as program:
                 program.wait_for("linked to server")
                 proxy.abandon()
                 program.wait_for("server does not answer")
@@ -208,7 +208,7 @@ def test_case_8_3_an_idle_lane_that_answers_is_kept(node: str) -> None:
     code = SEND.split("const data")[0] + "cell.ended.catch((error) => console.log(error.message));"
     with Listener() as listener:
         arguments = ("--input-type=module", "-e", code, listener.address, "node-1", "", "", times)
-        with running(*arguments, cwd=EXAMPLE, interpreter=node) as program:
+        with Program(*arguments, cwd=EXAMPLE, interpreter=node) as program:
             listener.say_hello()
             for _ in range(3):
                 listener.hear("ping")
@@ -218,7 +218,7 @@ def test_case_8_3_an_idle_lane_that_answers_is_kept(node: str) -> None:
 
 
 def test_case_8_2_a_rate_needs_a_target(node: str) -> None:
-    with running(EXAMPLE / "rate.js", "127.0.0.1:1", interpreter=node) as program:
+    with Program(EXAMPLE / "rate.js", "127.0.0.1:1", interpreter=node) as program:
         program.wait_for("to which cell")
         assert program.wait() == 2
 

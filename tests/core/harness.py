@@ -23,7 +23,6 @@ from tests.core.samples import (
     make_link,
     make_open,
     make_spec,
-    pattern,
 )
 
 __all__ = [
@@ -40,7 +39,6 @@ __all__ = [
     "make_link",
     "make_open",
     "make_spec",
-    "pattern",
     "read_and_unreleased",
     "refusing",
     "roles",

@@ -17,6 +17,7 @@ from streamcell.protocol.links.link import Link
 from streamcell.protocol.sending.half import SendSpec
 from streamcell.protocol.wire.description import StreamDescription, StreamKind
 from streamcell.protocol.wire.frames import Open, Payload
+from tests.kit.payloads import pattern
 
 
 def checksum(data: Payload, value: int) -> int:
@@ -50,11 +51,6 @@ def _split(fields: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     names = {field.name for field in dataclasses.fields(StreamDescription)}
     described = {name: value for name, value in fields.items() if name in names}
     return described, {name: value for name, value in fields.items() if name not in names}
-
-
-def pattern(size: int) -> bytes:
-    """Bytes that show when one is missing, twice, or out of place."""
-    return random.Random(size).randbytes(size)
 
 
 def digest_of(data: bytes) -> str:

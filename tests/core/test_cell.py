@@ -12,7 +12,8 @@ from streamcell.limits import BATCH_BYTES, KIB, MESSAGE_BYTES, MIB, WRITTEN_FRAM
 from streamcell.protocol.base.events import LaneDropped, LaneWanted, SendFailed
 from streamcell.protocol.wire.description import StreamKind
 from streamcell.protocol.wire.frames import Goodbye, LaneRole, Ping, Reset
-from tests.core.harness import LARGE, SMALL, Net, Node, pattern, read_and_unreleased
+from tests.core.harness import LARGE, SMALL, Net, Node, read_and_unreleased
+from tests.kit.payloads import pattern
 
 
 def test_a_batch_is_bounded_in_bytes_and_frames() -> None:

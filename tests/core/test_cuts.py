@@ -12,7 +12,8 @@ from streamcell.config import CellConfig
 from streamcell.limits import KIB
 from streamcell.protocol.base.events import StreamOpened
 from streamcell.protocol.wire.frames import Chunk, Credit, Frame, LaneRole, ResumeQuery
-from tests.core.harness import SMALL, Net, Node, pattern
+from tests.core.harness import SMALL, Net, Node
+from tests.kit.payloads import pattern
 
 CONFIG = CellConfig(chunk_bytes=64 * KIB)
 # Some chunks before the first Credit, some after it.

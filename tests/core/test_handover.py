@@ -16,8 +16,9 @@ from streamcell.protocol.links.states import (
 )
 from streamcell.protocol.links.table import LinkTable
 from streamcell.protocol.wire.frames import Chunk, Goodbye, Hello, LaneRole, Lost, Ping, Pong, ResumeQuery
-from tests.core.harness import LARGE, SMALL, Net, Node, make_context, pattern
+from tests.core.harness import LARGE, SMALL, Net, Node, make_context
 from tests.core.trees import tree
+from tests.kit.payloads import pattern
 
 # More than a first lane takes before the first of it is credited, and than what one step moves.
 HUGE = pattern(3000 * KIB + 7)

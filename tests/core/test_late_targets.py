@@ -11,8 +11,9 @@ from streamcell.limits import KIB
 from streamcell.protocol.base.events import ReceiveFailed, StreamAdopted
 from streamcell.protocol.wire.description import StreamKind
 from streamcell.protocol.wire.frames import Ack, AnnounceReply, Lost, Reset, ResumeQuery, ResumeReply
-from tests.core.harness import LARGE, Net, Node, pattern
+from tests.core.harness import LARGE, Net, Node
 from tests.core.trees import receive, tree
+from tests.kit.payloads import pattern
 
 FAR = {"root": "", "origin": "root", "target": "root"}
 

@@ -9,7 +9,8 @@ from streamcell.limits import KIB
 from streamcell.protocol.base.events import LaneDropped, ProtocolBroken
 from streamcell.protocol.links.lanes import LOOP_LANE
 from streamcell.protocol.wire.frames import Ack, Chunk, Credit, Hello, Lost, ResumeQuery
-from tests.core.harness import LARGE, SMALL, Net, Node, pattern, refusing
+from tests.core.harness import LARGE, SMALL, Net, Node, refusing
+from tests.kit.payloads import pattern
 
 HUGE = pattern(3000 * KIB + 7)
 

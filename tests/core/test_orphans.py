@@ -20,8 +20,9 @@ from streamcell.limits import INITIAL_CREDIT_BYTES, KIB
 from streamcell.protocol.base.events import ReceiveFailed, StreamAdopted, StreamOpened, StreamPlaced
 from streamcell.protocol.wire.description import StreamKind
 from streamcell.protocol.wire.frames import Chunk, Goodbye, ResumeReply, StreamKey
-from tests.core.harness import Net, Node, make_spec, pattern
+from tests.core.harness import Net, Node, make_spec
 from tests.core.trees import tree
+from tests.kit.payloads import pattern
 
 DATA = pattern(900 * KIB)
 CONFIG = CellConfig(chunk_bytes=32 * KIB, max_window_bytes=256 * KIB)

@@ -16,8 +16,9 @@ from streamcell.protocol.receiving.news import ACK_DELAY_S
 from streamcell.protocol.receiving.states import ReceiverState
 from streamcell.protocol.wire.description import StreamKind
 from streamcell.protocol.wire.frames import Ack, Chunk, Credit, Lost, LostReason, Reset, ResumeQuery
-from tests.core.harness import make_open, pattern
+from tests.core.harness import make_open
 from tests.core.one_receiver import KEY, NOW, OneReceiver, make_chunk
+from tests.kit.payloads import pattern
 
 
 def receiver_of(size: int | None = None, *, window: int = 32 * MIB) -> OneReceiver:

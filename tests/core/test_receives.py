@@ -35,7 +35,8 @@ from streamcell.protocol.wire.frames import (
 )
 from streamcell.protocol.wire.integrity import checksum_fields
 from tests.core.by_hand import answers, chunk
-from tests.core.harness import LARGE, SMALL, Net, checksum, make_open, pattern, read_and_unreleased, refusing
+from tests.core.harness import LARGE, SMALL, Net, checksum, make_open, read_and_unreleased, refusing
+from tests.kit.payloads import pattern
 
 # Opening.
 

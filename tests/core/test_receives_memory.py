@@ -14,7 +14,8 @@ from streamcell.protocol.flow.credit import WindowBudget
 from streamcell.protocol.wire.description import StreamKind
 from streamcell.protocol.wire.frames import Chunk, Credit, Reset
 from tests.core.by_hand import answers, chunk
-from tests.core.harness import LARGE, SMALL, WHOLE, Net, Node, pattern
+from tests.core.harness import LARGE, SMALL, WHOLE, Net, Node
+from tests.kit.payloads import pattern
 
 # Limits.
 

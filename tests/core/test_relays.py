@@ -31,9 +31,10 @@ from streamcell.protocol.wire.frames import (
 )
 from streamcell.protocol.wire.integrity import checksum_fields
 from tests.core.by_hand import greet, hello
-from tests.core.harness import LARGE, SMALL, Net, Node, checksum, make_link, pattern
+from tests.core.harness import LARGE, SMALL, Net, Node, checksum, make_link
 from tests.core.samples import make_context, make_open
 from tests.core.trees import branches, receive, tree
+from tests.kit.payloads import pattern
 
 LINE = {"root": "", "relay": "root", "leaf": "relay"}
 

@@ -20,7 +20,8 @@ from streamcell.protocol.base.events import RequestEnded, StreamOpened
 from streamcell.protocol.requests import Request, RequestTable, Standing
 from streamcell.protocol.wire.description import ReplyTo, StreamKind
 from streamcell.protocol.wire.frames import Ack, Chunk, Reset
-from tests.core.harness import LARGE, SMALL, Net, Node, make_context, pattern, refusing
+from tests.core.harness import LARGE, SMALL, Net, Node, make_context, refusing
+from tests.kit.payloads import pattern
 
 
 def ended(node: Node) -> list[int]:

@@ -14,7 +14,8 @@ from streamcell.protocol.base.events import DataEnded, SourceSeekWanted, StreamO
 from streamcell.protocol.wire.description import StreamKind
 from streamcell.protocol.wire.frames import Ack, Chunk, Frame, ResumeQuery, ResumeReply, StreamKey
 from streamcell.protocol.wire.integrity import checksum_fields
-from tests.core.harness import Net, Node, checksum, digest_of, make_open, pattern
+from tests.core.harness import Net, Node, checksum, digest_of, make_open
+from tests.kit.payloads import pattern
 
 DATA = pattern(900 * KIB)
 HALF = 500 * KIB

@@ -7,7 +7,7 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
 from streamcell.limits import COALESCE_BYTES, KIB
 from streamcell.protocol.sending.buffer import SendBuffer
-from tests.core.harness import pattern
+from tests.kit.payloads import pattern
 
 
 class BufferMachine(RuleBasedStateMachine):

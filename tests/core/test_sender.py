@@ -18,7 +18,8 @@ from streamcell.protocol.sending.states import (
 from streamcell.protocol.wire.description import StreamKind
 from streamcell.protocol.wire.frames import Chunk, LaneRole
 from streamcell.protocol.wire.integrity import checksum_fields
-from tests.core.harness import checksum, make_context, make_link, make_spec, pattern
+from tests.core.harness import checksum, make_context, make_link, make_spec
+from tests.kit.payloads import pattern
 
 
 def started(data: bytes = b"", *, ended: bool = True, **config: Any) -> StreamSender:

@@ -10,7 +10,8 @@ from streamcell.limits import INITIAL_CREDIT_BYTES, KIB
 from streamcell.protocol.base.events import SendFinished
 from streamcell.protocol.wire.description import StreamKind
 from streamcell.protocol.wire.frames import Ack, Reset
-from tests.core.harness import LARGE, SMALL, STREAMS, Net, pattern
+from tests.core.harness import LARGE, SMALL, STREAMS, Net
+from tests.kit.payloads import pattern
 
 # Completion.
 

@@ -13,17 +13,8 @@ from streamcell.protocol.base.events import SourceSeekWanted
 from streamcell.protocol.wire.description import StreamKind
 from streamcell.protocol.wire.frames import Ack, Chunk, Credit, Frame, Lost, LostReason, Reset, ResumeQuery, ResumeReply
 from tests.core.by_hand import lost
-from tests.core.harness import (
-    LARGE,
-    SMALL,
-    STREAMS,
-    WHOLE,
-    Net,
-    Node,
-    pattern,
-    read_and_unreleased,
-    sending_states,
-)
+from tests.core.harness import LARGE, SMALL, STREAMS, WHOLE, Net, Node, read_and_unreleased, sending_states
+from tests.kit.payloads import pattern
 
 # Attempts.
 

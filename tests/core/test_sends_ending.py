@@ -20,7 +20,8 @@ from streamcell.limits import KIB, MIB
 from streamcell.protocol.base.events import StreamOpened
 from streamcell.protocol.wire.description import StreamKind
 from streamcell.protocol.wire.frames import Ack, LaneRole, ResumeQuery, ResumeReply
-from tests.core.harness import LARGE, SMALL, STREAMS, Net, Node, pattern, refusing
+from tests.core.harness import LARGE, SMALL, STREAMS, Net, Node, refusing
+from tests.kit.payloads import pattern
 
 # Refusals and cancels.
 

@@ -11,7 +11,8 @@ from streamcell.errors import ProtocolError
 from streamcell.limits import KIB, MIB, SHARED_LANE_IN_FLIGHT_BYTES, SMALL_STREAM_BYTES
 from streamcell.protocol.wire.frames import Ack, Chunk, Credit, LaneRole
 from tests.core.by_hand import lost
-from tests.core.harness import LARGE, SMALL, Net, Node, pattern, read_and_unreleased, sending_states
+from tests.core.harness import LARGE, SMALL, Net, Node, read_and_unreleased, sending_states
+from tests.kit.payloads import pattern
 
 # Lanes.
 

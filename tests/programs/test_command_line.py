@@ -17,8 +17,7 @@ from pathlib import Path
 import pytest
 
 from streamcell.cli.outcome import ExitCode
-from tests.kit.commands import LIMIT_S, STREAMCELL, Command, complaint, hub, run
-from tests.kit.scripts import environment
+from tests.kit.programs import LIMIT_S, STREAMCELL, Command, complaint, environment, hub, run_command
 
 
 def content(folder: Path) -> dict[str, str]:
@@ -33,7 +32,9 @@ def content(folder: Path) -> dict[str, str]:
 def test_file_is_sent_and_what_is_printed_are_plain_lines(tmp_path: Path) -> None:
     (tmp_path / "some.bin").write_bytes(random.Random(1).randbytes(3_000_000))
     with hub(tmp_path) as (_, url):
-        ended = run("send", "some.bin", "--to", "hub", "--connect", url, "--as", "site", "--digest", cwd=tmp_path)
+        ended = run_command(
+            "send", "some.bin", "--to", "hub", "--connect", url, "--as", "site", "--digest", cwd=tmp_path
+        )
     assert ended.returncode == ExitCode.DONE
     assert ended.stdout.decode().startswith("some.bin: 3,000,000 bytes to hub in ")
     assert ended.stderr == b""
@@ -45,9 +46,11 @@ def test_results_as_json(tmp_path: Path) -> None:
     (tmp_path / "some.bin").write_bytes(b"content")
     with hub(tmp_path) as (_, url):
         variables = {"STREAMCELL_CONNECT": url}
-        sent = run("send", "some.bin", "--to", "hub", "--json", cwd=tmp_path, variables=variables)
-        pinged = run("ping", "hub", "--json", "--count", "2", "--interval", "0", cwd=tmp_path, variables=variables)
-        measured = run("bench", "hub", "--json", "--seconds", "1", cwd=tmp_path, variables=variables)
+        sent = run_command("send", "some.bin", "--to", "hub", "--json", cwd=tmp_path, variables=variables)
+        pinged = run_command(
+            "ping", "hub", "--json", "--count", "2", "--interval", "0", cwd=tmp_path, variables=variables
+        )
+        measured = run_command("bench", "hub", "--json", "--seconds", "1", cwd=tmp_path, variables=variables)
     result = json.loads(sent.stdout)
     assert (result["name"], result["size_bytes"], result["peer"]) == ("some.bin", 7, "hub")
     assert len(json.loads(pinged.stdout)["round_trips_s"]) == 2
@@ -79,7 +82,7 @@ def test_folder_of_odd_names(tmp_path: Path) -> None:
         with open(os.fsencode(folder) + b"/" + raw, "wb") as file:  # noqa: PTH123 - a path of bytes
             file.write(raw)
     with hub(tmp_path) as (_, url):
-        ended = run("send", "odd", "--to", "hub", "--connect", url, "--as", "site", cwd=tmp_path)
+        ended = run_command("send", "odd", "--to", "hub", "--connect", url, "--as", "site", cwd=tmp_path)
     assert ended.returncode == ExitCode.DONE, ended.stderr
     arrived = content(tmp_path / "inbox/site/odd")
     assert arrived.keys() == {*names, *odd.values()}
@@ -103,7 +106,7 @@ def test_names_in_json_are_what_they_are(tmp_path: Path) -> None:
     receive = ("recv", "--as", "far", "--listen", "grpc://127.0.0.1:0", "--into", into, "--count", "5", "--json")
     with Command(*receive, cwd=tmp_path) as receiver:
         url = receiver.errors.wait_for(r"listens at (\S+);")[1]
-        sent = run("send", "odd", "--to", "far", "-c", url, "--as", "site", "--json", cwd=tmp_path)
+        sent = run_command("send", "odd", "--to", "far", "-c", url, "--as", "site", "--json", cwd=tmp_path)
         assert sent.returncode == ExitCode.DONE, sent.stderr
         assert receiver.wait() == ExitCode.DONE
     told = [json.loads(line) for line in sent.stdout.splitlines()]
@@ -151,7 +154,7 @@ def test_receiver_ends_after_a_count(tmp_path: Path) -> None:
     receive = ("recv", "--as", "far", "--listen", "grpc://127.0.0.1:0", "--into", "in", "--count", "2")
     with Command(*receive, cwd=tmp_path) as receiver:
         url = receiver.errors.wait_for(r"listens at (\S+);")[1]
-        sent = run("send", "one", "two", "--to", "far", "--connect", url, "--as", "near", cwd=tmp_path)
+        sent = run_command("send", "one", "two", "--to", "far", "--connect", url, "--as", "near", cwd=tmp_path)
         assert sent.returncode == ExitCode.DONE, sent.stderr
         assert receiver.wait() == ExitCode.DONE
     printed = sorted(line.split(" in ")[0] for line in receiver.output.all)
@@ -176,8 +179,8 @@ def test_interrupted_before_there_is_a_link(tmp_path: Path) -> None:
 
 def test_ping_and_bench_for_people(tmp_path: Path) -> None:
     with hub(tmp_path) as (_, url):
-        pinged = run("ping", "hub", "--connect", url, "--count", "2", "--interval", "0", cwd=tmp_path)
-        measured = run("bench", "hub", "--connect", url, "--seconds", "0.2", cwd=tmp_path)
+        pinged = run_command("ping", "hub", "--connect", url, "--count", "2", "--interval", "0", cwd=tmp_path)
+        measured = run_command("bench", "hub", "--connect", url, "--seconds", "0.2", cwd=tmp_path)
     lines = pinged.stdout.decode().splitlines()
     assert [line.split(" in ")[0] for line in lines[:2]] == ["hub answered", "hub answered"]
     assert lines[2].startswith("2 answers: shortest ")
@@ -193,8 +196,8 @@ def test_any_cell_can_be_pinged_but_not_measured(tmp_path: Path) -> None:
         try:
             assert bare.stdout is not None
             url = bare.stdout.readline().decode().strip()
-            pinged = run("ping", "bare", "--connect", url, "--count", "1", cwd=tmp_path)
-            measured = run("bench", "bare", "--connect", url, cwd=tmp_path)
+            pinged = run_command("ping", "bare", "--connect", url, "--count", "1", cwd=tmp_path)
+            measured = run_command("bench", "bare", "--connect", url, cwd=tmp_path)
         finally:
             bare.kill()
     assert pinged.returncode == ExitCode.DONE
@@ -223,19 +226,19 @@ def test_whatever_is_wrong_is_one_sentence(tmp_path: Path) -> None:
     with hub(tmp_path) as (_, url):
         for arguments, code, sentence in WRONG:
             given = [url if argument == "URL" else argument for argument in arguments]
-            ended = run("send", "some", *given, cwd=tmp_path)
+            ended = run_command("send", "some", *given, cwd=tmp_path)
             assert sentence in complaint(ended), arguments
             assert ended.returncode == code, arguments
 
 
 def test_unknown_verb_and_no_verb(tmp_path: Path) -> None:
-    assert "no such command 'sned'" in complaint(run("sned", cwd=tmp_path))
-    helped = run("--help", cwd=tmp_path)
+    assert "no such command 'sned'" in complaint(run_command("sned", cwd=tmp_path))
+    helped = run_command("--help", cwd=tmp_path)
     assert helped.returncode == ExitCode.DONE
     for word in (b"serve", b"send", b"recv", b"ping", b"bench", b"Exit codes: 0"):
         assert word in helped.stdout
-    assert run(cwd=tmp_path).returncode == ExitCode.USAGE
-    assert run("--version", cwd=tmp_path).stdout.startswith(b"streamcell 0.")
+    assert run_command(cwd=tmp_path).returncode == ExitCode.USAGE
+    assert run_command("--version", cwd=tmp_path).stdout.startswith(b"streamcell 0.")
 
 
 def test_busy_port(tmp_path: Path) -> None:
@@ -243,12 +246,12 @@ def test_busy_port(tmp_path: Path) -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        ended = run("serve", "--fqcn", "hub", "--listen", f"grpc://127.0.0.1:{port}", cwd=tmp_path)
+        ended = run_command("serve", "--fqcn", "hub", "--listen", f"grpc://127.0.0.1:{port}", cwd=tmp_path)
         sentence = complaint(ended)
         assert f"cannot listen at 127.0.0.1 port {port}: Address already in use" in sentence
         assert ended.returncode == ExitCode.UNREACHABLE
         listen = ("--listen", "grpc://127.0.0.1:0")
-        ended = run("serve", "--fqcn", "hub", *listen, "--metrics", f"127.0.0.1:{port}", cwd=tmp_path)
+        ended = run_command("serve", "--fqcn", "hub", *listen, "--metrics", f"127.0.0.1:{port}", cwd=tmp_path)
         assert f"metrics cannot be served at 127.0.0.1:{port}: Address already in use" in complaint(ended)
 
 
@@ -270,7 +273,7 @@ CONFIGURATIONS = [
 @pytest.mark.parametrize(("text", "sentence"), CONFIGURATIONS)
 def test_wrong_configuration(tmp_path: Path, text: str, sentence: str) -> None:
     (tmp_path / "hub.toml").write_text(text, encoding="utf-8")
-    ended = run("serve", "--config", "hub.toml", cwd=tmp_path)
+    ended = run_command("serve", "--config", "hub.toml", cwd=tmp_path)
     assert sentence in complaint(ended)
     assert ended.returncode == ExitCode.USAGE
 

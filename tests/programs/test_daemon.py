@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from streamcell.cli.outcome import ExitCode
 from streamcell.transport.grpc.environment import grpc
-from tests.kit.commands import LIMIT_S, Command, complaint, hub, run
+from tests.kit.programs import LIMIT_S, Command, complaint, hub, run_command
 from tests.kit.waiting import eventually
 
 CELL_SERVICE = "streamcell.v1.CellService"
@@ -87,9 +87,9 @@ def test_metrics_count_what_has_happened(tmp_path: Path) -> None:
         before = metrics(address)
         assert before["streamcell_peers", ()] == 0
         for name, code in (("site", ExitCode.DONE), ("..", ExitCode.USAGE)):
-            sent = run("send", "some.bin", "--to", "hub", "--connect", url, "--as", name, cwd=tmp_path)
+            sent = run_command("send", "some.bin", "--to", "hub", "--connect", url, "--as", name, cwd=tmp_path)
             assert sent.returncode == code
-        refused = run("send", "some.bin", "--name", "../x", "--to", "hub", "--connect", url, cwd=tmp_path)
+        refused = run_command("send", "some.bin", "--name", "../x", "--to", "hub", "--connect", url, cwd=tmp_path)
         assert refused.returncode == ExitCode.FAILED
         with Command("recv", "--as", "far", "-c", url, "--into", "in", cwd=tmp_path) as peer:
             peer.errors.wait_for("far is linked")
@@ -123,7 +123,7 @@ def test_draining_lets_transfers_end_and_says_so(tmp_path: Path, channel_to: obj
             command.output.wait_for("hub is draining")
             eventually(lambda: health(channel, CELL_SERVICE) == "NOT_SERVING", seconds=LIMIT_S)
             assert health(channel) == "NOT_SERVING"
-            late = run("send", "some.bin", "--to", "hub", "--connect", url, "--wait", "1", cwd=tmp_path)
+            late = run_command("send", "some.bin", "--to", "hub", "--connect", url, "--wait", "1", cwd=tmp_path)
             assert late.returncode == ExitCode.FAILED
             assert "some.bin: hub is stopping; trying again" in late.stderr.decode()
             assert "the inbox is being closed: send it again in a while" in late.stderr.decode()
@@ -181,12 +181,12 @@ def test_full_disk_is_told_to_the_sender_and_the_cell_goes_on(tmp_path: Path) ->
     (tmp_path / "big").write_bytes(bytes(3_000_000))
     (tmp_path / "small").write_bytes(bytes(100_000))
     with hub(tmp_path, prefix=[sys.executable, "-c", LIMITED]) as (command, url):
-        ended = run("send", "big", "--to", "hub", "--connect", url, "--as", "site", cwd=tmp_path)
+        ended = run_command("send", "big", "--to", "hub", "--connect", url, "--as", "site", cwd=tmp_path)
         assert "big: the inbox of hub cannot keep 'big': File too large" in complaint(ended).removeprefix(
             "streamcell: "
         )
         assert ended.returncode == ExitCode.FAILED
-        again = run("send", "small", "--to", "hub", "--connect", url, "--as", "site", cwd=tmp_path)
+        again = run_command("send", "small", "--to", "hub", "--connect", url, "--as", "site", cwd=tmp_path)
         assert again.returncode == ExitCode.DONE
         command.signal(signal.SIGTERM)
         assert command.wait() == ExitCode.DONE
@@ -197,6 +197,6 @@ def test_too_little_space_is_told_before_anything_is_sent(tmp_path: Path) -> Non
     (tmp_path / "hub.toml").write_text('[inbox]\nfolder = "inbox"\nmin_free_bytes = 1_000_000_000_000_000_000\n')
     (tmp_path / "some.bin").write_bytes(bytes(1000))
     with hub(tmp_path, "--config", "hub.toml") as (_, url):
-        ended = run("send", "some.bin", "--to", "hub", "--connect", url, "--as", "site", cwd=tmp_path)
+        ended = run_command("send", "some.bin", "--to", "hub", "--connect", url, "--as", "site", cwd=tmp_path)
     assert "there is not enough space in the inbox: 1,000 more bytes are needed" in complaint(ended)
     assert ended.returncode == ExitCode.FAILED

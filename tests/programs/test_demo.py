@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from scripts import demo
-from tests.kit.programs import LIMIT_S, ROOT, run, running, unhappy
+from tests.kit.programs import LIMIT_S, ROOT, Program, run, unhappy
 
 DEMO = ROOT / "scripts/demo.py"
 SMALL = ("--tar-megabytes", "5", "--array-mebibytes", "8")
@@ -50,7 +50,7 @@ def test_demo_fails_if_the_receiving_process_does() -> None:
 
 def test_receiving_process_ends_with_its_parent() -> None:
     # The demo is killed: its child must notice by itself. The child holds the output, which closes when both are gone.
-    with running(DEMO, "--tar-megabytes", "5", "--array-mebibytes", "512") as program:
+    with Program(DEMO, "--tar-megabytes", "5", "--array-mebibytes", "512") as program:
         program.wait_for("stream: ")
         program.process.kill()
         program.wait()

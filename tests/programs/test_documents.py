@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.kit.programs import ROOT, Program, run, running, unhappy
+from tests.kit.programs import ROOT, Program, run, unhappy
 from tests.programs.documents import PORT, Shown, blocks, programs, section
 
 GUIDE = ROOT / "docs/guide.md"
@@ -41,12 +41,12 @@ def test_every_saved_program_has_a_test() -> None:
 def test_two_terminals(tmp_path: Path) -> None:
     receiver_program, sender_program = tmp_path / "receiver.py", tmp_path / "sender.py"
     receiver_program.write_text(SAVED["receiver.py"].replace(PORT, "grpc://127.0.0.1:0"), encoding="utf-8")
-    with running(receiver_program, cwd=tmp_path) as receiver:
+    with Program(receiver_program, cwd=tmp_path) as receiver:
         url = receiver.wait_for(r"listening at (grpc://\S+);")[1]
         sender_program.write_text(SAVED["sender.py"].replace(PORT, url), encoding="utf-8")
         lines = run(sender_program, cwd=tmp_path)
         receiver.wait_for(r"copy-of-numbers.txt: 6,888,890 bytes")
-        receiver.close_input()
+        receiver.input.close()
         assert receiver.wait() == 0
     assert "the receiver has written 6,888,890 bytes" in lines
     assert unhappy(lines + receiver.lines) == []

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.kit.programs import ROOT, run, running, unhappy
+from tests.kit.programs import ROOT, Program, run, unhappy
 
 EXAMPLES = ROOT / "examples"
 SINGLE = {
@@ -45,7 +45,7 @@ def test_files_arrive(tmp_path: Path) -> None:
     for path, content in zip(sent, (data, b"", data[::-1]), strict=True):
         path.write_bytes(content)
     inbox = tmp_path / "inbox"
-    with running(EXAMPLES / "receive_file.py", inbox, "--listen", "grpc://127.0.0.1:0", "--count", "3") as receiver:
+    with Program(EXAMPLES / "receive_file.py", inbox, "--listen", "grpc://127.0.0.1:0", "--count", "3") as receiver:
         url = receiver.wait_for(r"listening at (grpc://\S+)")[1]
         lines = run(EXAMPLES / "send_file.py", url, *sent)
         assert receiver.wait() == 0
@@ -63,7 +63,7 @@ def test_what_an_earlier_run_has_received_is_not_sent_again_if_it_is_the_same(tm
     source.write_bytes(data)
     inbox.mkdir()
     (inbox / "one.bin.part").write_bytes(data[:2_000_000] if same else bytes(2_000_000))
-    with running(EXAMPLES / "receive_file.py", inbox, "--listen", "grpc://127.0.0.1:0", "--count", "1") as receiver:
+    with Program(EXAMPLES / "receive_file.py", inbox, "--listen", "grpc://127.0.0.1:0", "--count", "1") as receiver:
         url = receiver.wait_for(r"listening at (grpc://\S+)")[1]
         assert "one.bin: the receiver has all 3,000,000 bytes" in run(EXAMPLES / "send_file.py", url, source)
         assert receiver.wait() == 0
@@ -74,9 +74,9 @@ def test_sender_says_what_is_wrong(tmp_path: Path) -> None:
     # The file cannot be written at the other end: its folder is gone.
     inbox, source = tmp_path / "inbox", tmp_path / "some.bin"
     source.write_bytes(b"some bytes")
-    with running(EXAMPLES / "receive_file.py", inbox, "--listen", "grpc://127.0.0.1:0") as receiver:
+    with Program(EXAMPLES / "receive_file.py", inbox, "--listen", "grpc://127.0.0.1:0") as receiver:
         url = receiver.wait_for(r"listening at (grpc://\S+)")[1]
         inbox.rmdir()
-        with running(EXAMPLES / "send_file.py", url, source) as sender:
+        with Program(EXAMPLES / "send_file.py", url, source) as sender:
             assert sender.wait() == 1
     assert any("FileNotFoundError" in line for line in sender.lines), sender.lines

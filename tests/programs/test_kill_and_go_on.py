@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from streamcell.cli.outcome import ExitCode
-from tests.kit.commands import LIMIT_S, Command, hub, run
+from tests.kit.programs import LIMIT_S, Command, hub, run_command
 from tests.kit.waiting import eventually
 
 FILE_BYTES = int(os.environ.get("STREAMCELL_TEST_FILE_BYTES", "200000000"))
@@ -119,16 +119,16 @@ def test_file_that_has_arrived_is_not_sent_again(tmp_path: Path) -> None:
         command.output.wait_for(r"metrics at (\S+)")
         arguments = ("send", "some.bin", "--to", "hub", "--connect", url, "--as", "site")
         for _ in range(2):
-            ended = run(*arguments, cwd=tmp_path)
+            ended = run_command(*arguments, cwd=tmp_path)
             assert ended.returncode == ExitCode.DONE, ended.stderr
         names = [entry.name for entry in (tmp_path / "inbox/site").iterdir() if entry.is_file()]
         assert names == ["some.bin"]
         # Another content under the same name is another file.
         path.write_bytes(random.Random(5).randbytes(3_000_000))
-        assert run(*arguments, cwd=tmp_path).returncode == ExitCode.DONE
+        assert run_command(*arguments, cwd=tmp_path).returncode == ExitCode.DONE
         # And so it is sent again after the receiver has moved it away.
         (tmp_path / "inbox/site/some (2).bin").rename(tmp_path / "taken.bin")
-        assert run(*arguments, cwd=tmp_path).returncode == ExitCode.DONE
+        assert run_command(*arguments, cwd=tmp_path).returncode == ExitCode.DONE
     names = sorted(entry.name for entry in (tmp_path / "inbox/site").iterdir() if entry.is_file())
     assert names == ["some (2).bin", "some.bin"]
     assert digest(tmp_path / "inbox/site/some (2).bin") == digest(path) == digest(tmp_path / "taken.bin")

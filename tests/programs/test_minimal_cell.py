@@ -9,10 +9,7 @@ import pytest
 from streamcell import CellConfig, CoreCell, Message, StreamCell
 from streamcell.v1 import cell_pb2
 from tests.kit.minimal_cell import LIMIT_S, MinimalCell
-
-
-def pattern(size: int) -> bytes:
-    return bytes(range(250)) * (size // 250) + bytes(size % 250)
+from tests.kit.payloads import pattern
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from scripts import vectors
 from streamcell import CellConfig, CoreCell, StreamCell
 from streamcell.v1 import cell_pb2
 from tests.kit.listener import INCARNATION, LIMIT_S, Listener
-from tests.kit.programs import ROOT, Program, run, running
+from tests.kit.programs import ROOT, Program, run
 from tests.programs.documents import PORT, blocks, programs, section
 
 pytestmark = pytest.mark.node
@@ -51,7 +51,7 @@ def listener() -> Iterator[Listener]:
 @pytest.fixture
 def linked(node: str, listener: Listener) -> Iterator[tuple[Listener, cell_pb2.Hello, Program]]:
     """A listener that says what the test wants, and the program when both have said Hello."""
-    with running(MAIN, listener.address, interpreter=node) as program:
+    with Program(MAIN, listener.address, interpreter=node) as program:
         hello = listener.say_hello()
         program.wait_for("linked to server")
         yield listener, hello, program
@@ -71,12 +71,12 @@ def incoming(hello: cell_pb2.Hello, **fields: Any) -> dict[str, Any]:
 def test_walk_through(node: str, tmp_path: Path) -> None:
     program = tmp_path / "echo.py"
     program.write_text(ECHO.replace(PORT, "grpc://127.0.0.1:0"), encoding="utf-8")
-    with running(program, cwd=tmp_path) as echo:
+    with Program(program, cwd=tmp_path) as echo:
         address = echo.wait_for(r"listening at grpc://(\S+);")[1]
         commands = WALK.replace(PORT.removeprefix("grpc://"), address)
         assert commands != WALK
         lines = run("-ec", commands, interpreter="sh")
-        echo.close_input()
+        echo.input.close()
         assert echo.wait() == 0
     assert [line for line in lines if line in OUTPUT] == OUTPUT
     assert [line for line in echo.lines if "Error" in line or "failed" in line] == []
@@ -95,7 +95,7 @@ def test_program_of_its_readme(node: str) -> None:
 def test_it_tells_what_the_target_says(node: str) -> None:
     with CoreCell("server", listen="grpc://127.0.0.1:0", config=CellConfig(stop_grace_s=0)) as server:
         address = server.listen_urls[0].removeprefix("grpc://")
-        with running(MAIN, address, interpreter=node) as program:
+        with Program(MAIN, address, interpreter=node) as program:
             program.wait_for("failed: ERROR_CODE_NO_CALLBACK: .*node/blob")
             assert program.wait() == 1
 
@@ -103,13 +103,13 @@ def test_it_tells_what_the_target_says(node: str) -> None:
 def test_it_tells_that_it_is_refused(node: str) -> None:
     with CoreCell("server", listen="grpc://127.0.0.1:0", config=CellConfig(stop_grace_s=0)) as server:
         address = server.listen_urls[0].removeprefix("grpc://")
-        with running(MAIN, address, "server", interpreter=node) as program:
+        with Program(MAIN, address, "server", interpreter=node) as program:
             program.wait_for("failed: ERROR_CODE_NAME_IN_USE: .*server")
             assert program.wait() == 1
 
 
 def test_it_tells_that_nobody_is_there(node: str) -> None:
-    with running(MAIN, "127.0.0.1:1", interpreter=node) as program:
+    with Program(MAIN, "127.0.0.1:1", interpreter=node) as program:
         program.wait_for("failed: 14 UNAVAILABLE")
         assert program.wait() == 1
 
@@ -269,7 +269,7 @@ def test_a_batch_that_breaks_a_rule_ends_the_lane(linked: tuple[Any, Any, Any]) 
 
 
 def test_the_first_frame_must_be_a_hello(node: str, listener: Listener) -> None:
-    with running(MAIN, listener.address, interpreter=node) as program:
+    with Program(MAIN, listener.address, interpreter=node) as program:
         listener.hear("hello")
         listener.say(ping={"nonce": 1})
         program.wait_for("failed: .*not a hello")
@@ -300,7 +300,7 @@ def test_a_vector_that_does_not_hold_is_named(node: str, tmp_path: Path, name: s
         if file == f"{name}.json":
             read[2] = spoilt(read[2])
         (tmp_path / file).write_text(json.dumps(read), encoding="utf-8")
-    with running(CHECK_VECTORS, tmp_path, interpreter=node) as program:
+    with Program(CHECK_VECTORS, tmp_path, interpreter=node) as program:
         assert program.wait() == 1
     bad = [line for line in program.lines if " checked" not in line]
     assert any(line.startswith(f"{name}.json, {read_name(tmp_path, name)}: ") for line in bad), program.lines

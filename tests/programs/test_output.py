@@ -28,8 +28,7 @@ from streamcell.daemon.settings import ServeSettings
 from streamcell.daemon.standalone import StandaloneCell
 from streamcell.message import Message
 from tests.kit.cells import grpc_carrier, running
-from tests.kit.commands import LIMIT_S, STREAMCELL
-from tests.kit.scripts import environment
+from tests.kit.programs import LIMIT_S, STREAMCELL, environment
 from tests.kit.waiting import PATIENCE_S, eventually
 
 NAME = "grüße-☃.txt"

@@ -21,8 +21,7 @@ from streamcell import CoreCell, ReceivedStream, StreamCell, StreamFuture
 from streamcell.cli.outcome import ExitCode
 from streamcell.daemon.conventions import FILE_CHANNEL, FILE_TOPIC
 from tests.kit.cells import QUICK, grpc_carrier, running
-from tests.kit.commands import LIMIT_S, STREAMCELL, Command
-from tests.kit.scripts import environment
+from tests.kit.programs import LIMIT_S, STREAMCELL, Command, environment
 from tests.kit.waiting import Gate, eventually
 
 COLUMNS = 80

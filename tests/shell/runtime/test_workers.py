@@ -8,6 +8,7 @@ import pytest
 from streamcell.runtime.threads.starter import ThreadStarter
 from streamcell.runtime.threads.workers import WorkerPool
 from tests.kit.timing import scaled
+from tests.kit.waiting import eventually
 from tests.shell.runtime.starters import STARTER
 
 
@@ -21,16 +22,6 @@ class Gate:
     def __call__(self) -> None:
         self.entered.set()
         self.open.wait(scaled(10))
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    """Waits for what no event announces: the end of a thread."""
-    pause = threading.Event()
-    for _ in range(2000):
-        if condition():
-            return
-        pause.wait(0.005)
-    pytest.fail("the condition did not come true")
 
 
 def test_nothing_starts_before_the_first_job() -> None:
@@ -79,7 +70,7 @@ def test_an_idle_thread_is_used_again() -> None:
     for _ in range(20):
         pool.submit(lambda: idents.put(threading.get_ident()))
         seen.add(idents.get(timeout=scaled(5)))
-        wait_until(lambda: pool.stats().running == 0)
+        eventually(lambda: pool.stats().running == 0)
     assert len(seen) == 1
     pool.close()
 
@@ -89,7 +80,7 @@ def test_idle_threads_end() -> None:
     done = threading.Event()
     pool.submit(done.set)
     assert done.wait(scaled(5))
-    wait_until(lambda: pool.stats().threads == 0)
+    eventually(lambda: pool.stats().threads == 0)
     again = threading.Event()
     pool.submit(again.set)
     assert again.wait(scaled(5))
@@ -103,7 +94,7 @@ def test_close_ends_idle_threads_and_lets_waiting_jobs_run() -> None:
     pool.close()
     gate.open.set()
     assert last.wait(scaled(5))
-    wait_until(lambda: pool.stats().threads == 0)
+    eventually(lambda: pool.stats().threads == 0)
 
 
 def test_a_job_may_be_submitted_after_close() -> None:
@@ -112,7 +103,7 @@ def test_a_job_may_be_submitted_after_close() -> None:
     done = threading.Event()
     pool.submit(done.set)
     assert done.wait(scaled(5))
-    wait_until(lambda: pool.stats().threads == 0)
+    eventually(lambda: pool.stats().threads == 0)
 
 
 def test_a_job_that_raises_is_reported_and_the_pool_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,7 +140,7 @@ def test_jobs_are_neither_lost_nor_repeated_while_threads_come_and_go() -> None:
     for thread in threads:
         thread.join()
     assert sorted(numbers) == list(range(2000))
-    wait_until(lambda: pool.stats().threads == 0)
+    eventually(lambda: pool.stats().threads == 0)
     assert pool.stats().waiting == 0
 
 

@@ -18,6 +18,7 @@ from streamcell.transport.base import Lane, LaneClosed, Listener
 from streamcell.transport.grpc.environment import grpc
 from streamcell.transport.grpc.network import GrpcNetwork
 from streamcell.transport.grpc.options import Options, server_options
+from tests.kit.proxy import proxy_to
 from tests.kit.timing import scaled
 from tests.shell.transport.running import Arrivals, open_pair, read_to_end, run
 
@@ -450,33 +451,6 @@ def test_a_dialler_that_never_reads_does_not_hold_up_closing() -> None:
 # --- connections that break ----------------------------------------------------------------------
 
 
-class Proxy:
-    """Passes bytes between a dialler and a listener, until it is cut."""
-
-    def __init__(self, port: int) -> None:
-        self._port = port
-        self._writers: list[asyncio.StreamWriter] = []
-
-    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        onward_reader, onward_writer = await asyncio.open_connection("127.0.0.1", self._port)
-        self._writers += [writer, onward_writer]
-        await asyncio.gather(self._pass(reader, onward_writer), self._pass(onward_reader, writer))
-
-    def cut(self) -> None:
-        for writer in self._writers:
-            writer.transport.abort()
-
-    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while data := await reader.read(65536):
-                writer.write(data)
-                await writer.drain()
-        except ConnectionError:
-            pass
-        finally:
-            writer.close()
-
-
 @pytest.mark.parametrize("busy", [True, False])
 def test_a_broken_connection_ends_the_lane_on_both_sides(busy: bool) -> None:
     async def send_for_ever(lane: Lane) -> None:
@@ -485,9 +459,8 @@ def test_a_broken_connection_ends_the_lane_on_both_sides(busy: bool) -> None:
 
     async def scenario() -> None:
         listener, arrivals = await listen_for_lanes()
-        proxy = Proxy(port_of(listener))
-        async with tcp_server(proxy) as port:
-            dialled = await NETWORK.dial(f"grpc://127.0.0.1:{port}", scaled(3))
+        with proxy_to(listener.url) as proxy:
+            dialled = await NETWORK.dial(proxy.url, scaled(3))
             await dialled.send(b"hello")
             arrived = await arrivals.lanes.get()
             assert await arrived.receive() == b"hello"
