@@ -109,6 +109,7 @@ _EXPORTS = {
     "future": ("StreamFuture",),
     "message": ("HeaderValue", "Message"),
     "stream": ("BytesStream", "FileStream", "IterStream", "ReceivedStream", "Stream"),
+    "stats": (),
     "stream_cell": ("StreamCell",),
     "topology": ("Hop", "KnownCell"),
 }

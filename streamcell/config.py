@@ -1,4 +1,4 @@
-"""The configuration of a cell: a frozen value, checked when it is made."""
+"""The configuration of a cell, and what its process has once: frozen values, checked when they are made."""
 
 from __future__ import annotations
 
@@ -9,8 +9,31 @@ from streamcell.errors import UsageError
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class CellConfig:
-    """What an application may choose. Units are in the names.
+class ProcessSettings:
+    """What a process has once, for all of its cells and for the rest of the program. Units are in the names.
+
+    An application gives them with the configuration of a cell. The first cell that starts decides, for as long as the
+    process lives; a later one that asks for something else is told so in the log.
+
+    Attributes:
+        tune_allocator: set two thresholds and the number of arenas of glibc, when the first cell starts.
+        batch_grpc_threads: give gRPC's threads the class for batch work, when a cell starts them (Linux).
+        switch_interval_s: the interpreter's switch interval; 0 leaves it alone.
+
+    :raises UsageError: when made with a value out of range; the sentence names the field and the range.
+    """
+
+    tune_allocator: bool = True
+    batch_grpc_threads: bool = True
+    switch_interval_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check(self)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class CellConfig(ProcessSettings):
+    """What an application may choose for a cell, and with it for its process. Units are in the names.
 
     :raises UsageError: when made with a value out of range; the sentence names the field and the range.
     """
@@ -52,61 +75,71 @@ class CellConfig:
     backoff_refused_s: float = 30.0
     stop_grace_s: float = 5.0
 
-    # The process. tune_allocator sets two thresholds and the number of arenas of glibc when the first cell starts;
-    # batch_grpc_threads gives gRPC's threads the class for batch work when a cell starts them (Linux);
-    # switch_interval_s (0: leave alone) sets the interpreter's switch interval for the whole process.
-    tune_allocator: bool = True
-    batch_grpc_threads: bool = True
-    switch_interval_s: float = 0.0
-
     def __post_init__(self) -> None:
-        for name, low, high in _RANGES:
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-                raise UsageError(f"CellConfig.{name} must be between {low} and {high}, not {value!r}")
-        for name in _WHOLE:
-            if not isinstance(getattr(self, name), int):
-                raise UsageError(f"CellConfig.{name} must be a whole number, not {getattr(self, name)!r}")
-        for name in _SWITCHES:
-            if not isinstance(getattr(self, name), bool):
-                raise UsageError(f"CellConfig.{name} must be True or False, not {getattr(self, name)!r}")
+        _check(self)
         if self.backoff_min_s > self.backoff_max_s:
             raise UsageError("CellConfig.backoff_min_s is larger than backoff_max_s")
+
+    @property
+    def process(self) -> ProcessSettings:
+        """What of it concerns the whole process."""
+        return ProcessSettings(
+            **{field.name: getattr(self, field.name) for field in dataclasses.fields(ProcessSettings)}
+        )
 
 
 # Some thirty years: timers everywhere can count that.
 LONGEST_TIMEOUT_S = 1e9
 
 _TIB = 1024 * limits.GIB
-_RANGES: tuple[tuple[str, float, float], ...] = (
-    ("chunk_bytes", 1024, limits.CHUNK_PAYLOAD_BYTES),
-    ("max_window_bytes", limits.INITIAL_CREDIT_BYTES, limits.GIB),
-    ("read_ahead_bytes", 1024, limits.GIB),
-    ("bulk_lanes", 0, limits.LANES - 1),
-    ("receive_budget_bytes", limits.INITIAL_CREDIT_BYTES, _TIB),
-    ("blob_budget_bytes", 1, _TIB),
-    ("request_budget_bytes", 1, _TIB),
-    ("max_blob_bytes", 1, _TIB),
-    ("idle_buffer_bytes", 0, _TIB),
-    ("callback_threads", 1, 10_000),
-    ("request_threads", 1, 10_000),
-    ("source_threads", 1, 10_000),
-    ("max_streams_per_peer", 1, 1_000_000),
-    ("max_requests_per_peer", 1, 1_000_000),
-    ("idle_timeout_s", 0, LONGEST_TIMEOUT_S),
-    ("unreachable_timeout_s", 0, LONGEST_TIMEOUT_S),
-    ("request_timeout_s", 0, LONGEST_TIMEOUT_S),
-    ("ping_after_s", 0.01, 3600),
-    ("control_ping_after_s", 0.01, 3600),
-    ("suspect_after_s", 0.01, 3600),
-    ("link_down_s", 0.01, 1e6),
-    ("idle_lane_s", 0.01, 1e6),
-    ("dial_timeout_s", 0.01, 3600),
-    ("backoff_min_s", 0.001, 3600),
-    ("backoff_max_s", 0.001, 3600),
-    ("backoff_refused_s", 0.001, 3600),
-    ("stop_grace_s", 0, 3600),
-    ("switch_interval_s", 0, 1),
-)
-_WHOLE = tuple(name for name, _, _ in _RANGES if not name.endswith("_s"))
-_SWITCHES = ("tune_allocator", "batch_grpc_threads")
+# The lowest and the highest value of each number; what is not here is a switch.
+_RANGES: dict[str, tuple[float, float]] = {
+    "chunk_bytes": (1024, limits.CHUNK_PAYLOAD_BYTES),
+    "max_window_bytes": (limits.INITIAL_CREDIT_BYTES, limits.GIB),
+    "read_ahead_bytes": (1024, limits.GIB),
+    "bulk_lanes": (0, limits.LANES - 1),
+    "receive_budget_bytes": (limits.INITIAL_CREDIT_BYTES, _TIB),
+    "blob_budget_bytes": (1, _TIB),
+    "request_budget_bytes": (1, _TIB),
+    "max_blob_bytes": (1, _TIB),
+    "idle_buffer_bytes": (0, _TIB),
+    "callback_threads": (1, 10_000),
+    "request_threads": (1, 10_000),
+    "source_threads": (1, 10_000),
+    "max_streams_per_peer": (1, 1_000_000),
+    "max_requests_per_peer": (1, 1_000_000),
+    "idle_timeout_s": (0, LONGEST_TIMEOUT_S),
+    "unreachable_timeout_s": (0, LONGEST_TIMEOUT_S),
+    "request_timeout_s": (0, LONGEST_TIMEOUT_S),
+    "ping_after_s": (0.01, 3600),
+    "control_ping_after_s": (0.01, 3600),
+    "suspect_after_s": (0.01, 3600),
+    "link_down_s": (0.01, 1e6),
+    "idle_lane_s": (0.01, 1e6),
+    "dial_timeout_s": (0.01, 3600),
+    "backoff_min_s": (0.001, 3600),
+    "backoff_max_s": (0.001, 3600),
+    "backoff_refused_s": (0.001, 3600),
+    "stop_grace_s": (0, 3600),
+    "switch_interval_s": (0, 1),
+}
+
+
+def _check(settings: ProcessSettings) -> None:
+    """Check every field.
+
+    Raises:
+        UsageError: one is out of range.
+    """
+    kind = type(settings).__name__
+    for field in dataclasses.fields(settings):
+        name, value = field.name, getattr(settings, field.name)
+        if name not in _RANGES:
+            if not isinstance(value, bool):
+                raise UsageError(f"{kind}.{name} must be True or False, not {value!r}")
+            continue
+        low, high = _RANGES[name]
+        if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+            raise UsageError(f"{kind}.{name} must be between {low} and {high}, not {value!r}")
+        if not name.endswith("_s") and not isinstance(value, int):
+            raise UsageError(f"{kind}.{name} must be a whole number, not {value!r}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import concurrent.futures
 import io
 import os
 import stat
@@ -11,10 +10,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from streamcell.errors import Fault, StreamIntegrityError, StreamResumeError, StreamUsageError
+from streamcell.errors import Fault, StreamIntegrityError, StreamUsageError
 from streamcell.limits import MIB
 from streamcell.message import HeaderValue
-from streamcell.runtime.receiving.resuming import check_offset, check_placed
+from streamcell.runtime.receiving.resuming import begin_resume, check_placed
 from streamcell.runtime.sending.advice import holds_data, is_asynchronous, refusal
 from streamcell.runtime.sending.payloads import flatten_buffer
 from streamcell.runtime.threads.waiting import check_may_wait
@@ -461,20 +460,9 @@ class ReceivedStream(io.RawIOBase, Stream):
                 file that can be read and can seek.
         """
         check_may_wait()
-        placed = self.begin_resume(offset, have)
+        placed = begin_resume(self._resumption, self._queue.position, self.origin, offset, have)
         if placed is not None:
             check_placed(offset, placed.result(), self.origin)
-
-    def begin_resume(self, offset: int, have: BinaryIO | None = None) -> concurrent.futures.Future[int] | None:
-        """Do as :meth:`resume_from`, but return a future of where the origin goes on; None if it starts at 0 anyway."""
-        if self._resumption is not None:
-            return self._resumption.begin(offset, have)
-        offset = check_offset(offset)
-        if self._queue.position:
-            raise StreamResumeError("resume_from() comes before the first read")
-        if offset:
-            raise StreamResumeError(f"the stream from {self.origin} starts at 0: the origin has agreed to nothing else")
-        return None
 
     def _choose_by_reading(self) -> None:
         if self._resumption is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
+import functools
 from collections.abc import AsyncIterator, Callable, Generator
 from typing import Any, BinaryIO, Self
 
@@ -13,7 +14,7 @@ from streamcell import stream as blocking_stream
 from streamcell.limits import CHUNK_PAYLOAD_BYTES
 from streamcell.message import HeaderValue
 from streamcell.runtime.receiving.incoming import IncomingStream
-from streamcell.runtime.receiving.resuming import check_placed
+from streamcell.runtime.receiving.resuming import begin_resume, check_placed
 from streamcell.runtime.sending.specs import check_callback
 
 
@@ -198,10 +199,8 @@ class ReceivedStream:
 
         ``have`` is read in a thread.
         """
-        if have is None:
-            placed = self.stream.begin_resume(offset)
-        else:
-            placed = await asyncio.wrap_future(self._in_thread(self.stream.begin_resume, offset, have))
+        begin = functools.partial(begin_resume, self._resumption, self._queue.position, self.origin, offset, have)
+        placed = begin() if have is None else await asyncio.wrap_future(self._in_thread(begin))
         if placed is not None:
             check_placed(offset, await asyncio.wrap_future(placed), self.origin)
 

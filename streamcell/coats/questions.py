@@ -14,9 +14,9 @@ from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from streamcell.fqcn import check_fqcn
 from streamcell.runtime.cell.runner import CellRunner
-from streamcell.runtime.cell.stats import RunningStats
 from streamcell.runtime.sending.specs import check_timeout
 from streamcell.runtime.threads.waiting import check_may_wait
+from streamcell.stats import RunningStats
 from streamcell.topology import Hop, KnownCell
 from streamcell.transport.address import as_urls
 

@@ -23,8 +23,7 @@ from streamcell.runtime.engine.descriptors import count_descriptors
 if TYPE_CHECKING:
     from prometheus_client import Metric
 
-    from streamcell.protocol.stats import CellStats
-    from streamcell.runtime.cell.stats import RunningStats
+    from streamcell.stats import CellStats, RunningStats
 
 
 class CellCollector(Collector):

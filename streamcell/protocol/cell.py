@@ -30,7 +30,7 @@ from streamcell.protocol.requests import RequestTable, Standing
 from streamcell.protocol.sending.half import SendSpec, StreamSender
 from streamcell.protocol.sending.settled_news import SettledNews
 from streamcell.protocol.sending.table import SendTable
-from streamcell.protocol.stats import CellStats, link_stats, receive_stats, relay_stats, route_stats, send_stats
+from streamcell.protocol.stats import link_stats, receive_stats, relay_stats, route_stats, send_stats
 from streamcell.protocol.tree.announcements import AnnouncementTable
 from streamcell.protocol.tree.gate import Gate
 from streamcell.protocol.tree.presence import Presence
@@ -59,6 +59,7 @@ from streamcell.protocol.wire.frames import (
     StreamKey,
     Withdraw,
 )
+from streamcell.stats import CellStats
 
 # Before the Hellos nothing else is heard.
 _FIRST_FRAMES = (Hello, Goodbye)

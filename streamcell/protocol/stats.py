@@ -1,8 +1,6 @@
-"""Snapshots of a core for people and metrics."""
+"""From the parts of a core to snapshots of them; :mod:`streamcell.stats` says what their fields mean."""
 
 from __future__ import annotations
-
-import dataclasses
 
 from streamcell.protocol.links.kinds import LinkKind
 from streamcell.protocol.links.link import Lane, Link
@@ -10,122 +8,7 @@ from streamcell.protocol.receiving.half import StreamReceiver
 from streamcell.protocol.relaying.passing import RelayedStream
 from streamcell.protocol.sending.half import StreamSender
 from streamcell.protocol.tree.routes import Route
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class LaneStats:
-    """One lane of a link."""
-
-    number: int
-    role: str
-    state: str
-    address: str
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class LinkStats:
-    """The link to one neighbour. ``last_break``: why a lane of it ended last, in the words of its carrier."""
-
-    fqcn: str
-    incarnation: int
-    address: str
-    is_uplink: bool
-    is_peer: bool
-    last_break: str
-    lanes: tuple[LaneStats, ...]
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class SendStats:
-    """A stream that is being sent. Offsets in bytes."""
-
-    stream_id: int
-    target: str
-    channel: str
-    topic: str
-    state: str
-    attempt: int
-    size_bytes: int | None
-    sent: int
-    received: int
-    consumed: int
-    credit: int
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class ReceiveStats:
-    """A stream that is being received. Offsets in bytes."""
-
-    stream_id: int
-    origin: str
-    channel: str
-    topic: str
-    state: str
-    attempt: int
-    size_bytes: int | None
-    received: int
-    consumed: int
-    credit: int
-    window_bytes: int
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class RelayStats:
-    """A stream between other cells that passes through. Offsets in bytes.
-
-    ``granted``: how far the previous hop may send. ``held_bytes``: what waits here for its turn.
-    """
-
-    stream_id: int
-    origin: str
-    target: str
-    state: str
-    attempt: int
-    forwarded: int
-    credit: int
-    granted: int
-    held_bytes: int
-    window_bytes: int
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class RouteStats:
-    """A cell below this one. ``via``: the neighbour that it is behind. ``confirmed``: it may use its name."""
-
-    fqcn: str
-    incarnation: int
-    epoch: int
-    via: str
-    path: tuple[str, ...]
-    confirmed: bool
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class CellStats:
-    """A whole cell. Byte counts are of payload, since the cell was made."""
-
-    fqcn: str
-    incarnation: int
-    links: tuple[LinkStats, ...]
-    sends: tuple[SendStats, ...]
-    receives: tuple[ReceiveStats, ...]
-    relays: tuple[RelayStats, ...]
-    routes: tuple[RouteStats, ...]
-    bytes_sent: int
-    bytes_received: int
-    bytes_retransmitted: int
-    streams_opened: int
-    streams_accepted: int
-    sends_finished: int
-    sends_failed: int
-    receives_finished: int
-    receives_failed: int
-    resumes: int
-    reconnects: int
-    handovers: int
-    corrupt_chunks: int
-    bytes_relayed: int
-    frames_refused: int
+from streamcell.stats import LaneStats, LinkStats, ReceiveStats, RelayStats, RouteStats, SendStats
 
 
 def lane_stats(lane: Lane) -> LaneStats:

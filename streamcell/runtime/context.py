@@ -16,9 +16,10 @@ from streamcell.runtime.threads.clock import Clock
 from streamcell.runtime.threads.notifier import Notifier
 from streamcell.runtime.threads.starter import ThreadStarter
 from streamcell.runtime.threads.trace import CellLog
-from streamcell.runtime.threads.workers import PoolStats, WorkerPool
+from streamcell.runtime.threads.workers import WorkerPool
 from streamcell.runtime.traffic import Traffic
 from streamcell.runtime.transfers import FutureFactory, OpenFutures
+from streamcell.stats import PoolStats
 
 Args = TypeVarTuple("Args")
 T = TypeVar("T")

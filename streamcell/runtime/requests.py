@@ -37,8 +37,8 @@ from streamcell.runtime.receiving.registry import CallbackRegistry
 from streamcell.runtime.sending.payloads import flatten_payload
 from streamcell.runtime.sending.sends import Sends
 from streamcell.runtime.threads.callbacks import call_user_code, level_of, level_of_raised, raised_sentence
-from streamcell.runtime.traffic import Direction
 from streamcell.runtime.transfers import AnyFuture, ended_error, fail, level_for, succeed
+from streamcell.stats import Direction
 
 # ``callback(request)`` returns the reply, None for an empty one, or a future of either.
 RequestCallback = Callable[[Message], Any]

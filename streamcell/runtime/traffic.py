@@ -3,36 +3,13 @@
 from __future__ import annotations
 
 import collections
-import dataclasses
-import enum
-from collections.abc import Mapping
 
 from streamcell.errors import CellError, ErrorCode
+from streamcell.stats import Direction, TrafficStats
 
 # Channels are named by whoever sends; what a peer can make this cell remember is bounded.
 MOST_CHANNELS = 64
 OTHER_CHANNELS = "(other)"
-
-
-class Direction(enum.StrEnum):
-    """From this cell or to it."""
-
-    SENT = "sent"
-    RECEIVED = "received"
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class TrafficStats:
-    """Counts since the start; streams of all kinds, requests and replies among them.
-
-    Attributes:
-        payload_bytes: sent ones that the target has confirmed, and received ones, each once. By direction and channel;
-            after the first 64 channels of a direction the others are counted together as ``(other)``.
-        failures: streams that failed, by direction and error code.
-    """
-
-    payload_bytes: Mapping[tuple[Direction, str], int]
-    failures: Mapping[tuple[Direction, ErrorCode], int]
 
 
 class Traffic:

@@ -135,7 +135,6 @@ class Scene:
         self.pair.at_site.send_stream("scene", "keep", "server", Message({}, later.items()))
         stream = self._streams.get()
         arguments: dict[str, tuple[Any, ...]] = {
-            "begin_resume": (0,),
             "read": (-1,),
             "readinto": (bytearray(2),),
             "resume_from": (0,),

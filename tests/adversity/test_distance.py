@@ -12,7 +12,7 @@ import pytest
 
 from scripts.bench.proxy import NetworkPath
 from streamcell import CellConfig, Message, ReceivedStream, StreamFuture
-from streamcell.protocol.stats import ReceiveStats
+from streamcell.stats import ReceiveStats
 from tests.adversity.distance import distance
 from tests.kit.cells import QUICK, Pair, grpc_carrier, running
 from tests.kit.payloads import pattern

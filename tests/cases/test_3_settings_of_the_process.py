@@ -10,7 +10,7 @@ SCRIPT = """
     import logging
     class Saying(logging.Handler):
         def emit(self, record):
-            if "setting of the process" in record.getMessage():
+            if "settings of the process" in record.getMessage():
                 say(record.levelname, record.getMessage())
     logging.getLogger("streamcell").addHandler(Saying())
     logging.getLogger("streamcell").setLevel(logging.INFO)
@@ -22,27 +22,27 @@ SCRIPT = """
     say("ended", sys.getswitchinterval())
     """
 
-SAID = "is not used: it is a setting of the process, and cell 'hub', which started before, has set"
+SAID = "not used: settings of the process are decided by the cell that starts first, and so"
 
 CASES = {
     "another interval": (
         "start('hub'); start('late', switch_interval_s=0.0005)",
-        [f"WARNING [cell=late] switch_interval_s=0.0005 {SAID} 0.0", "ended 0.005"],
+        [f"WARNING [cell=late] switch_interval_s=0.0005 is {SAID} switch_interval_s=0.0 by cell 'hub'", "ended 0.005"],
     ),
     "none where there is one": (
         "start('hub', switch_interval_s=0.001); start('late')",
-        [f"INFO [cell=late] switch_interval_s=0.0 {SAID} 0.001", "ended 0.001"],
+        [f"INFO [cell=late] switch_interval_s=0.0 is {SAID} switch_interval_s=0.001 by cell 'hub'", "ended 0.001"],
     ),
     "the same": ("start('hub', switch_interval_s=0.001); start('late', switch_interval_s=0.001)", ["ended 0.001"]),
     "after the first has ended": (
         "start('hub').stop(); start('late', switch_interval_s=0.0005)",
-        [f"WARNING [cell=late] switch_interval_s=0.0005 {SAID} 0.0", "ended 0.005"],
+        [f"WARNING [cell=late] switch_interval_s=0.0005 is {SAID} switch_interval_s=0.0 by cell 'hub'", "ended 0.005"],
     ),
     "the allocator and the threads of gRPC": (
         "start('hub'); start('late', tune_allocator=False, batch_grpc_threads=False)",
         [
-            f"WARNING [cell=late] tune_allocator=False {SAID} True",
-            f"WARNING [cell=late] batch_grpc_threads=False {SAID} True",
+            f"WARNING [cell=late] tune_allocator=False, batch_grpc_threads=False are {SAID} tune_allocator=True by "
+            "cell 'hub' and batch_grpc_threads=True by cell 'hub'",
             "ended 0.005",
         ],
     ),

@@ -32,9 +32,9 @@ from streamcell.protocol.base.events import (
     UplinkRefused,
 )
 from streamcell.protocol.cell import CellCore
-from streamcell.protocol.stats import LinkStats
 from streamcell.protocol.wire.description import ReplyTo, StreamKind
 from streamcell.protocol.wire.frames import LaneRole, StreamKey
+from streamcell.stats import LinkStats
 from tests.core.samples import checksum, digest_of, make_spec
 from tests.kit.strict_time import strict
 

@@ -69,7 +69,7 @@ def room(
 TABLE = (
     room(
         "values",
-        "values errors message fqcn limits config topology",
+        "values errors message fqcn limits config topology stats",
         # StreamCancelled is also a concurrent.futures.CancelledError; addresses are values.
         stdlib=VALUE_MODULES | {"concurrent.futures", "ipaddress", "urllib.parse"},
     ),
@@ -130,9 +130,9 @@ WINGS: dict[str, dict[str, str]] = {
         "engine": "threads transfers",
         "context": "buffers engine threads traffic transfers",
         "network": "context threads transfers",
-        "sending": "context threads traffic transfers",
+        "sending": "context threads transfers",
         "receiving": "context engine sending threads traffic transfers",
-        "requests": "context receiving sending threads traffic transfers",
+        "requests": "context receiving sending threads transfers",
         "cell": "buffers context engine network receiving requests sending threads traffic transfers",
     },
 }

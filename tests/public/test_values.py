@@ -148,7 +148,7 @@ def test_values_that_contradict_each_other() -> None:
 
 def test_positional_and_unknown_fields() -> None:
     with pytest.raises(TypeError):
-        CellConfig(1024)  # type: ignore[call-arg]
+        CellConfig(1024)  # type: ignore[call-arg, arg-type]
     with pytest.raises(TypeError):
         CellConfig(chunk_size=1024)  # type: ignore[call-arg]
     with pytest.raises(UsageError, match="CellConfig"):

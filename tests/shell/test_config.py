@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 
 from streamcell import CellConfig, UsageError
+from streamcell.config import ProcessSettings
 from streamcell.limits import GIB, KIB, MIB
 
 
@@ -49,3 +50,11 @@ def test_values_out_of_range_are_refused_by_name(field: str, value: Any) -> None
 def test_the_two_ends_of_the_back_off_are_in_order() -> None:
     with pytest.raises(UsageError, match="larger than backoff_max_s"):
         CellConfig(backoff_min_s=2, backoff_max_s=1)
+
+
+def test_the_settings_of_the_process_stand_apart_and_go_by_the_names_that_they_have_in_the_configuration() -> None:
+    config = CellConfig(switch_interval_s=0.001, tune_allocator=False, chunk_bytes=4096)
+    assert config.process == ProcessSettings(switch_interval_s=0.001, tune_allocator=False)
+    assert dataclasses.replace(config, switch_interval_s=0).process.switch_interval_s == 0
+    with pytest.raises(UsageError, match=r"^ProcessSettings\.switch_interval_s must be between 0 and 1, not 2"):
+        ProcessSettings(switch_interval_s=2)

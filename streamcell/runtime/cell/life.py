@@ -19,7 +19,6 @@ from streamcell.protocol.base import events
 from streamcell.protocol.cell import CellCore
 from streamcell.protocol.wire.description import StreamKind
 from streamcell.runtime.buffers import IDLE_S, BufferPool
-from streamcell.runtime.cell.stats import RunningStats
 from streamcell.runtime.context import CellContext, FailureCounts, Pools
 from streamcell.runtime.engine.engine import Engine
 from streamcell.runtime.engine.residents import Resident
@@ -39,6 +38,7 @@ from streamcell.runtime.threads.notifier import Notifier
 from streamcell.runtime.threads.starter import RETRY_S
 from streamcell.runtime.traffic import Traffic
 from streamcell.runtime.transfers import AnyFuture, FutureFactory, OpenFutures, ended_error
+from streamcell.stats import RunningStats
 from streamcell.transport.base import AddressInUse, Listener, Network
 from streamcell.transport.checksum import checksum
 

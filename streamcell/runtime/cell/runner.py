@@ -119,7 +119,7 @@ class CellRunner:
             self._state = CellState.STARTING
         try:
             engine, network = get_engine(), self._find_network()
-            engine.settings.apply(self.fqcn, self.settings.config, network)
+            engine.decisions.apply(self.fqcn, self.settings.config.process, getattr(network, "batch_threads", None))
             life = CellLife(
                 self,
                 self.settings,

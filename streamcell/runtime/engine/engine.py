@@ -20,7 +20,7 @@ from streamcell.errors import CellError, ErrorCode
 from streamcell.logs import flush, move_elsewhere
 from streamcell.runtime.engine.descriptors import DescriptorWatch
 from streamcell.runtime.engine.fork import forked_error, watch_forks
-from streamcell.runtime.engine.process import ProcessSettings
+from streamcell.runtime.engine.process import ProcessDecisions
 from streamcell.runtime.engine.residents import Resident, Residents
 from streamcell.runtime.threads.starter import RETRY_S, ThreadStarter
 from streamcell.runtime.threads.trace import engine_log
@@ -69,7 +69,8 @@ class Engine:
         self._thread = threading.Thread(target=self._run, name="streamcell-engine", daemon=True)
         #: Counts what all cells and the program have open.
         self.descriptors = DescriptorWatch(self._loop.time, engine_log())
-        self.settings = ProcessSettings()
+        #: What its cells have decided for the process.
+        self.decisions = ProcessDecisions()
         self.residents = Residents()
         #: Starts the threads of all cells.
         self.starter = ThreadStarter(functools.partial(self.call_later, RETRY_S), engine_log())

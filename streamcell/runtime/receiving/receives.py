@@ -23,7 +23,8 @@ from streamcell.protocol.base.events import (
 )
 from streamcell.protocol.wire.description import StreamKind
 from streamcell.protocol.wire.frames import StreamKey
-from streamcell.runtime.traffic import Direction, Traffic
+from streamcell.runtime.traffic import Traffic
+from streamcell.stats import Direction
 
 
 class Receiver:

@@ -103,6 +103,36 @@ class Resumption:
         return True
 
 
+def begin_resume(
+    resumption: Resumption | None, position: int, origin: str, offset: int, have: BinaryIO | None
+) -> AnyFuture | None:
+    """Choose ``offset`` for a stream that stands at ``position``; return a future of where its origin goes on.
+
+    Args:
+        resumption: the stream's choice; None if it starts at 0 in any case.
+        position: how far it was read.
+        origin: who sends it, for the sentence.
+        offset: what the application wants.
+        have: what it has below that; read here.
+
+    Returns:
+        The future, or None if the stream starts at 0 as it was to.
+
+    Raises:
+        UsageError: ``offset`` is not an offset, or ``have`` cannot be read.
+        StreamResumeError: reading has begun, another choice was made before, ``have`` is shorter, or the stream is
+            none that goes on.
+    """
+    if resumption is not None:
+        return resumption.begin(offset, have)
+    offset = check_offset(offset)
+    if position:
+        raise StreamResumeError("resume_from() comes before the first read")
+    if offset:
+        raise StreamResumeError(f"the stream from {origin} starts at 0: the origin has agreed to nothing else")
+    return None
+
+
 def check_offset(offset: object) -> int:
     """Return an argument that is to be an offset.
 

@@ -28,8 +28,8 @@ from streamcell.runtime.sending.sources import Source, SourceReader
 from streamcell.runtime.threads.callbacks import level_of
 from streamcell.runtime.threads.waiting import check_may_wait
 from streamcell.runtime.threads.workers import WorkerPool
-from streamcell.runtime.traffic import Direction
 from streamcell.runtime.transfers import Progress, TransferInfo, ended_error, fail, level_for, succeed
+from streamcell.stats import Direction
 
 
 class Outgoing:

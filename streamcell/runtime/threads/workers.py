@@ -7,33 +7,17 @@ callback that blocks for ever must not keep the interpreter alive.
 from __future__ import annotations
 
 import collections
-import dataclasses
 import threading
 from collections.abc import Callable
 from typing import TypeAlias
 
 from streamcell.runtime.threads.starter import ThreadStarter
+from streamcell.stats import PoolStats
 
 Job: TypeAlias = Callable[[], None]
 
 # How long a thread without work stays: long enough to serve the next burst, short enough to leave an idle process bare.
 IDLE_S = 5.0
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class PoolStats:
-    """A pool at one moment."""
-
-    name: str
-    max_threads: int
-    threads: int
-    running: int
-    waiting: int
-
-    @property
-    def exhausted(self) -> bool:
-        """Whether a job that is submitted now waits until another one has ended."""
-        return self.running >= self.max_threads
 
 
 class WorkerPool:

@@ -6,7 +6,8 @@ import pytest
 
 from streamcell import CoreCell, ErrorCode, Message, StreamRejected
 from streamcell.errors import StreamTimeout
-from streamcell.runtime.traffic import MOST_CHANNELS, OTHER_CHANNELS, Direction, Traffic
+from streamcell.runtime.traffic import MOST_CHANNELS, OTHER_CHANNELS, Traffic
+from streamcell.stats import Direction
 from tests.kit.cells import CARRIERS, connected_pair
 from tests.kit.waiting import PATIENCE_S, eventually
 
