@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from streamcell.cli.outcome import ExitCode
+from tests.kit.node import MAIN, node
 from tests.kit.programs import LIMIT_S, STREAMCELL, complaint, environment, hub, run_command
-from tests.programs.test_node import MAIN, node
 
 __all__ = ["node"]
 

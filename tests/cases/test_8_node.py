@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import queue
-import shutil
-import subprocess
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,13 +13,15 @@ from scripts import vectors
 from streamcell import CoreCell, ReceivedStream, StreamCell, StreamFuture
 from streamcell.v1 import cell_pb2
 from tests.kit.listener import INCARNATION, Listener
-from tests.kit.programs import ROOT, Program, run
+from tests.kit.node import EXAMPLE, node
+from tests.kit.programs import Program, run
 from tests.kit.proxy import proxy_to
 from tests.kit.waiting import PATIENCE_S
 
+__all__ = ["node"]
+
 pytestmark = pytest.mark.node
 
-EXAMPLE = ROOT / "examples/node"
 KIB = 1024
 SIZE = 3_000_000
 # Sends a stream, or blob, to a cell, and says what became of it.
@@ -38,18 +38,6 @@ await cell.send(kind, target, 'node', 'data', { read, size: data.length })
 await cell.close();
 """.replace("SIZE", str(SIZE))
 DATA = (b"streamcell " * (SIZE // 11 + 1))[:SIZE]
-
-
-@pytest.fixture(scope="module")
-def node() -> str:
-    """Node, with the packages of the example beside it."""
-    executable = shutil.which("node")
-    if executable is None or shutil.which("npm") is None:
-        pytest.skip("node or npm is not installed: the cell in JavaScript was not run")
-    setup = subprocess.run(["make", "--silent", "setup-node"], cwd=ROOT, capture_output=True, text=True, check=False)
-    if setup.returncode != 0:
-        pytest.skip(f"npm cannot fetch its packages: the cell in JavaScript was not run: {setup.stderr[:200]}")
-    return executable
 
 
 def sending(node: str, url: str, target: str, kind: str = "STREAM", *, name: str = "node-1", times: str = "{}") -> Any:

@@ -2,8 +2,6 @@
 
 import json
 import queue
-import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,32 +12,20 @@ from scripts import vectors
 from streamcell import CellConfig, CoreCell, StreamCell
 from streamcell.v1 import cell_pb2
 from tests.kit.listener import INCARNATION, LIMIT_S, Listener
+from tests.kit.node import EXAMPLE, MAIN, node
 from tests.kit.programs import ROOT, Program, run
 from tests.programs.documents import PORT, blocks, programs, section
 
+__all__ = ["node"]
+
 pytestmark = pytest.mark.node
 
-EXAMPLE = ROOT / "examples/node"
-MAIN = EXAMPLE / "main.js"
 CHECK_VECTORS = EXAMPLE / "check_vectors.js"
 KIB = 1024
 SECTION = section(ROOT / "docs/guide.md", "## From other languages")
 (WALK,) = blocks(SECTION, "shell")
 OUTPUT = blocks(SECTION, "text")[0].splitlines()
 ECHO = next(program.code for program in programs() if program.file == "echo.py")
-
-
-@pytest.fixture(scope="module")
-def node() -> str:
-    """Node, with the packages of the example beside it."""
-    executable = shutil.which("node")
-    if executable is None or shutil.which("npm") is None:
-        pytest.skip("node or npm is not installed: the cell in JavaScript was not run")
-    setup = subprocess.run(["make", "--silent", "setup-node"], cwd=ROOT, capture_output=True, text=True, check=False)
-    if setup.returncode != 0:
-        reason = " ".join(setup.stderr.split("\n")[:3])
-        pytest.skip(f"npm cannot fetch its packages: the cell in JavaScript was not run: {reason}")
-    return executable
 
 
 @pytest.fixture
