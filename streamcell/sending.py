@@ -9,7 +9,7 @@ from typing import Any, TypedDict, cast
 from streamcell.errors import StreamUsageError, UsageError
 from streamcell.future import StreamFuture
 from streamcell.message import HeaderValue, Message
-from streamcell.protocol.sending.half import SendSpec
+from streamcell.protocol.sending.spec import SendSpec
 from streamcell.protocol.wire.description import StreamKind
 from streamcell.runtime.cell.runner import CellRunner
 from streamcell.runtime.sending.payloads import flatten_payload

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from streamcell.errors import CellError
 from streamcell.message import Message
-from streamcell.protocol.sending.half import SendSpec
+from streamcell.protocol.sending.spec import SendSpec
 from streamcell.protocol.wire.frames import Payload
 from streamcell.runtime.cell.runner import CellRunner
 from streamcell.runtime.requests import PendingRequest

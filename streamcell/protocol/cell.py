@@ -27,8 +27,9 @@ from streamcell.protocol.links.writing import Writing
 from streamcell.protocol.receiving.table import ReceiveTable
 from streamcell.protocol.relaying.table import RelayTable
 from streamcell.protocol.requests import RequestTable, Standing
-from streamcell.protocol.sending.half import SendSpec, StreamSender
+from streamcell.protocol.sending.half import StreamSender
 from streamcell.protocol.sending.settled_news import SettledNews
+from streamcell.protocol.sending.spec import SendSpec
 from streamcell.protocol.sending.table import SendTable
 from streamcell.protocol.stats import link_stats, receive_stats, relay_stats, route_stats, send_stats
 from streamcell.protocol.tree.announcements import AnnouncementTable
@@ -100,7 +101,7 @@ class CellCore:
             self._context, self._links, self._routes, self._presence, self._writing, settled, self._on_send_settled
         )
         self._batches = Batches(self._context, self._links, self._sends, self._writing, settled)
-        self._requests = RequestTable(self._context, self._standing_of, self._give_up_send)
+        self._requests = RequestTable(self._context, self._standing_of, self._sends.give_up)
         self._receives = ReceiveTable(self._context, self._links, self._routes, budget, self._requests)
         # Frames between neighbours, about their lane or their link; frames that were routed to this cell.
         self._lane_handlers: dict[type, Callable[[Lane, Any, float], None]] = {
@@ -360,7 +361,7 @@ class CellCore:
         error = StreamError(f"{self._context.fqcn} is stopping", ErrorCode.STOPPING)
         for sender in self._sends.senders():
             self._requests.end(sender.key.stream_id, error)
-            self._sends.give_up(sender, error, now)
+            self._sends.give_up(sender.key.stream_id, error, now)
         self._requests.end_all(error)
         self._receives.fail_all(error, now)
         self._relays.give_up_all()
@@ -511,21 +512,15 @@ class CellCore:
 
     # Between the tables.
 
-    def _give_up_send(self, stream_id: int, error: CellError, now: float) -> None:
-        sender = self._sends.get(stream_id)
-        if sender is not None:
-            self._sends.give_up(sender, error, now)
-
     def _standing_of(self, stream_id: int) -> Standing:
         sender = self._sends.get(stream_id)
-        if sender is None or not sender.acknowledged:
+        if sender is None or not sender.confirmed.acknowledged:
             queued = sender is not None and self._sends.waits_for_slot(sender)
             return Standing.QUEUED if queued else Standing.UNHEARD
-        whole = sender.last_sent and sender.received == sender.total
-        return Standing.WHOLE if whole else Standing.UNDER_WAY
+        return Standing.WHOLE if sender.has_arrived else Standing.UNDER_WAY
 
     def _on_send_settled(self, sender: StreamSender, error: CellError | None) -> None:
         if error is None:
-            self._requests.acknowledge(sender.key.stream_id, sender.target_incarnation or 0)
+            self._requests.acknowledge(sender.key.stream_id, sender.target_life or 0)
         else:
             self._requests.end(sender.key.stream_id, error)

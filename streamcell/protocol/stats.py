@@ -32,12 +32,12 @@ def send_stats(sender: StreamSender) -> SendStats:
         spec.channel,
         spec.topic,
         sender.state.name.lower(),
-        sender.attempt,
+        sender.attempt.number,
         spec.description.size,
-        sender.next_offset,
-        sender.received,
-        sender.consumed,
-        sender.credit,
+        sender.attempt.next_offset,
+        sender.confirmed.received,
+        sender.confirmed.consumed,
+        sender.attempt.allowed_by_next,
     )
 
 

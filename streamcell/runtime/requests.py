@@ -26,7 +26,7 @@ from streamcell.errors import (
 )
 from streamcell.message import Headers, Message, freeze_headers
 from streamcell.protocol.base.events import DataEnded, DataReceived, RequestEnded, StreamOpened
-from streamcell.protocol.sending.half import SendSpec
+from streamcell.protocol.sending.spec import SendSpec
 from streamcell.protocol.wire.description import ReplyTo, StreamDescription, StreamKind
 from streamcell.protocol.wire.frames import Payload
 from streamcell.runtime.context import CellContext

@@ -14,7 +14,7 @@ from streamcell.limits import KIB
 from streamcell.protocol.base.context import Context
 from streamcell.protocol.links.kinds import LinkKind
 from streamcell.protocol.links.link import Link
-from streamcell.protocol.sending.half import SendSpec
+from streamcell.protocol.sending.spec import SendSpec
 from streamcell.protocol.wire.description import StreamDescription, StreamKind
 from streamcell.protocol.wire.frames import Open, Payload
 from tests.kit.payloads import pattern

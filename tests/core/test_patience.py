@@ -1,79 +1,118 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+from streamcell.errors import ErrorCode
+from streamcell.protocol.base.events import SendFailed
 from streamcell.protocol.receiving import patience as receiver_patience
 from streamcell.protocol.receiving.news import ACK_DELAY_S
 from streamcell.protocol.sending import patience as sender_patience
-from streamcell.protocol.sending.half import StreamSender
-from streamcell.protocol.sending.states import (
-    SenderInput,
-)
-from tests.core.harness import make_context, make_spec
+from streamcell.protocol.sending.states import SenderState
+from streamcell.protocol.wire.frames import ResumeQuery
 from tests.core.one_receiver import NOW, OneReceiver, make_chunk
+from tests.core.senders import Origin
 
 ASK_AGAIN_S = 2.0
+CONFIG = {"backoff_max_s": ASK_AGAIN_S}
 
 
-def sender(*, idle_s: float = 40.0, unreachable_s: float = 100.0) -> StreamSender:
-    made = StreamSender(make_context(), make_spec(idle_timeout_s=idle_s, unreachable_timeout_s=unreachable_s), 1)
-    made.step(SenderInput.ADMITTED)
-    return made
+def origin(*, idle_s: float = 40.0, unreachable_s: float = 100.0, **fields: Any) -> Origin:
+    return Origin(idle_timeout_s=idle_s, unreachable_timeout_s=unreachable_s, config=CONFIG, **fields).begin(
+        ended=False
+    )
 
 
-def due_at(of: StreamSender) -> float | None:
-    return sender_patience.due_at(of, ASK_AGAIN_S)
+def due_in(of: Origin) -> float | None:
+    due_at = sender_patience.due_at(of.sender, ASK_AGAIN_S)
+    return None if due_at is None else due_at - of.now
+
+
+def waited_enough(of: Origin, seconds: float) -> bool:
+    return sender_patience.fault_in_waiting(of.sender, of.now + seconds) is not None
+
+
+def owes_life_sign(of: Origin, seconds: float) -> bool:
+    return sender_patience.owes_life_sign(of.sender, of.now + seconds)
 
 
 def test_a_sender_waits_for_the_first_word_of_its_target_and_then_for_the_next() -> None:
-    waiting = sender()
-    waiting.heard_at = 1.0
-    assert due_at(waiting) == 101.0
-    assert [sender_patience.has_waited_enough(waiting, now) for now in (100.9, 101.0)] == [False, True]
-    waiting.acknowledged = True
-    assert due_at(waiting) == 41.0
-    assert [sender_patience.has_waited_enough(waiting, now) for now in (40.9, 41.0)] == [False, True]
+    waiting = origin()
+    assert due_in(waiting) == 100.0
+    assert [waited_enough(waiting, seconds) for seconds in (99.9, 100.0)] == [False, True]
+    waiting.now += 50.0
+    waiting.ack(0, 0)
+    assert due_in(waiting) == 40.0
+    assert [waited_enough(waiting, seconds) for seconds in (39.9, 40.0)] == [False, True]
+
+
+def test_it_says_whether_the_target_was_never_heard_of_or_fell_silent() -> None:
+    codes = []
+    for acks in (0, 1):
+        waiting = origin()
+        for _ in range(acks):
+            waiting.ack(0, 0)
+        waiting.now += 100.0
+        waiting.sender.handle_timer(waiting.now)
+        (failed,) = waiting.told(SendFailed)
+        codes.append(failed.error.code)
+    assert codes == [ErrorCode.UNREACHABLE, ErrorCode.TIMEOUT]
 
 
 @pytest.mark.parametrize("acknowledged", [False, True])
 def test_a_sender_without_timeouts_waits_for_ever(acknowledged: bool) -> None:
-    patient = sender(idle_s=0, unreachable_s=0)
-    patient.acknowledged = patient.opened = acknowledged
-    assert due_at(patient) is None
-    assert not sender_patience.has_waited_enough(patient, 1e9)
-    assert not sender_patience.owes_life_sign(patient, 1e9)
+    patient = origin(idle_s=0, unreachable_s=0)
+    if acknowledged:
+        patient.cut()
+        patient.ack(0, 0)
+    assert due_in(patient) is None
+    assert not waited_enough(patient, 1e9)
+    assert not owes_life_sign(patient, 1e9)
 
 
 def test_a_sender_shows_life_four_times_in_the_idle_timeout() -> None:
-    quiet = sender()
-    quiet.cut_chunk(0, ())
-    quiet.spoke_at = 1.0
-    assert due_at(quiet) == 11.0
-    assert [sender_patience.owes_life_sign(quiet, now) for now in (10.9, 11.0)] == [False, True]
-    quiet.probe_due = True
-    assert due_at(quiet) == 100.0
+    quiet = origin()
+    quiet.cut()
+    assert due_in(quiet) == 10.0
+    assert [owes_life_sign(quiet, seconds) for seconds in (9.9, 10.0)] == [False, True]
+    quiet.now += 10.0
+    quiet.sender.handle_timer(quiet.now)
+    # It is due no more while it waits for a lane.
+    assert due_in(quiet) == 90.0
+    assert [frame.probe for frame in quiet.speak()] == [True]
+    assert due_in(quiet) == 10.0
 
 
 def test_a_sender_that_has_sent_nothing_owes_no_sign_of_life() -> None:
-    assert not sender_patience.owes_life_sign(sender(), 99.0)
+    assert not owes_life_sign(origin(), 99.0)
 
 
 def test_a_question_is_asked_again_once_it_was_put_on_a_lane() -> None:
-    asking = sender()
-    asking.step(SenderInput.PATH_LOST)
-    asking.ask()
-    assert due_at(asking) == 100.0
-    asking.query_due = False
-    asking.spoke_at = 1.0
-    assert due_at(asking) == 1.0 + ASK_AGAIN_S
+    asking = origin()
+    asking.cut()
+    asking.lost()
+    assert due_in(asking) == 100.0
+    asking.now += 1.0
+    asking.speak()
+    assert due_in(asking) == ASK_AGAIN_S
+    asking.posted()
+    asking.now += ASK_AGAIN_S
+    asking.sender.handle_timer(asking.now)
+    assert [type(frame) for frame in asking.posted()] == [ResumeQuery]
 
 
 def test_a_sender_that_backs_off_is_due_at_the_end_of_that() -> None:
-    backing_off = sender()
-    backing_off.step(SenderInput.PATH_LOST)
-    backing_off.step(SenderInput.PATH_LOST_AGAIN)
-    backing_off.backoff_until = 3.0
-    assert due_at(backing_off) == 3.0
+    backing_off = origin()
+    backing_off.cut()
+    backing_off.lost()
+    backing_off.lost()
+    due = due_in(backing_off)
+    assert due is not None
+    assert 0 < due <= ASK_AGAIN_S
+    backing_off.now += due
+    backing_off.sender.handle_timer(backing_off.now)
+    assert backing_off.sender.state is SenderState.RESUMING
 
 
 def test_a_receiver_waits_for_its_origin_and_shows_life_four_times_meanwhile() -> None:

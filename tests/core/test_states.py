@@ -32,11 +32,11 @@ from streamcell.protocol.relaying.states import RELAY_TABLE, RelayAction, RelayI
 from streamcell.protocol.sending.half import StreamSender
 from streamcell.protocol.sending.states import (
     SENDER_TABLE,
+    SenderAction,
     SenderInput,
     SenderState,
 )
 from streamcell.protocol.wire.frames import LaneRole
-from tests.core.harness import make_context, make_spec
 from tests.core.one_receiver import NOW, OneReceiver
 
 Row = tuple[str, str]
@@ -46,13 +46,15 @@ SENDER: dict[str, dict[str, Row]] = {
     "QUEUED": {
         "ADMITTED": ("START", "SENDING"),
         # An earlier life of this origin may have sent part of it.
-        "ADMITTED_TO_ASK": ("START", "AWAITING_OFFSET"),
+        "ADMITTED_TO_ASK": ("OFFER", "AWAITING_OFFSET"),
+        # Nobody knows who would get it.
+        "ADMITTED_UNAIMED": ("ASK_FOR_LIFE", "RESUMING"),
         # Nothing was sent, so there is nobody to tell.
         "GIVE_UP": ("FAIL", "SETTLED"),
     },
     "SENDING": {
         "LAST_SENT": ("IGNORE", "FINISHING"),
-        "PATH_LOST": ("QUERY", "RESUMING"),
+        "PATH_LOST": ("QUERY_AT_ONCE", "RESUMING"),
         "PATH_LOST_AGAIN": ("WAIT", "BACKING_OFF"),
         # The end may have been sent in an earlier attempt.
         "COMPLETE": ("SUCCEED", "SETTLED"),
@@ -60,8 +62,10 @@ SENDER: dict[str, dict[str, Row]] = {
         "RESET": ("FAIL", "SETTLED"),
     },
     "RESUMING": {
-        "PATH_LOST": ("QUERY", "RESUMING"),
+        "PATH_LOST": ("QUERY_AT_ONCE", "RESUMING"),
         "PATH_LOST_AGAIN": ("WAIT", "BACKING_OFF"),
+        # The question went the other way.
+        "WAY_CHANGED": ("QUERY", "RESUMING"),
         "UNKNOWN": ("OFFER", "AWAITING_OFFSET"),
         "SEEK": ("MOVE_SOURCE", "SEEKING"),
         "GO_ON": ("CONTINUE", "SENDING"),
@@ -70,7 +74,7 @@ SENDER: dict[str, dict[str, Row]] = {
         "RESET": ("FAIL", "SETTLED"),
     },
     "AWAITING_OFFSET": {
-        "PATH_LOST": ("QUERY", "RESUMING"),
+        "PATH_LOST": ("QUERY_AT_ONCE", "RESUMING"),
         "PATH_LOST_AGAIN": ("WAIT", "BACKING_OFF"),
         "SEEK": ("MOVE_SOURCE", "SEEKING"),
         "GO_ON": ("CONTINUE", "SENDING"),
@@ -80,7 +84,8 @@ SENDER: dict[str, dict[str, Row]] = {
         "RESET": ("FAIL", "SETTLED"),
     },
     "SEEKING": {
-        # A lost path is ignored: nothing is on its way.
+        # A lost path is ignored: nothing is on its way. But another way has to know the attempt.
+        "WAY_CHANGED": ("QUERY", "SEEKING"),
         "GO_ON": ("CONTINUE", "SENDING"),
         "COMPLETE": ("SUCCEED", "SETTLED"),
         "GIVE_UP": ("RESET_AND_FAIL", "SETTLED"),
@@ -93,7 +98,7 @@ SENDER: dict[str, dict[str, Row]] = {
         "RESET": ("FAIL", "SETTLED"),
     },
     "FINISHING": {
-        "PATH_LOST": ("QUERY", "RESUMING"),
+        "PATH_LOST": ("QUERY_AT_ONCE", "RESUMING"),
         "PATH_LOST_AGAIN": ("WAIT", "BACKING_OFF"),
         "COMPLETE": ("SUCCEED", "SETTLED"),
         "GIVE_UP": ("RESET_AND_FAIL", "SETTLED"),
@@ -153,10 +158,6 @@ RELAY: dict[str, dict[str, Row]] = {
 }
 
 
-def make_sender() -> StreamSender:
-    return StreamSender(make_context(), make_spec(), 1)
-
-
 def make_dialled_lane() -> Lane:
     return Lane(1, LaneState.DIALLING, LaneRole.CONTROL, 1)
 
@@ -187,14 +188,12 @@ TABLES: dict[str, Mapping[Any, Any]] = {
     "lane": LANE_TABLE,
     "relay": RELAY_TABLE,
 }
-WRITTEN = {"sender": SENDER, "lane": LANE}
+WRITTEN = {"lane": LANE}
 MAKERS: dict[str, Callable[[], Any]] = {
-    "sender": make_sender,
     "lane": make_dialled_lane,
 }
 LED = [case for case in CASES if case[0] in MAKERS]
 INPUTS: dict[str, Any] = {
-    "sender": SenderInput,
     "lane": LaneInput,
 }
 
@@ -238,6 +237,7 @@ def test_an_object_led_to_the_state_does_what_is_written(name: str, state: Any, 
 
 def test_every_action_is_done_by_somebody() -> None:
     assert set(RelayedStream.ACTS) == set(RelayAction)
+    assert set(StreamSender.ACTS) == set(SenderAction)
     assert set(StreamReceiver.ACTS) == set(ReceiverAction)
     assert set(StartingPoint.ACTS) == set(StartingPointAction)
 
@@ -300,17 +300,18 @@ def test_only_a_query_begins_an_attempt_and_only_a_start_the_first() -> None:
     into_resuming = {
         action.name
         for (state, _), (action, following) in SENDER_TABLE.items()
-        if following is SenderState.RESUMING and action.name != "IGNORE"
+        if following is SenderState.RESUMING and state is not SenderState.QUEUED and action.name != "IGNORE"
     }
     out_of_queue = {
         action.name
         for (state, _), (action, to) in SENDER_TABLE.items()
-        if state is SenderState.QUEUED and to in (SenderState.SENDING, SenderState.AWAITING_OFFSET)
+        if state is SenderState.QUEUED and to not in (SenderState.QUEUED, SenderState.SETTLED)
     }
-    assert (into_resuming, out_of_queue) == ({"QUERY"}, {"START"})
+    assert into_resuming == {"QUERY_AT_ONCE", "QUERY"}
+    assert out_of_queue == {"START", "OFFER", "ASK_FOR_LIFE"}
 
 
-@pytest.mark.parametrize(("name", "final"), [("sender", "SETTLED"), ("lane", "CLOSED")])
+@pytest.mark.parametrize(("name", "final"), [("lane", "CLOSED")])
 def test_a_final_state_ignores_everything(name: str, final: str) -> None:
     subject = MAKERS[name]()
     for led_by in way_to(name, final):

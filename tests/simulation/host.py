@@ -31,7 +31,7 @@ from streamcell.protocol.base.events import (
     StreamPlaced,
 )
 from streamcell.protocol.cell import CellCore
-from streamcell.protocol.sending.half import SendSpec
+from streamcell.protocol.sending.spec import SendSpec
 from streamcell.protocol.wire.description import StreamKind
 from streamcell.protocol.wire.frames import Frame, Payload, StreamKey
 from tests.kit.strict_time import strict

@@ -68,9 +68,9 @@ MUTANTS = (
     ),
     Mutant(
         "a wrong offset after a break: the origin goes on behind what it has sent instead of where it is told",
-        "sending/resuming",
-        "sender.begin(offset, sender.link",
-        "sender.begin(max(offset, sender.sent_end - 1), sender.link",
+        "sending/half",
+        "self._begin_at(offset, self.link",
+        "self._begin_at(max(offset, self._cutter._sent_end - 1), self.link",
     ),
     Mutant(
         "a wrong offset after a restart: a stream that goes on in the middle is counted from 0",
@@ -110,9 +110,9 @@ MUTANTS = (
     ),
     Mutant(
         "an unknown outcome is taken for a failure: a blob that may have arrived is sent to the next life",
-        "sending/resuming",
-        "if not sender.whole or not sender.last_ever_sent or sender.spec.retry_unknown:",
-        "if not sender.whole or not sender.acknowledged or sender.spec.retry_unknown:",
+        "sending/starting_point",
+        "if not sender.whole or not sender.attempt.end_sent or sender.spec.retry_unknown:",
+        "if not sender.whole or not sender.confirmed.acknowledged or sender.spec.retry_unknown:",
     ),
     Mutant(
         "the end is believed before all has arrived",
@@ -122,9 +122,9 @@ MUTANTS = (
     ),
     Mutant(
         "a lane that breaks takes the last chunk with it, and nobody asks",
-        "sending/half",
-        "return self.opened and (self.in_flight > 0 or self.last_sent or not self.answered or waits)",
-        "return self.opened and (self.in_flight > 0 and not self.last_sent)",
+        "sending/attempt",
+        "return self.next_offset > received or self.last_sent or not self.answered or waits",
+        "return self.next_offset > received and not self.last_sent",
     ),
     Mutant(
         "a slot leak: a stream that has ended keeps its slot",

@@ -14,7 +14,7 @@ from collections import Counter
 from streamcell.config import CellConfig
 from streamcell.errors import CellError, ErrorCode
 from streamcell.limits import INITIAL_CREDIT_BYTES, KIB
-from streamcell.protocol.sending.half import SendSpec
+from streamcell.protocol.sending.spec import SendSpec
 from streamcell.protocol.wire.description import ReplyTo, StreamDescription, StreamKind
 from tests.simulation.agenda import Agenda
 from tests.simulation.checks import Checks, demand

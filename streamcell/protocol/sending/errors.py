@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from streamcell.errors import (
     CellError,
     ErrorCode,
@@ -15,9 +17,12 @@ from streamcell.errors import (
     StreamTimeout,
     error_from_wire,
 )
-from streamcell.protocol.sending.half import StreamSender
+from streamcell.protocol.sending.spec import SendSpec
 from streamcell.protocol.wire.description import StreamKind
 from streamcell.protocol.wire.frames import Ack, Reset
+
+if TYPE_CHECKING:
+    from streamcell.protocol.sending.half import StreamSender
 
 
 def stopped(fqcn: str) -> CellError:
@@ -44,25 +49,25 @@ def silent(sender: StreamSender) -> CellError:
     spec = sender.spec
     return StreamTimeout(
         f"{spec.target} was silent about stream {sender.key.stream_id} ({spec.channel}/{spec.topic}) for "
-        f"{spec.description.idle_timeout_s:g} s, at {sender.received} bytes: its reader does not read, or the way is "
-        "cut",
+        f"{spec.description.idle_timeout_s:g} s, at {sender.confirmed.received} bytes: its reader does not read, or "
+        "the way is cut",
         fault=Fault.TARGET,
     )
 
 
-def longer_than_declared(sender: StreamSender, declared: int) -> CellError:
+def longer_than_declared(spec: SendSpec, given: int) -> CellError:
     """The source gave more bytes than the application said."""
-    return _wrong_size(sender, f"gave {sender.buffer.end} bytes, more than the {declared} declared")
+    return _wrong_size(spec, f"gave {given} bytes, more than the {spec.description.size} declared")
 
 
-def other_end(sender: StreamSender, expected: int) -> CellError:
+def other_end(spec: SendSpec, given: int, expected: int, *, read_before: bool) -> CellError:
     """The source ended before the size that was declared, or elsewhere than when it was read before."""
-    what = "declared" if sender.total is None else "there before"
-    return _wrong_size(sender, f"ended after {sender.buffer.end} bytes, but {expected} were {what}")
+    what = "there before" if read_before else "declared"
+    return _wrong_size(spec, f"ended after {given} bytes, but {expected} were {what}")
 
 
-def _wrong_size(sender: StreamSender, what: str) -> CellError:
-    return StreamIntegrityError(f"the source of the stream to {sender.spec.target} {what}", fault=Fault.ORIGIN)
+def _wrong_size(spec: SendSpec, what: str) -> CellError:
+    return StreamIntegrityError(f"the source of the stream to {spec.target} {what}", fault=Fault.ORIGIN)
 
 
 def reset_by_target(sender: StreamSender, frame: Reset) -> CellError:
@@ -84,7 +89,7 @@ def confirmed_too_much(sender: StreamSender, frame: Ack) -> CellError:
 
 def not_kept(sender: StreamSender, offset: int) -> CellError:
     """The target asks for bytes of a blob that are not here."""
-    buffer = sender.buffer
+    buffer = sender.source.buffer
     return StreamResumeError(
         f"{sender.spec.target} asked stream {sender.key.stream_id} to go on at {offset}, outside of what is kept "
         f"({buffer.start} to {buffer.end})",

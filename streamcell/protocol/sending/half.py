@@ -1,232 +1,437 @@
-"""The sending half of a stream.
+"""The sending half of a stream: what the origin of one stream knows, decides and says.
 
-A :class:`StreamSender` is finished when its state is SETTLED: the target confirmed the whole stream, or one side gave
-it up. It keeps every byte that the target has not yet consumed, or every byte of what is delivered whole, so that it
-can send them again. What it decides by itself are its chunks; when to begin attempts is decided in ``sends.py``.
+**States**: see ``states.py``. SENDING, FINISHING, AWAITING_OFFSET have an attempt with a place; RESUMING, BACKING_OFF
+and SEEKING one that sends nothing more, or not yet. It is finished when it is SETTLED: the target confirmed the whole
+stream, or one side gave it up.
+
+**What is true together** is in one object: :class:`Attempt` (offsets, and what the next hop allows; a new one when the
+way or the target failed), :class:`Confirmed` (what the present life of the target has; a new one for a life that knows
+nothing of it), :class:`SourceSide` (what the source gave). Nothing below ``confirmed.consumed`` is kept, but for what
+is delivered whole.
+
+**Inputs** are the methods named for what happened. Each asks the table of states, whose actions are methods here, and
+leaves the sender where it is found next: in the link's queue if it has chunks, in its outbox if a question or a sign of
+life is due, and among the deadlines. The table of all senders is told one thing: that it is settled.
+
+**An Ack** is for the present attempt, or it says COMPLETE and is for all. It moves ``confirmed``, drops what the reader
+has taken, and asks the source for more. **A chunk** is cut when a lane's writer has given it its turn, and not before:
+what it says of attempt, life and end is as of that moment.
 """
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, ClassVar
 
 from streamcell.errors import CellError
-from streamcell.limits import HOPS, INITIAL_CREDIT_BYTES
-from streamcell.protocol.base.context import Context, Count
-from streamcell.protocol.base.machine import (
-    step,
-)
+from streamcell.limits import SMALL_STREAM_BYTES
+from streamcell.protocol.base.context import Count
+from streamcell.protocol.base.events import SendFailed, SendFinished, SendPlaced, SendProgressed
+from streamcell.protocol.base.machine import step
 from streamcell.protocol.base.timers import Timed
-from streamcell.protocol.sending.buffer import SendBuffer
-from streamcell.protocol.sending.states import (
-    SENDER_TABLE,
-    SenderAction,
-    SenderInput,
-    SenderState,
+from streamcell.protocol.sending import errors as send_errors
+from streamcell.protocol.sending import patience, starting_point
+from streamcell.protocol.sending.attempt import Attempt
+from streamcell.protocol.sending.confirmed import Confirmed
+from streamcell.protocol.sending.cutting import ChunkCutter
+from streamcell.protocol.sending.source_side import SourceSide
+from streamcell.protocol.sending.spec import SendSpec
+from streamcell.protocol.sending.starting_point import StartingPoint
+from streamcell.protocol.sending.states import SENDER_TABLE, SenderAction, SenderInput, SenderState
+from streamcell.protocol.sending.surroundings import Surroundings
+from streamcell.protocol.wire.frames import (
+    Ack,
+    Chunk,
+    Credit,
+    Lost,
+    LostReason,
+    Open,
+    Payload,
+    Reset,
+    ResumeQuery,
+    ResumeReply,
+    StreamKey,
 )
-from streamcell.protocol.wire.description import StreamDescription
-from streamcell.protocol.wire.frames import Chunk, IdRuns, Open, Payload, Reset, ResumeQuery, StreamKey
-from streamcell.protocol.wire.integrity import checksum_fields
 
 if TYPE_CHECKING:
     from streamcell.protocol.links.link import Lane, Link
 
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class SendSpec:
-    """What an application wants sent: where to, what it is, and what only the sending side has to know of it.
-
-    ``unreachable_timeout_s`` 0: never. ``optional``: it fails at once while there is no way to the target.
-    ``retry_unknown``: what is delivered whole is sent again to a life of the target that does not know it, though an
-    earlier one may have had all of it. ``kept``: all bytes are supplied at once and stay where they are, so that none
-    has to be asked for again.
-    """
-
-    target: str
-    channel: str
-    topic: str
-    description: StreamDescription
-    unreachable_timeout_s: float
-    optional: bool = False
-    retry_unknown: bool = False
-    kept: bool = False
+# Where nothing is asked of the source: it is not known from where on, or nothing is needed.
+_SOURCE_RESTS = (SenderState.QUEUED, SenderState.AWAITING_OFFSET, SenderState.SEEKING, SenderState.SETTLED)
 
 
 class StreamSender(Timed):
     """The origin's half of one stream.
 
-    Offsets, from low to high: ``consumed`` (the target's reader took it), ``received`` (the target has it),
-    ``next_offset`` (put on a lane in this attempt), ``buffer.end`` (supplied by the source).
+    :ivar lane_id: the lane that it is bound to, so that nothing overtakes its first chunks: until the first Credit.
+    :ivar target_life: the life of the target that the stream is for; None if any may have it.
+    :ivar heard_at: when the target was heard of; ``spoke_at``: when something was put on a lane.
+    :ivar backoff_until: when to ask again, in BACKING_OFF.
     """
 
     __slots__ = (
-        "_chunk_bytes",
+        "_around",
+        "_bulk",
         "_context",
-        "acknowledged",
-        "answered",
-        "asked",
+        "_cutter",
+        "_failure",
+        "_lost_in_a_row",
+        "_starting_point",
         "attempt",
         "backoff_until",
-        "buffer",
-        "ceiling",
-        "consumed",
-        "credit",
-        "digest",
-        "granted",
+        "confirmed",
         "heard_at",
+        "keeps_all",
         "key",
         "lane_id",
-        "lanes_used",
-        "last_ever_sent",
-        "last_sent",
-        "last_sent_before",
         "link",
-        "lost_in_a_row",
-        "next_offset",
-        "on_timer",
-        "on_turn",
-        "opened",
-        "placed",
-        "probe_due",
-        "query_due",
-        "received",
-        "seen_before",
-        "sent_end",
-        "sequence",
-        "source_ended",
-        "source_error",
+        "source",
         "spec",
         "spoke_at",
         "state",
-        "taken_up",
-        "target_incarnation",
-        "total",
-        "wanted",
+        "target_life",
+        "whole",
     )
 
-    def __init__(self, context: Context, spec: SendSpec, stream_id: int) -> None:
+    def __init__(self, around: Surroundings, spec: SendSpec, stream_id: int) -> None:
         super().__init__()
+        context = around.context
+        self._around = around
+        self._context = context
         self.spec = spec
         self.key = StreamKey(context.fqcn, context.incarnation, stream_id)
+        # Whether the target gets it in one piece, and whether every byte stays here until the stream is settled.
+        self.whole = spec.description.kind.whole
+        self.keeps_all = spec.keeps_all
+        self._bulk = spec.description.size is None or spec.description.size > SMALL_STREAM_BYTES
         self.state = SenderState.QUEUED
-        self.buffer = SendBuffer()
         self.link: Link | None = None
-        # This attempt.
-        self.attempt = 1
-        self.sequence = 0
-        self.next_offset = 0
-        self.credit = 0
-        self.granted = 0
-        self.opened = False
-        self.last_sent = False
-        self.answered = False
         self.lane_id: int | None = None
-        self.lanes_used: set[int] = set()
-        self.query_due = False
-        # Whether its question was put on a lane: then the attempt has its way, as after its first chunk.
-        self.asked = False
-        self.probe_due = False
-        # All attempts.
-        self.received = 0
-        self.consumed = 0
-        self.sent_end = 0
-        # The highest credit that the present life of the target has given, or None before the first attempt to it.
-        self.ceiling: int | None = None
-        self.acknowledged = False
-        # Whether this life of the target has acknowledged it where it was placed, and whether an earlier one has.
-        self.taken_up = False
-        self.seen_before = False
-        # Whether the target and this sender mean the same by an offset: not while the target is to choose one.
-        self.placed = True
-        self.last_ever_sent = False
-        # The same, of the attempts before this one.
-        self.last_sent_before = False
-        # The life of the target that the stream is for, None if any may have it.
-        self.target_incarnation: int | None = None
-        self.lost_in_a_row = 0
-        # The source.
-        self.source_ended = False
-        self.source_error: CellError | None = None
-        # How many bytes the source had when it ended first, which it has to have again.
-        self.total: int | None = None
-        self.digest = ""
-        self.wanted = 0
-        # Time.
-        self.on_timer: Callable[[StreamSender, float], None] | None = None
-        self.on_turn: Callable[[StreamSender, Link, Lane, int | None, float, bool], Chunk] | None = None
+        self.attempt = Attempt()
+        self.confirmed = Confirmed(placed=self.whole or not spec.description.resume_id)
+        self.source = SourceSide(context, spec, stream_id)
+        self._cutter = ChunkCutter(context, spec, self.key)
+        self.target_life: int | None = None
+        # Attempts that were lost since the target was heard of last.
+        self._lost_in_a_row = 0
+        # What the next step of the state needs to know: where the attempt is to begin; what the stream fails with.
+        self._starting_point = StartingPoint()
+        self._failure: CellError | None = None
         self.heard_at = 0.0
         self.spoke_at = 0.0
         self.backoff_until = 0.0
-        self._context = context
-        self._chunk_bytes = context.config.chunk_bytes
 
     def __repr__(self) -> str:
         return (
-            f"<StreamSender {self.key.stream_id} to {self.spec.target} {self.state.name} attempt {self.attempt} "
-            f"sent {self.next_offset} received {self.received} consumed {self.consumed}>"
+            f"<StreamSender {self.key.stream_id} to {self.spec.target} {self.state.name} attempt {self.attempt.number} "
+            f"sent {self.attempt.next_offset} received {self.confirmed.received} consumed {self.confirmed.consumed}>"
         )
 
     @property
-    def credited(self) -> bool:
-        """Whether the next hop has given credit to the present attempt."""
-        return self.granted > 0
-
-    @property
-    def whole(self) -> bool:
-        """Whether the target gets the stream in one piece, so that all of it is kept until it is confirmed."""
-        return self.spec.description.kind.whole
-
-    @property
-    def keeps_all(self) -> bool:
-        """Whether every byte stays in the buffer until the stream is settled."""
-        return self.whole or self.spec.kept
-
-    @property
-    def asks_offset(self) -> bool:
-        """Whether a life of the target that does not know the stream is to say where to go on."""
-        return not self.whole and (self.seen_before or bool(self.spec.description.resume_id))
+    def has_arrived(self) -> bool:
+        """Whether the target has every byte and the end, as far as it has said."""
+        return self.attempt.last_sent and self.confirmed.received == self.source.total
 
     @property
     def speaks(self) -> bool:
         """Whether the stream is under way, so that silence about it would look like death."""
-        return self.opened or self.state is SenderState.SEEKING
+        return self.attempt.opened or self.state is SenderState.SEEKING
 
-    @property
-    def in_flight(self) -> int:
-        """Bytes sent in this attempt that the target has not said it has."""
-        return max(0, self.next_offset - self.received) if self.opened else 0
-
-    @property
-    def unconfirmed(self) -> bool:
-        """Whether anything that was sent in this attempt, an end included, is not confirmed.
-
-        Without a Credit that it waits for it cannot know: the Ack may be one that answered the query.
-        """
-        waits = not self.credited and self.next_offset >= self.credit
-        return self.opened and (self.in_flight > 0 or self.last_sent or not self.answered or waits)
-
-    def handle_timer(self, now: float) -> None:
-        """Pass the deadline on to the table that the stream is in."""
-        if self.on_timer is not None:
-            self.on_timer(self, now)
-
-    def step(self, event: SenderInput) -> SenderAction:
-        """Advance the state and return what is to be done."""
+    def _step(self, event: SenderInput, now: float) -> None:
+        """Advance the state, and do what follows."""
         action, self.state = step(SENDER_TABLE, self.state, event)
-        return action
+        self.ACTS[action](self, now)
+
+    # What the application and its source do.
+
+    def admit(self, way: Link | None, now: float) -> None:
+        """There is a slot: begin, by ``way`` if there is one."""
+        self.heard_at = self.spoke_at = now
+        self._schedule()
+        if self.whole:
+            self.target_life = self._around.owner.life_of(self.spec.target)
+        if not self.confirmed.placed:
+            self._step(SenderInput.ADMITTED_TO_ASK, now)
+        elif self.whole and self.target_life is None:
+            self._step(SenderInput.ADMITTED_UNAIMED, now)
+        else:
+            self._step(SenderInput.ADMITTED, now)
+        if way is not None:
+            self.take_way(way, now)
+
+    def supply(self, pieces: Sequence[Payload], now: float) -> None:
+        """The source gives bytes."""
+        if self.source.counts:
+            self._after_source(self.source.take_in(pieces), now)
+
+    def end_source(self, digest: str, now: float) -> None:
+        """The source has no more."""
+        if self.source.counts:
+            self._after_source(self.source.end(digest), now)
+
+    def fail_source(self, error: CellError, now: float) -> None:
+        """The source failed: what it gave before is delivered first, then the stream fails."""
+        if self.source.counts:
+            self.source.fail(error)
+            self._end_with_source(now)
+
+    def move_source(self, offset: int, now: float) -> None:
+        """The source gives the bytes from ``offset`` on next."""
+        if self.state is not SenderState.SEEKING:
+            return
+        self.source.go_to(offset)
+        self._starting_point = StartingPoint(offset)
+        self._step(SenderInput.GO_ON, now)
+
+    def abandon_source(self, error: CellError, now: float) -> None:
+        """The source cannot go where the target needs it."""
+        if self.state is SenderState.SEEKING:
+            self.give_up(error, now)
+
+    def give_up(self, error: CellError, now: float) -> None:
+        """End the stream from this side."""
+        self._failure = error
+        self._step(SenderInput.GIVE_UP, now)
+
+    def _after_source(self, fault: CellError | None, now: float) -> None:
+        if fault is None:
+            self._pump(now)
+        else:
+            self.give_up(fault, now)
+
+    def _end_with_source(self, now: float) -> None:
+        """Fail when the target has all that a source gave that has failed."""
+        error = self.source.error
+        if error is not None and self.confirmed.received == self.source.buffer.end:
+            self.give_up(error, now)
+
+    def _want_source(self) -> None:
+        """Ask the source for more, if there is room."""
+        if self.state not in _SOURCE_RESTS:
+            attempt = self.attempt
+            self.source.ask(attempt.next_offset, attempt.allowed_by_next - self.confirmed.consumed)
+
+    # Frames.
+
+    def on_ack(self, frame: Ack, now: float) -> None:
+        """The target says what it has. What may be sent does not change by that, but what the source may give does."""
+        self.heard_at = now
+        if frame.complete:
+            self._on_last_ack(frame, now)
+            return
+        attempt, confirmed, buffer = self.attempt, self.confirmed, self.source.buffer
+        life = frame.target_incarnation
+        if frame.attempt != attempt.number or not (life == self.target_life or self._adopts_life(life, now)):
+            return
+        self._lost_in_a_row = 0
+        if not (attempt.answered and confirmed.taken_up):
+            attempt.note_answer()
+            confirmed.acknowledge()
+            if not confirmed.placed:
+                # The two do not mean the same by an offset yet.
+                return
+        if frame.received > buffer.end or frame.consumed > frame.received:
+            self.give_up(send_errors.confirmed_too_much(self, frame), now)
+            return
+        received, consumed = confirmed.received, confirmed.consumed
+        confirmed.extend(frame.received, frame.consumed)
+        if frame.consumed > consumed and not self.keeps_all:
+            # Never what this attempt is to send, though the target may have it from an earlier one.
+            buffer.drop_below(min(frame.consumed, attempt.next_offset))
+        if frame.received > received:
+            self._context.events.append(SendProgressed(self.key.stream_id, frame.received))
+        if self.source.error is not None:
+            self._end_with_source(now)
+        self._want_source()
+
+    def _on_last_ack(self, frame: Ack, now: float) -> None:
+        """The target has all and has released it. Any attempt may have brought that about, once an end was sent."""
+        if not self.attempt.end_sent or frame.consumed != self.source.total:
+            return
+        self.target_life = frame.target_incarnation
+        if self.confirmed.received != frame.received:
+            self._context.events.append(SendProgressed(self.key.stream_id, frame.received))
+        self._step(SenderInput.COMPLETE, now)
+
+    def on_credit(self, link: Link, frame: Credit, now: float) -> None:
+        """The next hop lets the stream go further. From now on it may go by any lane."""
+        if link is self.link and frame.attempt == self.attempt.number:
+            self.lane_id = None
+            self.attempt.extend(frame.offset)
+            self._pump(now)
+
+    def on_lost(self, frame: Lost, now: float) -> None:
+        """Something on the way, or the target, lost frames of an attempt."""
+        if frame.attempt != self.attempt.number:
+            return
+        if frame.reason is LostReason.OTHER_LIFE:
+            self.attempt.note_refused()
+        if frame.reason is LostReason.NO_ROUTE and self.spec.optional:
+            self.give_up(send_errors.unreachable(self, f"{frame.reporter} knows no way to it now"), now)
+        else:
+            self._lose_path(now)
+
+    def on_reset(self, frame: Reset, now: float) -> None:
+        """The target gave the stream up."""
+        self._failure = send_errors.reset_by_target(self, frame)
+        self._step(SenderInput.RESET, now)
+
+    def on_resume_reply(self, frame: ResumeReply, now: float) -> None:
+        """The target says where to go on, or that this life of it cannot say; or answers a sign of life."""
+        if frame.attempt != self.attempt.number:
+            return
+        if frame.probe:
+            if frame.unknown and self.confirmed.acknowledged:
+                self._lose_path(now)
+        elif frame.unknown:
+            if self.state is SenderState.RESUMING:
+                self._start_over(frame.target_incarnation, now)
+        elif starting_point.is_expected(self, frame):
+            # Another life that knows the stream got it from 0, when the one before had answered that it had nothing.
+            self.target_life = frame.target_incarnation
+            self.heard_at = now
+            self._go_to(starting_point.named_by(frame, self.spec.description.size), now)
+
+    def _adopts_life(self, life: int, now: float) -> bool:
+        """Return whether the stream is for a life that was not known for it; if it was begun with another, ask."""
+        if self.target_life is None:
+            self.target_life = life
+            return True
+        if not self._around.owner.is_over(self.spec.target, life):
+            self._lose_path(now)
+        return False
+
+    def _start_over(self, life: int, now: float) -> None:
+        """Begin anew with a life of the target that does not know the stream."""
+        fault = starting_point.fault_in_starting_over(self, life)
+        if fault is not None:
+            self.give_up(fault, now)
+            return
+        before = self.confirmed
+        # One that was only offered to that life, or that it did not hear to begin, has left nothing there.
+        seen = before.seen_before or (before.taken_up and life != self.target_life)
+        if before.received:
+            self._context.events.append(SendProgressed(self.key.stream_id, 0))
+        self.confirmed = Confirmed(placed=self.whole or not (seen or self.spec.description.resume_id), seen_before=seen)
+        # It would not be sent again if any life could have it.
+        self.attempt.start_over(end_counts=not self.whole or self.spec.retry_unknown)
+        self.target_life = life
+        self.heard_at = now
+        if not self.confirmed.placed:
+            self._step(SenderInput.UNKNOWN, now)
+        else:
+            self._starting_point = StartingPoint()
+            self._step(SenderInput.GO_ON, now)
+
+    def _go_to(self, point: StartingPoint, now: float) -> None:
+        self._starting_point = point
+        if point.is_kept(self.source.buffer, whole=self.whole):
+            self._step(SenderInput.GO_ON, now)
+        elif self.whole:
+            self.give_up(send_errors.not_kept(self, point.offset), now)
+        else:
+            self._step(SenderInput.SEEK, now)
+
+    # Ways and lanes.
+
+    def on_way_changed(self, way: Link | None, now: float) -> None:
+        """There may be another way to the target, or none."""
+        if way is self.link or self.state in (SenderState.QUEUED, SenderState.SETTLED):
+            return
+        if way is not None:
+            self.take_way(way, now)
+            return
+        self._around.writing.withdraw(self.link, self)
+        self.link = None
+        if self.spec.optional:
+            self.give_up(send_errors.unreachable(self, "there is no way to it any more"), now)
+
+    def take_way(self, link: Link, now: float) -> None:
+        """Go by ``link`` from now on; what was sent another way is a new attempt."""
+        self._around.writing.withdraw(self.link, self)
+        self.link = link
+        attempt = self.attempt
+        attempt.leave_way()
+        if self.state in (SenderState.RESUMING, SenderState.SEEKING):
+            if attempt.asked or attempt.opened:
+                # The question went another way, or the offer, and with it the attempt.
+                self._step(SenderInput.WAY_CHANGED, now)
+            self._speak()
+        elif self.state is SenderState.BACKING_OFF:
+            # There is news of a way: no need to wait any longer.
+            self._step(SenderInput.BACKOFF_OVER, now)
+        elif attempt.opened:
+            self._lose_path(now)
+        else:
+            if attempt.asked:
+                # The answer holds; but the question went another way, and with it the attempt.
+                self.attempt = attempt.following()
+            self._begin_at(attempt.next_offset, link.initial_credit)
+        self._pump(now)
+
+    def on_link_begun(self, link: Link, now: float) -> None:
+        """The neighbour remembers no stream that went by the link: it was restarted, or held the link for dead."""
+        if link is self.link and self.attempt.opened:
+            self._lose_path(now)
+
+    def on_lane_up(self, link: Link, now: float) -> None:
+        """What waits for a lane of the link can go, or go on."""
+        if link is self.link:
+            if self.attempt.says_something:
+                link.outbox.note(self)
+            self._pump(now)
+
+    def on_lane_lost(self, link: Link, lane_id: int, now: float) -> None:
+        """What a lane carried may be lost: ask where to go on, or whether the other end still knows the stream."""
+        if link is not self.link or not self.attempt.leave_lane(lane_id):
+            return
+        if self.state is SenderState.RESUMING:
+            self.attempt.owe_question()
+            link.outbox.note(self)
+        elif self.attempt.is_unconfirmed(self.confirmed.received):
+            self._lose_path(now)
+        else:
+            self.lane_id = None
+            self.attempt.owe_life_sign()
+            link.outbox.note(self)
+
+    def on_lane_emptied(self, lane_id: int, now: float) -> None:
+        """What a lane carried has arrived, so its end does not matter, and nothing is bound to it."""
+        self.attempt.leave_lane(lane_id)
+        if self.lane_id == lane_id:
+            self.lane_id = None
+            self._pump(now)
+
+    def _lose_path(self, now: float) -> None:
+        again = self._lost_in_a_row > 0
+        self._step(SenderInput.PATH_LOST_AGAIN if again else SenderInput.PATH_LOST, now)
+
+    def _pump(self, now: float) -> None:
+        """Be where writers find it, if it can send, and ask the source for more, if there is room."""
+        self._want_source()
+        if self.link is not None and self.can_send():
+            self._around.writing.offer(self.link, self, now, bulk=self._bulk)
+
+    def _speak(self) -> None:
+        """Be where the writer of control frames finds it."""
+        if self.link is not None:
+            self.link.outbox.note(self)
+            self._around.links.wake_control(self.link)
+
+    # What writers ask for.
 
     def can_send(self) -> bool:
         """Return whether a chunk may be cut now."""
-        if self.link is None or self.state not in (SenderState.SENDING, SenderState.AWAITING_OFFSET):
+        attempt = self.attempt
+        if self.link is None:
             return False
-        if not self.opened:
-            return True
-        if self.state is SenderState.AWAITING_OFFSET:
+        if not attempt.opened:
+            return self.state is SenderState.SENDING or self.state is SenderState.AWAITING_OFFSET
+        if self.state is not SenderState.SENDING:
             return False
-        if self.next_offset < self.buffer.end:
-            return self.next_offset < self.credit
-        return self.source_ended
+        if attempt.next_offset < self.source.buffer.end:
+            return attempt.next_offset < attempt.allowed_by_next
+        return self.source.ended
 
     def goes_by(self, link: Link) -> bool:
         """Return whether its way leads over ``link``."""
@@ -234,169 +439,161 @@ class StreamSender(Timed):
 
     def take_chunk(self, link: Link, lane: Lane, room: int | None, now: float, *, control: bool) -> Chunk:
         """Return the next chunk, of at most ``room`` bytes; only when ``can_send``."""
-        if self.on_turn is None:
-            return self.cut_chunk(0, (), room)
-        return self.on_turn(self, link, lane, room, now, control)
-
-    def begin(self, offset: int, initial_credit: int) -> None:
-        """Go on at ``offset`` in the present attempt.
-
-        Its initial credit goes no further than what this life of the target gave before: see ``StreamReceiver``.
-        Behind an offset that the target has chosen it is for the target to say how much of what it has is read.
-        It is 0 where nobody can give any: while there is no way, or before the target has chosen an offset.
-        """
-        self.sequence = 0
-        self.next_offset = offset
-        if not self.placed:
-            self.ceiling = offset or None
-        initial = offset + initial_credit
-        if self.ceiling is not None:
-            initial = min(initial, max(self.ceiling, offset))
-        self.credit = max(initial, self.granted)
-        if initial_credit > 0:
-            self.ceiling = max(self.ceiling or 0, self.credit)
-        self.opened = self.last_sent = self.answered = False
-        self.lane_id = None
-        self.query_due = False
-
-    def ask(self) -> None:
-        """Begin to ask for the offset of a new attempt."""
-        self.raise_attempt()
-        self.query_due = True
-
-    def raise_attempt(self) -> None:
-        """Begin a new attempt, whose offset is to be set by ``begin``."""
-        self.attempt += 1
-        # It begins with a frame of its own, which shows that this end is alive.
-        self.asked = self.probe_due = False
-        self.last_sent_before = self.last_ever_sent
-        self.granted = 0
-        self.opened = self.last_sent = self.answered = False
-        self.lane_id = None
-        self.lanes_used.clear()
-
-    def aim(self, life: int | None) -> None:
-        """Let the first attempt be for ``life`` of the target, the one that is there as far as is known.
-
-        Any other is for the life that has answered the question which it begins with.
-        """
-        if life is not None and self.attempt == 1:
-            self.target_incarnation = life
-
-    def note_refused(self) -> None:
-        """Take note that this attempt was for another life of the target than the one that it came to.
-
-        Its first chunk comes before all others, so no life has got its end.
-        """
-        self.last_ever_sent = self.last_sent_before
-
-    def place(self, offset: int) -> None:
-        """Take ``offset`` as where the target stands; less or more than was confirmed if it is not the same life."""
-        if not self.placed:
-            self.placed = True
-            self.received = self.consumed = offset
-        self.received = max(self.received, offset)
-
-    def forget_target(self) -> None:
-        """Begin anew with a life of the target that does not know the stream."""
-        self.received = self.consumed = 0
-        self.acknowledged = self.taken_up = False
-        self.ceiling = None
-        if self.whole and not self.spec.retry_unknown:
-            # It would not be sent again if any life could have it.
-            self.last_ever_sent = self.last_sent_before = False
-
-    def extend_credit(self, offset: int) -> None:
-        """Take in a Credit for the present attempt, which is from now on free to go by any lane.
-
-        It may overtake the answer that lets the attempt begin.
-        """
-        self.lane_id = None
-        self.granted = max(self.granted, offset)
-        self.credit = max(self.credit, offset)
-        self.ceiling = max(self.ceiling or 0, self.credit)
-
-    def confirm(self, received: int, consumed: int) -> None:
-        """Take in what the target says it has, and forget what need not be sent again."""
-        self.received = max(self.received, received)
-        if consumed > self.consumed:
-            self.consumed = consumed
-            if not self.keeps_all:
-                # Never what this attempt is to send, though the target may have it from an earlier one.
-                self.buffer.drop_below(min(consumed, self.next_offset))
-
-    def source_room(self) -> int:
-        """Return how many more bytes the source may supply now: whole chunks, where there is room for one."""
-        if self.source_ended or self.source_error is not None or self.wanted > 0:
-            return 0
-        window = max(INITIAL_CREDIT_BYTES, self.credit - self.consumed)
-        ahead = min(self._context.config.read_ahead_bytes, window)
-        room = ahead - (self.buffer.end - self.next_offset)
-        if room < ahead // 2:
-            return 0
-        return room - room % self._chunk_bytes if room > self._chunk_bytes else room
-
-    def cut_chunk(self, settled_below: int, settled: IdRuns, room: int | None = None) -> Chunk:
-        """Cut the next chunk, of at most ``room`` bytes; only when ``can_send``."""
-        offset = self.next_offset
-        limit = self._chunk_bytes if room is None else min(self._chunk_bytes, room)
-        if not self.credited:
-            limit = min(limit, self.credit - offset)
-        payload: Payload = b""
-        asks = self.state is SenderState.AWAITING_OFFSET
-        if offset < self.buffer.end and limit > 0 and not asks:
-            payload = self.buffer.cut(offset, limit)
-        end = offset + len(payload)
-        last = self.source_ended and end == self.buffer.end and not asks
-        sequence = self.sequence
-        fields = checksum_fields(self.key, self.attempt, sequence, offset, last=last)
-        checksum = self._context.checksum
-        chunk = Chunk(
-            self.key,
-            self.spec.target,
-            self.attempt,
-            self.spec.channel,
-            self.spec.topic,
-            sequence,
-            offset,
-            last,
-            HOPS,
-            checksum(fields, checksum(payload, 0)),
-            payload,
-            None if self.opened else self._open_part(settled_below, settled),
-            self.digest if last else "",
-        )
-        self.opened = True
-        self.sequence = sequence + 1
-        self.next_offset = end
-        self._context.counters.add(Count.BYTES_SENT, len(payload))
-        if offset < self.sent_end:
-            self._context.counters.add(Count.BYTES_RETRANSMITTED, min(end, self.sent_end) - offset)
-        self.sent_end = max(self.sent_end, end)
-        if last:
-            self.last_sent = self.last_ever_sent = True
+        attempt = self.attempt
+        opening = None if attempt.opened else self._open_part(link, control=control)
+        offers = self.state is SenderState.AWAITING_OFFSET
+        chunk = self._cutter.cut(attempt, self.source, lane.lane_id, room, opening, offers=offers)
+        self.lane_id = lane.lane_id if attempt.credit_heard == 0 else None
+        self.spoke_at = now
+        if opening is not None:
+            self._schedule()
+        if chunk.last:
+            self._step(SenderInput.LAST_SENT, now)
+        else:
+            self._want_source()
         return chunk
 
+    def _open_part(self, link: Link, *, control: bool) -> Open:
+        """Return what the first chunk of an attempt says.
+
+        The first attempt is for the life that is there as far as is known, any other for the life that has answered the
+        question which it began with.
+        """
+        if self.attempt.number == 1:
+            life = self._around.owner.life_of(self.spec.target)
+            self.target_life = self.target_life if life is None else life
+        settled_below, settled = self._around.news.take(link) if control else (0, ())
+        return self._cutter.open_part(self, settled_below, settled)
+
     def take_control_frames(self) -> list[ResumeQuery]:
-        """Return the query or probe that is due."""
-        if not (self.query_due or self.probe_due):
+        """Return the question or sign of life that is due."""
+        if not self.attempt.says_something:
             return []
-        probe = not self.query_due
-        self.asked = self.asked or self.query_due
-        self.query_due = self.probe_due = False
-        spec = self.spec
-        return [ResumeQuery.about(self.key, spec.target, self.attempt, spec.description, probe=probe)]
+        spec, probe = self.spec, not self.attempt.take_question()
+        return [ResumeQuery.about(self.key, spec.target, self.attempt.number, spec.description, probe=probe)]
 
-    def reset(self, error: CellError) -> Reset:
-        """Return the frame that says that this side has given the stream up."""
-        return Reset.by_origin(self.key, self.spec.target, self.attempt, error)
+    def on_spoken(self, lane_id: int, now: float) -> None:
+        """What was due is on a lane."""
+        self.attempt.use_lane(lane_id)
+        self.spoke_at = now
+        self._schedule()
 
-    def _open_part(self, settled_below: int, settled: IdRuns) -> Open:
-        return Open(
-            self.spec.description,
-            settled_below,
-            settled,
-            self.seen_before,
-            awaits_offset=self.state is SenderState.AWAITING_OFFSET,
-            target_incarnation=self.target_incarnation or 0,
-        )
+    # What the states have done: the actions of the table.
+
+    def _ignore(self, now: float) -> None:
+        """Do nothing: what the state became is all."""
+
+    def _begin(self, now: float) -> None:
+        """Begin at 0, or offer the stream to a life of the target that is to choose where it goes on.
+
+        Nobody can give it credit before there is a way, or that offset is chosen.
+        """
+        self._begin_at(0, 0)
+        self._pump(now)
+
+    def _ask_for_life(self, now: float) -> None:
+        """Ask who would get it, before anything is sent that must not arrive twice."""
+        self._ask()
+        self._pump(now)
+
+    def _query_at_once(self, now: float) -> None:
+        self._lost_in_a_row += 1
+        self._query(now)
+
+    def _query(self, now: float) -> None:
+        self._context.counters.add(Count.RESUMES)
+        self._ask()
+        self._speak()
+
+    def _wait(self, now: float) -> None:
+        self._lost_in_a_row += 1
+        self.attempt.pause()
+        self.backoff_until = now + self._around.links.dialler.backoff(self._lost_in_a_row)
+        self._schedule()
+
+    def _have_source_moved(self, now: float) -> None:
+        self.source.ask_to_move(self._starting_point.offset, self._starting_point.prefix_digest)
+
+    def _go_on(self, now: float) -> None:
+        offset = self._starting_point.offset
+        if self.attempt.opened:
+            # The offer was this attempt's first chunk, and its only one.
+            self.attempt = self.attempt.following()
+        skipped = max(0, offset - max(self.confirmed.received, self.attempt.next_offset))
+        self._begin_at(offset, self.link.initial_credit if self.link is not None else 0)
+        self.confirmed.place(offset)
+        self._context.events.append(SendPlaced(self.key.stream_id, self.confirmed.received, skipped))
+        self._pump(now)
+
+    def _succeed(self, now: float) -> None:
+        self._end(None, now)
+
+    def _reset_and_fail(self, now: float) -> None:
+        error = self._failure
+        if self.link is not None and error is not None:
+            reset = Reset.by_origin(self.key, self.spec.target, self.attempt.number, error)
+            self._around.links.post(self.link, reset)
+        self._fail(now)
+
+    def _fail(self, now: float) -> None:
+        self._end(self._failure, now)
+
+    def _ask(self) -> None:
+        self.attempt = self.attempt.following(question_due=True)
+        self.lane_id = None
+
+    def _begin_at(self, offset: int, initial_credit: int) -> None:
+        self.attempt.begin_at(offset, initial_credit, placed=self.confirmed.placed)
+        self.lane_id = None
+
+    def _end(self, error: CellError | None, now: float) -> None:
+        self._context.deadlines.cancel(self)
+        self._around.writing.withdraw(self.link, self)
+        self.source.buffer.clear()
+        if error is None:
+            self._context.counters.add(Count.SENDS_FINISHED)
+            self._context.events.append(SendFinished(self.key.stream_id, self.source.total or 0))
+        else:
+            self._context.counters.add(Count.SENDS_FAILED)
+            self._context.events.append(SendFailed(self.key.stream_id, error))
+        self._around.owner.on_sender_settled(self, error, now)
+
+    # Time.
+
+    def handle_timer(self, now: float) -> None:
+        """Give up, ask again, or show life, whatever is due."""
+        fault = patience.fault_in_waiting(self, now)
+        if fault is not None:
+            self.give_up(fault, now)
+            return
+        if self.state is SenderState.BACKING_OFF and now >= self.backoff_until:
+            self._step(SenderInput.BACKOFF_OVER, now)
+        elif self.state is SenderState.RESUMING and now >= self.spoke_at + self._context.config.backoff_max_s:
+            # Question and answer pass through many hands. Asked twice it changes nothing.
+            self.attempt.owe_question()
+            self._speak()
+        elif patience.owes_life_sign(self, now):
+            self.attempt.owe_life_sign()
+            self._speak()
+        self._schedule()
+
+    def _schedule(self) -> None:
+        due_at = patience.due_at(self, self._context.config.backoff_max_s)
+        if due_at is not None:
+            self._context.deadlines.schedule(self, due_at)
+
+    #: What each action of the table of states is.
+    ACTS: ClassVar[Mapping[SenderAction, Callable[[StreamSender, float], None]]] = {
+        SenderAction.IGNORE: _ignore,
+        SenderAction.START: _begin,
+        SenderAction.ASK_FOR_LIFE: _ask_for_life,
+        SenderAction.QUERY_AT_ONCE: _query_at_once,
+        SenderAction.QUERY: _query,
+        SenderAction.WAIT: _wait,
+        SenderAction.OFFER: _begin,
+        SenderAction.MOVE_SOURCE: _have_source_moved,
+        SenderAction.CONTINUE: _go_on,
+        SenderAction.SUCCEED: _succeed,
+        SenderAction.FAIL: _fail,
+        SenderAction.RESET_AND_FAIL: _reset_and_fail,
+    }

@@ -1,14 +1,20 @@
 """How long a sender waits for its target, and when it shows life.
 
-It waits as the application says: for the first Ack, and then for each that follows. Nothing is done here: the table
-asks when a sender is to be looked at next, and what is due by then.
+It waits as the application says: for the first Ack, and then for each that follows. Nothing is done here: a sender
+asks when it is due next, and what is due by then.
 """
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from streamcell.errors import CellError
 from streamcell.protocol.flow.life_signs import LIFE_SIGNS_PER_TIMEOUT
-from streamcell.protocol.sending.half import StreamSender
+from streamcell.protocol.sending import errors as send_errors
 from streamcell.protocol.sending.states import SenderState
+
+if TYPE_CHECKING:
+    from streamcell.protocol.sending.half import StreamSender
 
 
 def due_at(sender: StreamSender, ask_again_s: float) -> float | None:
@@ -17,22 +23,25 @@ def due_at(sender: StreamSender, ask_again_s: float) -> float | None:
     times = []
     if sender.state is SenderState.BACKING_OFF:
         times.append(sender.backoff_until)
-    elif sender.state is SenderState.RESUMING and not sender.query_due:
+    elif sender.state is SenderState.RESUMING and not sender.attempt.question_due:
         times.append(sender.spoke_at + ask_again_s)
-    if not sender.acknowledged:
+    if not sender.confirmed.acknowledged:
         if sender.spec.unreachable_timeout_s > 0:
             times.append(sender.heard_at + sender.spec.unreachable_timeout_s)
     elif idle > 0:
         times.append(sender.heard_at + idle)
-    if idle > 0 and sender.speaks and not sender.probe_due:
+    if idle > 0 and sender.speaks and not sender.attempt.life_sign_due:
         times.append(sender.spoke_at + idle / LIFE_SIGNS_PER_TIMEOUT)
     return min(times, default=None)
 
 
-def has_waited_enough(sender: StreamSender, now: float) -> bool:
-    """Return whether a sender has heard nothing for as long as it is to wait."""
-    patience_s = sender.spec.description.idle_timeout_s if sender.acknowledged else sender.spec.unreachable_timeout_s
-    return patience_s > 0 and now >= sender.heard_at + patience_s
+def fault_in_waiting(sender: StreamSender, now: float) -> CellError | None:
+    """Return the error of a sender that has heard nothing for as long as it is to wait, or None."""
+    acknowledged = sender.confirmed.acknowledged
+    patience_s = sender.spec.description.idle_timeout_s if acknowledged else sender.spec.unreachable_timeout_s
+    if patience_s <= 0 or now < sender.heard_at + patience_s:
+        return None
+    return send_errors.silent(sender) if acknowledged else send_errors.never_heard(sender)
 
 
 def owes_life_sign(sender: StreamSender, now: float) -> bool:

@@ -56,9 +56,11 @@ class SenderInput(Symbol):
 
     ADMITTED = enum.auto()
     ADMITTED_TO_ASK = enum.auto()
+    ADMITTED_UNAIMED = enum.auto()
     LAST_SENT = enum.auto()
     PATH_LOST = enum.auto()
     PATH_LOST_AGAIN = enum.auto()
+    WAY_CHANGED = enum.auto()
     BACKOFF_OVER = enum.auto()
     UNKNOWN = enum.auto()
     SEEK = enum.auto()
@@ -69,10 +71,12 @@ class SenderInput(Symbol):
 
 
 class SenderAction(Symbol):
-    """What the owner of the sending half does."""
+    """What the sending half does."""
 
     IGNORE = enum.auto()
     START = enum.auto()
+    ASK_FOR_LIFE = enum.auto()
+    QUERY_AT_ONCE = enum.auto()
     QUERY = enum.auto()
     WAIT = enum.auto()
     OFFER = enum.auto()
@@ -86,23 +90,26 @@ class SenderAction(Symbol):
 _S, _SI, _SA = SenderState, SenderInput, SenderAction
 _SENDER_WRITTEN: dict[tuple[SenderState, SenderInput], tuple[SenderAction, SenderState]] = {
     (_S.QUEUED, _SI.ADMITTED): (_SA.START, _S.SENDING),
-    (_S.QUEUED, _SI.ADMITTED_TO_ASK): (_SA.START, _S.AWAITING_OFFSET),
+    (_S.QUEUED, _SI.ADMITTED_TO_ASK): (_SA.OFFER, _S.AWAITING_OFFSET),
+    (_S.QUEUED, _SI.ADMITTED_UNAIMED): (_SA.ASK_FOR_LIFE, _S.RESUMING),
     (_S.QUEUED, _SI.GIVE_UP): (_SA.FAIL, _S.SETTLED),
     (_S.SENDING, _SI.LAST_SENT): (_SA.IGNORE, _S.FINISHING),
-    (_S.SENDING, _SI.PATH_LOST): (_SA.QUERY, _S.RESUMING),
+    (_S.SENDING, _SI.PATH_LOST): (_SA.QUERY_AT_ONCE, _S.RESUMING),
     (_S.SENDING, _SI.PATH_LOST_AGAIN): (_SA.WAIT, _S.BACKING_OFF),
-    (_S.RESUMING, _SI.PATH_LOST): (_SA.QUERY, _S.RESUMING),
+    (_S.RESUMING, _SI.PATH_LOST): (_SA.QUERY_AT_ONCE, _S.RESUMING),
     (_S.RESUMING, _SI.PATH_LOST_AGAIN): (_SA.WAIT, _S.BACKING_OFF),
+    (_S.RESUMING, _SI.WAY_CHANGED): (_SA.QUERY, _S.RESUMING),
     (_S.RESUMING, _SI.UNKNOWN): (_SA.OFFER, _S.AWAITING_OFFSET),
     (_S.RESUMING, _SI.SEEK): (_SA.MOVE_SOURCE, _S.SEEKING),
     (_S.RESUMING, _SI.GO_ON): (_SA.CONTINUE, _S.SENDING),
-    (_S.AWAITING_OFFSET, _SI.PATH_LOST): (_SA.QUERY, _S.RESUMING),
+    (_S.AWAITING_OFFSET, _SI.PATH_LOST): (_SA.QUERY_AT_ONCE, _S.RESUMING),
     (_S.AWAITING_OFFSET, _SI.PATH_LOST_AGAIN): (_SA.WAIT, _S.BACKING_OFF),
     (_S.AWAITING_OFFSET, _SI.SEEK): (_SA.MOVE_SOURCE, _S.SEEKING),
     (_S.AWAITING_OFFSET, _SI.GO_ON): (_SA.CONTINUE, _S.SENDING),
+    (_S.SEEKING, _SI.WAY_CHANGED): (_SA.QUERY, _S.SEEKING),
     (_S.SEEKING, _SI.GO_ON): (_SA.CONTINUE, _S.SENDING),
     (_S.BACKING_OFF, _SI.BACKOFF_OVER): (_SA.QUERY, _S.RESUMING),
-    (_S.FINISHING, _SI.PATH_LOST): (_SA.QUERY, _S.RESUMING),
+    (_S.FINISHING, _SI.PATH_LOST): (_SA.QUERY_AT_ONCE, _S.RESUMING),
     (_S.FINISHING, _SI.PATH_LOST_AGAIN): (_SA.WAIT, _S.BACKING_OFF),
 }
 for _state in (_S.SENDING, _S.RESUMING, _S.AWAITING_OFFSET, _S.SEEKING, _S.BACKING_OFF, _S.FINISHING):

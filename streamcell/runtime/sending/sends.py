@@ -20,7 +20,7 @@ from streamcell.protocol.base.events import (
     SourceSeekWanted,
     SourceWanted,
 )
-from streamcell.protocol.sending.half import SendSpec
+from streamcell.protocol.sending.spec import SendSpec
 from streamcell.protocol.wire.frames import Payload
 from streamcell.runtime.context import CellContext
 from streamcell.runtime.sending.shared_source import SharedSource

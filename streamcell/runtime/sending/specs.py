@@ -16,7 +16,7 @@ from streamcell.errors import AuthenticationError, StreamUsageError, UsageError
 from streamcell.fqcn import check_callback_name, check_fqcn, check_name
 from streamcell.limits import SOURCE_STAMP_BYTES
 from streamcell.message import HeaderValue, Message, freeze_headers
-from streamcell.protocol.sending.half import SendSpec
+from streamcell.protocol.sending.spec import SendSpec
 from streamcell.protocol.wire.description import StreamDescription, StreamKind
 from streamcell.protocol.wire.frames import Payload
 from streamcell.runtime.sending.payloads import flatten_payload

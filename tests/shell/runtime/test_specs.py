@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from streamcell import CellConfig, Message, StreamError, StreamUsageError, UsageError
-from streamcell.protocol.sending.half import SendSpec
+from streamcell.protocol.sending.spec import SendSpec
 from streamcell.protocol.wire.description import StreamKind
 from streamcell.runtime.sending.specs import (
     SendOptions,

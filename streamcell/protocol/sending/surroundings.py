@@ -1,0 +1,42 @@
+"""What the senders of one cell share, and what one knows of the table that it is in."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Protocol
+
+from streamcell.errors import CellError
+from streamcell.protocol.base.context import Context
+from streamcell.protocol.links.table import LinkTable
+from streamcell.protocol.links.writing import Writing
+from streamcell.protocol.sending.settled_news import SettledNews
+
+if TYPE_CHECKING:
+    from streamcell.protocol.sending.half import StreamSender
+
+
+class SenderOwner(Protocol):
+    """The table of all senders, as one of them knows it."""
+
+    def life_of(self, target: str) -> int | None:
+        """Return the life of the target that is there as far as this cell can know, or None."""
+        ...
+
+    def is_over(self, target: str, life: int) -> bool:
+        """Return whether that life of the target is known to have ended."""
+        ...
+
+    def on_sender_settled(self, sender: StreamSender, error: CellError | None, now: float) -> None:
+        """The sender is finished, and has said so to the application: with an error, or with success."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What all senders of one cell share: where they write, and whom they ask and tell."""
+
+    context: Context
+    links: LinkTable
+    writing: Writing
+    news: SettledNews
+    owner: SenderOwner
