@@ -16,7 +16,7 @@ from streamcell.cli.streams import check_input, is_closed_input
 from streamcell.errors import CellError, UsageError
 
 if TYPE_CHECKING:
-    from streamcell.cli.sources import Found, Source
+    from streamcell.cli.sources import Found, Sendable
     from streamcell.cli.transfers import Manner, Transfers
     from streamcell.cli.views import View
     from streamcell.core_cell import CoreCell
@@ -83,7 +83,9 @@ def send(
     return _exit_code(transfers)
 
 
-def _send_all(cell: CoreCell, targets: list[str], sources: list[Source], view: View, manner: Manner) -> list[Transfers]:
+def _send_all(
+    cell: CoreCell, targets: list[str], sources: list[Sendable], view: View, manner: Manner
+) -> list[Transfers]:
     from streamcell.cli.reach import ParentWatch
     from streamcell.cli.transfers import Transfers, run, share
     from streamcell.stream_cell import StreamCell

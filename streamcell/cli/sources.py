@@ -32,7 +32,7 @@ _STANDARD_INPUT_NAME = "stdin"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Source:
+class Sendable:
     """One thing to send.
 
     Attributes:
@@ -61,7 +61,7 @@ class Source:
         """Whether it can be read one time only, as standard input and pipes."""
         return not self.resume_id
 
-    def for_target(self, target: str) -> Source:
+    def for_target(self, target: str) -> Sendable:
         """Return the same for another cell."""
         if self.path is None or self.is_read_once:
             return self
@@ -110,7 +110,7 @@ class Found:
         left_out: how many things of which kind were left out of folders.
     """
 
-    sources: list[Source] = dataclasses.field(default_factory=list)
+    sources: list[Sendable] = dataclasses.field(default_factory=list)
     left_out: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
 
     @property
@@ -135,7 +135,7 @@ def find_sources(paths: Iterable[Path], target: str, name: str | None) -> Found:
     found = Found()
     for path in paths:
         if path == STANDARD_INPUT:
-            found.sources.append(Source(None, name or _STANDARD_INPUT_NAME, None, ""))
+            found.sources.append(Sendable(None, name or _STANDARD_INPUT_NAME, None, ""))
             continue
         place = absolute(path)
         own_name = name or place.name or "root"
@@ -148,7 +148,7 @@ def find_sources(paths: Iterable[Path], target: str, name: str | None) -> Found:
         elif stat.S_ISREG(status.st_mode):
             found.sources.append(_source(target, place, own_name, status.st_size))
         elif stat.S_ISFIFO(status.st_mode) or stat.S_ISCHR(status.st_mode):
-            found.sources.append(Source(place, _wire(own_name), None, ""))
+            found.sources.append(Sendable(place, _wire(own_name), None, ""))
         else:
             raise UsageError(f"{path} cannot be sent: it is neither a file nor a folder nor a pipe")
     return found
@@ -177,20 +177,20 @@ class _Walk:
         self._target = target
         self._left_out = left_out
 
-    def sources(self, folder: Path, wire_name: str) -> Iterator[Source]:
+    def sources(self, folder: Path, wire_name: str) -> Iterator[Sendable]:
         """Return what is to be sent of a folder."""
-        below: list[Source | _Folder] = [_Folder(folder, wire_name)]
+        below: list[Sendable | _Folder] = [_Folder(folder, wire_name)]
         while below:
             found = below.pop()
-            if isinstance(found, Source):
+            if isinstance(found, Sendable):
                 yield found
             else:
                 below.extend(self._open(found))
 
-    def _open(self, folder: _Folder) -> list[Source | _Folder]:
+    def _open(self, folder: _Folder) -> list[Sendable | _Folder]:
         """Return the sources and folders in a folder, the last one first."""
         entries: list[os.DirEntry[str]] = []
-        below: list[Source | _Folder] = []
+        below: list[Sendable | _Folder] = []
         problem: OSError | None = None
         try:
             with os.scandir(folder.path) as listed:
@@ -208,7 +208,7 @@ class _Walk:
             below.append(dataclasses.replace(_source(self._target, *folder, 0), is_folder=True))
         return below
 
-    def _look_at(self, entry: os.DirEntry[str], wire_name: str) -> Source | _Folder | None:
+    def _look_at(self, entry: os.DirEntry[str], wire_name: str) -> Sendable | _Folder | None:
         path = Path(entry.path)
         try:
             if entry.is_dir(follow_symlinks=False):
@@ -229,9 +229,9 @@ class _Walk:
         _logger.info("left out: %r, a %s", entry.path, kind)
 
 
-def _source(target: str, path: Path, name: str, size_bytes: int | None, problem: OSError | None = None) -> Source:
+def _source(target: str, path: Path, name: str, size_bytes: int | None, problem: OSError | None = None) -> Sendable:
     wire_name = _wire(name)
-    return Source(path, wire_name, size_bytes, resume_id(target, path, wire_name), problem=problem)
+    return Sendable(path, wire_name, size_bytes, resume_id(target, path, wire_name), problem=problem)
 
 
 def _wire(name: str) -> str | bytes:

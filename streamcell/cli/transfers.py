@@ -9,7 +9,7 @@ import time
 from collections.abc import Collection, Iterable, Sequence
 
 from streamcell.cli.reach import ParentWatch
-from streamcell.cli.sources import Source
+from streamcell.cli.sources import Sendable
 from streamcell.cli.views import Result, View
 from streamcell.daemon.conventions import FILE_CHANNEL
 from streamcell.errors import CellError, ErrorCode
@@ -30,7 +30,7 @@ _GIVEN_UP = "it was not delivered before the command was ended"
 class _Try:
     """A file that is being sent, or waits to be sent again."""
 
-    source: Source
+    source: Sendable
     begun_at: float
     #: When the receiver first said that it is ending; None: it has not, since bytes last moved.
     refused_at: float | None = None
@@ -63,7 +63,7 @@ class Transfers:
         manner: how.
     """
 
-    def __init__(self, cell: StreamCell, target: str, sources: Iterable[Source], view: View, manner: Manner) -> None:
+    def __init__(self, cell: StreamCell, target: str, sources: Iterable[Sendable], view: View, manner: Manner) -> None:
         self._cell = cell
         self.target = target
         self._waiting = iter(sources)
@@ -106,11 +106,11 @@ class Transfers:
         self._leave_rest()
         return False
 
-    def take(self, source: Source, future: StreamFuture) -> None:
+    def take(self, source: Sendable, future: StreamFuture) -> None:
         """Look after a file that is on its way here already, and cannot be sent again."""
         self._note_begun(_Try(source, time.monotonic()), future)
 
-    def refuse(self, source: Source, error: OSError) -> None:
+    def refuse(self, source: Sendable, error: OSError) -> None:
         """Show that a file cannot be opened."""
         self._fail_to_open(_Try(source, time.monotonic()), error)
 
@@ -121,7 +121,7 @@ class Transfers:
 
     def leave(self) -> None:
         """Give up, and show what is not delivered: what is on its way, waits to be sent again, or was not begun."""
-        left: list[Source] = []
+        left: list[Sendable] = []
         for future, attempt in self._running.items():
             if future.cancel():
                 self._view.drop(future)
@@ -218,7 +218,7 @@ class Transfers:
             self.errors += [error] * len(left)
             self._view.leave(left, f"{self.target}: {len(left)} more are not sent")
 
-    def _sentence(self, source: Source, error: CellError) -> str:
+    def _sentence(self, source: Sendable, error: CellError) -> str:
         """Return what went wrong in the words of those who run cells, not of those who program them."""
         if error.code is not ErrorCode.NO_CALLBACK:
             return error.sentence
@@ -256,7 +256,7 @@ class Transfers:
             self._view.drop(future)
             rest.append(result)
 
-    def _unsent(self, source: Source) -> Result:
+    def _unsent(self, source: Sendable) -> Result:
         return self._result(_Try(source, time.monotonic()), None, source.size_bytes or 0, 0)
 
     def _result(self, attempt: _Try, future: StreamFuture | None, size_bytes: int, received: int) -> Result:
@@ -296,7 +296,7 @@ def run(all_transfers: Sequence[Transfers], view: View, watch: ParentWatch) -> N
             transfers.cancel()
 
 
-def share(cell: StreamCell, source: Source, all_transfers: Sequence[Transfers], manner: Manner) -> None:
+def share(cell: StreamCell, source: Sendable, all_transfers: Sequence[Transfers], manner: Manner) -> None:
     """Send what can be read once only to all of them, reading it once."""
     try:
         message = source.open()

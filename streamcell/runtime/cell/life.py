@@ -23,7 +23,7 @@ from streamcell.runtime.context import CellContext, FailureCounts, Pools
 from streamcell.runtime.engine.engine import Engine
 from streamcell.runtime.engine.residents import Resident
 from streamcell.runtime.engine.stepper import Stepper
-from streamcell.runtime.network.lanes import Lanes, Uplink
+from streamcell.runtime.network.lanes import DialPlan, Lanes
 from streamcell.runtime.network.neighbours import LinkCallbacks, Neighbours, not_accepted_error, not_connected_error
 from streamcell.runtime.network.peers import Peers
 from streamcell.runtime.network.questions import Questions
@@ -93,7 +93,7 @@ class CellLife:
         self._futures = OpenFutures()
         self._listeners: list[Listener] = []
         # The addresses of the parent, and the core's number for them.
-        self._uplink: Uplink | None = None
+        self._uplink_plan: DialPlan | None = None
         self._uplink_number = 0
         self._idle = asyncio.Event()
         # When a stop that waits for sends waits no longer, and the wait itself.
@@ -291,8 +291,8 @@ class CellLife:
         self.neighbours.on_uplink_ended(event, now)
 
     def _connection_error(self, waited_s: float) -> CellError:
-        refusal, uplink, fqcn = self.neighbours.refusal, self._uplink, self._settings.fqcn
-        answering, reason = ("", "") if uplink is None else (uplink.answering, uplink.last_failure)
+        refusal, plan, fqcn = self.neighbours.refusal, self._uplink_plan, self._settings.fqcn
+        answering, reason = ("", "") if plan is None else (plan.answering, plan.last_failure)
         if refusal is not None:
             return refusal
         if answering:
@@ -325,7 +325,7 @@ class CellLife:
     def _add_uplink(self, now: float) -> None:
         urls = self._settings.connect
         self._uplink_number = self.core.add_uplink(now, len(urls))
-        self._uplink = self._lanes.add_uplink(self._uplink_number, urls)
+        self._uplink_plan = self._lanes.add_uplink(self._uplink_number, urls)
 
     def _claim_streams(self, now: float) -> None:
         """Open what goes on after a restart and was waiting for a callback."""

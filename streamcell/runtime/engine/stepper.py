@@ -14,11 +14,9 @@ import asyncio
 import collections
 import concurrent.futures
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeAlias, TypeVar, TypeVarTuple
+from typing import Any, Protocol, TypeAlias, TypeVar, TypeVarTuple
 
 from streamcell.errors import CellError, ErrorCode
-from streamcell.protocol.cell import CellCore
-from streamcell.runtime.engine.engine import Engine
 from streamcell.runtime.threads.clock import Clock
 from streamcell.runtime.threads.trace import CellLog
 from streamcell.runtime.transfers import AnyFuture, OpenFutures, ended_error, fail, succeed
@@ -30,6 +28,33 @@ Args = TypeVarTuple("Args")
 T = TypeVar("T")
 
 
+class SteppedCore(Protocol):
+    """What a stepper itself needs of a core; verbs are handed to it by those who know them. A CellCore is one."""
+
+    def next_event(self) -> object | None:
+        """Return the oldest event that was not yet taken, or None."""
+
+    def take_ready_lanes(self) -> Sequence[int]:
+        """Return the lanes that have got something to send since the last call."""
+
+    def next_deadline(self) -> float | None:
+        """Return when ``handle_timeout`` is to be called, or None."""
+
+    def handle_timeout(self, now: float) -> None:
+        """Do what is due at ``now``."""
+
+
+class StepLoop(Protocol):
+    """The thread that steps are made in. The Engine is one."""
+
+    @property
+    def usable(self) -> bool:
+        """Whether it runs, in this process."""
+
+    def wake(self, callback: Callable[[], object]) -> bool:
+        """Have ``callback`` called in it; return False if it never will be. Any thread."""
+
+
 class Stepper:
     """Owns a core: every call into it, from whichever thread it comes, is made here on the engine.
 
@@ -39,8 +64,8 @@ class Stepper:
 
     def __init__(
         self,
-        core: CellCore,
-        engine: Engine,
+        core: SteppedCore,
+        engine: StepLoop,
         clock: Clock,
         futures: OpenFutures,
         log: CellLog,

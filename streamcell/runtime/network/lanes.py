@@ -51,8 +51,11 @@ class LaneHost(Protocol):
         """Run a task that, if it raises, ends the cell."""
 
 
-class Uplink:
-    """The addresses at which one parent or peer may be reached. Which one is dialled when, the core decides."""
+class DialPlan:
+    """The addresses at which one parent or peer may be reached, and what came of dialling them.
+
+    Which one is dialled when, the core decides.
+    """
 
     def __init__(self, urls: Sequence[str]) -> None:
         self.urls = urls
@@ -207,23 +210,23 @@ class Lanes:
         self._network = network
         self._host = host
         self._log = log
-        self._uplinks: dict[int, Uplink] = {}
+        self._plans: dict[int, DialPlan] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._open: dict[int, OpenLane] = {}
 
-    def add_uplink(self, number: int, urls: Sequence[str]) -> Uplink:
+    def add_uplink(self, number: int, urls: Sequence[str]) -> DialPlan:
         """Note where the uplink ``number`` of the core leads."""
-        uplink = self._uplinks[number] = Uplink(urls)
-        return uplink
+        plan = self._plans[number] = DialPlan(urls)
+        return plan
 
     def on_uplink_ended(self, event: UplinkEnded, _now: float) -> None:
         """Forget where it led. Its lanes end by themselves."""
-        del self._uplinks[event.uplink]
+        del self._plans[event.uplink]
 
     def on_lane_wanted(self, event: LaneWanted, _now: float) -> None:
         """Dial."""
-        uplink = self._uplinks[event.uplink]
-        self._start(event.lane_id, self._dial(event.lane_id, uplink, uplink.urls[event.place]))
+        plan = self._plans[event.uplink]
+        self._start(event.lane_id, self._dial(event.lane_id, plan, plan.urls[event.place]))
 
     def on_lane_arrived(self, lane: Lane) -> None:
         """Take a lane that another cell has dialled."""
@@ -293,7 +296,7 @@ class Lanes:
         opened = self._open[lane_id] = OpenLane(lane_id, lane, self._host, self._context, self._log)
         return opened
 
-    async def _dial(self, lane_id: int, uplink: Uplink, url: str) -> None:
+    async def _dial(self, lane_id: int, plan: DialPlan, url: str) -> None:
         # For the warning.
         self._context.descriptors.are_short()
         self._log.debug("> dialling %s", url)
@@ -302,33 +305,33 @@ class Lanes:
             lane = await self._network.dial(url, limit_s)
         except asyncio.CancelledError:
             # The core's patience has ended a moment before the network's.
-            uplink.note_failure(f"{url} did not answer within {limit_s:g} s")
+            plan.note_failure(f"{url} did not answer within {limit_s:g} s")
             raise
         except LaneClosed as closed:
-            self._note_failed_dial(lane_id, uplink, url, str(closed), closed.refusal)
+            self._note_failed_dial(lane_id, plan, url, str(closed), closed.refusal)
             return
         except CellError as error:
             # An address that this network cannot dial, now or later.
-            self._note_failed_dial(lane_id, uplink, url, str(error), error)
+            self._note_failed_dial(lane_id, plan, url, str(error), error)
             return
         opened = self._host.step(self._connect, lane_id, lane)
         if opened is None:
             await lane.close()
             return
         opened.url = url
-        uplink.note_lane(opened)
+        plan.note_lane(opened)
         lane.watch(functools.partial(self._host.step, self._context.core.lane_leaving, lane_id))
         try:
             await self._carry(lane_id, opened)
         finally:
-            uplink.open_lanes.remove(opened)
+            plan.open_lanes.remove(opened)
             if not opened.heard:
-                uplink.note_failure(opened.reason or f"whoever listens at {url} does not answer")
+                plan.note_failure(opened.reason or f"whoever listens at {url} does not answer")
 
-    def _note_failed_dial(self, lane_id: int, uplink: Uplink, url: str, reason: str, refusal: CellError | None) -> None:
+    def _note_failed_dial(self, lane_id: int, plan: DialPlan, url: str, reason: str, refusal: CellError | None) -> None:
         # What is down is dialled again and again: the log has it once, until it changes.
-        self._log.log(logging.INFO if uplink.is_news(url, reason) else logging.DEBUG, "no lane: %s", reason)
-        uplink.note_failure(reason)
+        self._log.log(logging.INFO if plan.is_news(url, reason) else logging.DEBUG, "no lane: %s", reason)
+        plan.note_failure(reason)
         self._host.step(self._context.core.lane_closed, lane_id, reason, refusal)
 
     async def _carry(self, lane_id: int, opened: OpenLane) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from streamcell import UsageError
-from streamcell.cli.sources import STANDARD_INPUT, Source, find_sources
+from streamcell.cli.sources import STANDARD_INPUT, Sendable, find_sources
 
 
 def names(*paths: Path, name: str | None = None) -> list[str | bytes]:
@@ -68,8 +68,8 @@ def test_standard_input_and_pipes_cannot_be_sent_again(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     assert find_sources([STANDARD_INPUT, pipe], "hub", None).sources == [
-        Source(None, "stdin", None, ""),
-        Source(pipe, "pipe", None, ""),
+        Sendable(None, "stdin", None, ""),
+        Sendable(pipe, "pipe", None, ""),
     ]
 
 
@@ -79,4 +79,4 @@ def test_what_is_not_there_is_an_error_before_anything_is_sent(tmp_path: Path) -
 
 
 def test_shown_name_has_no_commands_for_the_terminal() -> None:
-    assert Source(None, "a\x1b[2Jb", None, "").shown_name == "a%1B[2Jb"
+    assert Sendable(None, "a\x1b[2Jb", None, "").shown_name == "a%1B[2Jb"

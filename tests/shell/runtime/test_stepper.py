@@ -48,7 +48,7 @@ class Engine:
         self.usable = True
         self.wakes = 0
 
-    def wake(self, callback: Callable[[], None]) -> bool:
+    def wake(self, callback: Callable[[], object]) -> bool:
         self.wakes += 1
         self.loop.call_soon_threadsafe(callback)
         return True
@@ -67,8 +67,8 @@ class Cell:
         self.handled: list[object] = []
         self.now = 100.0
         self.stepper = Stepper(
-            self.core,  # type: ignore[arg-type]
-            self.engine,  # type: ignore[arg-type]
+            self.core,
+            self.engine,
             lambda: self.now,
             self.futures,
             cell_log("site-1"),
