@@ -20,6 +20,7 @@ from streamcell.errors import (
 from streamcell.protocol.base.context import Context
 from streamcell.protocol.base.events import RequestEnded
 from streamcell.protocol.base.timers import Timed
+from streamcell.protocol.wire.description import ReplyTo
 
 
 class Standing(enum.Enum):
@@ -79,10 +80,9 @@ class RequestTable:
         if deadline is not None:
             self._context.deadlines.schedule(request, deadline)
 
-    def awaits(self, stream_id: int, origin: str) -> bool:
-        """Return whether the reply to a request is still awaited, and from that cell."""
-        request = self._requests.get(stream_id)
-        return request is not None and request.target == origin
+    def awaits(self, reply: ReplyTo | None, origin: str) -> bool:
+        """Return whether what a stream of ``origin`` says that it answers is a request of this life, still awaited."""
+        return self._awaited(reply, origin) is not None
 
     def acknowledge(self, stream_id: int, incarnation: int) -> None:
         """Note that this life of the target has the request."""
@@ -96,12 +96,20 @@ class RequestTable:
             if request.target == fqcn and request.holder == incarnation:
                 self.end(request.stream_id, _outcome_unknown(request))
 
-    def end_reply(self, stream_id: int, error: CellError | None) -> None:
-        """The reply is whole (None), or failed: if its sender was restarted, nobody knows what came of the request."""
-        request = self._requests.get(stream_id)
-        if request is not None and error is not None and error.code is ErrorCode.RESUME:
-            error = _outcome_unknown(request)
-        self.end(stream_id, error)
+    def on_reply_ended(self, reply: ReplyTo | None, origin: str, error: CellError | None) -> None:
+        """A reply is whole (None), or failed: if its sender was restarted, nobody knows what came of the request."""
+        request = self._awaited(reply, origin)
+        if request is None:
+            return
+        restarted = error is not None and error.code is ErrorCode.RESUME
+        self.end(request.stream_id, _outcome_unknown(request) if restarted else error)
+
+    def _awaited(self, reply: ReplyTo | None, origin: str) -> Request | None:
+        """Return the request that a reply is for. Ids of requests start anew in each life."""
+        if reply is None or reply.incarnation != self._context.incarnation:
+            return None
+        request = self._requests.get(reply.request_id)
+        return request if request is not None and request.target == origin else None
 
     def end(self, stream_id: int, error: CellError | None) -> None:
         """Stop waiting: the reply is whole (None), or there will be none."""

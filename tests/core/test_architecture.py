@@ -114,7 +114,7 @@ WINGS: dict[str, dict[str, str]] = {
         "flow": "wire",
         "links": "base flow wire",
         "tree": "base links wire",
-        "requests": "base",
+        "requests": "base wire",
         "sending": "base flow links tree wire",
         "receiving": "base flow links requests tree wire",
         "relaying": "base flow links tree wire",

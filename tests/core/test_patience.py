@@ -11,7 +11,7 @@ from streamcell.protocol.receiving.news import ACK_DELAY_S
 from streamcell.protocol.sending import patience as sender_patience
 from streamcell.protocol.sending.states import SenderState
 from streamcell.protocol.wire.frames import ResumeQuery
-from tests.core.one_receiver import NOW, OneReceiver, make_chunk
+from tests.core.receivers import NOW, OneReceiver, make_chunk
 from tests.core.senders import Origin
 
 ASK_AGAIN_S = 2.0
@@ -138,7 +138,7 @@ def test_a_receiver_without_timeout_is_due_only_for_what_it_has_to_say() -> None
 
 def test_a_receiver_that_nobody_takes_is_due_when_it_is_refused_and_sooner_for_an_ack() -> None:
     unclaimed = OneReceiver(idle_timeout_s=40.0)
-    unclaimed.half.await_callback(NOW - 35.0)
+    unclaimed.half.on_callback_awaited(NOW - 35.0)
     unclaimed.place(make_chunk(0, b"abc"))
     unclaimed.says()
     assert receiver_patience.due_at(unclaimed.half) == NOW + 5.0

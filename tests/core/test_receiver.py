@@ -17,7 +17,7 @@ from streamcell.protocol.receiving.states import ReceiverState
 from streamcell.protocol.wire.description import StreamKind
 from streamcell.protocol.wire.frames import Ack, Chunk, Credit, Lost, LostReason, Reset, ResumeQuery
 from tests.core.harness import make_open
-from tests.core.one_receiver import KEY, NOW, OneReceiver, make_chunk
+from tests.core.receivers import KEY, NOW, OneReceiver, make_chunk
 from tests.kit.payloads import pattern
 
 
@@ -58,7 +58,7 @@ def test_chunks_in_any_order_and_more_than_once_give_the_bytes_once(
 def test_what_comes_before_admission_is_given_out_after_it_and_only_then_can_be_consumed() -> None:
     receiver = OneReceiver()
     assert receiver.place(make_chunk(0, b"ab"), make_chunk(2, b"cd", sequence=1)) == b""
-    receiver.half.consume(4, NOW)
+    receiver.half.on_consumed(4, NOW)
     assert receiver.half.progress.consumed == 0
     receiver.accepted()
     assert receiver.place() == b"abcd"
@@ -189,7 +189,7 @@ def test_credit_follows_the_reader_and_never_falls() -> None:
     data = pattern(64 * KIB)
     for number in range(20):
         receiver.place(make_chunk(number * len(data), data, sequence=number))
-        receiver.half.consume((number + 1) * len(data), NOW)
+        receiver.half.on_consumed((number + 1) * len(data), NOW)
         for credit in receiver.credits():
             assert credit >= given_credit
             given_credit = credit
@@ -201,7 +201,7 @@ def test_credit_that_moved_little_is_not_worth_a_frame() -> None:
     receiver = receiver_of()
     receiver.says()
     receiver.place(make_chunk(0, b"abc", sequence=1))
-    receiver.half.consume(3, NOW)
+    receiver.half.on_consumed(3, NOW)
     assert receiver.says() == []
 
 
@@ -214,9 +214,9 @@ def test_an_unread_stream_gets_no_more_credit() -> None:
 def test_reading_what_was_not_delivered_does_not_count() -> None:
     receiver = receiver_of()
     receiver.place(make_chunk(0, b"abc"))
-    receiver.half.consume(9, NOW)
+    receiver.half.on_consumed(9, NOW)
     assert receiver.half.progress.consumed == 3
-    receiver.half.consume(1, NOW)
+    receiver.half.on_consumed(1, NOW)
     assert receiver.half.progress.consumed == 3
 
 
@@ -258,7 +258,7 @@ def test_while_the_reader_keeps_up_each_credit_takes_an_ack_with_it_and_no_ack_g
         end = (number + 1) * 128 * KIB
         receiver.place(make_chunk(end - 128 * KIB, pattern(128 * KIB), sequence=number + 1))
         assert receiver.says() == []
-        receiver.half.consume(end, NOW)
+        receiver.half.on_consumed(end, NOW)
         told.append(tuple(type(frame) for frame in receiver.says()))
     assert {(), (Credit, Ack)} == set(told)
     assert told.count((Credit, Ack)) == 64 * 128 * KIB // receiver.half.allowance.window.step_bytes
@@ -315,7 +315,9 @@ def test_it_shows_life_unless_a_running_callback_leaves_bytes_unread() -> None:
     receiver = OneReceiver(idle_timeout_s=40.0).accepted()
     receiver.place(make_chunk(0, b"abc"))
     seen = []
-    for number, change in enumerate((None, receiver.half.on_callback_started, lambda: receiver.half.consume(3, NOW))):
+    for number, change in enumerate(
+        (None, receiver.half.on_callback_started, lambda: receiver.half.on_consumed(3, NOW))
+    ):
         if change is not None:
             change()
         receiver.says()
@@ -332,24 +334,24 @@ def test_it_shows_life_unless_a_running_callback_leaves_bytes_unread() -> None:
 def test_what_is_over_gives_its_window_back_and_says_nothing_more() -> None:
     receiver = OneReceiver(budget=MIB, window=MIB).accepted()
     receiver.place(make_chunk(0, pattern(INITIAL_CREDIT_BYTES)))
-    receiver.half.consume(INITIAL_CREDIT_BYTES, NOW)
+    receiver.half.on_consumed(INITIAL_CREDIT_BYTES, NOW)
     assert receiver.budget.free_bytes < MIB
     receiver.half.give_up(StreamCancelled("enough"), NOW)
     assert receiver.budget.free_bytes == MIB
     assert [type(frame) for frame in receiver.says()] == [Reset]
     assert receiver.context.deadlines.next_deadline() is None
     receiver.half.on_chunk(receiver.link, make_chunk(INITIAL_CREDIT_BYTES, b"x"), NOW)
-    receiver.half.release(NOW)
-    receiver.half.approve(NOW)
+    receiver.half.on_released(NOW)
+    receiver.half.on_approved(NOW)
     assert len(receiver.ended) == 1
 
 
 def test_it_is_confirmed_once_when_it_is_approved_and_released() -> None:
     receiver = receiver_of(size=3)
     receiver.place(make_chunk(0, b"abc", last=True))
-    receiver.half.release(NOW)
+    receiver.half.on_released(NOW)
     assert receiver.half.state is ReceiverState.RECEIVED
-    receiver.half.approve(NOW)
+    receiver.half.on_approved(NOW)
     assert [event.size_bytes for event in receiver.take_events(ReceiveFinished)] == [3]
     (last_word,) = receiver.ended
     assert isinstance(last_word, Ack)
@@ -359,7 +361,7 @@ def test_it_is_confirmed_once_when_it_is_approved_and_released() -> None:
 
 def test_what_is_assembled_and_released_before_its_end_is_confirmed_at_its_end() -> None:
     receiver = OneReceiver(StreamKind.BLOB, 3).accepted(assemble=True)
-    receiver.half.release(NOW)
+    receiver.half.on_released(NOW)
     assert receiver.ended == []
     receiver.half.on_chunk(receiver.link, make_chunk(0, b"abc", last=True), NOW)
     assert len(receiver.take_events(ReceiveFinished)) == 1
@@ -377,7 +379,7 @@ def test_an_origin_that_is_gone_is_told_nothing() -> None:
 def test_what_waits_for_memory_begins_when_there_is_some() -> None:
     receiver = OneReceiver(StreamKind.BLOB, 3)
     assert receiver.place(make_chunk(0, b"abc", last=True)) == b""
-    receiver.half.accept(NOW, assemble=True, reserve=True)
+    receiver.half.on_accepted(NOW, assemble=True, reserve=True)
     kinds = [type(event) for event in receiver.context.events]
     assert kinds[0] is StreamAdmitted
     assert kinds[-1] is DataEnded
@@ -386,7 +388,7 @@ def test_what_waits_for_memory_begins_when_there_is_some() -> None:
 @pytest.mark.parametrize("reserve", [False, True])
 def test_what_is_too_large_to_be_assembled_is_not_admitted(reserve: bool) -> None:
     receiver = OneReceiver(StreamKind.STREAM, MIB, max_blob_bytes=KIB)
-    receiver.half.accept(NOW, assemble=True, reserve=reserve)
+    receiver.half.on_accepted(NOW, assemble=True, reserve=reserve)
     assert receiver.take_events(StreamAdmitted) == []
     (last_word,) = receiver.ended
     assert isinstance(last_word, Reset)
@@ -397,8 +399,8 @@ def test_what_the_application_says_of_a_blob_that_is_assembled_gives_no_credit()
     receiver = OneReceiver(StreamKind.BLOB, 3).accepted(assemble=True)
     receiver.says()
     receiver.place(make_chunk(0, b"abc", sequence=1))
-    receiver.half.consume(3, NOW)
-    receiver.half.approve(NOW)
+    receiver.half.on_consumed(3, NOW)
+    receiver.half.on_approved(NOW)
     assert receiver.says() == []
 
 
@@ -419,7 +421,7 @@ def test_a_piece_does_not_count_before_it_is_known_where_the_stream_begins() -> 
 
 def test_where_the_origin_goes_on_is_not_believed_with_a_wrong_checksum() -> None:
     receiver = awaiting()
-    receiver.half.choose_start(5, "sha256:1")
+    receiver.half.on_start_chosen(5, "sha256:1")
     begins = make_chunk(5, b"abc", open=make_open(StreamKind.STREAM))
     receiver.place(dataclasses.replace(begins, payload=b"abd"))
     assert reasons(receiver) == [LostReason.CORRUPT]
@@ -429,7 +431,7 @@ def test_where_the_origin_goes_on_is_not_believed_with_a_wrong_checksum() -> Non
 
 def test_a_start_that_nobody_asked_for_is_the_end() -> None:
     receiver = awaiting()
-    receiver.half.choose_start(5, "")
+    receiver.half.on_start_chosen(5, "")
     receiver.place(make_chunk(7, b"abc", open=make_open(StreamKind.STREAM)))
     (last_word,) = receiver.ended
     assert isinstance(last_word, Reset)

@@ -292,8 +292,14 @@ def test_a_reply_whose_sender_was_restarted_leaves_the_outcome_unknown() -> None
     context = make_context()
     requests = RequestTable(context, lambda stream_id: Standing.WHOLE, lambda stream_id, error, now: None)
     requests.add(1, "server", "c/t", None)
-    requests.end_reply(2, StreamError("of a request that nobody waits for", ErrorCode.RESUME))
-    requests.end_reply(1, StreamError("server was restarted in the middle of stream 9", ErrorCode.RESUME))
+    mine, other_life = context.incarnation, context.incarnation + 1
+    for nobodys in (None, ReplyTo(2, mine), ReplyTo(1, other_life)):
+        assert not requests.awaits(nobodys, "server")
+        requests.on_reply_ended(nobodys, "server", StreamError("that nobody waits for", ErrorCode.RESUME))
+    assert not requests.awaits(ReplyTo(1, mine), "another")
+    requests.on_reply_ended(
+        ReplyTo(1, mine), "server", StreamError("server was restarted in the middle of stream 9", ErrorCode.RESUME)
+    )
     (event,) = context.events
     assert isinstance(event, RequestEnded)
     assert isinstance(event.error, StreamOutcomeUnknown)

@@ -37,7 +37,7 @@ from streamcell.protocol.sending.states import (
     SenderState,
 )
 from streamcell.protocol.wire.frames import LaneRole
-from tests.core.one_receiver import NOW, OneReceiver
+from tests.core.receivers import NOW, OneReceiver
 
 Row = tuple[str, str]
 

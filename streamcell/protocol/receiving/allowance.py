@@ -85,10 +85,9 @@ class Allowance:
         self.allow(progress.consumed + self.window.size)
 
     def move_on(self) -> None:
-        """Let the sender go on as far as its reader has: of what is assembled it was told before, or is told apart."""
-        if not self.assembled:
-            self.window.grow(self._progress.consumed, self._progress.received)
-            self.allow(self._progress.consumed + self.window.size)
+        """The reader has taken more, so the sender may go on: of what is assembled that is decided by its memory."""
+        self.window.grow(self._progress.consumed, self._progress.received)
+        self.allow(self._progress.consumed + self.window.size)
 
     def assemble(self, window: Window) -> None:
         """From now on what comes is kept in the memory of blobs."""

@@ -118,7 +118,7 @@ class StreamReceiver(Timed):
         self.point = StartingPoint(awaited=opening.awaits_offset and not self.description.kind.whole)
         self.allowance = Allowance(near.memory.window(), self.progress, self.point, chunk.offset)
         parts = (self.progress, self.point, self.allowance)
-        self.news = News(near.context, near.links, chunk, link, parts, now)
+        self.news = News(near, chunk, link, parts, now)
         self.reserves = False
         self.released = False
         self.heard_at = self.spoke_at = now
@@ -165,7 +165,7 @@ class StreamReceiver(Timed):
             return False
         if kind.whole and self._refuses_size(self.progress.size or 0, now):
             return False
-        if kind is StreamKind.REPLY and self._awaited_request() is None:
+        if kind is StreamKind.REPLY and not self._near.requests.awaits(self.description.reply_to, self.key.origin):
             self.give_up(receive_errors.not_awaited(), now)
             return False
         self._context.counters.add(Count.STREAMS_ACCEPTED)
@@ -200,12 +200,12 @@ class StreamReceiver(Timed):
         if news.link is not link:
             news.take_way(link)
         self.heard_at = now
-        if self.point.state is not StartingPointState.PLACED and not self._takes_start(chunk, now):
+        if self.point.state is not StartingPointState.PLACED and not self._takes_start(link, chunk, now):
             return
         if chunk.attempt > news.attempt:
             self._enter_attempt(chunk.attempt, chunk.offset)
         link.remembered_window.heard(now)
-        pieces = self._take_in(chunk, now)
+        pieces = self._take_in(link, chunk, now)
         if pieces is None:
             return
         is_first = chunk.sequence == 0
@@ -236,7 +236,7 @@ class StreamReceiver(Timed):
         else:
             # It is asked twice: chunks of this attempt may have come in between.
             self.news.repeat()
-        self.news.answer(query)
+        self.news.answer(link, query)
         self.news.speak()
 
     def on_reset(self, last_word: Reset, now: float) -> None:
@@ -251,7 +251,7 @@ class StreamReceiver(Timed):
 
     # What the application says.
 
-    def accept(self, now: float, *, assemble: bool, reserve: bool) -> None:
+    def on_accepted(self, now: float, *, assemble: bool, reserve: bool) -> None:
         """The application wants the stream: piece by piece or assembled, with memory reserved for it or not."""
         if not assemble:
             self.step(ReceiverInput.ACCEPTED, now)
@@ -260,13 +260,13 @@ class StreamReceiver(Timed):
         else:
             self.step(ReceiverInput.ACCEPTED_WHOLE, now)
 
-    def await_callback(self, now: float) -> None:
+    def on_callback_awaited(self, now: float) -> None:
         """Nobody takes the stream yet, but may soon: it is refused only after the idle timeout."""
         if self.description.idle_timeout_s > 0:
             self.unclaimed_until = now + self.description.idle_timeout_s
             self._schedule()
 
-    def choose_start(self, offset: int, prefix_digest: str) -> None:
+    def on_start_chosen(self, offset: int, prefix_digest: str) -> None:
         """The origin is to go on at ``offset``, if it has the same bytes below that."""
         self.point.on_choice(offset, prefix_digest)
         self.news.speak()
@@ -275,28 +275,30 @@ class StreamReceiver(Timed):
         """The application's callback runs: from now on its silence is its own."""
         self._callback_started = True
 
-    def consume(self, offset: int, now: float) -> None:
+    def on_consumed(self, offset: int, now: float) -> None:
         """The application has taken every byte below ``offset``."""
-        self._count_consumed(offset)
+        if self.state in _ADMITTED and self.progress.consume(offset):
+            self.allowance.move_on()
         if self.news.tell(now):
             self._schedule()
 
-    def approve(self, now: float) -> None:
+    def on_approved(self, now: float) -> None:
         """The application has taken every byte of the whole stream, and they are what the sender says."""
-        self._count_consumed(self.progress.received)
+        if self.state in _ADMITTED and self.progress.consume(self.progress.received):
+            self.allowance.move_on()
         self.news.tell_what_counts()
         self.step(ReceiverInput.APPROVED, now)
 
-    def release(self, now: float) -> None:
+    def on_released(self, now: float) -> None:
         """The application has done with the stream, as far as its end is concerned."""
         self.released = True
         self._confirm_if_released(now)
 
-    def close(self, offset: int, now: float) -> None:
+    def on_reader_closed(self, offset: int, now: float) -> None:
         """The reader was closed behind ``offset``: where the stream ends, as far as that is known by now, or not."""
-        self.consume(offset, now)
+        self.on_consumed(offset, now)
         if offset == self.progress.size:
-            self.release(now)
+            self.on_released(now)
         else:
             self.give_up(receive_errors.closed_early(self, self._context.fqcn), now)
 
@@ -346,35 +348,17 @@ class StreamReceiver(Timed):
             return True
         return self.point.state is not StartingPointState.OPEN and self.progress.consumed == self.progress.received
 
-    def _awaited_request(self) -> int | None:
-        """Return the id of the request that a reply answers, or None unless this life has asked the origin and waits.
-
-        Ids of requests start anew in each life.
-        """
-        to = self.description.reply_to
-        if to is None or to.incarnation != self._context.incarnation:
-            return None
-        return to.request_id if self._near.requests.awaits(to.request_id, self.key.origin) else None
-
-    def _end_request(self, error: CellError | None) -> None:
-        """If a reply that is waited for has ended, its request has ended with it."""
-        if self.description.kind is not StreamKind.REPLY:
-            return
-        request_id = self._awaited_request()
-        if request_id is not None:
-            self._near.requests.end_reply(request_id, error)
-
     # Attempts.
 
-    def _takes_start(self, chunk: Chunk, now: float) -> bool:
+    def _takes_start(self, link: Link, chunk: Chunk, now: float) -> bool:
         """Take in where the origin goes on, while that is not known; return whether the chunk counts."""
         if chunk.open is None:
-            self.news.say_lost(chunk, LostReason.UNKNOWN_HERE)
+            self.news.say_lost(link, chunk, LostReason.UNKNOWN_HERE)
             return False
         if chunk.open.awaits_offset:
             return True
         if not is_intact(chunk, self._context.checksum):
-            self._on_corrupt_chunk(chunk, now)
+            self._on_corrupt_chunk(link, chunk, now)
             return False
         received = self.progress.received
         if not self.point.allows(chunk.offset, received):
@@ -395,22 +379,22 @@ class StreamReceiver(Timed):
         self.allowance.on_attempt(offset, admitted=self.state in _ADMITTED)
         self.news.on_attempt(attempt)
 
-    def _on_corrupt_chunk(self, chunk: Chunk, now: float) -> None:
+    def _on_corrupt_chunk(self, link: Link, chunk: Chunk, now: float) -> None:
         """Have a chunk with a wrong checksum sent again, but not for ever."""
         self._context.counters.add(Count.CORRUPT_CHUNKS)
         self._corrupt_chunks += 1
         if self._corrupt_chunks < CORRUPT_CHUNKS:
-            self.news.say_lost(chunk, LostReason.CORRUPT)
+            self.news.say_lost(link, chunk, LostReason.CORRUPT)
         else:
             self.give_up(receive_errors.corrupted(chunk, self._context.fqcn), now)
 
     # What is received.
 
-    def _take_in(self, chunk: Chunk, now: float) -> Sequence[Payload] | None:
+    def _take_in(self, link: Link, chunk: Chunk, now: float) -> Sequence[Payload] | None:
         """Return what is in order from now on, or None if the chunk is not taken in."""
         progress = self.progress
         if not is_intact(chunk, self._context.checksum):
-            self._on_corrupt_chunk(chunk, now)
+            self._on_corrupt_chunk(link, chunk, now)
             return None
         if chunk.offset >= self.allowance.allowed_to_previous + CHUNK_PAYLOAD_BYTES and len(chunk.payload) > 0:
             error = receive_errors.credit_ignored(self, chunk.offset)
@@ -420,7 +404,7 @@ class StreamReceiver(Timed):
         try:
             pieces = progress.take_in(chunk)
         except TooManyGaps:
-            self.news.say_lost(chunk, LostReason.LANE_LOST)
+            self.news.say_lost(link, chunk, LostReason.LANE_LOST)
             return None
         except StreamIntegrityError as contradiction:
             self.give_up(contradiction, now)
@@ -449,11 +433,6 @@ class StreamReceiver(Timed):
             return False
         self.give_up(receive_errors.too_large(self._context.fqcn, most, size), now)
         return True
-
-    def _count_consumed(self, offset: int) -> None:
-        if offset > self.progress.consumed and self.state in _ADMITTED:
-            self.progress.consume(offset)
-            self.allowance.move_on()
 
     def _take_more_memory(self) -> None:
         """Give a blob of unknown size the credit for one window more, when there is memory for it."""
@@ -490,7 +469,7 @@ class StreamReceiver(Timed):
         self.allowance.assemble(self._near.memory.window_in_blobs())
         if self._refuses_size(self.progress.size or 0, now):
             return False
-        self.choose_start(0, "")
+        self.on_start_chosen(0, "")
         return True
 
     def _begin_delivery(self, now: float) -> None:
@@ -525,31 +504,30 @@ class StreamReceiver(Timed):
     def _confirm(self, now: float) -> None:
         self._context.counters.add(Count.RECEIVES_FINISHED)
         self._context.events.append(ReceiveFinished(self.key, self.progress.received))
-        self._end_with(self.news.ack(complete=True), now)
+        self._part(self.news.ack(complete=True), now, say=True)
 
     def _reset_and_fail(self, now: float) -> None:
         self._tell_of_failure()
-        self._end_with(Reset.by_target(self.key, self._context.fqcn, self.attempt, self._error), now)
+        self._part(Reset.by_target(self.key, self._context.fqcn, self.attempt, self._error), now, say=True)
 
     def _fail(self, now: float) -> None:
         self._tell_of_failure()
-        self._part(self._last_word, now)
+        self._part(self._last_word, now, say=False)
 
     def _tell_of_failure(self) -> None:
-        """Tell the application, and who waits for a reply."""
         error = self._error
         self._context.counters.add(Count.RECEIVES_FAILED)
         self._context.events.append(ReceiveFailed(self.key, error, isinstance(error, StreamCancelled)))
         self._end_request(error)
 
-    def _end_with(self, last_word: Ack | Reset, now: float) -> None:
-        """Part with the origin by a last word of this side."""
-        self._part(last_word, now)
-        self.news.post(last_word)
+    def _end_request(self, error: CellError | None) -> None:
+        """The stream is whole, or has failed: if it is a reply, its request has ended with it."""
+        if self.description.kind is StreamKind.REPLY:
+            self._near.requests.on_reply_ended(self.description.reply_to, self.key.origin, error)
 
-    def _part(self, last_word: Ack | Reset | None, now: float) -> None:
-        """Give back all that the stream holds. Its last word says all that it had to say."""
-        self.news.fall_silent()
+    def _part(self, last_word: Ack | Reset | None, now: float, *, say: bool) -> None:
+        """Give back all that the stream holds. ``say``: the last word is one of this side, and new to the origin."""
+        self.news.on_ended(last_word if say else None)
         self._context.deadlines.cancel(self)
         self._undelivered.clear()
         self.progress.forget_beyond_gap()

@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from streamcell.limits import HOPS, KIB, MIB, SHARED_LANE_IN_FLIGHT_BYTES
-from streamcell.protocol.base.context import Context
 from streamcell.protocol.receiving.allowance import Allowance
 from streamcell.protocol.receiving.progress import Progress
 from streamcell.protocol.receiving.starting_point import StartingPoint
@@ -18,9 +17,9 @@ from streamcell.protocol.wire.frames import (
     Ack,
     Chunk,
     Credit,
-    Frame,
     Lost,
     LostReason,
+    Reset,
     ResumeQuery,
     ResumeReply,
     StreamKey,
@@ -28,7 +27,7 @@ from streamcell.protocol.wire.frames import (
 
 if TYPE_CHECKING:
     from streamcell.protocol.links.link import Link
-    from streamcell.protocol.links.table import LinkTable
+    from streamcell.protocol.receiving.surroundings import Surroundings
 
 # An Ack goes with each Credit, since each message wakes both ends. It is worth one of its own when this much is new, or
 # this part of the window if that is more: while the reader keeps up, a Credit comes first.
@@ -59,6 +58,7 @@ class News:
         "_links",
         "_point",
         "_progress",
+        "_ways",
         "ack_at",
         "ack_due",
         "attempt",
@@ -68,8 +68,7 @@ class News:
 
     def __init__(
         self,
-        context: Context,
-        links: LinkTable,
+        near: Surroundings,
         chunk: Chunk,
         link: Link,
         parts: tuple[Progress, StartingPoint, Allowance],
@@ -84,8 +83,10 @@ class News:
         self._acked_received = -1
         self._acked_consumed = 0
         self._progress, self._point, self._allowance = parts
-        self._context = context
-        self._links = links
+        self._context = near.context
+        self._links = near.links
+        self._ways = near.ways
+        self._ways.enter(link, self)
 
     # Whose stream it is.
 
@@ -108,8 +109,11 @@ class News:
 
     def take_way(self, link: Link) -> None:
         """Speak by ``link`` from now on: what was said another way may be of no use to anybody there."""
-        self.fall_silent()
+        if self.link is not None:
+            self.link.outbox.forget(self)
+            self._ways.leave(self.link, self)
         self.link = link
+        self._ways.enter(link, self)
         self.repeat()
 
     def on_way_changed(self, link: Link) -> None:
@@ -121,12 +125,18 @@ class News:
 
     def on_way_lost(self) -> None:
         """Say nothing until there is a way again: the origin may come back, or the stream fails by its timers."""
-        self.link = None
-
-    def fall_silent(self) -> None:
-        """Have nothing more asked for by the link."""
         if self.link is not None:
-            self.link.outbox.forget(self)
+            self._ways.leave(self.link, self)
+            self.link = None
+
+    def on_ended(self, last_word: Ack | Reset | None) -> None:
+        """Say this, if there is a way, and nothing more: it says all that there was to say."""
+        link = self.link
+        self.on_way_lost()
+        if link is not None:
+            link.outbox.forget(self)
+            if last_word is not None:
+                self._links.post(link, last_word)
 
     def repeat(self) -> None:
         """Tell again what may have been missed."""
@@ -141,11 +151,6 @@ class News:
         if link is not None and (self.ack_due or self._allowance.due or self._point.due):
             link.outbox.note(self)
             self._links.wake_control(link)
-
-    def post(self, frame: Frame) -> None:
-        """Have a frame sent once, if there is a way."""
-        if self.link is not None:
-            self._links.post(self.link, frame)
 
     # Acks.
 
@@ -170,11 +175,12 @@ class News:
     def _weigh_ack(self, link: Link | None) -> bool:
         """Have an Ack sent if there is enough to tell; return whether anything is left that is worth none by itself."""
         progress, allowance = self._progress, self._allowance
-        fresh = max(progress.received - self._acked_received, progress.consumed - self._acked_consumed)
+        arrived, taken = progress.received - self._acked_received, progress.consumed - self._acked_consumed
+        fresh = max(arrived, taken)
         if fresh <= 0 or self.ack_due:
             return False
         least = _ACK_ASSEMBLED_BYTES if allowance.assembled else _ACK_BYTES
-        if fresh < max(least, allowance.window.size // _ACK_WINDOW_PART) and (
+        if (fresh < least or fresh < allowance.window.size // _ACK_WINDOW_PART) and (
             link is None or fresh < _ACK_SHARED_BYTES or link.has_bulk_lane()
         ):
             return True
@@ -229,16 +235,18 @@ class News:
             hops_left=HOPS,
         )
 
-    def say_lost(self, chunk: Chunk, reason: LostReason) -> None:
-        """Have a chunk sent again."""
-        self.post(Lost.of(chunk, reason, self._context.fqcn))
+    def say_lost(self, link: Link, chunk: Chunk, reason: LostReason) -> None:
+        """Have a chunk that came over ``link`` sent again."""
+        self._links.post(link, Lost.of(chunk, reason, self._context.fqcn))
 
-    def answer(self, query: ResumeQuery) -> None:
+    def answer(self, link: Link, query: ResumeQuery) -> None:
         """Say where the stream stands, or that it is not known while the application has not chosen where it begins.
 
         Then the origin offers it again, and shows life while it waits. A choice is told as a state.
         """
         if query.probe or self._point.placed:
-            self.post(ResumeReply.to(query, self._context.incarnation, self._progress.received, unknown=False))
+            self._links.post(
+                link, ResumeReply.to(query, self._context.incarnation, self._progress.received, unknown=False)
+            )
         elif self._point.undecided:
-            self.post(ResumeReply.to(query, self._context.incarnation, 0, unknown=True))
+            self._links.post(link, ResumeReply.to(query, self._context.incarnation, 0, unknown=True))

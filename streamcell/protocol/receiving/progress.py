@@ -46,9 +46,12 @@ class Progress:
         self.received = self.consumed = offset
         self._beyond_gap.clear()
 
-    def consume(self, offset: int) -> None:
-        """The application has taken every byte below ``offset``, of those that it was given."""
-        self.consumed = max(self.consumed, min(offset, self.received))
+    def consume(self, offset: int) -> bool:
+        """The application has taken every byte below ``offset``, of those that came; return whether that is news."""
+        if offset <= self.consumed:
+            return False
+        self.consumed = min(offset, self.received)
+        return True
 
     def forget_beyond_gap(self) -> None:
         """Drop what waits: its predecessors do not come any more, or another attempt sends it anew."""

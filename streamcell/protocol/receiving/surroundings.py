@@ -9,6 +9,7 @@ from streamcell.protocol.base.context import Context
 from streamcell.protocol.links.table import LinkTable
 from streamcell.protocol.receiving.half import StreamReceiver
 from streamcell.protocol.receiving.memory import ReceiveMemory
+from streamcell.protocol.receiving.ways import Ways
 from streamcell.protocol.requests import RequestTable
 from streamcell.protocol.wire.frames import Ack, Reset
 
@@ -30,6 +31,7 @@ class Surroundings:
 
     context: Context
     links: LinkTable
+    ways: Ways
     memory: ReceiveMemory
     requests: RequestTable
     keeper: ReceiverKeeper

@@ -23,6 +23,7 @@ from streamcell.protocol.receiving.states import (
     ReceiverState,
 )
 from streamcell.protocol.receiving.surroundings import Surroundings
+from streamcell.protocol.receiving.ways import Ways
 from streamcell.protocol.requests import RequestTable
 from streamcell.protocol.tree.routes import RouteTable
 from streamcell.protocol.wire.frames import (
@@ -48,8 +49,9 @@ class ReceiveTable:
         self._past = PastLives()
         self._orphans = Orphans()
         self._registrar = Registrar(context.fqcn, context.incarnation)
+        self._ways = Ways()
         self._memory = ReceiveMemory(context.config, budget)
-        self._near = Surroundings(context, links, self._memory, requests, self)
+        self._near = Surroundings(context, links, self._ways, self._memory, requests, self)
         self._links = links
         self._routes = routes
 
@@ -88,7 +90,7 @@ class ReceiveTable:
         """The application wants the stream."""
         receiver = self.find(key)
         if receiver is not None:
-            receiver.accept(now, assemble=assemble, reserve=reserve)
+            receiver.on_accepted(now, assemble=assemble, reserve=reserve)
 
     def reject(self, key: StreamKey, code: ErrorCode, sentence: str, now: float) -> None:
         """The application does not want the stream."""
@@ -98,7 +100,7 @@ class ReceiveTable:
         """Nobody takes the stream yet, but may soon."""
         receiver = self.find(key)
         if receiver is not None:
-            receiver.await_callback(now)
+            receiver.on_callback_awaited(now)
 
     def weigh_offset(self, key: StreamKey) -> None:
         """The application is at finding out where the stream is to go on."""
@@ -110,7 +112,7 @@ class ReceiveTable:
         """The origin is to go on at ``offset``, if it has the same bytes below that."""
         receiver = self.find(key)
         if receiver is not None:
-            receiver.choose_start(offset, prefix_digest)
+            receiver.on_start_chosen(offset, prefix_digest)
 
     def callback_started(self, key: StreamKey) -> None:
         """The application's callback runs."""
@@ -122,25 +124,25 @@ class ReceiveTable:
         """The application has taken every byte below ``offset``."""
         receiver = self.find(key)
         if receiver is not None:
-            receiver.consume(offset, now)
+            receiver.on_consumed(offset, now)
 
     def approve(self, key: StreamKey, now: float) -> None:
         """The application has taken every byte of the whole stream, and they are what the sender says."""
         receiver = self.find(key)
         if receiver is not None:
-            receiver.approve(now)
+            receiver.on_approved(now)
 
     def release(self, key: StreamKey, now: float) -> None:
         """The application has done with the stream, as far as its end is concerned."""
         receiver = self.find(key)
         if receiver is not None:
-            receiver.release(now)
+            receiver.on_released(now)
 
     def close(self, key: StreamKey, offset: int, now: float) -> None:
         """The reader was closed behind ``offset``."""
         receiver = self.find(key)
         if receiver is not None:
-            receiver.close(offset, now)
+            receiver.on_reader_closed(offset, now)
 
     def fail(self, key: StreamKey, error: CellError, now: float) -> None:
         """End a stream from this side."""
@@ -213,15 +215,13 @@ class ReceiveTable:
 
     def on_lane_up(self, link: Link) -> None:
         """Say what was waiting for a lane."""
-        for receiver in self._linked():
-            if receiver.news.link is link:
-                receiver.news.speak()
+        for news in self._ways.by(link):
+            news.speak()
 
     def on_lane_lost(self, link: Link) -> None:
         """Repeat what the lane may have lost: the state, or the last word, of every stream that came by the link."""
-        for receiver in self._linked():
-            if receiver.news.link is link:
-                receiver.news.repeat()
+        for news in self._ways.by(link):
+            news.repeat()
         life = self._lives.get(link.fqcn)
         if life is not None:
             for last_word in life.ended.values():
@@ -229,9 +229,8 @@ class ReceiveTable:
 
     def on_link_down(self, link: Link) -> None:
         """Streams from this neighbour wait for it to come back, or fail by their timers."""
-        for receiver in self._linked():
-            if receiver.news.link is link:
-                receiver.news.on_way_lost()
+        for news in self._ways.by(link):
+            news.on_way_lost()
 
     def on_ways_changed(self, origins: Iterable[str] | None) -> None:
         """What is said to these cells, or to any, may have another way."""

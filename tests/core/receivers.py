@@ -14,6 +14,7 @@ from streamcell.protocol.links.table import LinkTable
 from streamcell.protocol.receiving.half import StreamReceiver
 from streamcell.protocol.receiving.memory import ReceiveMemory
 from streamcell.protocol.receiving.surroundings import Surroundings
+from streamcell.protocol.receiving.ways import Ways
 from streamcell.protocol.requests import RequestTable, Standing
 from streamcell.protocol.wire.description import StreamKind
 from streamcell.protocol.wire.frames import Ack, Chunk, Credit, Frame, LaneRole, Reset, StreamKey
@@ -52,7 +53,9 @@ class OneReceiver:
         self.ended: list[Ack | Reset | None] = []
         links = LinkTable(self.context, cast("Any", None))
         requests = RequestTable(self.context, lambda stream_id: Standing.UNHEARD, lambda stream_id, error, now: None)
-        near = Surroundings(self.context, links, ReceiveMemory(self.context.config, self.budget), requests, self)
+        near = Surroundings(
+            self.context, links, Ways(), ReceiveMemory(self.context.config, self.budget), requests, self
+        )
         self.link = make_link("origin")
         self.link.lanes[1] = Lane(1, LaneState.READY, LaneRole.BULK, 1)
         described = make_open(kind, size, **opening)
@@ -64,7 +67,7 @@ class OneReceiver:
         self.ended.append(last_word)
 
     def accepted(self, *, assemble: bool = False, reserve: bool = False) -> OneReceiver:
-        self.half.accept(NOW, assemble=assemble, reserve=reserve)
+        self.half.on_accepted(NOW, assemble=assemble, reserve=reserve)
         return self
 
     def place(self, *chunks: Chunk) -> bytes:
