@@ -11,7 +11,6 @@ import argparse
 import dataclasses
 import difflib
 import enum
-import hashlib
 import re
 import sys
 import textwrap
@@ -22,6 +21,7 @@ from typing import TypeVar
 from google.protobuf import text_format
 
 from streamcell import limits
+from streamcell.digest import Digest
 from streamcell.errors import ErrorCode, Fault, error_from_wire
 from streamcell.protocol.links.states import LANE_TABLE
 from streamcell.protocol.receiving.states import RECEIVER_TABLE, STARTING_POINT_TABLE
@@ -119,7 +119,7 @@ def examples() -> list[Example]:
     blob = frames.Open(StreamDescription(StreamKind.BLOB, 5, headers, 300.0), 1, target_incarnation=SERVER)
     stream = frames.Open(StreamDescription(StreamKind.STREAM, idle_timeout_s=300.0), 1, ((3, 4), (6, 6)))
     offer = dataclasses.replace(stream, seen_before=True, awaits_offset=True)
-    first_digest = f"sha256:{hashlib.sha256(b'first ').hexdigest()}"
+    first_digest = Digest.of([b"first "])
     request = frames.Open(StreamDescription(StreamKind.REQUEST, 4, (), 300.0), 3)
     reply = frames.Open(StreamDescription(StreamKind.REPLY, 4, (), 300.0, reply_to=ReplyTo(3, SITE)), 1)
     reply_key = frames.StreamKey("server", SERVER, 1)

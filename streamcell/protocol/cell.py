@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from streamcell.config import CellConfig
+from streamcell.digest import Digest
 from streamcell.errors import CellError, ErrorCode, Fault, ProtocolError, StreamCancelled, StreamError
 from streamcell.protocol.base.context import Context
 from streamcell.protocol.base.events import Event
@@ -247,7 +248,7 @@ class CellCore:
         """Give the next bytes of a stream. They must not change until it is settled."""
         self._sends.supply(stream_id, pieces, now)
 
-    def end_source(self, stream_id: int, digest: str, now: float) -> None:
+    def end_source(self, stream_id: int, digest: Digest | None, now: float) -> None:
         """Say that the stream has no more bytes."""
         self._sends.end_source(stream_id, digest, now)
 
@@ -294,10 +295,10 @@ class CellCore:
         """The application has begun to find out where a stream that awaits an offset is to go on."""
         self._receives.weigh_offset(key)
 
-    def choose_offset(self, key: StreamKey, offset: int, prefix_digest: str, now: float) -> None:
+    def choose_offset(self, key: StreamKey, offset: int, prefix_digest: Digest | None, now: float) -> None:
         """Say where a stream that awaits an offset is to go on: once, and not for any other.
 
-        ``prefix_digest``: digest of the bytes below, as ``sha256:HEX``, if they are to be compared.
+        ``prefix_digest``: digest of the bytes below, if they are to be compared.
         """
         self._receives.choose_offset(key, offset, prefix_digest)
 

@@ -158,7 +158,7 @@ class Requests:
         self._pending[stream_id] = request
         if request.payload:
             core.supply(stream_id, request.payload, now)
-        core.end_source(stream_id, "", now)
+        core.end_source(stream_id, None, now)
         request.payload = []
 
     def _cancel(self, request: PendingRequest, now: float) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias
 
 from streamcell import limits
+from streamcell.digest import Digest
 from streamcell.errors import ErrorCode, Fault, ProtocolError, one_line
 from streamcell.fqcn import is_fqcn
 from streamcell.message import Headers, HeaderValue
@@ -76,7 +77,7 @@ def read_chunk(message: cell_pb2.Chunk, payload: frames.Payload, encoded: bytes 
         message.checksum,
         payload,
         _open(message.open) if message.HasField("open") else None,
-        _name(message.digest, "digest"),
+        _digest(message.digest, "digest"),
         encoded,
     )
 
@@ -117,6 +118,10 @@ def _required_name(name: str, what: str) -> str:
     if not name:
         raise ProtocolError(f"{what} is empty")
     return _name(name, what)
+
+
+def _digest(text: str, what: str) -> Digest | None:
+    return Digest(_name(text, what)) if text else None
 
 
 def _sentence(text: str) -> str:
@@ -203,7 +208,7 @@ def _description(message: cell_pb2.Open) -> StreamDescription:
         _seconds(message.idle_timeout_s, "idle_timeout_s"),
         _name(message.resume_id, "resume_id"),
         _stamp(message.source_stamp),
-        _name(message.digest, "digest"),
+        _digest(message.digest, "digest"),
         message.digest_follows,
         _reply_to(message),
         message.no_reply,
@@ -321,7 +326,7 @@ def _resume_query(message: cell_pb2.ResumeQuery) -> frames.ResumeQuery:
         message.hops_left,
         _name(message.resume_id, "resume_id"),
         _stamp(message.source_stamp),
-        _name(message.digest, "digest"),
+        _digest(message.digest, "digest"),
     )
 
 
@@ -332,7 +337,7 @@ def _resume_reply(message: cell_pb2.ResumeReply) -> frames.ResumeReply:
         message.unknown,
         message.offset,
         message.hops_left,
-        _name(message.prefix_digest, "prefix_digest"),
+        _digest(message.prefix_digest, "prefix_digest"),
         message.probe,
     )
 

@@ -40,8 +40,8 @@ def fill_chunk_head(message: cell_pb2.Chunk, frame: frames.Chunk) -> None:
     message.checksum = frame.checksum
     if frame.open is not None:
         _fill_open(message.open, frame.open)
-    if frame.digest:
-        message.digest = frame.digest
+    if frame.digest is not None:
+        message.digest = frame.digest.text
 
 
 def _number(value: enum.IntEnum) -> Any:
@@ -156,8 +156,8 @@ def _fill_description(message: cell_pb2.Open, description: StreamDescription) ->
         message.resume_id = description.resume_id
     if description.source_stamp:
         message.source_stamp = description.source_stamp
-    if description.digest:
-        message.digest = description.digest
+    if description.digest is not None:
+        message.digest = description.digest.text
     if description.digest_follows:
         message.digest_follows = True
     if description.reply_to is not None:
@@ -219,7 +219,8 @@ def _fill_resume_query(message: cell_pb2.Frame, frame: frames.ResumeQuery) -> No
     query.probe = frame.probe
     query.resume_id = frame.resume_id
     query.source_stamp = frame.source_stamp
-    query.digest = frame.digest
+    if frame.digest is not None:
+        query.digest = frame.digest.text
     query.hops_left = frame.hops_left
 
 
@@ -229,7 +230,8 @@ def _fill_resume_reply(message: cell_pb2.Frame, frame: frames.ResumeReply) -> No
     reply.target_incarnation = frame.target_incarnation
     reply.unknown = frame.unknown
     reply.offset = frame.offset
-    reply.prefix_digest = frame.prefix_digest
+    if frame.prefix_digest is not None:
+        reply.prefix_digest = frame.prefix_digest.text
     reply.probe = frame.probe
     reply.hops_left = frame.hops_left
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
 from streamcell.config import CellConfig
+from streamcell.digest import Digest
 from streamcell.errors import CellError, ErrorCode, StreamResumeError
 from streamcell.protocol.base.events import (
     DataEnded,
@@ -89,7 +90,7 @@ class Node:
         self.on_seek: Callable[[SourceSeekWanted], None] | None = None
         self.sources: dict[int, deque[bytes]] = {}
         self.wanted: dict[int, int] = {}
-        self.digests: dict[int, str] = {}
+        self.digests: dict[int, Digest | None] = {}
         self.auto_accept = True
         self.auto_read = True
         self.auto_release = True
@@ -124,7 +125,7 @@ class Node:
         kind: StreamKind = StreamKind.BLOB,
         piece: int = 1 << 30,
         end: bool = True,
-        source_digest: str = "",
+        source_digest: Digest | None = None,
         **fields: Any,
     ) -> int:
         """Send ``data``: a stream in pieces as the core asks for them, anything else at once."""
@@ -140,7 +141,7 @@ class Node:
         fields.setdefault("size", len(data))
         spec = make_spec(target, StreamKind.REQUEST, **fields)
         stream_id = self.core.open_request(spec, timeout_s, self.net.now)
-        self._feed(stream_id, data, StreamKind.REQUEST, piece=1 << 30, end=True, digest="")
+        self._feed(stream_id, data, StreamKind.REQUEST, piece=1 << 30, end=True, digest=None)
         return stream_id
 
     def reply(self, opened: StreamOpened, data: bytes, **fields: Any) -> int:
@@ -151,7 +152,7 @@ class Node:
     def supply(self, stream_id: int, data: bytes, *, end: bool = False) -> None:
         self.core.supply(stream_id, [data], self.net.now)
         if end:
-            self.core.end_source(stream_id, "", self.net.now)
+            self.core.end_source(stream_id, None, self.net.now)
 
     def accept(self, key: StreamKey, *, assemble: bool = False, reserve: bool = True) -> None:
         if assemble:
@@ -173,7 +174,7 @@ class Node:
         self.core.close_receive(key, self.taken.get(key, 0), self.net.now)
 
     def _feed(
-        self, stream_id: int, data: bytes | None, kind: StreamKind, *, piece: int, end: bool, digest: str
+        self, stream_id: int, data: bytes | None, kind: StreamKind, *, piece: int, end: bool, digest: Digest | None
     ) -> None:
         if data is None:
             return
@@ -316,7 +317,7 @@ class Node:
             return
         offset = 0 if self.choose is None else self.choose(opened)
         if offset is not None:
-            digest = digest_of(self.had[opened.key][:offset]) if self.proves and offset else ""
+            digest = digest_of(self.had[opened.key][:offset]) if self.proves and offset else None
             self.core.choose_offset(opened.key, offset, digest, self.net.now)
 
     def _rename(self, old_key: StreamKey, key: StreamKey) -> None:
@@ -342,9 +343,9 @@ class Node:
             self.core.abandon_source(event.stream_id, error, self.net.now)
             return
         offset = event.offset
-        if offset > len(content) or event.prefix_digest not in ("", digest_of(content[:offset])):
+        if offset > len(content) or event.prefix_digest not in (None, digest_of(content[:offset])):
             offset = 0
-        self.digests.setdefault(event.stream_id, "")
+        self.digests.setdefault(event.stream_id, None)
         self.sources[event.stream_id] = deque([content[offset:]] if content[offset:] else [])
         self.core.move_source(event.stream_id, offset, self.net.now)
 

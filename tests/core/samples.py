@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import random
 from typing import Any
 
 import crc32c
 
 from streamcell.config import CellConfig
+from streamcell.digest import Digest
 from streamcell.limits import KIB
 from streamcell.protocol.base.context import Context
 from streamcell.protocol.links.kinds import LinkKind
@@ -53,9 +53,9 @@ def _split(fields: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     return described, {name: value for name, value in fields.items() if name not in names}
 
 
-def digest_of(data: bytes) -> str:
-    """The digest of some bytes, as it travels."""
-    return f"sha256:{hashlib.sha256(data).hexdigest()}"
+def digest_of(data: bytes) -> Digest:
+    """The digest of some bytes."""
+    return Digest.of([data])
 
 
 SMALL = pattern(1000)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
+from streamcell.digest import Digest
 from streamcell.errors import CellError, ErrorCode, Fault
 from streamcell.limits import HOPS
 from streamcell.protocol.base.events import Event
@@ -93,7 +94,7 @@ class Origin:
     def supply(self, *pieces: bytes) -> None:
         self.sender.supply(pieces, self.now)
 
-    def end(self, digest: str = "") -> None:
+    def end(self, digest: Digest | None = None) -> None:
         self.sender.end_source(digest, self.now)
 
     def give_up(self) -> None:
@@ -144,7 +145,7 @@ class Origin:
         offset: int | None,
         *,
         life: int = LIFE,
-        prefix_digest: str = "",
+        prefix_digest: Digest | None = None,
         probe: bool = False,
         attempt: int | None = None,
     ) -> None:

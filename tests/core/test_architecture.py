@@ -69,7 +69,7 @@ def room(
 TABLE = (
     room(
         "values",
-        "values errors message fqcn limits config topology stats",
+        "values errors message fqcn limits config topology stats digest",
         # StreamCancelled is also a concurrent.futures.CancelledError; addresses are values.
         stdlib=VALUE_MODULES | {"concurrent.futures", "ipaddress", "urllib.parse"},
     ),

@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 
+from streamcell.digest import Digest
 from streamcell.errors import CellError, ErrorCode, Fault, StreamCancelled
 from streamcell.limits import HOPS
 from streamcell.protocol.wire.addressing import ROUTED, RoutedFrame
@@ -29,15 +30,15 @@ from tests.kit.frozen import FrameChanged
 KEY = StreamKey("origin", 7, 3)
 OPENING = Open(StreamDescription(StreamKind.BLOB))
 # Each with a value of its own in every field.
-FIRST = Chunk(KEY, "target", 2, "c", "t", 4, 5, True, 6, 8, b"payload", OPENING, "sha256:9")
-QUERY = ResumeQuery(KEY, "target", 2, True, 6, "name", b"stamp", "sha256:9")
+FIRST = Chunk(KEY, "target", 2, "c", "t", 4, 5, True, 6, 8, b"payload", OPENING, Digest("sha256:9"))
+QUERY = ResumeQuery(KEY, "target", 2, True, 6, "name", b"stamp", Digest("sha256:9"))
 ROUTED_FRAMES: list[RoutedFrame] = [
     FIRST,
     QUERY,
     Ack(KEY, "target", 2, 9, 11, 10, True, 6),
     Lost(KEY, "target", 2, LostReason.CORRUPT, "relay", 6),
     Reset(KEY, "target", 2, True, ErrorCode.REJECTED, Fault.TARGET, "no", 6),
-    ResumeReply(KEY, "target", 2, 9, True, 10, 6, "sha256:9", True),
+    ResumeReply(KEY, "target", 2, 9, True, 10, 6, Digest("sha256:9"), True),
     Query(1, "asker", "subject", True, 6),
     QueryReply(1, "asker", "responder", (CellInfo("a", 1),), 6, True),
 ]

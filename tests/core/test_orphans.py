@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from streamcell.config import CellConfig
+from streamcell.digest import Digest
 from streamcell.errors import (
     ErrorCode,
     StreamCancelled,
@@ -68,10 +69,10 @@ class Transfer:
     ("before", "now"),
     [
         ({}, {}),
-        ({"digest": "sha256:1"}, {"digest": "sha256:1"}),
+        ({"digest": Digest("sha256:1")}, {"digest": Digest("sha256:1")}),
         # A copy of the file: the digest says more than the stamp.
-        ({"digest": "sha256:1"}, {"digest": "sha256:1", "source_stamp": b"a copy"}),
-        ({"digest": "sha256:1"}, {}),
+        ({"digest": Digest("sha256:1")}, {"digest": Digest("sha256:1"), "source_stamp": b"a copy"}),
+        ({"digest": Digest("sha256:1")}, {}),
         ({}, {"size": None}),
     ],
 )
@@ -80,7 +81,7 @@ def test_the_call_that_waits_goes_on_if_the_source_is_the_same(before: dict[str,
     held = len(transfer.server.data[transfer.key])
     transfer.restart()
     if "digest" in before and not now:
-        transfer.fields["digest"] = ""
+        transfer.fields["digest"] = None
     new_key = transfer.send_again(**now)
     server = transfer.server
     assert server.of(StreamAdopted) == [StreamAdopted(transfer.key, new_key)]
@@ -95,7 +96,7 @@ def test_the_call_that_waits_goes_on_if_the_source_is_the_same(before: dict[str,
     ("before", "now", "error"),
     [
         ({}, {"source_stamp": b"another file"}, StreamIntegrityError),
-        ({"digest": "sha256:1"}, {"digest": "sha256:2"}, StreamIntegrityError),
+        ({"digest": Digest("sha256:1")}, {"digest": Digest("sha256:2")}, StreamIntegrityError),
         ({}, {"size": len(DATA) - 1, "data": DATA[:-1]}, StreamIntegrityError),
         ({"source_stamp": b""}, {"size": len(DATA) - 1, "data": DATA[:-1]}, StreamIntegrityError),
         ({"source_stamp": b""}, {}, StreamResumeError),
@@ -228,7 +229,7 @@ def test_what_an_earlier_life_said_of_the_end_does_not_count_for_what_the_next_o
     data = DATA[: 100 * KIB]
     fields: dict[str, Any] = {"resume_id": "name", "source_stamp": STAMP, "digest_follows": True}
     net.tamper = lambda _, frame: None if isinstance(frame, Chunk) and frame.offset == 32 * KIB else frame
-    client.stream("server", data, source_digest="sha256:1", **fields)
+    client.stream("server", data, source_digest=Digest("sha256:1"), **fields)
     net.run()
     assert [chunk.offset for chunk in net.sent("client", Chunk) if chunk.last] == [96 * KIB]
     client = net.restart("client")
@@ -248,9 +249,9 @@ def test_what_an_earlier_life_said_of_the_end_does_not_count_for_what_the_next_o
         assert server.receive_error(key).code is ErrorCode.SOURCE
         assert server.ends() == []
     else:
-        client.core.end_source(stream_id, "sha256:2", net.now)
+        client.core.end_source(stream_id, Digest("sha256:2"), net.now)
         net.advance(1.0)
-        assert [(end.size_bytes, end.digest) for end in server.ends()] == [(len(data), "sha256:2")]
+        assert [(end.size_bytes, end.digest) for end in server.ends()] == [(len(data), Digest("sha256:2"))]
         assert server.got(key) == data
         assert client.finished(stream_id)
 
@@ -269,7 +270,7 @@ def test_one_that_is_not_decided_yet_is_decided_for_the_next_life() -> None:
     key = client.key(stream_id)
     server.had[key] = DATA
     assert server.of(StreamAdopted) == [StreamAdopted(old_key, key)]
-    server.core.choose_offset(key, 500, "", net.now)
+    server.core.choose_offset(key, 500, None, net.now)
     net.advance(5.0)
     assert server.of(StreamPlaced) == [StreamPlaced(key, 500)]
     assert server.got(key) == DATA
@@ -436,7 +437,7 @@ def test_one_that_was_not_acknowledged_goes_to_the_next_life() -> None:
     server = net.restart("server")
     server.answer = lambda request: b"answer"
     net.advance(1.0)
-    client.core.end_source(stream_id, "", net.now)
+    client.core.end_source(stream_id, None, net.now)
     net.advance(5.0)
     assert client.replies(stream_id) == [b"answer"]
 

@@ -384,7 +384,7 @@ def test_of_two_answers_in_one_attempt_only_that_of_who_got_the_offer_counts() -
     key = origin.key(stream_id)
     receive(net, origin, "hub", ResumeReply(key, "target", 1, target.incarnation + 1, False, 5, 16))
     assert [send.state for send in origin.core.stats().sends] == ["awaiting_offset"]
-    target.core.choose_offset(key, 0, "", net.now)
+    target.core.choose_offset(key, 0, None, net.now)
     net.run()
     assert target.got(key) == LARGE
 

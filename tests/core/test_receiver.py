@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streamcell.digest import Digest
 from streamcell.errors import ErrorCode, ProtocolError, StreamCancelled, StreamIntegrityError
 from streamcell.limits import CHUNK_PAYLOAD_BYTES, CORRUPT_CHUNKS, INITIAL_CREDIT_BYTES, KIB, MIB, OUT_OF_ORDER_CHUNKS
 from streamcell.protocol.base.events import DataEnded, ReceiveFinished, StreamAdmitted
@@ -421,7 +422,7 @@ def test_a_piece_does_not_count_before_it_is_known_where_the_stream_begins() -> 
 
 def test_where_the_origin_goes_on_is_not_believed_with_a_wrong_checksum() -> None:
     receiver = awaiting()
-    receiver.half.on_start_chosen(5, "sha256:1")
+    receiver.half.on_start_chosen(5, Digest("sha256:1"))
     begins = make_chunk(5, b"abc", open=make_open(StreamKind.STREAM))
     receiver.place(dataclasses.replace(begins, payload=b"abd"))
     assert reasons(receiver) == [LostReason.CORRUPT]
@@ -431,7 +432,7 @@ def test_where_the_origin_goes_on_is_not_believed_with_a_wrong_checksum() -> Non
 
 def test_a_start_that_nobody_asked_for_is_the_end() -> None:
     receiver = awaiting()
-    receiver.half.on_start_chosen(5, "")
+    receiver.half.on_start_chosen(5, None)
     receiver.place(make_chunk(7, b"abc", open=make_open(StreamKind.STREAM)))
     (last_word,) = receiver.ended
     assert isinstance(last_word, Reset)

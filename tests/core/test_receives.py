@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
+from streamcell.digest import Digest
 from streamcell.errors import (
     CellError,
     ErrorCode,
@@ -51,7 +52,7 @@ def test_an_offer_says_what_the_sender_said() -> None:
         topic="raw",
         headers=(("a", 1), ("b", "x")),
         resume_id="nightly",
-        digest="sha256:00",
+        digest=Digest("sha256:00"),
         no_reply=True,
         reply_to=ReplyTo(0, 0, sentence="fine"),
     )
@@ -64,7 +65,7 @@ def test_an_offer_says_what_the_sender_said() -> None:
         (("a", 1), ("b", "x")),
         300.0,
         "nightly",
-        digest="sha256:00",
+        digest=Digest("sha256:00"),
         reply_to=ReplyTo(0, 0, sentence="fine"),
         no_reply=True,
     )
@@ -322,7 +323,7 @@ def test_closing_at_the_declared_size_waits_for_the_end() -> None:
     server.close(client.key(stream_id))
     net.run()
     assert client.outcomes(stream_id) == []
-    client.core.end_source(stream_id, "", net.now)
+    client.core.end_source(stream_id, None, net.now)
     net.run()
     assert client.finished(stream_id)
 

@@ -75,7 +75,7 @@ def test_an_offer_has_its_attempt_to_itself(cut: bool) -> None:
     net.carried.clear()
     server = transfer.restart(None)
     net.advance(1.0)
-    server.core.choose_offset(transfer.key, HALF, "", net.now)
+    server.core.choose_offset(transfer.key, HALF, None, net.now)
     if cut:
         net.cut_all()
     transfer.arrives()
@@ -97,7 +97,7 @@ def test_it_may_be_further_than_any_credit_that_was_given(offset: int) -> None:
     server.slow.add(client.key(1))
     stream_id = client.send("server", data, kind=StreamKind.STREAM, kept=True, end=False)
     key = client.key(stream_id)
-    client.core.end_source(stream_id, "", net.now)
+    client.core.end_source(stream_id, None, net.now)
     net.run()
     server = net.restart("server")
     server.had[key] = data
@@ -204,7 +204,7 @@ def test_what_is_supplied_while_the_source_is_moved_does_not_count() -> None:
     core, now = transfer.client.core, transfer.net.now
     assert transfer.sender == "seeking"
     core.supply(transfer.stream_id, [b"from before"], now)
-    core.end_source(transfer.stream_id, "", now)
+    core.end_source(transfer.stream_id, None, now)
     core.fail_source(transfer.stream_id, StreamTimeout("from before"), now)
     # Nothing is on its way, so that a broken path does not matter.
     transfer.net.cut_all()
@@ -217,7 +217,7 @@ def test_what_is_supplied_while_the_source_is_moved_does_not_count() -> None:
     core.abandon_source(99, StreamResumeError("too late"), transfer.net.now)
     core.abandon_source(transfer.stream_id, StreamResumeError("too late"), transfer.net.now)
     core.supply(transfer.stream_id, [DATA[100:]], transfer.net.now)
-    core.end_source(transfer.stream_id, "", transfer.net.now)
+    core.end_source(transfer.stream_id, None, transfer.net.now)
     transfer.arrives()
 
 
@@ -254,7 +254,7 @@ def test_restarts_and_breaks_at_every_stage(between: str) -> None:
         assert transfer.sender == "awaiting_offset"
     if between == "after the choice":
         net.mute.add("server")
-        server.core.choose_offset(transfer.key, HALF, "", net.now)
+        server.core.choose_offset(transfer.key, HALF, None, net.now)
         net.run()
         net.mute.clear()
     net.cut_all()
@@ -273,7 +273,7 @@ def test_an_undecided_stream_survives_breaks(cuts: int) -> None:
         transfer.net.cut_all()
         transfer.net.advance(6.0)
         assert transfer.sender == "awaiting_offset"
-    server.core.choose_offset(transfer.key, HALF, "", transfer.net.now)
+    server.core.choose_offset(transfer.key, HALF, None, transfer.net.now)
     transfer.arrives()
     assert len(server.of(StreamOpened)) == 1
 
@@ -290,7 +290,7 @@ def test_an_offer_whose_confirmation_was_lost_is_made_again() -> None:
         net.cut_all()
         net.advance(6.0)
         assert transfer.sender == "awaiting_offset"
-    server.core.choose_offset(transfer.key, HALF, "", net.now)
+    server.core.choose_offset(transfer.key, HALF, None, net.now)
     transfer.arrives()
 
 
@@ -299,7 +299,7 @@ def lose_choice(transfer: Transfer) -> None:
     server = transfer.restart(None)
     transfer.net.advance(1.0)
     transfer.net.tamper = lambda name, frame: None if isinstance(frame, ResumeReply) else frame
-    server.core.choose_offset(transfer.key, HALF, "", transfer.net.now)
+    server.core.choose_offset(transfer.key, HALF, None, transfer.net.now)
     transfer.net.run()
     transfer.net.tamper = None
 
@@ -453,12 +453,12 @@ def test_one_that_weighs_is_not() -> None:
     transfer.net.advance(1.0)
     server.core.weigh_offset(transfer.key, transfer.net.now)
     transfer.net.advance(60.0)
-    server.core.choose_offset(transfer.key, HALF, "", transfer.net.now)
+    server.core.choose_offset(transfer.key, HALF, None, transfer.net.now)
     # Only the first choice counts.
-    server.core.choose_offset(transfer.key, 0, "", transfer.net.now)
+    server.core.choose_offset(transfer.key, 0, None, transfer.net.now)
     transfer.arrives()
     server.core.weigh_offset(transfer.key, transfer.net.now)
-    server.core.choose_offset(transfer.key, 0, "", transfer.net.now)
+    server.core.choose_offset(transfer.key, 0, None, transfer.net.now)
 
 
 def answers(net: Net, server: Node, client: Node, *frames: Frame) -> None:
@@ -502,7 +502,7 @@ def test_the_last_word_of_an_earlier_life_counts_when_the_next_has_been_offered_
     client.core.receive(client.lane(), [Ack(key, "server", 1, old, len(DATA), len(DATA), True, 16)], net.now)
     net.run()
     assert client.finished(stream_id)
-    server.core.choose_offset(key, len(DATA), "", net.now)
+    server.core.choose_offset(key, len(DATA), None, net.now)
     net.run()
     assert server.receive_error(key).code is ErrorCode.CANCELLED
     assert server.core.stats().receives == ()
@@ -516,7 +516,7 @@ def test_an_origin_that_does_not_wait_is_taken_at_its_word() -> None:
     answers(net, server, client, opening_chunk(key, awaits_offset=True))
     answers(net, server, client, opening_chunk(key, attempt=2))
     assert server.of(StreamPlaced) == [StreamPlaced(key, 0)]
-    server.core.choose_offset(key, 7, "", net.now)
+    server.core.choose_offset(key, 7, None, net.now)
     net.run()
     assert net.sent("server", ResumeReply) == []
 

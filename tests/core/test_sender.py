@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streamcell.digest import Digest
 from streamcell.errors import CellError, ErrorCode, Fault
 from streamcell.limits import INITIAL_CREDIT_BYTES, KIB, MIB
 from streamcell.protocol.base.events import (
@@ -99,8 +100,8 @@ def test_the_checksum_covers_payload_and_place() -> None:
 
 def test_the_digest_comes_with_the_last_chunk_only() -> None:
     origin = Origin(config={"chunk_bytes": 2 * KIB}).begin(pattern(3 * KIB), ended=False)
-    origin.end("sha256:00")
-    assert [chunk.digest for chunk in origin.cut()] == ["", "sha256:00"]
+    origin.end(Digest("sha256:00"))
+    assert [chunk.digest for chunk in origin.cut()] == [None, Digest("sha256:00")]
 
 
 def test_the_first_attempt_is_for_the_life_that_is_there_when_its_first_chunk_goes() -> None:
@@ -401,8 +402,8 @@ def test_a_way_that_changes_between_answer_and_first_chunk_is_a_new_attempt_with
 def test_a_source_that_is_sought_is_no_reason_to_keep_an_old_way() -> None:
     origin = Origin(resume_id="name").begin(b"abc")
     origin.cut()
-    origin.reply(1, prefix_digest="sha256:00")
-    assert origin.told(SourceSeekWanted) == [SourceSeekWanted(7, 1, "sha256:00")]
+    origin.reply(1, prefix_digest=Digest("sha256:00"))
+    assert origin.told(SourceSeekWanted) == [SourceSeekWanted(7, 1, Digest("sha256:00"))]
     origin.sender.on_way_changed(make_link(), origin.now)
     assert (origin.sender.state, origin.sender.attempt.number) == (SenderState.SEEKING, 2)
     origin.sender.move_source(1, origin.now)
@@ -460,7 +461,7 @@ def test_nothing_is_asked_of_a_source_that_has_ended() -> None:
 def test_while_the_source_is_sought_what_it_gives_does_not_count() -> None:
     origin = Origin(resume_id="name").begin(b"abcdef", ended=False)
     origin.cut()
-    origin.reply(3, prefix_digest="sha256:00")
+    origin.reply(3, prefix_digest=Digest("sha256:00"))
     origin.supply(b"late")
     origin.sender.move_source(3, origin.now)
     origin.supply(b"def")
@@ -493,7 +494,7 @@ def led_to(state: SenderState) -> Origin:
     if state is SenderState.BACKING_OFF:
         origin.lost()
     elif state is SenderState.SEEKING:
-        origin.reply(0, prefix_digest="sha256:00")
+        origin.reply(0, prefix_digest=Digest("sha256:00"))
     elif state is SenderState.AWAITING_OFFSET:
         origin.reply(None, life=LIFE + 1)
     assert origin.sender.state is state

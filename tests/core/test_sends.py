@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from streamcell.config import CellConfig
+from streamcell.digest import Digest
 from streamcell.errors import ErrorCode, StreamCancelled, StreamError, StreamIntegrityError, StreamTargetUnreachable
 from streamcell.limits import INITIAL_CREDIT_BYTES, KIB
 from streamcell.protocol.base.events import SendFinished
@@ -201,11 +202,11 @@ def test_bytes_after_the_end_of_the_source_are_ignored() -> None:
 def test_the_digest_of_the_source_arrives_with_the_end() -> None:
     net = Net()
     server, client = net.pair()
-    client.stream("server", SMALL, source_digest="sha256:ab", digest_follows=True)
+    client.stream("server", SMALL, source_digest=Digest("sha256:ab"), digest_follows=True)
     net.run()
     (opened,) = server.opened.values()
-    assert (opened.description.digest, opened.description.digest_follows) == ("", True)
-    assert [event.digest for event in server.ends()] == ["sha256:ab"]
+    assert (opened.description.digest, opened.description.digest_follows) == (None, True)
+    assert [event.digest for event in server.ends()] == [Digest("sha256:ab")]
 
 
 def test_one_line_of_what_a_source_says_travels() -> None:

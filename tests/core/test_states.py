@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from streamcell.digest import Digest
 from streamcell.protocol.base.machine import step
 from streamcell.protocol.links.link import Lane
 from streamcell.protocol.links.states import (
@@ -267,7 +268,7 @@ def test_a_starting_point_goes_to_the_state_that_follows_and_does_what_is_writte
     point = StartingPoint(awaited=True)
     inputs: dict[StartingPointInput, Callable[[], None]] = {
         StartingPointInput.WEIGH: point.on_weighing,
-        StartingPointInput.CHOOSE: lambda: point.on_choice(5, "sha256:1"),
+        StartingPointInput.CHOOSE: lambda: point.on_choice(5, Digest("sha256:1")),
         StartingPointInput.WENT_ON: point.on_origin_went_on,
         StartingPointInput.MOVED: lambda: point.on_new_life(5),
     }
@@ -282,14 +283,14 @@ def test_a_starting_point_goes_to_the_state_that_follows_and_does_what_is_writte
 
 def test_the_first_choice_counts_and_a_new_life_is_told_it_or_where_the_stream_stands() -> None:
     point = StartingPoint(awaited=True)
-    point.on_choice(5, "sha256:1")
-    point.on_choice(7, "sha256:2")
+    point.on_choice(5, Digest("sha256:1"))
+    point.on_choice(7, Digest("sha256:2"))
     point.on_new_life(9)
-    assert (point.due, point.offset, point.prefix_digest) == (True, 5, "sha256:1")
+    assert (point.due, point.offset, point.prefix_digest) == (True, 5, Digest("sha256:1"))
     point.on_origin_went_on()
     assert not point.due
     point.on_new_life(9)
-    assert (point.due, point.offset, point.prefix_digest) == (True, 9, "")
+    assert (point.due, point.offset, point.prefix_digest) == (True, 9, None)
 
 
 def test_the_tables_have_no_other_pairs() -> None:

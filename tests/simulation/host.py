@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import random
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import crc32c
 
 from streamcell.config import CellConfig
+from streamcell.digest import Digest
 from streamcell.errors import ErrorCode, Fault, StreamError, StreamIntegrityError, StreamResumeError
 from streamcell.protocol.base.events import (
     DataEnded,
@@ -276,7 +276,7 @@ class Host:
         elif source.fails:
             self.core.fail_source(stream_id, StreamError("the disk is gone", ErrorCode.SOURCE, Fault.ORIGIN), self.now)
         else:
-            self.core.end_source(stream_id, "", self.now)
+            self.core.end_source(stream_id, None, self.now)
 
     def _on_seek_wanted(self, event: SourceSeekWanted) -> None:
         transfer = self.sent[event.stream_id]
@@ -298,7 +298,7 @@ class Host:
             self.core.abandon_source(event.stream_id, error, self.now)
         else:
             agrees = event.offset <= len(transfer.data) and event.prefix_digest in (
-                "",
+                None,
                 digest_of(transfer.data[: event.offset]),
             )
             source.given = event.offset if agrees else 0
@@ -358,7 +358,7 @@ class Host:
         saved = receipt.saved
         receipt.chosen = self._chance.choice([saved.size, saved.size, self._chance.randint(0, saved.size), 0])
         compare = receipt.chosen > 0 and (not receipt.resume or self._chance.random() < 0.3)
-        digest = digest_of(saved.data[: receipt.chosen]) if compare else ""
+        digest = digest_of(saved.data[: receipt.chosen]) if compare else None
         self.core.choose_offset(receipt.key, receipt.chosen, digest, self.now)
         self.settle()
 
@@ -478,6 +478,6 @@ class Host:
             receipt.failed = True
 
 
-def digest_of(data: memoryview) -> str:
-    """Return a digest as it travels."""
-    return f"sha256:{hashlib.sha256(data).hexdigest()}"
+def digest_of(data: memoryview) -> Digest:
+    """Return the digest of some bytes."""
+    return Digest.of([data])

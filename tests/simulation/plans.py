@@ -136,8 +136,8 @@ class Plans:
 
 def _show_source(transfer: Transfer, *, stamp: bool, digest: bool) -> None:
     found = digest_of(transfer.data[:])
-    transfer.stamp = found.encode() if stamp else b""
-    transfer.digest = found if digest else ""
+    transfer.stamp = found.text.encode() if stamp else b""
+    transfer.digest = found if digest else None
 
 
 def excuse_restart(transfer: Transfer) -> None:

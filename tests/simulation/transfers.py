@@ -6,6 +6,7 @@ import dataclasses
 import enum
 from typing import TYPE_CHECKING
 
+from streamcell.digest import Digest
 from streamcell.errors import CellError, ErrorCode
 from streamcell.protocol.wire.description import StreamKind
 from streamcell.protocol.wire.frames import Payload, StreamKey
@@ -81,7 +82,7 @@ class Transfer:
     # What it is called in every life of its origin (a resume id), and what shows that its source is the same.
     name: str = ""
     stamp: bytes = b""
-    digest: str = ""
+    digest: Digest | None = None
     # Whether either end was restarted under way.
     disturbed: bool = False
     outcome: CellError | str | None = None

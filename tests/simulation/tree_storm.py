@@ -150,7 +150,7 @@ class TreeStorm:
                 node.core.move_source(event.stream_id, event.offset, self.net.now)
                 self._give(transfer, len(transfer.left))
                 if not rest:
-                    node.core.end_source(event.stream_id, "", self.net.now)
+                    node.core.end_source(event.stream_id, None, self.net.now)
 
     def _open(self) -> None:
         origin, target = self.random.sample(self.talkers, 2)
@@ -168,7 +168,7 @@ class TreeStorm:
             stream_id = node.request(target, data, REQUEST_S)
         self.transfers.append(Transfer(node, target, stream_id, kind, data, pieces))
         if kind is StreamKind.STREAM and not pieces:
-            node.core.end_source(stream_id, "", self.net.now)
+            node.core.end_source(stream_id, None, self.net.now)
         self._note(f"open {kind.name} {stream_id} {origin} -> {target} {len(data)} bytes")
 
     def _supply(self) -> None:

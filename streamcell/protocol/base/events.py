@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TypeAlias
 
+from streamcell.digest import Digest
 from streamcell.errors import CellError
 from streamcell.protocol.wire.description import StreamDescription
 from streamcell.protocol.wire.frames import LaneRole, Payload, StreamKey
@@ -110,13 +111,13 @@ class SourceWanted:
 class SourceSeekWanted:
     """The target wants the stream from ``offset`` on. Answer with ``source_moved``, or ``source_stuck``.
 
-    Nothing that is supplied before the answer counts. ``prefix_digest``: if not empty, what the target has below
-    ``offset``, as ``sha256:HEX``; if the source differs there, or is shorter, move it to 0 instead.
+    Nothing that is supplied before the answer counts. ``prefix_digest``: if not None, that of what the target has
+    below ``offset``; if the source differs there, or is shorter, move it to 0 instead.
     """
 
     stream_id: int
     offset: int
-    prefix_digest: str
+    prefix_digest: Digest | None
 
 
 @dataclasses.dataclass(slots=True)
@@ -210,11 +211,11 @@ class DataReceived:
 
 @dataclasses.dataclass(slots=True)
 class DataEnded:
-    """Every byte of the stream was given out by DataReceived. ``digest`` is what the sender says of them, or empty."""
+    """Every byte of the stream was given out by DataReceived. ``digest``: what the sender says of them."""
 
     key: StreamKey
     size_bytes: int
-    digest: str
+    digest: Digest | None
 
 
 @dataclasses.dataclass(slots=True)

@@ -23,6 +23,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
+from streamcell.digest import Digest
 from streamcell.errors import CellError, StreamCancelled, StreamIntegrityError
 from streamcell.limits import CHUNK_PAYLOAD_BYTES, CORRUPT_CHUNKS
 from streamcell.protocol.base.context import Count
@@ -159,7 +160,7 @@ class StreamReceiver(Timed):
         """
         kind = self.description.kind
         if anew:
-            self.point.on_choice(0, "")
+            self.point.on_choice(0, None)
         if kind is StreamKind.UNSPECIFIED:
             self.give_up(receive_errors.unknown_kind(), now)
             return False
@@ -266,7 +267,7 @@ class StreamReceiver(Timed):
             self.unclaimed_until = now + self.description.idle_timeout_s
             self._schedule()
 
-    def on_start_chosen(self, offset: int, prefix_digest: str) -> None:
+    def on_start_chosen(self, offset: int, prefix_digest: Digest | None) -> None:
         """The origin is to go on at ``offset``, if it has the same bytes below that."""
         self.point.on_choice(offset, prefix_digest)
         self.news.speak()
@@ -469,7 +470,7 @@ class StreamReceiver(Timed):
         self.allowance.assemble(self._near.memory.window_in_blobs())
         if self._refuses_size(self.progress.size or 0, now):
             return False
-        self.on_start_chosen(0, "")
+        self.on_start_chosen(0, None)
         return True
 
     def _begin_delivery(self, now: float) -> None:

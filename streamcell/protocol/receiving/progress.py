@@ -6,6 +6,7 @@ place, or the stream is found to contradict itself.
 
 from __future__ import annotations
 
+from streamcell.digest import Digest
 from streamcell.errors import Fault, StreamIntegrityError
 from streamcell.limits import OUT_OF_ORDER_CHUNKS
 from streamcell.protocol.wire.frames import Chunk, Payload
@@ -26,12 +27,12 @@ class Progress:
     :ivar size: where the stream ends: as declared, or as said with its last byte; None while neither was.
     :ivar end_said: whether the life of the origin that sends it now has said that it ends there.
     :ivar whole: ``end_said``, and every byte has come.
-    :ivar digest: what the origin says of all bytes, or empty.
+    :ivar digest: what the origin says of all bytes.
     """
 
     __slots__ = ("_beyond_gap", "consumed", "digest", "end_said", "received", "size", "whole")
 
-    def __init__(self, size: int | None, digest: str) -> None:
+    def __init__(self, size: int | None, digest: Digest | None) -> None:
         self.received = 0
         self.consumed = 0
         self.size = size
@@ -57,7 +58,7 @@ class Progress:
         """Drop what waits: its predecessors do not come any more, or another attempt sends it anew."""
         self._beyond_gap.clear()
 
-    def on_new_life(self, size: int | None, digest: str) -> None:
+    def on_new_life(self, size: int | None, digest: Digest | None) -> None:
         """Another life of the origin goes on. The size that is known stays.
 
         But that this is all, and of which digest, the new life has to say by itself.

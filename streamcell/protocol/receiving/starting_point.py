@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import ClassVar
 
+from streamcell.digest import Digest
 from streamcell.limits import HOPS
 from streamcell.protocol.base.context import Context
 from streamcell.protocol.base.machine import (
@@ -36,10 +37,10 @@ class StartingPoint:
     def __init__(self, *, awaited: bool) -> None:
         self.state = StartingPointState.OPEN if awaited else StartingPointState.PLACED
         self.offset = 0
-        self.prefix_digest = ""
+        self.prefix_digest: Digest | None = None
         self.due = False
         # The offset and the digest that the input is about which is being taken in.
-        self._proposal = (0, "")
+        self._proposal: tuple[int, Digest | None] = (0, None)
 
     def __repr__(self) -> str:
         return f"<StartingPoint {self.state.name} at {self.offset}>"
@@ -68,14 +69,14 @@ class StartingPoint:
         """The application has begun to find out what it has."""
         self._step(StartingPointInput.WEIGH)
 
-    def on_choice(self, offset: int, prefix_digest: str) -> None:
+    def on_choice(self, offset: int, prefix_digest: Digest | None) -> None:
         """The application has chosen; the first choice counts."""
         self._proposal = (offset, prefix_digest)
         self._step(StartingPointInput.CHOOSE)
 
     def on_new_life(self, received: int) -> None:
         """A new life of the origin is to go on where the stream stands, unless another place is chosen."""
-        self._proposal = (received, "")
+        self._proposal = (received, None)
         self._step(StartingPointInput.MOVED)
 
     def on_origin_went_on(self) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable
 
+from streamcell.digest import Digest
 from streamcell.errors import CellError, ErrorCode, StreamIntegrityError
 from streamcell.protocol.base.context import Context
 from streamcell.protocol.flow.credit import WindowBudget
@@ -108,7 +109,7 @@ class ReceiveTable:
         if receiver is not None:
             receiver.point.on_weighing()
 
-    def choose_offset(self, key: StreamKey, offset: int, prefix_digest: str) -> None:
+    def choose_offset(self, key: StreamKey, offset: int, prefix_digest: Digest | None) -> None:
         """The origin is to go on at ``offset``, if it has the same bytes below that."""
         receiver = self.find(key)
         if receiver is not None:

@@ -69,7 +69,7 @@ class ChunkCutter:
             checksum(fields, checksum(payload, 0)),
             payload,
             opening,
-            source.digest if last else "",
+            source.digest if last else None,
         )
         attempt.note_chunk(lane_id, end, last=last)
         self._context.counters.add(Count.BYTES_SENT, end - offset)

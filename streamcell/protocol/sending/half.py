@@ -23,6 +23,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
+from streamcell.digest import Digest
 from streamcell.errors import CellError
 from streamcell.limits import SMALL_STREAM_BYTES
 from streamcell.protocol.base.context import Count
@@ -164,7 +165,7 @@ class StreamSender(Timed):
         if self.source.counts:
             self._after_source(self.source.take_in(pieces), now)
 
-    def end_source(self, digest: str, now: float) -> None:
+    def end_source(self, digest: Digest | None, now: float) -> None:
         """The source has no more."""
         if self.source.counts:
             self._after_source(self.source.end(digest), now)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from streamcell.digest import Digest
 from streamcell.errors import CellError
 from streamcell.limits import INITIAL_CREDIT_BYTES
 from streamcell.protocol.base.context import Context
@@ -46,7 +47,7 @@ class SourceSide:
         self.ended = False
         self.error: CellError | None = None
         self.total: int | None = None
-        self.digest = ""
+        self.digest: Digest | None = None
         self.wanted = 0
         self.moving = False
         self._chunk_bytes = context.config.chunk_bytes
@@ -67,7 +68,7 @@ class SourceSide:
             return None
         return send_errors.longer_than_declared(self._spec, self.buffer.end)
 
-    def end(self, digest: str) -> CellError | None:
+    def end(self, digest: Digest | None) -> CellError | None:
         """It has no more; return what is wrong with that: it was declared, or there before, that it has more."""
         expected = self._spec.description.size if self.total is None else self.total
         if expected is not None and self.buffer.end != expected:
@@ -83,7 +84,7 @@ class SourceSide:
         self.error = error
         self.wanted = 0
 
-    def ask_to_move(self, offset: int, prefix_digest: str) -> None:
+    def ask_to_move(self, offset: int, prefix_digest: Digest | None) -> None:
         """Ask it to give what begins at ``offset`` next, if what it has below is what the digest was made of."""
         self.moving = True
         self._context.events.append(SourceSeekWanted(self._stream_id, offset, prefix_digest))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
+from streamcell.digest import Digest
 from streamcell.errors import CellError
 from streamcell.protocol.sending import errors as send_errors
 from streamcell.protocol.sending.buffer import SendBuffer
@@ -25,11 +26,11 @@ class StartingPoint:
     """An offset, and the digest of what the target has below it, if the source is to show that it has the same."""
 
     offset: int = 0
-    prefix_digest: str = ""
+    prefix_digest: Digest | None = None
 
     def is_kept(self, buffer: SendBuffer, *, whole: bool) -> bool:
         """Return whether the attempt can begin there with what is kept. What is delivered whole is never compared."""
-        return buffer.start <= self.offset <= buffer.end and (whole or not self.prefix_digest)
+        return buffer.start <= self.offset <= buffer.end and (whole or self.prefix_digest is None)
 
 
 def named_by(reply: ResumeReply, size: int | None) -> StartingPoint:

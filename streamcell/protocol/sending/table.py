@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
+from streamcell.digest import Digest
 from streamcell.errors import CellError, Fault, StreamCancelled
 from streamcell.protocol.base.context import Context, Count
 from streamcell.protocol.links.link import Link
@@ -106,7 +107,7 @@ class SendTable:
         if sender is not None:
             sender.supply(pieces, now)
 
-    def end_source(self, stream_id: int, digest: str, now: float) -> None:
+    def end_source(self, stream_id: int, digest: Digest | None, now: float) -> None:
         """Take note that the source has no more."""
         sender = self._senders.get(stream_id)
         if sender is not None:

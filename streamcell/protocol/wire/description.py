@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 
+from streamcell.digest import Digest
 from streamcell.errors import ErrorCode
 from streamcell.message import Headers
 
@@ -59,7 +60,7 @@ class StreamDescription:
     idle_timeout_s: float = 0.0
     resume_id: str = ""
     source_stamp: bytes = b""
-    digest: str = ""
+    digest: Digest | None = None
     digest_follows: bool = False
     reply_to: ReplyTo | None = None
     no_reply: bool = False

@@ -11,6 +11,7 @@ import dataclasses
 import enum
 from typing import NamedTuple, Protocol, Self, TypeAlias
 
+from streamcell.digest import Digest
 from streamcell.errors import CellError, ErrorCode, Fault, one_line
 from streamcell.limits import HOPS
 from streamcell.protocol.wire.description import StreamDescription
@@ -178,7 +179,7 @@ class Chunk(Travelling):
     checksum: int
     payload: Payload
     open: Open | None = None
-    digest: str = ""
+    digest: Digest | None = None
     encoded: bytes | None = dataclasses.field(default=None, repr=False, compare=False)
 
     def is_for_another_life(self, incarnation: int) -> bool:
@@ -301,7 +302,7 @@ class ResumeQuery(Travelling):
     hops_left: int
     resume_id: str = ""
     source_stamp: bytes = b""
-    digest: str = ""
+    digest: Digest | None = None
 
     @classmethod
     def about(
@@ -328,7 +329,7 @@ class ResumeReply(Travelling):
     unknown: bool
     offset: int
     hops_left: int
-    prefix_digest: str = ""
+    prefix_digest: Digest | None = None
     probe: bool = False
 
     @classmethod

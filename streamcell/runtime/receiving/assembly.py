@@ -5,11 +5,11 @@ The engine adds the pieces; where the memory comes from is the business of ``buf
 
 from __future__ import annotations
 
-import hashlib
 import pickle
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, Protocol, TypeAlias
 
+from streamcell.digest import Digest
 from streamcell.errors import ErrorCode, Fault, StreamError, StreamRejected
 from streamcell.limits import MIB
 from streamcell.protocol.wire.frames import Payload
@@ -32,8 +32,8 @@ class Assembly(Protocol):
             StreamError: there is no memory for them.
         """
 
-    def digest(self) -> str:
-        """Return the digest of all bytes that were added, as ``sha256:HEX``.
+    def digest(self) -> Digest:
+        """Return the digest of all bytes that were added.
 
         Raises:
             MemoryError: the system refuses the memory now. It may be called again.
@@ -92,13 +92,13 @@ class SizedAssembly:
             self._make_buffer()
         return memoryview(self._whole if self._buffer is None else self._buffer).toreadonly()
 
-    def digest(self) -> str:
-        """Return the digest of all bytes, as ``sha256:HEX``.
+    def digest(self) -> Digest:
+        """Return the digest of all bytes.
 
         Raises:
             MemoryError: the system refuses the memory now. It may be called again.
         """
-        return _digest_of([self.result()])
+        return Digest.of([self.result()])
 
     def _make_buffer(self) -> None:
         """Get the buffer, if it is not there, and put what was kept into it."""
@@ -125,9 +125,9 @@ class GrowingAssembly:
         """Append the next bytes."""
         self._pieces.append(piece)
 
-    def digest(self) -> str:
-        """Return the digest of all bytes, as ``sha256:HEX``."""
-        return _digest_of(self._pieces)
+    def digest(self) -> Digest:
+        """Return the digest of all bytes."""
+        return Digest.of(self._pieces)
 
     def result(self) -> memoryview:
         """Return a read-only view of all bytes.
@@ -165,10 +165,10 @@ class IntoAssembly:
         self._view[self._filled : end] = piece
         self._filled = end
 
-    def digest(self) -> str:
-        """Return the digest of all bytes, as ``sha256:HEX``. What the buffer has behind them does not count."""
+    def digest(self) -> Digest:
+        """Return the digest of all bytes. What the buffer has behind them does not count."""
         with self._view[: self._filled] as received:
-            return _digest_of([received])
+            return Digest.of([received])
 
     def result(self) -> Any:
         """Return the application's own buffer."""
@@ -194,13 +194,6 @@ def no_memory_error(fqcn: str, size: int | None) -> StreamError:
         ErrorCode.LIMIT,
         Fault.TARGET,
     )
-
-
-def _digest_of(pieces: Iterable[Payload]) -> str:
-    digest = hashlib.sha256()
-    for piece in pieces:
-        digest.update(piece)
-    return f"sha256:{digest.hexdigest()}"
 
 
 def _writable_view(buffer: Any) -> memoryview:

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
+from streamcell.digest import Digest
 from streamcell.errors import (
     CellError,
     ErrorCode,
@@ -136,7 +137,7 @@ class IncomingStream(Incoming):
         super().__init__(context, event, callback)
         self.resume = event.seen_before
         self.resume_id = event.description.resume_id
-        with_digest = bool(event.description.digest or event.description.digest_follows)
+        with_digest = event.description.digest is not None or event.description.digest_follows
         self.queue = ReceiveQueue(self, with_digest, context.clock)
         #: How it is chosen where the stream goes on; None if it begins at 0 in any case.
         self.resumption = Resumption(self) if event.awaits_offset else None
@@ -210,7 +211,7 @@ class IncomingStream(Incoming):
         """Have the sender wait."""
         self._tell_core(self._context.core.weigh_offset)
 
-    def on_chosen(self, offset: int, prefix_digest: str) -> None:
+    def on_chosen(self, offset: int, prefix_digest: Digest | None) -> None:
         """Have the sender go on there."""
         self._tell_core(self._context.core.choose_offset, offset, prefix_digest)
 
@@ -337,7 +338,7 @@ class IncomingBlob(Incoming):
             level = level_for(error, logging.ERROR)
             self._context.stream_log.log(level, "< %s from %s failed: %s", self.info.name, self.info.origin, error)
 
-    def _submit(self, digest: str, _now: float) -> None:
+    def _submit(self, digest: Digest | None, _now: float) -> None:
         self._context.pools.blobs.submit(functools.partial(self._run, digest))
 
     def _fail(self, error: StreamError, now: float) -> None:
@@ -375,18 +376,18 @@ class IncomingBlob(Incoming):
     def _reject(self, sentence: str) -> None:
         self._tell_core(self._context.core.reject, ErrorCode.REJECTED, sentence)
 
-    def _run(self, digest: str) -> None:
+    def _run(self, digest: Digest | None) -> None:
         if self._error is not None:
             return
         try:
-            found = self._assembly.digest() if digest else ""
+            found = None if digest is None else self._assembly.digest()
             result = self._assembly.result()
         except MemoryError:
             now = self._context.clock()
             self._memory.again(functools.partial(self._submit, digest), self._fail_from_here, now)
             return
         self._memory.end()
-        if found != digest:
+        if found is not None and digest is not None and found != digest:
             self._tell_core(self._context.core.fail_receive, wrong_digest(found, digest))
             return
         self._context.futures.discard(self.future)

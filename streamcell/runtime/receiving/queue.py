@@ -7,11 +7,11 @@ credit is extended only by what :meth:`ReceiveQueue.take` has handed out. So not
 from __future__ import annotations
 
 import collections
-import hashlib
 import threading
 from collections.abc import Callable
 from typing import Protocol
 
+from streamcell.digest import Digest, Hasher
 from streamcell.errors import CellError, StreamIntegrityError
 from streamcell.limits import KIB
 from streamcell.protocol.wire.frames import Payload
@@ -53,7 +53,7 @@ class ReceiveQueue:
     def __init__(self, owner: QueueOwner, hashing: bool, clock: Clock = monotonic) -> None:
         self._owner = owner
         self._clock = clock
-        self._hash = hashlib.sha256() if hashing else None
+        self._hash = Hasher() if hashing else None
         # Reentrant, because a stream that is collected as garbage closes its queue from anywhere.
         self._changed = threading.Condition(threading.RLock())
         self._pieces: collections.deque[Payload] = collections.deque()
@@ -67,7 +67,7 @@ class ReceiveQueue:
         self._urged = 0
         self._urged_at = self._reported_at
         self._size: int | None = None
-        self._digest = ""
+        self._digest: Digest | None = None
         self._error: CellError | None = None
         self._closed = False
         self._ended = False
@@ -79,7 +79,7 @@ class ReceiveQueue:
 
     # --- the engine's side
 
-    def start_at(self, offset: int, prefix: hashlib._Hash | None) -> None:
+    def start_at(self, offset: int, prefix: Hasher | None) -> None:
         """Begin at ``offset``, before anything is put.
 
         Args:
@@ -106,8 +106,8 @@ class ReceiveQueue:
             self._pieces.append(piece)
             self._wake()
 
-    def end(self, size_bytes: int, digest: str) -> None:
-        """Say that all pieces were put, and what the sender says of them (``sha256:HEX``, or empty)."""
+    def end(self, size_bytes: int, digest: Digest | None) -> None:
+        """Say that all pieces were put, and what the sender says of them, if anything."""
         with self._changed:
             self._size = size_bytes
             self._digest = digest
@@ -261,8 +261,8 @@ class ReceiveQueue:
         """Take note of the end if it is reached; by either side, because either may be the one to complete it."""
         if self._ended or self._error or self.position != self._size:
             return False
-        if self._hash is not None and self._digest:
-            found = f"sha256:{self._hash.hexdigest()}"
+        if self._hash is not None and self._digest is not None:
+            found = self._hash.digest()
             self.digest_checked = found == self._digest
             if not self.digest_checked:
                 self._error = wrong_digest(found, self._digest)
@@ -284,7 +284,7 @@ class ReceiveQueue:
             callback()
 
 
-def wrong_digest(found: str, said: str) -> StreamIntegrityError:
+def wrong_digest(found: Digest, said: Digest) -> StreamIntegrityError:
     """Return what a transfer fails with when its bytes are not what the sender sent."""
     return StreamIntegrityError(
         f"the bytes received have the digest {found}, the sender says {said}: the source changed "

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import threading
 from typing import BinaryIO, Protocol
 
+from streamcell.digest import Digest, Hasher
 from streamcell.errors import CellError, StreamResumeError, UsageError
 from streamcell.limits import MIB
 from streamcell.runtime.sending.specs import check_whole
@@ -22,7 +22,7 @@ class ChoiceOwner(Protocol):
     def on_weighing(self) -> None:
         """The application is at it, however long that takes."""
 
-    def on_chosen(self, offset: int, prefix_digest: str) -> None:
+    def on_chosen(self, offset: int, prefix_digest: Digest | None) -> None:
         """The stream is to go on at ``offset``."""
 
 
@@ -41,7 +41,7 @@ class Resumption:
         self._lock = threading.Lock()
         self._callback: object = None
         self._chosen: int | None = None
-        self._prefix: hashlib._Hash | None = None
+        self._prefix: Hasher | None = None
         self.placed: AnyFuture = AnyFuture()
 
     def enter(self, reader: object) -> None:
@@ -81,7 +81,7 @@ class Resumption:
             raise StreamResumeError(f"the stream was told before to go on at {self._chosen}")
         return self.placed
 
-    def prefix_below(self, offset: int) -> hashlib._Hash | None:
+    def prefix_below(self, offset: int) -> Hasher | None:
         """Return the hash of what lies below ``offset``, where the origin goes on, if it is known. On the engine."""
         return self._prefix if offset == self._chosen else None
 
@@ -93,13 +93,13 @@ class Resumption:
         """Take note that the stream has failed. On the engine."""
         fail(self.placed, error)
 
-    def _choose(self, offset: int, prefix: hashlib._Hash | None = None) -> bool:
+    def _choose(self, offset: int, prefix: Hasher | None = None) -> bool:
         with self._lock:
             if self._chosen is not None:
                 return False
             self._chosen = offset
             self._prefix = prefix
-        self._owner.on_chosen(offset, f"sha256:{prefix.hexdigest()}" if prefix is not None else "")
+        self._owner.on_chosen(offset, None if prefix is None else prefix.digest())
         return True
 
 
@@ -164,19 +164,19 @@ def _check_file(have: object) -> None:
         )
 
 
-def hash_prefix(have: BinaryIO, size: int) -> hashlib._Hash:
+def hash_prefix(have: BinaryIO, size: int) -> Hasher:
     """Return the hash of the first ``size`` bytes of a file, which then stands behind them.
 
     Raises:
         StreamResumeError: it has fewer.
     """
-    digest = hashlib.sha256()
+    hasher = Hasher()
     have.seek(0)
     left = size
     while left > 0:
         piece = have.read(min(left, _PIECE_BYTES))
         if not piece:
             raise StreamResumeError(f"there are only {size - left} bytes to go on from, not {size}")
-        digest.update(piece)
+        hasher.update(piece)
         left -= len(piece)
-    return digest
+    return hasher

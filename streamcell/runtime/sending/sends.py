@@ -7,10 +7,10 @@ core says how it ended.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Sequence
 
+from streamcell.digest import Digest
 from streamcell.errors import CellError
 from streamcell.protocol.base.events import (
     SendFailed,
@@ -90,7 +90,7 @@ class Outgoing:
         """Supply what the source gave."""
         self._sends.supply(self, piece)
 
-    def on_end(self, digest: str) -> None:
+    def on_end(self, digest: Digest | None) -> None:
         """Supply the end of the source."""
         self._sends.end_source(self, digest)
 
@@ -171,7 +171,7 @@ class Sends:
         """Give the next bytes of a source to the core."""
         self._context.post(self._supply, outgoing, piece)
 
-    def end_source(self, outgoing: Outgoing, digest: str) -> None:
+    def end_source(self, outgoing: Outgoing, digest: Digest | None) -> None:
         """Tell the core that a source has ended."""
         self._context.post(self._end_source, outgoing, digest)
 
@@ -267,23 +267,23 @@ class Sends:
         if outgoing.spec.description.digest_follows:
             self._context.pools.digests.submit(lambda: self._hash_payload(outgoing, payload))
         else:
-            core.end_source(outgoing.info.stream_id, "", now)
+            core.end_source(outgoing.info.stream_id, None, now)
         if not outgoing.spec.kept:
             # From here on the bytes belong to the core, which knows when they are no longer needed.
             outgoing.payload = ()
 
     def _hash_payload(self, outgoing: Outgoing, payload: Sequence[Payload]) -> None:
-        self.end_source(outgoing, digest_of(payload))
+        self.end_source(outgoing, Digest.of(payload))
 
     def _compare_payload(self, outgoing: Outgoing, payload: Sequence[Payload], wanted: SourceSeekWanted) -> None:
-        agrees = digest_of(payload, wanted.offset) == wanted.prefix_digest
+        agrees = Digest.of(payload, wanted.offset) == wanted.prefix_digest
         self.move_source(outgoing, wanted.offset if agrees else 0)
 
     def _supply(self, outgoing: Outgoing, piece: bytes, now: float) -> None:
         if outgoing.info.stream_id in self._open:
             self._context.core.supply(outgoing.info.stream_id, (piece,), now)
 
-    def _end_source(self, outgoing: Outgoing, digest: str, now: float) -> None:
+    def _end_source(self, outgoing: Outgoing, digest: Digest | None, now: float) -> None:
         if outgoing.info.stream_id in self._open:
             self._context.core.end_source(outgoing.info.stream_id, digest, now)
 
@@ -321,13 +321,3 @@ class Sends:
 
 def _nothing(_now: float) -> None:
     """Ask for nothing but an answer."""
-
-
-def digest_of(payload: Sequence[Payload], size: int | None = None) -> str:
-    """Return the digest of the first ``size`` bytes (None: all) of some pieces, as ``sha256:HEX``."""
-    digest = hashlib.sha256()
-    left = size
-    for piece in payload:
-        digest.update(piece if left is None else memoryview(piece)[: max(0, left)])
-        left = None if left is None else left - len(piece)
-    return f"sha256:{digest.hexdigest()}"

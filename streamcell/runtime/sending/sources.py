@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import abc
 import enum
-import hashlib
 import logging
 import threading
 from typing import Any, NamedTuple, Protocol
 
+from streamcell.digest import Digest, Hasher
 from streamcell.errors import (
     CellError,
     ErrorCode,
@@ -55,8 +55,8 @@ class SourceOwner(Protocol):
     def on_piece(self, piece: bytes) -> None:
         """The next bytes of the source, never empty."""
 
-    def on_end(self, digest: str) -> None:
-        """The source has ended. ``digest`` is ``sha256:HEX`` if it was asked for, else empty."""
+    def on_end(self, digest: Digest | None) -> None:
+        """The source has ended. ``digest`` is of all that it gave, if that was asked for."""
 
     def on_source_moved(self, offset: int) -> None:
         """What ``seek`` asked for is done: the next piece begins at ``offset``, or at 0 if it does not fit there."""
@@ -92,10 +92,10 @@ class _State(enum.Enum):
 
 
 class _Seek(NamedTuple):
-    """Where the source is to go, and the digest of what is to lie below, or empty."""
+    """Where the source is to go, and the digest of what is to lie below, if that is to be compared."""
 
     offset: int
-    prefix_digest: str
+    prefix_digest: Digest | None
 
 
 class SourceReader:
@@ -127,7 +127,7 @@ class SourceReader:
         self._name = name
         self._size = size
         self._chunk_bytes = chunk_bytes
-        self._hash = hashlib.sha256() if hashing else None
+        self._hash = Hasher() if hashing else None
         # In the count of the stream: where the source stands, how far it was read, and how far it was hashed.
         self._base = source.get_pos()
         self._position = 0
@@ -151,12 +151,12 @@ class SourceReader:
             self._state = _State.READING
         self._pool.submit(self._read_ahead)
 
-    def seek(self, offset: int, prefix_digest: str) -> None:
+    def seek(self, offset: int, prefix_digest: Digest | None) -> None:
         """Go to ``offset``, or to 0 if the source is shorter or another one below; what is read meanwhile is dropped.
 
         Args:
             offset: where the next piece is to begin.
-            prefix_digest: ``sha256:HEX`` of what is to lie below, or empty.
+            prefix_digest: of what is to lie below, if that is to be compared.
         """
         with self._lock:
             if self._state in {_State.STOPPING, _State.STOPPED}:
@@ -269,7 +269,7 @@ class SourceReader:
         elif piece:
             self._owner.on_piece(piece)
         else:
-            self._owner.on_end(f"sha256:{self._hash.hexdigest()}" if self._hash else "")
+            self._owner.on_end(None if self._hash is None else self._hash.digest())
 
     def _tell_moved(self, offset: int, error: CellError | None) -> None:
         """Tell the owner where the source stands now."""
@@ -286,19 +286,19 @@ class SourceReader:
     def _move(self, seek: _Seek) -> tuple[int, CellError | None]:
         """Return where the source stands in the end, or why it cannot go where it has to."""
         offset, prefix_digest = seek
-        start = 0 if prefix_digest else self._reading_start(offset)
+        start = 0 if prefix_digest is not None else self._reading_start(offset)
         error = self._go_to(start)
         if isinstance(error, StreamResumeError) and self._position <= start:
             # What cannot seek can still be read up to there.
             start, error = self._position, None
-        found = hashlib.sha256()
+        found = Hasher()
         while error is None and self._position < offset:
             piece, error = self._read(min(offset - self._position, self._chunk_bytes))
-            if prefix_digest:
+            if prefix_digest is not None:
                 found.update(piece)
             if not piece:
                 break
-        fits = self._position == offset and prefix_digest in {"", f"sha256:{found.hexdigest()}"}
+        fits = self._position == offset and prefix_digest in {None, found.digest()}
         if error is None and not fits:
             offset, error = 0, self._go_to(0)
         return offset, error

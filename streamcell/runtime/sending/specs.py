@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import dataclasses
 import operator
-import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from streamcell.config import LONGEST_TIMEOUT_S, CellConfig
+from streamcell.digest import ALGORITHM, Digest
 from streamcell.errors import AuthenticationError, StreamUsageError, UsageError
 from streamcell.fqcn import check_callback_name, check_fqcn, check_name
 from streamcell.limits import SOURCE_STAMP_BYTES
@@ -23,8 +23,6 @@ from streamcell.runtime.sending.payloads import flatten_payload
 
 # The wire has one bit more: credit lies a window beyond an offset, and has to fit, too.
 _LARGEST_OFFSET = (1 << 63) - 1
-_SHA256 = "sha256"
-_GIVEN_DIGEST = re.compile(r"sha256:[0-9a-fA-F]{64}", re.ASCII)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -241,14 +239,17 @@ def not_secure_error(fqcn: str) -> AuthenticationError:
     )
 
 
-def _check_digest(digest: object) -> tuple[str, bool]:
+def _check_digest(digest: object) -> tuple[Digest | None, bool]:
     """Return the digest if it is given, and whether it is to be computed."""
     if digest is None or digest == "":
-        return "", False
-    if digest == _SHA256:
-        return "", True
-    if isinstance(digest, str) and _GIVEN_DIGEST.fullmatch(digest):
-        return digest.lower(), False
+        return None, False
+    if digest == ALGORITHM:
+        return None, True
+    try:
+        if isinstance(digest, str):
+            return Digest.parse(digest), False
+    except ValueError:
+        pass
     raise UsageError(
         f"digest must be 'sha256' (compute it) or 'sha256:' and 64 hexadecimal digits, not {digest!r:.100}"
     )

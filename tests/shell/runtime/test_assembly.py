@@ -1,5 +1,4 @@
 import gc
-import hashlib
 import weakref
 from typing import Any
 
@@ -7,6 +6,7 @@ import numpy as np
 import pytest
 
 from streamcell import ErrorCode, StreamError, StreamRejected
+from streamcell.digest import Digest
 from streamcell.limits import MIB
 from streamcell.runtime.receiving.assembly import Assembly, IntoAssembly, SizedAssembly
 from streamcell.runtime.receiving.assembly import make_assembly as make_assembly_with
@@ -62,7 +62,7 @@ def test_into_gives_back_the_very_buffer() -> None:
 
 @pytest.mark.parametrize("size", [None, 6])
 def test_the_digest_is_that_of_what_was_added(size: int | None) -> None:
-    whole = f"sha256:{hashlib.sha256(b'abcdef').hexdigest()}"
+    whole = Digest.of([b"abcdef"])
     for assembly in (make_assembly(size), IntoAssembly(bytearray(8), size)):
         assembly.add(b"ab")
         assembly.add(memoryview(b"cdef"))

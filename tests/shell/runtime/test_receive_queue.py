@@ -1,4 +1,3 @@
-import hashlib
 import queue
 import threading
 from typing import Any
@@ -6,6 +5,7 @@ from typing import Any
 import pytest
 
 from streamcell import CellError, StreamCancelled, StreamError, StreamIntegrityError
+from streamcell.digest import Digest, Hasher
 from streamcell.runtime.receiving.queue import REPORT_BYTES, REPORT_S, ReceiveQueue
 from streamcell.testing import FakeClock
 from tests.kit.timing import scaled
@@ -56,7 +56,7 @@ def take_all(received: ReceiveQueue, limit: int = 1 << 30) -> bytes:
 @pytest.mark.parametrize("limit", [1, 2, 3, 100])
 def test_bytes_come_out_in_order(owner: Owner, limit: int) -> None:
     received = make_queue(owner, b"abc", memoryview(b"de"), b"", b"f")
-    received.end(6, "")
+    received.end(6, None)
     assert take_all(received, limit) == b"abcdef"
     assert received.position == 6
     assert received.take(limit) == b""
@@ -79,7 +79,7 @@ def test_a_take_waits_for_data_and_for_the_end(owner: Owner) -> None:
     reader.start()
     received.put(b"abc")
     assert taken.get(timeout=scaled(5)) == b"abc"
-    received.end(3, "")
+    received.end(3, None)
     assert taken.get(timeout=scaled(5)) == b""
     reader.join()
 
@@ -89,13 +89,13 @@ def test_a_take_need_not_wait(owner: Owner) -> None:
     assert received.take(10, wait=False) is None
     received.put(b"abc")
     assert received.take(10, wait=False) == b"abc"
-    received.end(3, "")
+    received.end(3, None)
     assert received.take(10, wait=False) == b""
 
 
 def test_the_end_is_reached_with_the_last_byte(owner: Owner) -> None:
     received = make_queue(owner, b"abc")
-    received.end(3, "")
+    received.end(3, None)
     assert owner.told == []
     received.take(3)
     assert owner.told == [("end", 3)]
@@ -105,13 +105,13 @@ def test_the_end_is_reached_when_it_becomes_known_after_the_last_byte(owner: Own
     received = make_queue(owner, b"abc")
     received.take(3)
     assert owner.told == [("consumed", 3)]
-    received.end(3, "")
+    received.end(3, None)
     assert owner.told == [("consumed", 3), ("end", 3)]
 
 
 def test_an_empty_stream_is_at_its_end(owner: Owner) -> None:
     received = make_queue(owner)
-    received.end(0, "")
+    received.end(0, None)
     assert owner.told == [("end", 0)]
     assert received.take(1) == b""
 
@@ -217,7 +217,7 @@ def test_the_first_failure_counts(owner: Owner) -> None:
 
 def test_a_failure_after_the_end_was_reached_changes_nothing(owner: Owner) -> None:
     received = make_queue(owner, b"abc")
-    received.end(3, "")
+    received.end(3, None)
     received.take(3)
     received.fail(StreamError("late"), discard=True)
     assert received.take(3) == b""
@@ -253,7 +253,7 @@ def test_what_comes_after_closing_is_dropped(owner: Owner) -> None:
     received = make_queue(owner)
     received.close()
     received.put(b"abc")
-    received.end(3, "")
+    received.end(3, None)
     assert received.waiting == 0
     assert owner.told == [("closed", 0)]
 
@@ -263,7 +263,7 @@ def test_the_digest_is_compared_after_closing_at_the_end(owner: Owner, data: byt
     received = make_queue(owner, b"abc", hashing=True)
     received.take(3)
     received.close()
-    received.end(3, f"sha256:{hashlib.sha256(data).hexdigest()}")
+    received.end(3, Digest.of([data]))
     assert owner.told[:2] == [("consumed", 3), ("closed", 3)]
     assert owner.told[2] == told or owner.told[2][0] == told
     assert len(owner.told) == 3
@@ -272,14 +272,14 @@ def test_the_digest_is_compared_after_closing_at_the_end(owner: Owner, data: byt
 def test_of_end_and_failure_the_first_counts(owner: Owner) -> None:
     error, later = StreamError("no"), StreamError("no again")
     received = make_queue(owner)
-    received.end(0, "")
+    received.end(0, None)
     assert received.fail(error, False) is None
     assert received.take(1) == b""
     received = make_queue(owner, b"a")
     assert received.fail(error, False) is error
     assert received.fail(later, False) is error
     received.take(1)
-    received.end(1, "")
+    received.end(1, None)
     with pytest.raises(StreamError) as raised:
         received.take(1)
     assert raised.value is error
@@ -300,7 +300,7 @@ def test_a_piece_under_way_while_the_queue_is_closed_does_not_count(owner: Owner
     prefix.received = received = ReceiveQueue(owner, True, FakeClock())
     received.start_at(1, prefix)
     received.put(b"abc")
-    received.end(4, "")
+    received.end(4, None)
     assert received.take(3) == b"abc"
     assert received.position == 1
     assert owner.told == [("closed", 1)]
@@ -309,7 +309,7 @@ def test_a_piece_under_way_while_the_queue_is_closed_does_not_count(owner: Owner
 @pytest.mark.parametrize("limit", [2, 100])
 def test_the_right_digest_is_the_end(owner: Owner, limit: int) -> None:
     received = make_queue(owner, b"abc", b"def", hashing=True)
-    received.end(6, f"sha256:{hashlib.sha256(b'abcdef').hexdigest()}")
+    received.end(6, Digest.of([b"abcdef"]))
     assert take_all(received, limit) == b"abcdef"
     assert owner.told[-1] == ("end", 6)
 
@@ -333,16 +333,18 @@ def test_a_reader_that_waits_for_the_end_does_not_see_it_before_the_digest_is_co
 
         reader = threading.Thread(target=read)
         reader.start()
-        received.end(3, f"sha256:{hashlib.sha256(b'abc' if right else b'abd').hexdigest()}")
+        received.end(3, Digest.of([b"abc" if right else b"abd"]))
         reader.join()
         assert seen[0] is True if right else isinstance(seen[0], StreamIntegrityError)
 
 
 def test_where_a_stream_begins_counts(owner: Owner) -> None:
     received = ReceiveQueue(owner, True, FakeClock())
-    received.start_at(3, hashlib.sha256(b"abc"))
+    below = Hasher()
+    below.update(b"abc")
+    received.start_at(3, below)
     received.put(b"def")
-    received.end(6, f"sha256:{hashlib.sha256(b'abcdef').hexdigest()}")
+    received.end(6, Digest.of([b"abcdef"]))
     assert received.position == 3
     assert take_all(received) == b"def"
     assert received.position == 6
@@ -353,14 +355,14 @@ def test_a_digest_of_which_the_beginning_is_not_known_is_not_checked(owner: Owne
     received = ReceiveQueue(owner, True, FakeClock())
     received.start_at(3, None)
     received.put(b"def")
-    received.end(6, f"sha256:{hashlib.sha256(b'whatever').hexdigest()}")
+    received.end(6, Digest.of([b"whatever"]))
     assert take_all(received) == b"def"
     assert not received.digest_checked
 
 
 def test_a_wrong_digest_fails_instead_of_the_end(owner: Owner) -> None:
     received = make_queue(owner, b"abc", hashing=True)
-    received.end(3, f"sha256:{hashlib.sha256(b'abd').hexdigest()}")
+    received.end(3, Digest.of([b"abd"]))
     assert received.take(10) == b"abc"
     with pytest.raises(StreamIntegrityError, match="digest"):
         received.take(10)
@@ -369,7 +371,7 @@ def test_a_wrong_digest_fails_instead_of_the_end(owner: Owner) -> None:
 
 def test_lines(owner: Owner) -> None:
     received = make_queue(owner, b"ab\ncd", memoryview(b"e\n\nf"))
-    received.end(9, "")
+    received.end(9, None)
     parts = [received.take_line_part(100) for _ in range(6)]
     assert parts == [b"ab\n", b"cd", b"e\n", b"\n", b"f", b""]
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 from typing import Any
 
 import pytest
 
 from streamcell import StreamCancelled, StreamResumeError, UsageError
+from streamcell.digest import Digest
 from streamcell.runtime.receiving.resuming import Resumption, check_offset, check_placed, hash_prefix
 
 DATA = b"0123456789"
@@ -23,7 +23,7 @@ class Owner:
     def on_weighing(self) -> None:
         self.told.append("weighing")
 
-    def on_chosen(self, offset: int, prefix_digest: str) -> None:
+    def on_chosen(self, offset: int, prefix_digest: Digest | None) -> None:
         self.told.append((offset, prefix_digest))
 
 
@@ -46,11 +46,11 @@ def test_what_the_callback_returns_counts(
     resumption.before_read("another thread")
     assert owner.told == []
     resumption.leave(returned)
-    assert owner.told == [(offset, "")]
+    assert owner.told == [(offset, None)]
     # Who reads now is nobody special.
     resumption.before_read("callback")
     resumption.leave(7)
-    assert owner.told == [(offset, "")]
+    assert owner.told == [(offset, None)]
 
 
 @pytest.mark.parametrize("returned", [-1, 2**63, 10**30, True, False, "5", 5.0])
@@ -63,7 +63,7 @@ def test_what_is_no_offset_does_not_count_as_one(resumption: Resumption, owner: 
 def test_what_is_no_offset_does_not_matter_after_a_choice(resumption: Resumption, owner: Owner) -> None:
     resumption.before_read("callback")
     resumption.leave("done")
-    assert owner.told == [(0, "")]
+    assert owner.told == [(0, None)]
 
 
 @pytest.mark.parametrize("have", ["x", 5, io.StringIO("text")])
@@ -78,7 +78,7 @@ def test_what_the_callback_reads_counts_before_that(resumption: Resumption, owne
     resumption.before_read("callback")
     resumption.before_read("callback")
     resumption.leave(5)
-    assert owner.told == [(0, "")]
+    assert owner.told == [(0, None)]
     with pytest.raises(StreamResumeError, match="told before to go on at 0"):
         resumption.begin(5, None)
 
@@ -87,13 +87,13 @@ def test_what_is_there_is_hashed(resumption: Resumption, owner: Owner) -> None:
     file = io.BytesIO(DATA)
     file.seek(9)
     placed = resumption.begin(4, file)
-    assert owner.told == ["weighing", (4, f"sha256:{hashlib.sha256(DATA[:4]).hexdigest()}")]
+    assert owner.told == ["weighing", (4, Digest.of([DATA[:4]]))]
     assert file.tell() == 4
     prefix = resumption.prefix_below(4)
     resumption.settle(4)
     assert placed.result(0) == 4
     assert prefix is not None
-    assert prefix.digest() == hashlib.sha256(DATA[:4]).digest()
+    assert prefix.digest() == Digest.of([DATA[:4]])
 
 
 def test_what_is_there_is_nothing_where_the_origin_goes_on_elsewhere(resumption: Resumption, owner: Owner) -> None:
@@ -105,7 +105,7 @@ def test_what_is_there_is_nothing_where_the_origin_goes_on_elsewhere(resumption:
 
 def test_nothing_is_hashed_for_0(resumption: Resumption, owner: Owner) -> None:
     resumption.begin(0, io.BytesIO(DATA))
-    assert owner.told == [(0, "")]
+    assert owner.told == [(0, None)]
 
 
 def test_a_choice_that_is_wrong_is_none(resumption: Resumption, owner: Owner) -> None:
@@ -139,4 +139,4 @@ def test_where_it_goes_on_is_compared() -> None:
 
 
 def test_a_prefix_may_be_all_there_is() -> None:
-    assert hash_prefix(io.BytesIO(DATA), 10).digest() == hashlib.sha256(DATA).digest()
+    assert hash_prefix(io.BytesIO(DATA), 10).digest() == Digest.of([DATA])

@@ -1,4 +1,3 @@
-import hashlib
 import io
 import logging
 import queue
@@ -16,6 +15,7 @@ from streamcell import (
     StreamResumeError,
     StreamUsageError,
 )
+from streamcell.digest import Digest
 from streamcell.runtime.sending.sources import SourceReader
 from streamcell.runtime.threads.trace import stream_log
 from streamcell.runtime.threads.workers import WorkerPool
@@ -51,7 +51,7 @@ class Owner:
     def on_piece(self, piece: bytes) -> None:
         self.told.put(("piece", piece))
 
-    def on_end(self, digest: str) -> None:
+    def on_end(self, digest: Digest | None) -> None:
         self.told.put(("end", digest))
 
     def on_source_moved(self, offset: int) -> None:
@@ -113,7 +113,7 @@ def test_it_reads_in_chunks_up_to_what_is_wanted_and_goes_on_later(owner: Owner,
     assert [owner.next() for _ in range(2)] == [("piece", b"0123"), ("piece", b"45")]
     assert asked == [4, 2]
     reader.want(100)
-    assert [owner.next() for _ in range(2)] == [("piece", b"6789"), ("end", "")]
+    assert [owner.next() for _ in range(2)] == [("piece", b"6789"), ("end", None)]
 
 
 def test_each_piece_is_handed_on_at_once(owner: Owner, pool: WorkerPool) -> None:
@@ -122,7 +122,7 @@ def test_each_piece_is_handed_on_at_once(owner: Owner, pool: WorkerPool) -> None
     reader.want(100)
     for piece in (b"a", b"b", b""):
         feed.put(piece)
-        assert owner.next() == (("piece", piece) if piece else ("end", ""))
+        assert owner.next() == (("piece", piece) if piece else ("end", None))
 
 
 def test_a_source_may_reuse_its_buffer(owner: Owner, pool: WorkerPool) -> None:
@@ -143,7 +143,7 @@ def test_a_digest_is_computed_when_asked_for(owner: Owner, pool: WorkerPool) -> 
     reader = read_source(Source(io.BytesIO(b"0123456789").read), owner, pool, hashing=True)
     reader.want(100)
     told = [owner.next() for _ in range(4)]
-    assert told[-1] == ("end", f"sha256:{hashlib.sha256(b'0123456789').hexdigest()}")
+    assert told[-1] == ("end", Digest.of([b"0123456789"]))
 
 
 def test_what_a_read_raises_fails_the_source_with_its_text(owner: Owner, pool: WorkerPool) -> None:
@@ -251,8 +251,8 @@ def told(owner: Owner, count: int) -> list[tuple[str, Any]]:
     return [owner.next() for _ in range(count)]
 
 
-def sha256(data: bytes) -> str:
-    return f"sha256:{hashlib.sha256(data).hexdigest()}"
+def sha256(data: bytes) -> Digest:
+    return Digest.of([data])
 
 
 READ_ALL = [("piece", b"0123"), ("piece", b"4567"), ("piece", b"89")]
@@ -262,16 +262,16 @@ def test_it_goes_where_it_is_told_and_reads_on(owner: Owner, pool: WorkerPool) -
     source = Seekable()
     reader = read_source(source, owner, pool, size=10)
     reader.want(100)
-    assert told(owner, 4) == [*READ_ALL, ("end", "")]
-    reader.seek(7, "")
+    assert told(owner, 4) == [*READ_ALL, ("end", None)]
+    reader.seek(7, None)
     assert owner.next() == ("moved", 7)
     reader.want(100)
-    assert told(owner, 2) == [("piece", b"789"), ("end", "")]
-    reader.seek(10, "")
+    assert told(owner, 2) == [("piece", b"789"), ("end", None)]
+    reader.seek(10, None)
     assert owner.next() == ("moved", 10)
     assert source.seeks == [7]
     reader.stop()
-    reader.seek(0, "")
+    reader.seek(0, None)
     assert source.closed.get(timeout=scaled(5))
     assert owner.told.empty()
 
@@ -282,7 +282,7 @@ def test_the_digest_is_that_of_the_whole_whatever_is_passed_over(owner: Owner, p
     reader.want(5)
     assert told(owner, 2) == [("piece", b"0123"), ("piece", b"4")]
     for offset in (forward, 1):
-        reader.seek(offset, "")
+        reader.seek(offset, None)
         assert owner.next() == ("moved", offset)
     reader.want(100)
     assert told(owner, 4)[-1] == ("end", sha256(b"0123456789"))
@@ -292,7 +292,7 @@ def test_the_digest_is_that_of_the_whole_whatever_is_passed_over(owner: Owner, p
 def test_beyond_its_end_it_goes_back_to_the_start(owner: Owner, pool: WorkerPool, size: int | None) -> None:
     """A source of known size is not asked to go there: the core knows better."""
     reader = read_source(Seekable(), owner, pool, hashing=size is not None, size=size)
-    reader.seek(11, "")
+    reader.seek(11, None)
     assert owner.next() == ("moved", 0)
     reader.want(100)
     assert told(owner, 3) == READ_ALL
@@ -315,7 +315,7 @@ def test_what_cannot_seek_is_read_on_but_does_not_go_back(owner: Owner, pool: Wo
     reader = read_source(Source(io.BytesIO(b"0123456789").read), owner, pool, size=10)
     reader.want(2)
     assert owner.next() == ("piece", b"01")
-    reader.seek(6, "")
+    reader.seek(6, None)
     assert owner.next() == ("moved", 6)
     reader.seek(6, sha256(b"012345"))
     kind, error = owner.next()
@@ -335,7 +335,7 @@ def test_what_it_raises_on_the_way_is_told(owner: Owner, pool: WorkerPool) -> No
         return piece
 
     reader = read_source(Source(read), owner, pool)
-    reader.seek(6, "")
+    reader.seek(6, None)
     kind, error = owner.next()
     assert kind == "stuck"
     assert "the disk is gone" in str(error)
@@ -347,7 +347,7 @@ def test_a_source_that_has_changed_says_so(owner: Owner, pool: WorkerPool) -> No
             raise StreamIntegrityError("it has changed")
 
     reader = read_source(Changed(), owner, pool, size=10)
-    reader.seek(6, "")
+    reader.seek(6, None)
     kind, error = owner.next()
     assert kind == "stuck"
     assert isinstance(error, StreamIntegrityError)
@@ -373,11 +373,11 @@ def test_what_is_read_while_it_is_told_to_go_elsewhere_is_dropped(owner: Owner, 
     reader = read_source(Slow(), owner, pool, size=10)
     reader.want(100)
     assert entered.wait(scaled(5))
-    reader.seek(8, "")
+    reader.seek(8, None)
     go_on.set()
     assert owner.next() == ("moved", 8)
     reader.want(100)
-    assert told(owner, 2) == [("piece", b"89"), ("end", "")]
+    assert told(owner, 2) == [("piece", b"89"), ("end", None)]
 
 
 def test_stopping_while_it_moves_tells_nothing(owner: Owner, pool: WorkerPool) -> None:
@@ -390,7 +390,7 @@ def test_stopping_while_it_moves_tells_nothing(owner: Owner, pool: WorkerPool) -
 
     source = Slow()
     reader = read_source(source, owner, pool, size=10)
-    reader.seek(8, "")
+    reader.seek(8, None)
     assert entered.wait(scaled(5))
     reader.stop()
     go_on.set()

@@ -3,6 +3,7 @@ from typing import Any
 import pytest
 
 from streamcell import CellConfig, Message, StreamError, StreamUsageError, UsageError
+from streamcell.digest import Digest
 from streamcell.protocol.sending.spec import SendSpec
 from streamcell.protocol.wire.description import StreamKind
 from streamcell.runtime.sending.specs import (
@@ -37,7 +38,7 @@ def test_defaults_are_those_of_the_configuration() -> None:
         spec.retry_unknown,
         spec.description.resume_id,
     ) == (
-        "",
+        None,
         False,
         False,
         False,
@@ -59,9 +60,9 @@ def test_what_is_given_is_taken() -> None:
 
 
 def test_a_digest_is_computed_or_given() -> None:
-    assert (make(digest="sha256").description.digest, make(digest="sha256").description.digest_follows) == ("", True)
+    assert (make(digest="sha256").description.digest, make(digest="sha256").description.digest_follows) == (None, True)
     given = make(digest=f"sha256:{HEX.upper()}")
-    assert (given.description.digest, given.description.digest_follows) == (f"sha256:{HEX}", False)
+    assert (given.description.digest, given.description.digest_follows) == (Digest(f"sha256:{HEX}"), False)
 
 
 @pytest.mark.parametrize(

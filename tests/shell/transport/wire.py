@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from hypothesis import strategies as st
 
+from streamcell.digest import Digest
 from streamcell.errors import ErrorCode, Fault
 from streamcell.message import Headers, HeaderValue
 from streamcell.protocol.wire import frames
@@ -55,6 +56,8 @@ def _filled(size: int, byte: int) -> memoryview:
 
 large_payloads = st.builds(_filled, st.integers(LARGE_BYTES - 300, LARGE_BYTES + 300), st.integers(0, 255))
 
+digests = st.none() | st.builds(Digest, texts.filter(bool))
+
 # One that says nothing is none.
 replies_to = st.builds(ReplyTo, uint64, uint64, error_codes, sentences).filter(lambda to: to != ReplyTo(0, 0))
 
@@ -66,7 +69,7 @@ descriptions = st.builds(
     idle_timeout_s=seconds,
     resume_id=texts,
     source_stamp=st.binary(max_size=256),
-    digest=texts,
+    digest=digests,
     digest_follows=st.booleans(),
     reply_to=st.none() | replies_to,
     no_reply=st.booleans(),
@@ -97,7 +100,7 @@ def _chunks(payloads: st.SearchStrategy[frames.Payload]) -> st.SearchStrategy[fr
         checksum=uint32,
         payload=payloads,
         open=st.none() | opens,
-        digest=texts,
+        digest=digests,
     )
 
 
@@ -158,7 +161,7 @@ small_frames: st.SearchStrategy[frames.Frame] = st.one_of(
         hops_left=uint32,
         resume_id=texts,
         source_stamp=st.binary(max_size=256),
-        digest=texts,
+        digest=digests,
     ),
     st.builds(
         frames.ResumeReply,
@@ -167,7 +170,7 @@ small_frames: st.SearchStrategy[frames.Frame] = st.one_of(
         unknown=st.booleans(),
         offset=uint64,
         hops_left=uint32,
-        prefix_digest=texts,
+        prefix_digest=digests,
         probe=st.booleans(),
     ),
     st.builds(frames.Query, uint64, fqcns, optional_fqcns, st.booleans(), uint32),
