@@ -13,10 +13,10 @@ from streamcell.runtime.engine.fork import Birthplace
 from streamcell.runtime.sending.specs import check_callback
 from streamcell.runtime.threads.notifier import Notifier
 from streamcell.runtime.threads.waiting import check_may_wait
-from streamcell.runtime.transfers import TransferControl, TransferInfo
+from streamcell.runtime.transfers import AboutTransfer, TransferControl, TransferInfo
 
 
-class StreamFuture(concurrent.futures.Future[Any]):
+class StreamFuture(AboutTransfer, concurrent.futures.Future[Any]):
     """What becomes of a stream or blob, and how far it is. You get it from ``send_*`` and in callbacks; never make one.
 
     When and with what it settles is said at ``send_stream``, ``send_blob`` and the ``register_*`` methods. Works with
@@ -25,7 +25,7 @@ class StreamFuture(concurrent.futures.Future[Any]):
 
     def __init__(self, info: TransferInfo, control: TransferControl, notifier: Notifier) -> None:
         super().__init__()
-        self._info = info
+        self.__streamcell__ = info
         # Only until the end: it refers to this future.
         self._control: TransferControl | None = control
         self._notifier = notifier
@@ -34,44 +34,24 @@ class StreamFuture(concurrent.futures.Future[Any]):
         self._callbacks: list[Callable[[], None]] | None = []
 
     @property
-    def origin(self) -> str:
-        """The cell that sends."""
-        return self._info.origin
-
-    @property
-    def target(self) -> str:
-        """The cell that receives."""
-        return self._info.target
-
-    @property
-    def channel(self) -> str:
-        """The channel that it was sent on."""
-        return self._info.channel
-
-    @property
-    def topic(self) -> str:
-        """The topic that it was sent on."""
-        return self._info.topic
-
-    @property
     def resumed_at(self) -> int:
         """How many bytes the target had when this transfer began: they are not sent again. 0 if it knew nothing of it.
 
         ``get_progress()`` counts them, ``rate`` and ``eta`` do not.
         """
-        return self._info.progress.resumed_at
+        return self.__streamcell__.progress.resumed_at
 
     @property
     def rate(self) -> float:
         """Bytes a second that have travelled over the last seconds."""
-        return self._info.progress.rate
+        return self.__streamcell__.progress.rate
 
     @property
     def eta(self) -> float | None:
         """Seconds until the end at the present rate; None if size or rate are not known."""
         if self.done():
             return 0.0
-        size, rate = self._info.size, self.rate
+        size, rate = self.__streamcell__.size, self.rate
         if size is None or rate <= 0:
             return None
         return max(0, size - self.get_progress()) / rate
@@ -79,21 +59,21 @@ class StreamFuture(concurrent.futures.Future[Any]):
     def get_stream_id(self) -> int:
         """Return the stream's number at its origin; 0 if it was never opened."""
         control = self._control
-        if not self._info.stream_id and control is not None:
+        if not self.__streamcell__.stream_id and control is not None:
             control.wait_opened()
-        return self._info.stream_id
+        return self.__streamcell__.stream_id
 
     def get_headers(self) -> dict[str, HeaderValue]:
         """Return a copy of the headers."""
-        return dict(self._info.headers)
+        return dict(self.__streamcell__.description.headers)
 
     def get_size(self) -> int:
         """Return the number of payload bytes as declared, or 0 if that is not known."""
-        return self._info.size or 0
+        return self.__streamcell__.size or 0
 
     def get_progress(self) -> int:
         """Return how many bytes the target has received. May fall at the sender if the target restarted."""
-        return self._info.progress.received
+        return self.__streamcell__.progress.received
 
     def result(self, timeout: float | None = None) -> Any:
         """Wait for the end and return the result, or raise what the transfer failed with.
@@ -188,7 +168,7 @@ class StreamFuture(concurrent.futures.Future[Any]):
         self._post_callbacks()
 
     def __repr__(self) -> str:
-        info = self._info
+        info = self.__streamcell__
         state = "running"
         if self.cancelled():
             state = "cancelled"
@@ -207,7 +187,7 @@ class StreamFuture(concurrent.futures.Future[Any]):
         control = self._control
         if control is not None and control.is_supplied_here():
             raise UsageError(
-                f"the transfer from {self._info.origin} to {self._info.target} cannot end before its source does, "
+                f"the transfer from {self.origin} to {self.target} cannot end before its source does, "
                 "which is being read in this thread: wait for the result in another one"
             )
 
@@ -221,7 +201,7 @@ class StreamFuture(concurrent.futures.Future[Any]):
                 post()
 
     def _cancelled_error(self) -> StreamCancelled:
-        info = self._info
+        info = self.__streamcell__
         return StreamCancelled(
             f"the transfer from {info.origin} to {info.target} on {info.channel}/{info.topic} was cancelled here"
         )

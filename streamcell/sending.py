@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, TypedDict, cast
+from typing import cast
 
 from streamcell.errors import StreamUsageError, UsageError
 from streamcell.future import StreamFuture
@@ -15,7 +15,7 @@ from streamcell.runtime.cell.runner import CellRunner
 from streamcell.runtime.sending.payloads import flatten_payload
 from streamcell.runtime.sending.sends import Outgoing
 from streamcell.runtime.sending.specs import (
-    SendOptions,
+    SendMore,
     as_names,
     check_message,
     check_whole,
@@ -24,18 +24,6 @@ from streamcell.runtime.sending.specs import (
 )
 from streamcell.runtime.threads.callbacks import level_of
 from streamcell.stream import Stream, as_stream, is_bytes
-
-
-class SendMore(TypedDict, total=False):
-    """The keywords of ``send_stream`` and ``send_blob``; what each means is said at ``StreamCell.send_stream``."""
-
-    resume_id: str
-    idle_timeout: float | None
-    unreachable_timeout: float | None
-    digest: str
-    retry_unknown: bool
-    copy: bool
-    reliable: bool
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -110,15 +98,23 @@ class Sending:
         kept: bool = False,
     ) -> list[SendSpec]:
         """Return what the core is told, for each target once. All arguments are checked before anything is sent."""
-        given: dict[str, Any] = {name: value for name, value in self.more.items() if name not in ("reliable", "copy")}
-        options = SendOptions(optional=self.optional, **given)
         names = as_names(targets)
         if not names:
             raise StreamUsageError("no target was named: name at least one cell")
         config = runner.settings.config
         return [
             make_send_spec(
-                config, self.kind, self.channel, self.topic, name, size, headers, options, stamp=stamp, kept=kept
+                config,
+                self.kind,
+                self.channel,
+                self.topic,
+                name,
+                size,
+                headers,
+                self.more,
+                optional=self.optional,
+                stamp=stamp,
+                kept=kept,
             )
             for name in names
         ]

@@ -17,6 +17,7 @@ from streamcell.runtime.receiving.resuming import begin_resume, check_placed
 from streamcell.runtime.sending.advice import holds_data, is_asynchronous, refusal
 from streamcell.runtime.sending.payloads import flatten_buffer
 from streamcell.runtime.threads.waiting import check_may_wait
+from streamcell.runtime.transfers import AboutTransfer
 
 if TYPE_CHECKING:
     from streamcell.runtime.receiving.incoming import IncomingStream
@@ -318,7 +319,7 @@ def _makes_its_bytes(file: BinaryIO) -> bool:
     )
 
 
-class ReceivedStream(io.RawIOBase, Stream):
+class ReceivedStream(AboutTransfer, io.RawIOBase, Stream):
     """A stream that arrives, as a raw binary file and as a :class:`Stream`, which may be sent on.
 
     ``read`` returns what there is as soon as there is anything. What arrived before a failure can still be read, then
@@ -331,36 +332,15 @@ class ReceivedStream(io.RawIOBase, Stream):
     def __init__(self, incoming: IncomingStream) -> None:
         info = incoming.info
         io.RawIOBase.__init__(self)
-        Stream.__init__(self, info.size or 0, dict(info.headers))
+        Stream.__init__(self, info.size or 0, dict(info.description.headers))
         self._queue = incoming.queue
-        self._info = info
-        self._resume_id = incoming.resume_id
+        self.__streamcell__ = info
         self._resumption = incoming.resumption
 
     @property
     def headers(self) -> dict[str, HeaderValue]:
         """The headers that were sent along."""
         return self.get_headers()
-
-    @property
-    def origin(self) -> str:
-        """The cell that sends."""
-        return self._info.origin
-
-    @property
-    def channel(self) -> str:
-        """The channel that it was sent on."""
-        return self._info.channel
-
-    @property
-    def topic(self) -> str:
-        """The topic that it was sent on."""
-        return self._info.topic
-
-    @property
-    def resume_id(self) -> str:
-        """The name that the sender gave to the transfer across restarts, or empty."""
-        return self._resume_id
 
     @property
     def digest_checked(self) -> bool:
@@ -373,7 +353,7 @@ class ReceivedStream(io.RawIOBase, Stream):
 
     def get_size(self) -> int:
         """Return the number of bytes of the whole stream, or 0 while it is not known."""
-        return self._info.size or 0
+        return self.__streamcell__.size or 0
 
     def get_pos(self) -> int:
         """Return the offset of the next byte: how many have been read, or lie below where the stream went on."""
@@ -478,7 +458,7 @@ class ReceivedStream(io.RawIOBase, Stream):
             super().close()
 
     def __repr__(self) -> str:
-        info = self._info
+        info = self.__streamcell__
         return (
             f"<ReceivedStream {info.stream_id} {info.channel}/{info.topic} from {info.origin} "
             f"{'closed' if self.closed else 'open'} {self.get_pos()}/{info.size} bytes>"

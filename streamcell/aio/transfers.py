@@ -16,9 +16,10 @@ from streamcell.message import HeaderValue
 from streamcell.runtime.receiving.incoming import IncomingStream
 from streamcell.runtime.receiving.resuming import begin_resume, check_placed
 from streamcell.runtime.sending.specs import check_callback
+from streamcell.runtime.transfers import AboutTransfer
 
 
-class StreamFuture:
+class StreamFuture(AboutTransfer):
     """What becomes of a stream or blob: awaiting it gives the result or raises the error.
 
     Beside that it has the methods of :class:`streamcell.StreamFuture` that do not wait. May be awaited more than once;
@@ -28,6 +29,7 @@ class StreamFuture:
     def __init__(self, future: blocking.StreamFuture) -> None:
         #: The same for threads, for ``concurrent.futures.wait`` and the like.
         self.future = future
+        self.__streamcell__ = future.__streamcell__
 
     def __await__(self) -> Generator[Any, None, Any]:
         return self._wait().__await__()
@@ -44,26 +46,6 @@ class StreamFuture:
         if self.future.cancelled():
             raise asyncio.CancelledError
         return self.future.result()
-
-    @property
-    def origin(self) -> str:
-        """The cell that sends."""
-        return self.future.origin
-
-    @property
-    def target(self) -> str:
-        """The cell that receives."""
-        return self.future.target
-
-    @property
-    def channel(self) -> str:
-        """The channel that it was sent on."""
-        return self.future.channel
-
-    @property
-    def topic(self) -> str:
-        """The topic that it was sent on."""
-        return self.future.topic
 
     @property
     def resumed_at(self) -> int:
@@ -142,7 +124,7 @@ class StreamFuture:
         return f"<aio.StreamFuture of {self.future!r}>"
 
 
-class ReceivedStream:
+class ReceivedStream(AboutTransfer):
     """A stream that arrives: ``async for piece in stream``, or :meth:`read`. One task may read at a time.
 
     What arrived before a failure can still be read, then the failure is raised. Closing before the end, or dropping the
@@ -155,31 +137,12 @@ class ReceivedStream:
         self._in_thread = incoming.in_thread
         #: The same for threads: a raw binary file.
         self.stream = blocking_stream.ReceivedStream(incoming)
+        self.__streamcell__ = incoming.info
 
     @property
     def headers(self) -> dict[str, HeaderValue]:
         """The headers that were sent along."""
         return self.stream.headers
-
-    @property
-    def origin(self) -> str:
-        """The cell that sends."""
-        return self.stream.origin
-
-    @property
-    def channel(self) -> str:
-        """The channel that it was sent on."""
-        return self.stream.channel
-
-    @property
-    def topic(self) -> str:
-        """The topic that it was sent on."""
-        return self.stream.topic
-
-    @property
-    def resume_id(self) -> str:
-        """The name that the sender gave to the transfer across restarts, or empty."""
-        return self.stream.resume_id
 
     @property
     def digest_checked(self) -> bool:

@@ -8,7 +8,8 @@ from typing import Generic, TypeVar, Unpack, overload
 from streamcell.message import Message
 from streamcell.protocol.wire.description import StreamKind
 from streamcell.runtime.cell.runner import CellRunner
-from streamcell.sending import Sending, SendMore
+from streamcell.runtime.sending.specs import SendMore
+from streamcell.sending import Sending
 
 One_co = TypeVar("One_co", covariant=True)
 Each_co = TypeVar("Each_co", covariant=True)
@@ -80,13 +81,8 @@ class AnyStreamCell(abc.ABC, Generic[One_co, Each_co]):
                 go back. Any other source is read in a thread.
             secure: seal end to end; needs certificates, which this version does not have.
             optional: failing is normal: log it at DEBUG, and fail at once if the target is not reachable now.
-            **more: ``resume_id`` names the transfer across restarts of this cell: sent again under the same name it
-                goes on where the target stands, if the source is provably the same. ``idle_timeout``: seconds of
-                silence of the other end after which it fails; 0 never, None as configured. ``unreachable_timeout``:
-                seconds to wait for the target's first sign of life; 0 for ever, None as configured. ``digest``:
-                ``sha256`` to have it computed and checked, or ``sha256:HEX`` if it is known. ``retry_unknown``: send
-                again if it cannot be known whether it was delivered. ``copy``: take a copy of the payload, which must
-                be bytes, at the call. ``reliable`` is ignored; every send is.
+            **more: what a transfer may have beside: keywords that are explained at
+                :class:`~streamcell.runtime.sending.specs.SendMore`.
 
         Returns:
             A future, or for a list of names a dictionary of them. It succeeds with the number of bytes when the target

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any, Protocol, TypeAlias
 
 from streamcell.errors import CellError, ErrorCode, StreamError
-from streamcell.message import Headers
+from streamcell.protocol.wire.description import StreamDescription
 from streamcell.runtime.threads.clock import Clock
 from streamcell.runtime.threads.notifier import Notifier
 
@@ -81,23 +81,58 @@ class Progress:
 class TransferInfo:
     """What is known of one stream, blob or message on its way, on the side of the sender or of the receiver.
 
-    The engine changes it; any thread may read it. ``size`` is None while it is not known, ``stream_id`` 0 before the
-    engine has opened the stream.
+    The engine changes it; any thread may read it. ``size`` is the number of bytes as declared, and at the receiver the
+    true one at the end; None while it is not known. ``stream_id`` is 0 before the engine has opened the stream.
     """
 
     origin: str
     target: str
     channel: str
     topic: str
-    headers: Headers
-    size: int | None
+    description: StreamDescription
     progress: Progress
     stream_id: int = 0
+    size: int | None = dataclasses.field(init=False)
+
+    def __post_init__(self) -> None:
+        self.size = self.description.size
 
     @property
     def name(self) -> str:
         """What the stream is called in logs."""
         return f"stream {self.stream_id} {self.channel}/{self.topic}"
+
+
+class AboutTransfer:
+    """What the futures and the streams of an application tell of a transfer, those for threads and those for loops."""
+
+    # What the package itself has of it.
+    __streamcell__: TransferInfo
+
+    @property
+    def origin(self) -> str:
+        """The cell that sends."""
+        return self.__streamcell__.origin
+
+    @property
+    def target(self) -> str:
+        """The cell that receives."""
+        return self.__streamcell__.target
+
+    @property
+    def channel(self) -> str:
+        """The channel that it was sent on."""
+        return self.__streamcell__.channel
+
+    @property
+    def topic(self) -> str:
+        """The topic that it was sent on."""
+        return self.__streamcell__.topic
+
+    @property
+    def resume_id(self) -> str:
+        """The name that the sender gave to the transfer across restarts, or empty."""
+        return self.__streamcell__.description.resume_id
 
 
 class TransferControl(Protocol):

@@ -9,17 +9,26 @@ rather than refused, since all they do is to end up in a log.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias
 
 from streamcell import limits
-from streamcell.digest import Digest
-from streamcell.errors import ErrorCode, Fault, ProtocolError, one_line
-from streamcell.fqcn import is_fqcn
-from streamcell.message import Headers, HeaderValue
+from streamcell.errors import ErrorCode, Fault, ProtocolError
 from streamcell.protocol.wire import frames
-from streamcell.protocol.wire.description import ReplyTo, StreamDescription, StreamKind
+from streamcell.transport.checks import (
+    ERROR_CODES,
+    check_count,
+    checked_digest,
+    checked_fqcn,
+    checked_name,
+    checked_optional_fqcn,
+    checked_required_name,
+    checked_seconds,
+    checked_sentence,
+    checked_stamp,
+    checked_text,
+)
+from streamcell.transport.descriptions import read_description
 from streamcell.v1 import cell_pb2
 
 # A name in the path of an announcement stands for a hop. Routing refuses far shorter paths, with a
@@ -29,15 +38,10 @@ _PATH_NAMES = 4 * limits.HOPS
 _CELLS = 4 * limits.LINKS
 # Text that a cell gives of itself for display: an address, a version.
 _LABEL_BYTES = 1024
-# What a header counts for beside its key and value, the same as in message.freeze_headers.
-_HEADER_OVERHEAD_BYTES = 16
 _LINK_ID_BYTES = 16
 
-# Unknown codes: INTERNAL, because UNSPECIFIED would mean that all is well.
-_ERROR_CODES = {int(code): code for code in ErrorCode}
 _FAULTS = {int(fault): fault for fault in Fault}
 _LANE_ROLES = {int(role): role for role in frames.LaneRole}
-_STREAM_KINDS = {int(kind): kind for kind in StreamKind}
 _LOST_REASONS = {int(reason): reason for reason in frames.LostReason}
 
 _Ref: TypeAlias = tuple[frames.StreamKey, str, int]
@@ -68,8 +72,8 @@ def read_chunk(message: cell_pb2.Chunk, payload: frames.Payload, encoded: bytes 
         key,
         target,
         attempt,
-        _required_name(message.channel, "channel"),
-        _required_name(message.topic, "topic"),
+        checked_required_name(message.channel, "channel"),
+        checked_required_name(message.topic, "topic"),
         message.sequence,
         message.offset,
         message.last,
@@ -77,111 +81,23 @@ def read_chunk(message: cell_pb2.Chunk, payload: frames.Payload, encoded: bytes 
         message.checksum,
         payload,
         _open(message.open) if message.HasField("open") else None,
-        _digest(message.digest, "digest"),
+        checked_digest(message.digest, "digest"),
         encoded,
     )
 
 
-# --- fields --------------------------------------------------------------------------------------
-
-# A name comes again in every frame of its stream. Only names of legal length get in, so that a peer
-# cannot fill it.
-_is_known_fqcn = functools.lru_cache(maxsize=4096)(is_fqcn)
-
-
-def _fqcn(name: str, what: str) -> str:
-    if len(name) > limits.FQCN_BYTES or not _is_known_fqcn(name):
-        raise ProtocolError(f"{what} {name!r:.100} is not a cell name")
-    return name
-
-
-def _optional_fqcn(name: str, what: str) -> str:
-    return _fqcn(name, what) if name else name
-
-
-def _text_bytes(text: str) -> int:
-    return len(text) if text.isascii() else len(text.encode("utf-8"))
-
-
-def _text(text: str, limit_bytes: int, what: str) -> str:
-    # No character takes more than four bytes, and most names are far too short to need a closer look.
-    if len(text) > limit_bytes // 4 and _text_bytes(text) > limit_bytes:
-        raise ProtocolError(f"{what} {text!r:.100}... is longer than {limit_bytes} bytes")
-    return text
-
-
-def _name(name: str, what: str) -> str:
-    return _text(name, limits.NAME_BYTES, what)
-
-
-def _required_name(name: str, what: str) -> str:
-    if not name:
-        raise ProtocolError(f"{what} is empty")
-    return _name(name, what)
-
-
-def _digest(text: str, what: str) -> Digest | None:
-    return Digest(_name(text, what)) if text else None
-
-
-def _sentence(text: str) -> str:
-    return one_line(text) if text else text
-
-
-def _stamp(stamp: bytes) -> bytes:
-    if len(stamp) > limits.SOURCE_STAMP_BYTES:
-        raise ProtocolError(f"source_stamp has {len(stamp)} bytes, more than {limits.SOURCE_STAMP_BYTES}")
-    return stamp
-
-
-def _seconds(value: float, what: str) -> float:
-    if not 0.0 <= value < float("inf"):  # also false for NaN
-        raise ProtocolError(f"{what} is {value}: a time in seconds is 0 or more, and finite")
-    return value
-
-
-def _check_count(count: int, limit: int, what: str) -> None:
-    if count > limit:
-        raise ProtocolError(f"{count} {what}, more than {limit}")
-
-
 def _ref(message: cell_pb2.StreamRef) -> _Ref:
-    key = frames.StreamKey(_fqcn(message.origin, "origin"), message.origin_incarnation, message.stream_id)
-    return key, _fqcn(message.target, "target"), message.attempt
+    key = frames.StreamKey(checked_fqcn(message.origin, "origin"), message.origin_incarnation, message.stream_id)
+    return key, checked_fqcn(message.target, "target"), message.attempt
 
 
 def _runs(runs: Iterable[cell_pb2.IdRun], count: int) -> frames.IdRuns:
-    _check_count(count, limits.SETTLED_RUNS, "runs of settled ids")
+    check_count(count, limits.SETTLED_RUNS, "runs of settled ids")
     read = tuple((run.first, run.last) for run in runs)
     for first, last in read:
         if first > last:
             raise ProtocolError(f"the run of settled ids from {first} to {last} is backwards")
     return read
-
-
-def _headers(message: cell_pb2.Open) -> Headers:
-    _check_count(len(message.headers), limits.HEADERS_BYTES // _HEADER_OVERHEAD_BYTES, "headers")
-    read: list[tuple[str, HeaderValue]] = []
-    previous: str | None = None
-    total = 0
-    for header in message.headers:
-        key = header.key
-        if previous is not None and key <= previous:
-            raise ProtocolError(f"header {key!r:.100} is not in order, or stands twice")
-        previous = key
-        kind = header.value.WhichOneof("kind")
-        if kind is None:
-            continue
-        value: HeaderValue = getattr(header.value, kind)
-        total += _HEADER_OVERHEAD_BYTES + _text_bytes(key)
-        if isinstance(value, str):
-            total += _text_bytes(value)
-        elif isinstance(value, bytes):
-            total += len(value)
-        read.append((key, value))
-    if total > limits.HEADERS_BYTES:
-        raise ProtocolError(f"the headers take {total} bytes, more than {limits.HEADERS_BYTES}")
-    return tuple(read)
 
 
 # --- frames --------------------------------------------------------------------------------------
@@ -190,7 +106,7 @@ def _headers(message: cell_pb2.Open) -> Headers:
 def _open(message: cell_pb2.Open) -> frames.Open:
     runs = message.settled
     return frames.Open(
-        _description(message),
+        read_description(message),
         message.settled_below,
         _runs(runs, len(runs)),
         message.seen_before,
@@ -200,38 +116,14 @@ def _open(message: cell_pb2.Open) -> frames.Open:
     )
 
 
-def _description(message: cell_pb2.Open) -> StreamDescription:
-    return StreamDescription(
-        _STREAM_KINDS.get(message.kind, StreamKind.UNSPECIFIED),
-        message.size if message.HasField("size") else None,
-        _headers(message),
-        _seconds(message.idle_timeout_s, "idle_timeout_s"),
-        _name(message.resume_id, "resume_id"),
-        _stamp(message.source_stamp),
-        _digest(message.digest, "digest"),
-        message.digest_follows,
-        _reply_to(message),
-        message.no_reply,
-    )
-
-
-def _reply_to(message: cell_pb2.Open) -> ReplyTo | None:
-    """Return what a reply answers. Where all fields have their defaults there is none: that is the same on the wire."""
-    sentence = message.reply_sentence
-    if not (message.reply_to or message.reply_to_incarnation or message.reply_code or sentence):
-        return None
-    code = _ERROR_CODES.get(message.reply_code, ErrorCode.INTERNAL)
-    return ReplyTo(message.reply_to, message.reply_to_incarnation, code, _sentence(sentence))
-
-
 def _hello(message: cell_pb2.Hello) -> frames.Hello:
     if len(message.link_id) not in (0, _LINK_ID_BYTES):
         raise ProtocolError(f"link_id has {len(message.link_id)} bytes, not {_LINK_ID_BYTES}")
-    _check_count(len(message.lanes_held), limits.LANES_HELD, "lanes_held")
-    _check_count(len(message.lanes_replaced), limits.LANES_HELD, "lanes_replaced")
-    _check_count(len(message.capabilities), limits.CAPABILITIES, "capabilities")
+    check_count(len(message.lanes_held), limits.LANES_HELD, "lanes_held")
+    check_count(len(message.lanes_replaced), limits.LANES_HELD, "lanes_replaced")
+    check_count(len(message.capabilities), limits.CAPABILITIES, "capabilities")
     return frames.Hello(
-        fqcn=_fqcn(message.fqcn, "fqcn"),
+        fqcn=checked_fqcn(message.fqcn, "fqcn"),
         incarnation=message.incarnation,
         version_min=message.version_min,
         version_max=message.version_max,
@@ -239,12 +131,12 @@ def _hello(message: cell_pb2.Hello) -> frames.Hello:
         lane_role=_LANE_ROLES.get(message.lane_role, frames.LaneRole.UNSPECIFIED),
         link_id=message.link_id,
         lanes_held=tuple(message.lanes_held),
-        capabilities=tuple(_name(name, "capability") for name in message.capabilities),
+        capabilities=tuple(checked_name(name, "capability") for name in message.capabilities),
         message_bytes=message.limits.message_bytes,
         lanes=message.limits.lanes,
         initial_credit=message.initial_credit,
         peer=message.peer,
-        software=_text(message.software, _LABEL_BYTES, "software"),
+        software=checked_text(message.software, _LABEL_BYTES, "software"),
         lanes_replaced=tuple(message.lanes_replaced),
     )
 
@@ -254,30 +146,30 @@ def _lanes_wanted(message: cell_pb2.LanesWanted) -> frames.LanesWanted:
 
 
 def _announce(message: cell_pb2.Announce) -> frames.Announce:
-    _check_count(len(message.path), _PATH_NAMES, "names in a path")
+    check_count(len(message.path), _PATH_NAMES, "names in a path")
     return frames.Announce(
-        _fqcn(message.fqcn, "fqcn"),
+        checked_fqcn(message.fqcn, "fqcn"),
         message.incarnation,
         message.epoch,
-        tuple(_fqcn(name, "path") for name in message.path),
-        _text(message.software, _LABEL_BYTES, "software"),
-        _text(message.address, _LABEL_BYTES, "address"),
+        tuple(checked_fqcn(name, "path") for name in message.path),
+        checked_text(message.software, _LABEL_BYTES, "software"),
+        checked_text(message.address, _LABEL_BYTES, "address"),
     )
 
 
 def _announce_reply(message: cell_pb2.AnnounceReply) -> frames.AnnounceReply:
     return frames.AnnounceReply(
-        _fqcn(message.fqcn, "fqcn"),
+        checked_fqcn(message.fqcn, "fqcn"),
         message.incarnation,
         message.epoch,
-        _ERROR_CODES.get(message.code, ErrorCode.INTERNAL),
-        _sentence(message.sentence),
+        ERROR_CODES.get(message.code, ErrorCode.INTERNAL),
+        checked_sentence(message.sentence),
         message.withdrawn,
     )
 
 
 def _withdraw(message: cell_pb2.Withdraw) -> frames.Withdraw:
-    return frames.Withdraw(_fqcn(message.fqcn, "fqcn"), message.incarnation, message.epoch)
+    return frames.Withdraw(checked_fqcn(message.fqcn, "fqcn"), message.incarnation, message.epoch)
 
 
 def _chunk(message: cell_pb2.Chunk) -> frames.Chunk:
@@ -303,7 +195,7 @@ def _lost(message: cell_pb2.Lost) -> frames.Lost:
     return frames.Lost(
         *_ref(message.stream),
         _LOST_REASONS.get(message.reason, frames.LostReason.UNSPECIFIED),
-        _optional_fqcn(message.reporter, "reporter"),
+        checked_optional_fqcn(message.reporter, "reporter"),
         message.hops_left,
     )
 
@@ -312,9 +204,9 @@ def _reset(message: cell_pb2.Reset) -> frames.Reset:
     return frames.Reset(
         *_ref(message.stream),
         message.from_target,
-        _ERROR_CODES.get(message.code, ErrorCode.INTERNAL),
+        ERROR_CODES.get(message.code, ErrorCode.INTERNAL),
         _FAULTS.get(message.fault, Fault.UNSPECIFIED),
-        _sentence(message.sentence),
+        checked_sentence(message.sentence),
         message.hops_left,
     )
 
@@ -324,9 +216,9 @@ def _resume_query(message: cell_pb2.ResumeQuery) -> frames.ResumeQuery:
         *_ref(message.stream),
         message.probe,
         message.hops_left,
-        _name(message.resume_id, "resume_id"),
-        _stamp(message.source_stamp),
-        _digest(message.digest, "digest"),
+        checked_name(message.resume_id, "resume_id"),
+        checked_stamp(message.source_stamp),
+        checked_digest(message.digest, "digest"),
     )
 
 
@@ -337,7 +229,7 @@ def _resume_reply(message: cell_pb2.ResumeReply) -> frames.ResumeReply:
         message.unknown,
         message.offset,
         message.hops_left,
-        _digest(message.prefix_digest, "prefix_digest"),
+        checked_digest(message.prefix_digest, "prefix_digest"),
         message.probe,
     )
 
@@ -345,8 +237,8 @@ def _resume_reply(message: cell_pb2.ResumeReply) -> frames.ResumeReply:
 def _query(message: cell_pb2.Query) -> frames.Query:
     return frames.Query(
         message.query_id,
-        _fqcn(message.asker, "asker"),
-        _optional_fqcn(message.subject, "subject"),
+        checked_fqcn(message.asker, "asker"),
+        checked_optional_fqcn(message.subject, "subject"),
         message.trace,
         message.hops_left,
     )
@@ -354,21 +246,21 @@ def _query(message: cell_pb2.Query) -> frames.Query:
 
 def _cell_info(message: cell_pb2.CellInfo) -> frames.CellInfo:
     return frames.CellInfo(
-        _fqcn(message.fqcn, "fqcn"),
+        checked_fqcn(message.fqcn, "fqcn"),
         message.incarnation,
-        _optional_fqcn(message.via, "via"),
-        _text(message.address, _LABEL_BYTES, "address"),
-        _text(message.software, _LABEL_BYTES, "software"),
-        _seconds(message.known_for_s, "known_for_s"),
+        checked_optional_fqcn(message.via, "via"),
+        checked_text(message.address, _LABEL_BYTES, "address"),
+        checked_text(message.software, _LABEL_BYTES, "software"),
+        checked_seconds(message.known_for_s, "known_for_s"),
     )
 
 
 def _query_reply(message: cell_pb2.QueryReply) -> frames.QueryReply:
-    _check_count(len(message.cells), _CELLS, "cells")
+    check_count(len(message.cells), _CELLS, "cells")
     return frames.QueryReply(
         message.query_id,
-        _fqcn(message.asker, "asker"),
-        _fqcn(message.responder, "responder"),
+        checked_fqcn(message.asker, "asker"),
+        checked_fqcn(message.responder, "responder"),
         tuple(_cell_info(cell) for cell in message.cells),
         message.hops_left,
         message.more,
@@ -385,9 +277,9 @@ def _pong(message: cell_pb2.Pong) -> frames.Pong:
 
 def _goodbye(message: cell_pb2.Goodbye) -> frames.Goodbye:
     return frames.Goodbye(
-        _ERROR_CODES.get(message.code, ErrorCode.INTERNAL),
-        _sentence(message.sentence),
-        _optional_fqcn(message.linked_fqcn, "linked_fqcn"),
+        ERROR_CODES.get(message.code, ErrorCode.INTERNAL),
+        checked_sentence(message.sentence),
+        checked_optional_fqcn(message.linked_fqcn, "linked_fqcn"),
     )
 
 

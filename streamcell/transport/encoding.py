@@ -7,13 +7,11 @@ cell's own core, so nothing is checked here.
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
-from streamcell.message import Headers
 from streamcell.protocol.wire import frames
-from streamcell.protocol.wire.description import ReplyTo, StreamDescription
+from streamcell.transport.descriptions import enum_number, fill_description
 from streamcell.v1 import cell_pb2
 
 _StreamFrame: TypeAlias = (
@@ -44,11 +42,6 @@ def fill_chunk_head(message: cell_pb2.Chunk, frame: frames.Chunk) -> None:
         message.digest = frame.digest.text
 
 
-def _number(value: enum.IntEnum) -> Any:
-    # protobuf takes any int for an enum; its type stubs want its own classes.
-    return value
-
-
 def _fill_stream(message: cell_pb2.StreamRef, frame: _StreamFrame) -> None:
     message.origin, message.origin_incarnation, message.stream_id = frame.key
     message.target = frame.target
@@ -63,7 +56,7 @@ def _fill_hello(message: cell_pb2.Frame, frame: frames.Hello) -> None:
     hello.incarnation = frame.incarnation
     hello.link_id = frame.link_id
     hello.lane_number = frame.lane_number
-    hello.lane_role = _number(frame.lane_role)
+    hello.lane_role = enum_number(frame.lane_role)
     hello.lanes_held.extend(frame.lanes_held)
     hello.capabilities.extend(frame.capabilities)
     hello.limits.message_bytes = frame.message_bytes
@@ -93,7 +86,7 @@ def _fill_announce_reply(message: cell_pb2.Frame, frame: frames.AnnounceReply) -
     reply.fqcn = frame.fqcn
     reply.incarnation = frame.incarnation
     reply.epoch = frame.epoch
-    reply.code = _number(frame.code)
+    reply.code = enum_number(frame.code)
     reply.sentence = frame.sentence
     reply.withdrawn = frame.withdrawn
 
@@ -105,22 +98,6 @@ def _fill_withdraw(message: cell_pb2.Frame, frame: frames.Withdraw) -> None:
     withdraw.epoch = frame.epoch
 
 
-def _fill_headers(message: cell_pb2.Open, headers: Headers) -> None:
-    for key, value in headers:
-        header = message.headers.add()
-        header.key = key
-        if isinstance(value, str):
-            header.value.text = value
-        elif isinstance(value, bytes):
-            header.value.raw = value
-        elif isinstance(value, bool):  # before int, which it also is
-            header.value.flag = value
-        elif isinstance(value, int):
-            header.value.integer = value
-        else:
-            header.value.real = value
-
-
 def _fill_settled(message: cell_pb2.Open | cell_pb2.Ping, runs: frames.IdRuns) -> None:
     for first, last in runs:
         run = message.settled.add()
@@ -129,7 +106,7 @@ def _fill_settled(message: cell_pb2.Open | cell_pb2.Ping, runs: frames.IdRuns) -
 
 
 def _fill_open(message: cell_pb2.Open, opening: frames.Open) -> None:
-    _fill_description(message, opening.description)
+    fill_description(message, opening.description)
     message.settled_below = opening.settled_below
     # What most attempts do not have. A field that is not set is the same on the wire as one set to its default.
     if opening.settled:
@@ -142,35 +119,6 @@ def _fill_open(message: cell_pb2.Open, opening: frames.Open) -> None:
         message.target_incarnation = opening.target_incarnation
     if opening.sealing_envelope:
         message.sealing_envelope = opening.sealing_envelope
-
-
-def _fill_description(message: cell_pb2.Open, description: StreamDescription) -> None:
-    message.kind = _number(description.kind)
-    if description.size is not None:
-        message.size = description.size
-    message.idle_timeout_s = description.idle_timeout_s
-    # What most streams do not have.
-    if description.headers:
-        _fill_headers(message, description.headers)
-    if description.resume_id:
-        message.resume_id = description.resume_id
-    if description.source_stamp:
-        message.source_stamp = description.source_stamp
-    if description.digest is not None:
-        message.digest = description.digest.text
-    if description.digest_follows:
-        message.digest_follows = True
-    if description.reply_to is not None:
-        _fill_reply_to(message, description.reply_to)
-    if description.no_reply:
-        message.no_reply = True
-
-
-def _fill_reply_to(message: cell_pb2.Open, reply_to: ReplyTo) -> None:
-    message.reply_to = reply_to.request_id
-    message.reply_to_incarnation = reply_to.incarnation
-    message.reply_code = _number(reply_to.code)
-    message.reply_sentence = reply_to.sentence
 
 
 def _fill_chunk(message: cell_pb2.Frame, frame: frames.Chunk) -> None:
@@ -198,7 +146,7 @@ def _fill_ack(message: cell_pb2.Frame, frame: frames.Ack) -> None:
 def _fill_lost(message: cell_pb2.Frame, frame: frames.Lost) -> None:
     lost = message.lost
     _fill_stream(lost.stream, frame)
-    lost.reason = _number(frame.reason)
+    lost.reason = enum_number(frame.reason)
     lost.reporter = frame.reporter
     lost.hops_left = frame.hops_left
 
@@ -207,8 +155,8 @@ def _fill_reset(message: cell_pb2.Frame, frame: frames.Reset) -> None:
     reset = message.reset
     _fill_stream(reset.stream, frame)
     reset.from_target = frame.from_target
-    reset.code = _number(frame.code)
-    reset.fault = _number(frame.fault)
+    reset.code = enum_number(frame.code)
+    reset.fault = enum_number(frame.fault)
     reset.sentence = frame.sentence
     reset.hops_left = frame.hops_left
 
@@ -274,7 +222,7 @@ def _fill_pong(message: cell_pb2.Frame, frame: frames.Pong) -> None:
 
 
 def _fill_goodbye(message: cell_pb2.Frame, frame: frames.Goodbye) -> None:
-    message.goodbye.code = _number(frame.code)
+    message.goodbye.code = enum_number(frame.code)
     message.goodbye.sentence = frame.sentence
     message.goodbye.linked_fqcn = frame.linked_fqcn
 

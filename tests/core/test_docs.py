@@ -10,7 +10,7 @@ import pytest
 
 import streamcell
 from streamcell import CellConfig, CellError, StreamCell, UsageError
-from streamcell.sending import SendMore
+from streamcell.runtime.sending.specs import SendMore
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"

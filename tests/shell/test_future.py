@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from streamcell import CellError, StreamCancelled, StreamError, StreamFuture, UsageError
+from streamcell.protocol.wire.description import StreamDescription, StreamKind
 from streamcell.runtime.threads.notifier import Notifier
 from streamcell.runtime.threads.trace import cell_log
 from streamcell.runtime.transfers import Progress, TransferInfo
@@ -52,8 +53,7 @@ class Transfer:
             target="server",
             channel="models",
             topic="weights",
-            headers=(("round", 3),),
-            size=size,
+            description=StreamDescription(StreamKind.BLOB, size, (("round", 3),)),
             progress=Progress(self.clock),
         )
         self.control = Control(self.info)

@@ -59,8 +59,7 @@ class Incoming(Receiver):
             target=context.fqcn,
             channel=event.channel,
             topic=event.topic,
-            headers=event.description.headers,
-            size=event.description.size,
+            description=event.description,
             progress=Progress(context.clock),
             stream_id=event.key.stream_id,
         )
@@ -136,7 +135,6 @@ class IncomingStream(Incoming):
     def __init__(self, context: CellContext, event: StreamOpened, callback: ReceiveCallback) -> None:
         super().__init__(context, event, callback)
         self.resume = event.seen_before
-        self.resume_id = event.description.resume_id
         with_digest = event.description.digest is not None or event.description.digest_follows
         self.queue = ReceiveQueue(self, with_digest, context.clock)
         #: How it is chosen where the stream goes on; None if it begins at 0 in any case.
@@ -356,7 +354,7 @@ class IncomingBlob(Incoming):
     def _choose_buffer(self, into: Into) -> None:
         what = f"into() for {self.info.channel}/{self.info.topic} at {self.info.target}"
         buffer, raised = call_user_code(
-            self._context.stream_log, logging.ERROR, what, into, self.info.size, dict(self.info.headers)
+            self._context.stream_log, logging.ERROR, what, into, self.info.size, dict(self.info.description.headers)
         )
         if raised is not None:
             self._context.failures.count_callback()

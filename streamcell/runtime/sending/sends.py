@@ -50,8 +50,7 @@ class Outgoing:
             target=spec.target,
             channel=spec.channel,
             topic=spec.topic,
-            headers=spec.description.headers,
-            size=spec.description.size,
+            description=spec.description,
             progress=Progress(context.clock),
         )
         self.future = context.make_future(self.info, self, context.notifier)

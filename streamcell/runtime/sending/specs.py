@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import operator
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, TypedDict
 
 from streamcell.config import LONGEST_TIMEOUT_S, CellConfig
 from streamcell.digest import ALGORITHM, Digest
@@ -25,16 +25,24 @@ from streamcell.runtime.sending.payloads import flatten_payload
 _LARGEST_OFFSET = (1 << 63) - 1
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class SendOptions:
-    """What ``send_stream`` and ``send_blob`` take beside the message. None: as configured."""
+class SendMore(TypedDict, total=False):
+    """The keywords of ``send_stream`` and ``send_blob``.
 
-    optional: bool = False
-    resume_id: str = ""
-    idle_timeout: float | None = None
-    unreachable_timeout: float | None = None
-    digest: str = ""
-    retry_unknown: bool = False
+    ``resume_id`` names the transfer across restarts of this cell: sent again under the same name it goes on where the
+    target stands, if the source is provably the same. ``idle_timeout``: seconds of silence of the other end after which
+    it fails; 0 never, None as configured. ``unreachable_timeout``: seconds to wait for the target's first sign of life;
+    0 for ever, None as configured. ``digest``: ``sha256`` to have it computed and checked, or ``sha256:HEX`` if it is
+    known. ``retry_unknown``: send again if it cannot be known whether it was delivered. ``copy``: take a copy of the
+    payload, which must be bytes, at the call. ``reliable`` is ignored; every send is.
+    """
+
+    resume_id: str
+    idle_timeout: float | None
+    unreachable_timeout: float | None
+    digest: str
+    retry_unknown: bool
+    copy: bool
+    reliable: bool
 
 
 def make_send_spec(
@@ -45,8 +53,9 @@ def make_send_spec(
     target: str,
     size: int | None,
     headers: Mapping[str, HeaderValue],
-    options: SendOptions,
+    more: SendMore,
     *,
+    optional: bool = False,
     stamp: object = b"",
     kept: bool = False,
 ) -> SendSpec:
@@ -60,7 +69,8 @@ def make_send_spec(
         target: the cell's name.
         size: in bytes, or None.
         headers: the application's.
-        options: what was asked for.
+        more: what was given beside.
+        optional: whether failing is normal.
         stamp: what tells whether the source is still the same, as its ``get_stamp`` gave it.
         kept: whether all bytes are there already and stay.
 
@@ -68,7 +78,8 @@ def make_send_spec(
         StreamUsageError: an argument is wrong; the sentence names it.
     """
     try:
-        given, follows = _check_digest(options.digest)
+        resume_id = _check_resume_id(more.get("resume_id"))
+        given, follows = _check_digest(more.get("digest"))
         return SendSpec(
             target=check_fqcn(target),
             channel=check_callback_name(channel, "channel"),
@@ -77,20 +88,20 @@ def make_send_spec(
                 kind,
                 size,
                 freeze_headers(headers),
-                check_timeout(options.idle_timeout, "idle_timeout", config.idle_timeout_s, meaning_of_0="never"),
-                resume_id=_check_resume_id(options.resume_id),
-                source_stamp=_check_stamp(stamp) if options.resume_id else b"",
+                check_timeout(more.get("idle_timeout"), "idle_timeout", config.idle_timeout_s, meaning_of_0="never"),
+                resume_id=resume_id,
+                source_stamp=_check_stamp(stamp) if resume_id else b"",
                 digest=given,
                 digest_follows=follows,
             ),
             unreachable_timeout_s=check_timeout(
-                options.unreachable_timeout,
+                more.get("unreachable_timeout"),
                 "unreachable_timeout",
                 config.unreachable_timeout_s,
                 meaning_of_0="never",
             ),
-            optional=bool(options.optional),
-            retry_unknown=bool(options.retry_unknown),
+            optional=bool(optional),
+            retry_unknown=bool(more.get("retry_unknown")),
             kept=kept,
         )
     except StreamUsageError:

@@ -7,7 +7,7 @@ from streamcell.digest import Digest
 from streamcell.protocol.sending.spec import SendSpec
 from streamcell.protocol.wire.description import StreamKind
 from streamcell.runtime.sending.specs import (
-    SendOptions,
+    SendMore,
     address,
     as_names,
     check_timeout,
@@ -22,10 +22,12 @@ HEX = "0123456789abcdef" * 4
 
 def make(**options: Any) -> SendSpec:
     arguments = {"channel": "channel", "topic": "topic", "target": "server", "headers": {}}
+    optional = options.pop("optional", False)
     for name in arguments:
         if name in options:
             arguments[name] = options.pop(name)
-    return make_send_spec(CONFIG, StreamKind.BLOB, size=5, options=SendOptions(**options), **arguments)  # type: ignore[arg-type]
+    more = SendMore(**options)  # type: ignore[typeddict-item]
+    return make_send_spec(CONFIG, StreamKind.BLOB, size=5, more=more, optional=optional, **arguments)  # type: ignore[arg-type]
 
 
 def test_defaults_are_those_of_the_configuration() -> None:
