@@ -417,7 +417,7 @@ class CellCore:
 
     def on_lane_emptied(self, link: Link, lane_id: int, now: float) -> None:
         """What was on the lane has arrived; streams that were bound to it go on by another."""
-        self._sends.on_lane_emptied(lane_id, now)
+        self._sends.on_lane_emptied(link, lane_id, now)
         self._relays.on_lane_emptied(link, lane_id, now)
 
     def on_link_down(self, link: Link, now: float) -> None:

@@ -63,6 +63,8 @@ class Owner:
     def is_over(self, target: str, life: int) -> bool:
         return life in self.over
 
+    def on_way_taken(self, sender: StreamSender, link: Link | None) -> None: ...
+
     def on_sender_settled(self, sender: StreamSender, error: CellError | None, now: float) -> None:
         self.settled.append(error)
 

@@ -73,7 +73,6 @@ class StreamSender(Timed):
     __slots__ = (
         "_around",
         "_bulk",
-        "_context",
         "_cutter",
         "_failure",
         "_lost_in_a_row",
@@ -98,7 +97,6 @@ class StreamSender(Timed):
         super().__init__()
         context = around.context
         self._around = around
-        self._context = context
         self.spec = spec
         self.key = StreamKey(context.fqcn, context.incarnation, stream_id)
         # Whether the target gets it in one piece, and whether every byte stays here until the stream is settled.
@@ -240,7 +238,7 @@ class StreamSender(Timed):
             # Never what this attempt is to send, though the target may have it from an earlier one.
             buffer.drop_below(min(frame.consumed, attempt.next_offset))
         if frame.received > received:
-            self._context.events.append(SendProgressed(self.key.stream_id, frame.received))
+            self._around.context.events.append(SendProgressed(self.key.stream_id, frame.received))
         if self.source.error is not None:
             self._end_with_source(now)
         self._want_source()
@@ -251,7 +249,7 @@ class StreamSender(Timed):
             return
         self.target_life = frame.target_incarnation
         if self.confirmed.received != frame.received:
-            self._context.events.append(SendProgressed(self.key.stream_id, frame.received))
+            self._around.context.events.append(SendProgressed(self.key.stream_id, frame.received))
         self._step(SenderInput.COMPLETE, now)
 
     def on_credit(self, link: Link, frame: Credit, now: float) -> None:
@@ -312,7 +310,7 @@ class StreamSender(Timed):
         # One that was only offered to that life, or that it did not hear to begin, has left nothing there.
         seen = before.seen_before or (before.taken_up and life != self.target_life)
         if before.received:
-            self._context.events.append(SendProgressed(self.key.stream_id, 0))
+            self._around.context.events.append(SendProgressed(self.key.stream_id, 0))
         self.confirmed = Confirmed(placed=self.whole or not (seen or self.spec.description.resume_id), seen_before=seen)
         # It would not be sent again if any life could have it.
         self.attempt.start_over(end_counts=not self.whole or self.spec.retry_unknown)
@@ -342,15 +340,13 @@ class StreamSender(Timed):
         if way is not None:
             self.take_way(way, now)
             return
-        self._around.writing.withdraw(self.link, self)
-        self.link = None
+        self._go_by(None)
         if self.spec.optional:
             self.give_up(send_errors.unreachable(self, "there is no way to it any more"), now)
 
     def take_way(self, link: Link, now: float) -> None:
         """Go by ``link`` from now on; what was sent another way is a new attempt."""
-        self._around.writing.withdraw(self.link, self)
-        self.link = link
+        self._go_by(link)
         attempt = self.attempt
         attempt.leave_way()
         if self.state in (SenderState.RESUMING, SenderState.SEEKING):
@@ -370,21 +366,20 @@ class StreamSender(Timed):
             self._begin_at(attempt.next_offset, link.initial_credit)
         self._pump(now)
 
-    def on_link_begun(self, link: Link, now: float) -> None:
+    def on_link_begun(self, now: float) -> None:
         """The neighbour remembers no stream that went by the link: it was restarted, or held the link for dead."""
-        if link is self.link and self.attempt.opened:
+        if self.attempt.opened:
             self._lose_path(now)
 
     def on_lane_up(self, link: Link, now: float) -> None:
-        """What waits for a lane of the link can go, or go on."""
-        if link is self.link:
-            if self.attempt.says_something:
-                link.outbox.note(self)
-            self._pump(now)
+        """What waits for a lane of its link can go, or go on."""
+        if self.attempt.says_something:
+            link.outbox.note(self)
+        self._pump(now)
 
     def on_lane_lost(self, link: Link, lane_id: int, now: float) -> None:
-        """What a lane carried may be lost: ask where to go on, or whether the other end still knows the stream."""
-        if link is not self.link or not self.attempt.leave_lane(lane_id):
+        """What a lane of its link carried may be lost: ask where to go on, or whether the stream is still known."""
+        if not self.attempt.leave_lane(lane_id):
             return
         if self.state is SenderState.RESUMING:
             self.attempt.owe_question()
@@ -402,6 +397,11 @@ class StreamSender(Timed):
         if self.lane_id == lane_id:
             self.lane_id = None
             self._pump(now)
+
+    def _go_by(self, link: Link | None) -> None:
+        self._around.writing.withdraw(self.link, self)
+        self._around.owner.on_way_taken(self, link)
+        self.link = link
 
     def _lose_path(self, now: float) -> None:
         again = self._lost_in_a_row > 0
@@ -502,7 +502,7 @@ class StreamSender(Timed):
         self._query(now)
 
     def _query(self, now: float) -> None:
-        self._context.counters.add(Count.RESUMES)
+        self._around.context.counters.add(Count.RESUMES)
         self._ask()
         self._speak()
 
@@ -523,7 +523,7 @@ class StreamSender(Timed):
         skipped = max(0, offset - max(self.confirmed.received, self.attempt.next_offset))
         self._begin_at(offset, self.link.initial_credit if self.link is not None else 0)
         self.confirmed.place(offset)
-        self._context.events.append(SendPlaced(self.key.stream_id, self.confirmed.received, skipped))
+        self._around.context.events.append(SendPlaced(self.key.stream_id, self.confirmed.received, skipped))
         self._pump(now)
 
     def _succeed(self, now: float) -> None:
@@ -548,15 +548,15 @@ class StreamSender(Timed):
         self.lane_id = None
 
     def _end(self, error: CellError | None, now: float) -> None:
-        self._context.deadlines.cancel(self)
+        self._around.context.deadlines.cancel(self)
         self._around.writing.withdraw(self.link, self)
         self.source.buffer.clear()
         if error is None:
-            self._context.counters.add(Count.SENDS_FINISHED)
-            self._context.events.append(SendFinished(self.key.stream_id, self.source.total or 0))
+            self._around.context.counters.add(Count.SENDS_FINISHED)
+            self._around.context.events.append(SendFinished(self.key.stream_id, self.source.total or 0))
         else:
-            self._context.counters.add(Count.SENDS_FAILED)
-            self._context.events.append(SendFailed(self.key.stream_id, error))
+            self._around.context.counters.add(Count.SENDS_FAILED)
+            self._around.context.events.append(SendFailed(self.key.stream_id, error))
         self._around.owner.on_sender_settled(self, error, now)
 
     # Time.
@@ -569,7 +569,7 @@ class StreamSender(Timed):
             return
         if self.state is SenderState.BACKING_OFF and now >= self.backoff_until:
             self._step(SenderInput.BACKOFF_OVER, now)
-        elif self.state is SenderState.RESUMING and now >= self.spoke_at + self._context.config.backoff_max_s:
+        elif self.state is SenderState.RESUMING and now >= self.spoke_at + self._around.context.config.backoff_max_s:
             # Question and answer pass through many hands. Asked twice it changes nothing.
             self.attempt.owe_question()
             self._speak()
@@ -579,9 +579,9 @@ class StreamSender(Timed):
         self._schedule()
 
     def _schedule(self) -> None:
-        due_at = patience.due_at(self, self._context.config.backoff_max_s)
+        due_at = patience.due_at(self, self._around.context.config.backoff_max_s)
         if due_at is not None:
-            self._context.deadlines.schedule(self, due_at)
+            self._around.context.deadlines.schedule(self, due_at)
 
     #: What each action of the table of states is.
     ACTS: ClassVar[Mapping[SenderAction, Callable[[StreamSender, float], None]]] = {

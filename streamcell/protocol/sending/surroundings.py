@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from streamcell.errors import CellError
 from streamcell.protocol.base.context import Context
+from streamcell.protocol.links.link import Link
 from streamcell.protocol.links.table import LinkTable
 from streamcell.protocol.links.writing import Writing
 from streamcell.protocol.sending.settled_news import SettledNews
@@ -24,6 +25,10 @@ class SenderOwner(Protocol):
 
     def is_over(self, target: str, life: int) -> bool:
         """Return whether that life of the target is known to have ended."""
+        ...
+
+    def on_way_taken(self, sender: StreamSender, link: Link | None) -> None:
+        """The sender leaves the link that it went by, and goes by another one, or by none."""
         ...
 
     def on_sender_settled(self, sender: StreamSender, error: CellError | None, now: float) -> None:

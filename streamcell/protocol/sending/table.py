@@ -1,15 +1,16 @@
 """All streams that a cell sends: where each is found, and which may be under way.
 
-A map with two indices: by stream id, for frames and for the application, and by target, for ways that change. It finds
-a sender and hands the input on; what that means, the sender knows (``half.py``). A stream is in the map from ``open``
-until it is settled, which it says itself. Those beyond the slots of their target are in it, too, and are admitted when
-others settle (``slots.py``). What is said to a target about streams that are settled, or of another life of this cell,
-is said here: no sender is left to say it.
+A map with three indices: by stream id, for frames and for the application; by target, for ways that change; by the link
+that a stream goes by, for what becomes of its lanes. It finds a sender and hands the input on; what that means, the
+sender knows (``half.py``). A stream is in the map from ``open`` until it is settled, which it says itself. Those beyond
+the slots of their target are in it, too, and are admitted when others settle (``slots.py``). What is said to a target
+about streams that are settled, or of another life of this cell, is said here: no sender is left to say it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
 
 from streamcell.digest import Digest
 from streamcell.errors import CellError, Fault, StreamCancelled
@@ -35,6 +36,8 @@ from streamcell.protocol.wire.frames import (
     ResumeReply,
 )
 
+_KeyT = TypeVar("_KeyT")
+
 
 class SendTable:
     """Every sender that is not settled, by stream id.
@@ -54,6 +57,7 @@ class SendTable:
     ) -> None:
         self._senders: dict[int, StreamSender] = {}
         self._by_target: dict[str, dict[int, StreamSender]] = {}
+        self._by_link: dict[Link, dict[int, StreamSender]] = {}
         self._slots = SlotTable(context.config)
         self._context = context
         self._links = links
@@ -199,12 +203,12 @@ class SendTable:
 
     def on_link_begun(self, link: Link, now: float) -> None:
         """The neighbour remembers no stream that went by the link: it was restarted, or held the link for dead."""
-        for sender in self.senders():
-            sender.on_link_begun(link, now)
+        for sender in self._going_by(link):
+            sender.on_link_begun(now)
 
     def on_lane_up(self, link: Link, now: float) -> None:
         """Streams over this link can go, or go on."""
-        for sender in self.senders():
+        for sender in self._going_by(link):
             sender.on_lane_up(link, now)
 
     def on_ways_changed(self, targets: Iterable[str] | None, now: float) -> None:
@@ -218,13 +222,17 @@ class SendTable:
 
     def on_lane_lost(self, link: Link, lane_id: int, now: float) -> None:
         """What the lane carried may be lost."""
-        for sender in self.senders():
+        for sender in self._going_by(link):
             sender.on_lane_lost(link, lane_id, now)
 
-    def on_lane_emptied(self, lane_id: int, now: float) -> None:
+    def on_lane_emptied(self, link: Link, lane_id: int, now: float) -> None:
         """What the lane carried has arrived."""
-        for sender in self.senders():
+        for sender in self._going_by(link):
             sender.on_lane_emptied(lane_id, now)
+
+    def _going_by(self, link: Link) -> list[StreamSender]:
+        """Return the streams that go by a link, in the order in which they were opened."""
+        return [sender for _, sender in sorted(self._by_link.get(link, {}).items())]
 
     def note_spoken(self, stream_id: int, lane_id: int, now: float) -> None:
         """A question or sign of life of the stream was put on a lane."""
@@ -241,13 +249,18 @@ class SendTable:
         """Return whether that life of the target is known to have ended."""
         return self._presence.is_over(target, life)
 
+    def on_way_taken(self, sender: StreamSender, link: Link | None) -> None:
+        """Find the sender by its new link from now on."""
+        _take_out(self._by_link, sender.link, sender)
+        if link is not None:
+            self._by_link.setdefault(link, {})[sender.key.stream_id] = sender
+
     def on_sender_settled(self, sender: StreamSender, error: CellError | None, now: float) -> None:
         """Take a sender out, and let those begin that waited for its slot."""
         stream_id, target = sender.key.stream_id, sender.spec.target
         del self._senders[stream_id]
-        del self._by_target[target][stream_id]
-        if not self._by_target[target]:
-            del self._by_target[target]
+        _take_out(self._by_target, target, sender)
+        _take_out(self._by_link, sender.link, sender)
         self._settled.add(stream_id)
         if sender.link is not None and self._settled.is_owed(sender.link):
             # The writer of control frames says it, and on a link that carries bulk only nothing else wakes that.
@@ -255,3 +268,12 @@ class SendTable:
         for following in self._slots.release(sender):
             following.admit(self._routes.next_hop(target), now)
         self._on_settled(sender, error)
+
+
+def _take_out(index: dict[_KeyT, dict[int, StreamSender]], key: _KeyT | None, sender: StreamSender) -> None:
+    """Take a sender out of an index, and its key with the last one."""
+    if key is None:
+        return
+    del index[key][sender.key.stream_id]
+    if not index[key]:
+        del index[key]
