@@ -123,8 +123,8 @@ class CellCore:
             QueryReply: self._handle_query_reply,
         }
         self._target_handlers: dict[type, Callable[[Link, Any, float], None]] = {
-            Chunk: self._receives.handle_chunk,
-            ResumeQuery: self._receives.handle_resume_query,
+            Chunk: self._receives.on_chunk,
+            ResumeQuery: self._receives.on_resume_query,
             Reset: self._handle_reset_by_origin,
         }
         self._origin_handlers: dict[type, Callable[[Any, float], None]] = {
@@ -479,7 +479,7 @@ class CellCore:
             self._sends.answer_late_target(frame)
 
     def _handle_reset_by_origin(self, _link: Link, frame: Reset, now: float) -> None:
-        self._receives.handle_reset(frame, now)
+        self._receives.on_reset(frame, now)
 
     def _handle_credit(self, link: Link, frame: Credit, now: float) -> None:
         if self._context.is_own(frame.key):

@@ -287,7 +287,7 @@ class StreamReceiver(Timed):
         """The application has taken every byte of the whole stream, and they are what the sender says."""
         if self.state in _ADMITTED and self.progress.consume(self.progress.received):
             self.allowance.move_on()
-        self.news.tell_what_counts()
+        self.news.tell(None)
         self.step(ReceiverInput.APPROVED, now)
 
     def on_released(self, now: float) -> None:
@@ -484,7 +484,7 @@ class StreamReceiver(Timed):
         pieces, self._undelivered = self._undelivered, []
         self._deliver(pieces, now)
         if self.state is not ReceiverState.ENDED:
-            self.news.tell_what_counts()
+            self.news.tell(None)
 
     def _end_data(self, now: float) -> None:
         self._near.memory.note_whole(self)

@@ -60,6 +60,16 @@ class OriginLife:
         """Return the lowest id above all that were heard of: ids rise, so what follows has never been here."""
         return max(self.settled.end, *self.ended, *self.receivers, *self.asked, 0) + 1
 
+    def on_stream_begun(self, stream_id: int, receiver: StreamReceiver) -> None:
+        """A stream is open from now on."""
+        self.receivers[stream_id] = receiver
+
+    def on_stream_ended(self, stream_id: int, last_word: Ack | Reset | None) -> None:
+        """A stream is not open any more. The first last word about it is kept, until the origin has settled it."""
+        self.receivers.pop(stream_id, None)
+        if last_word is not None and stream_id not in self.settled:
+            self.ended.setdefault(stream_id, last_word)
+
     def note_asked(self, query: ResumeQuery) -> None:
         """Take note of a query about a stream that is not open here."""
         if not query.probe:
@@ -119,7 +129,7 @@ class Registrar:
             query, self._incarnation, 0, unknown=True
         )
 
-    def refuse(self, life: OriginLife, chunk: Chunk) -> Ack | Reset | Lost | None:
+    def answer_chunk(self, life: OriginLife, chunk: Chunk) -> Ack | Reset | Lost | None:
         """Return the answer to a chunk that does not begin a stream here, or None to one that does."""
         reason = self._fault_in_beginning(chunk)
         last_word = self._last_word(life, chunk.key, chunk.attempt)

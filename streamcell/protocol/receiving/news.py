@@ -86,7 +86,7 @@ class News:
         self._context = near.context
         self._links = near.links
         self._ways = near.ways
-        self._ways.enter(link, self)
+        self._ways.on_way_taken(link, self)
 
     # Whose stream it is.
 
@@ -111,9 +111,9 @@ class News:
         """Speak by ``link`` from now on: what was said another way may be of no use to anybody there."""
         if self.link is not None:
             self.link.outbox.forget(self)
-            self._ways.leave(self.link, self)
+            self._ways.on_way_left(self.link, self)
         self.link = link
-        self._ways.enter(link, self)
+        self._ways.on_way_taken(link, self)
         self.repeat()
 
     def on_way_changed(self, link: Link) -> None:
@@ -126,7 +126,7 @@ class News:
     def on_way_lost(self) -> None:
         """Say nothing until there is a way again: the origin may come back, or the stream fails by its timers."""
         if self.link is not None:
-            self._ways.leave(self.link, self)
+            self._ways.on_way_left(self.link, self)
             self.link = None
 
     def on_ended(self, last_word: Ack | Reset | None) -> None:
@@ -154,38 +154,27 @@ class News:
 
     # Acks.
 
-    def tell(self, now: float, link: Link | None = None) -> bool:
-        """Have said what is worth a frame; what is not is said soon all the same.
+    def tell(self, now: float | None, link: Link | None = None) -> bool:
+        """Have said what is worth a frame, and all the rest in a moment; return whether ``ack_at`` is set for that.
 
-        ``link``: what a chunk has just come over, of which the lanes may be shared with control. Returns whether
-        ``ack_at`` is set from now on.
+        ``link``: what a chunk has just come over, of which the lanes may be shared with control. No ``now``: the rest
+        waits until there is more.
         """
-        delayed = self._weigh_ack(link) and self.ack_at is None
-        if delayed:
-            self.ack_at = now + ACK_DELAY_S
-        if self.ack_due or self._allowance.due or self._point.due:
-            self.speak()
-        return delayed
-
-    def tell_what_counts(self) -> None:
-        """Have said what is worth a frame, and nothing else for now."""
-        self._weigh_ack(None)
-        self.speak()
-
-    def _weigh_ack(self, link: Link | None) -> bool:
-        """Have an Ack sent if there is enough to tell; return whether anything is left that is worth none by itself."""
         progress, allowance = self._progress, self._allowance
-        arrived, taken = progress.received - self._acked_received, progress.consumed - self._acked_consumed
-        fresh = max(arrived, taken)
-        if fresh <= 0 or self.ack_due:
-            return False
+        fresh = max(progress.received - self._acked_received, progress.consumed - self._acked_consumed)
         least = _ACK_ASSEMBLED_BYTES if allowance.assembled else _ACK_BYTES
-        if (fresh < least or fresh < allowance.window.size // _ACK_WINDOW_PART) and (
-            link is None or fresh < _ACK_SHARED_BYTES or link.has_bulk_lane()
-        ):
-            return True
-        self.ack_due = True
-        return False
+        delays = False
+        if fresh > 0 and not self.ack_due:
+            if fresh >= max(least, allowance.window.size // _ACK_WINDOW_PART) or (
+                link is not None and fresh >= _ACK_SHARED_BYTES and not link.has_bulk_lane()
+            ):
+                self.ack_due = True
+            elif self.ack_at is None and now is not None:
+                self.ack_at = now + ACK_DELAY_S
+                delays = True
+        if self.ack_due or allowance.due or self._point.due:
+            self.speak()
+        return delays
 
     def want_ack(self) -> None:
         """Have an Ack sent, whatever it has to tell."""

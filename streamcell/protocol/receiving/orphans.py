@@ -31,7 +31,7 @@ class Orphans:
         """Return the one of this stream, if it is here."""
         return self._by_key.get(key)
 
-    def add(self, receiver: StreamReceiver) -> StreamReceiver | None:
+    def keep(self, receiver: StreamReceiver) -> StreamReceiver | None:
         """Keep a receiver; return the one of the same name that it takes the place of, if there was one."""
         receiver.news.on_way_lost()
         name = _name(receiver.key.origin, receiver.channel, receiver.topic, receiver.description.resume_id)

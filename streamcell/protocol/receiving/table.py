@@ -77,9 +77,7 @@ class ReceiveTable:
         life = self._lives.get(key.origin)
         if self._orphans.discard(receiver) or life is None or life.incarnation != key.origin_incarnation:
             return
-        life.receivers.pop(key.stream_id, None)
-        if last_word is not None and key.stream_id not in life.settled:
-            life.ended[key.stream_id] = last_word
+        life.on_stream_ended(key.stream_id, last_word)
 
     def _linked(self) -> list[StreamReceiver]:
         """Return the receivers whose origin is still the one that began them."""
@@ -158,7 +156,7 @@ class ReceiveTable:
 
     # Frames.
 
-    def handle_chunk(self, link: Link, chunk: Chunk, now: float) -> None:
+    def on_chunk(self, link: Link, chunk: Chunk, now: float) -> None:
         """A piece of a stream for this cell.
 
         :raises ProtocolError: if the peer broke the rules so that it is to be cut off.
@@ -175,7 +173,7 @@ class ReceiveTable:
         if receiver is not None:
             receiver.on_chunk(link, chunk, now)
 
-    def handle_resume_query(self, link: Link, frame: ResumeQuery, now: float) -> None:
+    def on_resume_query(self, link: Link, frame: ResumeQuery, now: float) -> None:
         """The origin asks where to go on, or shows that it is alive."""
         life = self._life_of(frame.key, now)
         if frame.key.stream_id == NO_STREAM:
@@ -188,16 +186,16 @@ class ReceiveTable:
             life.note_asked(frame)
             self._links.post(link, self._registrar.answer_query(life, frame))
 
-    def handle_reset(self, frame: Reset, now: float) -> None:
+    def on_reset(self, frame: Reset, now: float) -> None:
         """The origin gave the stream up."""
         life = self._life_of(frame.key, now)
         last_word = dataclasses.replace(frame, from_target=True)
         receiver = life.receivers.get(frame.key.stream_id)
         if receiver is not None:
             receiver.on_reset(last_word, now)
-        elif frame.key.stream_id not in life.settled:
+        else:
             # It overtook the first chunk, which is to call no callback any more.
-            life.ended.setdefault(frame.key.stream_id, last_word)
+            life.on_stream_ended(frame.key.stream_id, last_word)
 
     def note_settled(self, origin: str, incarnation: int, below: int, runs: IdRuns, now: float) -> None:
         """The neighbour says in a Ping which of its streams are settled."""
@@ -278,7 +276,7 @@ class ReceiveTable:
         for receiver in life.receivers.values():
             if not receiver.can_wait_for_heir:
                 receiver.on_origin_gone(receive_errors.origin_restarted(receiver), now)
-            elif (before := self._orphans.add(receiver)) is not None:
+            elif (before := self._orphans.keep(receiver)) is not None:
                 before.on_origin_gone(receive_errors.replaced(before), now)
 
     # New streams.
@@ -287,7 +285,7 @@ class ReceiveTable:
         """Make a receiver for a stream that is new, or answer for one that is not."""
         if life.is_late(chunk):
             return None
-        opening, refusal = chunk.open, self._registrar.refuse(life, chunk)
+        opening, refusal = chunk.open, self._registrar.answer_chunk(life, chunk)
         if refusal is not None:
             self._links.post(link, refusal)
         if opening is None or refusal is not None:
@@ -295,7 +293,7 @@ class ReceiveTable:
         orphan = self._orphans.claim(chunk, opening)
         fault = None if orphan is None else fault_in_adopting(orphan, opening.description)
         if orphan is not None and fault is None:
-            life.receivers[chunk.key.stream_id] = orphan
+            life.on_stream_begun(chunk.key.stream_id, orphan)
             orphan.go_on_as(chunk, opening, now)
             return orphan
         if orphan is not None and fault is not None:
@@ -306,5 +304,5 @@ class ReceiveTable:
         self, life: OriginLife, link: Link, chunk: Chunk, opening: Open, now: float, *, anew: bool
     ) -> StreamReceiver | None:
         receiver = StreamReceiver(self._near, chunk, opening, link, now)
-        life.receivers[chunk.key.stream_id] = receiver
+        life.on_stream_begun(chunk.key.stream_id, receiver)
         return receiver if receiver.offer(opening, now, anew=anew) else None

@@ -19,11 +19,11 @@ class Ways:
         """Return those that go by a link, in the order in which they took it."""
         return list(self._by_link.get(link, ()))
 
-    def enter(self, link: Link, news: News) -> None:
+    def on_way_taken(self, link: Link, news: News) -> None:
         """From now on it goes by this link."""
         self._by_link.setdefault(link, {})[news] = None
 
-    def leave(self, link: Link, news: News) -> None:
+    def on_way_left(self, link: Link, news: News) -> None:
         """It does not go by this link any more."""
         others = self._by_link[link]
         del others[news]
