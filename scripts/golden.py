@@ -33,6 +33,7 @@ from streamcell.protocol.wire.description import ReplyTo, StreamDescription, Str
 from streamcell.protocol.wire.integrity import checksum_fields
 from streamcell.transport.checksum import checksum
 from streamcell.transport.codec import encode_batch
+from streamcell.transport.parts import join
 from streamcell.v1 import cell_pb2
 
 StateT = TypeVar("StateT", bound=enum.Enum)
@@ -262,7 +263,7 @@ def examples() -> list[Example]:
 
 
 def show(example: Example) -> str:
-    data = encode_batch(example.batch)
+    data = join(encode_batch(example.batch))
     message = cell_pb2.ExchangeRequest.FromString(data)
     text = text_format.MessageToString(message, as_utf8=True).rstrip()
     hexadecimal = "\n".join(textwrap.wrap(data.hex(), 96))

@@ -25,6 +25,7 @@ from streamcell.protocol.wire.frames import StreamKey
 from streamcell.protocol.wire.integrity import checksum_fields
 from streamcell.transport.checksum import checksum
 from streamcell.transport.codec import encode_batch
+from streamcell.transport.parts import join
 from streamcell.v1 import cell_pb2
 
 FOLDER = golden.ROOT / "protos/vectors"
@@ -86,7 +87,9 @@ def in_frame(kind: int, body: bytes) -> bytes:
 def frames() -> list[Json]:
     """Returns the examples of docs/wire-examples.md: at least one of each frame."""
     return [
-        vector(example.title, example.explanation, cell_pb2.ExchangeRequest.FromString(encode_batch(example.batch)))
+        vector(
+            example.title, example.explanation, cell_pb2.ExchangeRequest.FromString(join(encode_batch(example.batch)))
+        )
         for example in golden.examples()
     ]
 

@@ -17,10 +17,11 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
 from streamcell.errors import UsageError
-from streamcell.protocol.wire.frames import Chunk
-from streamcell.transport.base import Lane, LaneClosed, Listener, Network, PeerInfo
+from streamcell.protocol.wire.frames import Chunk, Parts
+from streamcell.transport.base import Carrier, LaneClosed, Listener, Network, PeerInfo
 from streamcell.transport.codec import decode_batch, encode_batch
-from streamcell.transport.memory import MemoryNetwork
+from streamcell.transport.memory.network import MemoryNetwork
+from streamcell.transport.parts import size_of
 
 __all__ = ["Direction", "FakeClock", "FaultyLane", "FaultyNetwork", "InMemoryNetwork"]
 
@@ -74,9 +75,9 @@ class _Cut:
     size_bytes: float
     spent: bool = False
 
-    def apply(self, batch: bytes) -> bytes | None:
+    def apply(self, batch: Parts) -> Parts | None:
         self.batches -= 1
-        self.size_bytes -= len(batch)
+        self.size_bytes -= size_of(batch)
         self.spent = self.batches <= 0 or self.size_bytes <= 0
         return None if self.spent else batch
 
@@ -87,10 +88,10 @@ class _Corruption:
 
     direction: Direction
     batches: int
-    change: Callable[[bytes], bytes | None]
+    change: Callable[[Parts], Parts | None]
     spent: bool = False
 
-    def apply(self, batch: bytes) -> bytes:
+    def apply(self, batch: Parts) -> Parts:
         corrupted = self.change(batch)
         if corrupted is None:
             return batch
@@ -198,8 +199,8 @@ class FaultyNetwork:
 
     # --- what a cell does
 
-    async def dial(self, url: str, timeout_s: float) -> Lane:
-        """Return a lane with this network's faults. See :class:`transport.base.Network`."""
+    async def dial(self, url: str, timeout_s: float) -> Carrier:
+        """Return the carrier of a lane with this network's faults. See :class:`transport.base.Network`."""
         self._dials += 1
         if self._refusing:
             await asyncio.sleep(0)
@@ -213,7 +214,7 @@ class FaultyNetwork:
         self._lanes.append(lane)
         return lane
 
-    async def listen(self, url: str, on_lane: Callable[[Lane], None], *, insecure: bool) -> Listener:
+    async def listen(self, url: str, on_lane: Callable[[Carrier], None], *, insecure: bool) -> Listener:
         """Listen on the network that is wrapped."""
         return await self._inner.listen(url, on_lane, insecure=insecure)
 
@@ -235,12 +236,12 @@ class FaultyNetwork:
         finally:
             self._waiting.discard(entry)
 
-    async def carry(self, direction: Direction, batch: bytes) -> bytes | None:
+    async def carry(self, direction: Direction, batch: Parts) -> Parts | None:
         """Return ``batch`` as it arrives, when it arrives; None if its lane is to be cut."""
         await self.wait_released(direction)
         if self._delay_s:
             await asyncio.sleep(self._delay_s)
-        carried: bytes | None = batch
+        carried: Parts | None = batch
         for rule in tuple(self._rules):
             if carried is not None and rule.direction is direction and not rule.spent:
                 carried = rule.apply(carried)
@@ -259,12 +260,17 @@ class FaultyNetwork:
 class FaultyLane:
     """A lane of a :class:`FaultyNetwork`, seen from the side that dialled it."""
 
-    def __init__(self, network: FaultyNetwork, inner: Lane) -> None:
+    def __init__(self, network: FaultyNetwork, inner: Carrier) -> None:
         self._network = network
         self._inner = inner
         self._loop = asyncio.get_running_loop()
         self._ended: asyncio.Future[str] = self._loop.create_future()
         self._on_leaving: Callable[[], None] | None = None
+
+    @property
+    def name(self) -> str:
+        """What carries it."""
+        return self._inner.name
 
     @property
     def peer(self) -> PeerInfo:
@@ -276,7 +282,7 @@ class FaultyLane:
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._cut)
 
-    async def send(self, batch: bytes) -> None:
+    async def send(self, batch: Parts) -> None:
         """Send as the network's faults allow."""
         carried = await self._on_the_way(self._network.carry(Direction.TO_LISTENER, batch))
         if carried is None:
@@ -284,7 +290,7 @@ class FaultyLane:
             raise LaneClosed(_CUT)
         await self._unless_ended(self._inner.send(carried))
 
-    async def receive(self) -> bytes:
+    async def receive(self) -> Parts:
         """Receive as the network's faults allow."""
         try:
             batch = await self._unless_ended(self._inner.receive())
@@ -371,12 +377,12 @@ def _take_exception(task: asyncio.Future[Any]) -> None:
         task.exception()
 
 
-def _unreadable(batch: bytes) -> bytes:
+def _unreadable(batch: Parts) -> Parts:
     """Return as many bytes that are no frames: a field that is longer than the batch."""
-    return b"\x0a" + b"\xff" * max(1, len(batch) - 1)
+    return (b"\x0a" + b"\xff" * max(1, size_of(batch) - 1),)
 
 
-def _with_corrupt_payload(batch: bytes) -> bytes | None:
+def _with_corrupt_payload(batch: Parts) -> Parts | None:
     """Return the batch with one byte of its first payload changed, None if it has none."""
     frames = decode_batch(batch)
     for place, frame in enumerate(frames):

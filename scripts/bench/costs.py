@@ -19,6 +19,7 @@ from streamcell.runtime.buffers import BufferPool
 from streamcell.runtime.engine.allocator import tune_allocator
 from streamcell.transport.checksum import checksum
 from streamcell.transport.codec import decode_batch, encode_batch
+from streamcell.transport.parts import join
 
 
 def make_chunks(count: int) -> list[Chunk]:
@@ -45,15 +46,15 @@ def copy_into(buffer: memoryview, chunks: Sequence[Chunk]) -> None:
 def measure(count: int, rounds: int) -> dict[str, list[float]]:
     """Return the seconds that each thing took for a chunk, in each round."""
     chunks = make_chunks(count)
-    messages = [encode_batch([chunk]) for chunk in chunks]
+    messages = [join(encode_batch([chunk])) for chunk in chunks]
     warm = memoryview(bytearray(count * MIB))
     # Keeps nothing, so that what it gives was never touched.
     fresh = BufferPool(0, lambda: None)
     works: dict[str, Callable[[], object]] = {
         "checksum": lambda: [checksum(chunk.payload) for chunk in chunks],
         # Each message is dropped before the next one, as by a writer.
-        "join": lambda: sum(len(encode_batch([chunk])) for chunk in chunks),
-        "take apart": lambda: [decode_batch(message) for message in messages],
+        "join": lambda: sum(len(join(encode_batch([chunk]))) for chunk in chunks),
+        "take apart": lambda: [decode_batch([message]) for message in messages],
         "copy": lambda: copy_into(warm, chunks),
         "copy into fresh memory": lambda: copy_into(fresh.allocate(count * MIB), chunks),
         "sha256": lambda: [hashlib.sha256(chunk.payload) for chunk in chunks],

@@ -1,11 +1,12 @@
-"""Batches of frames to bytes and back.
+"""Batches of frames to parts of bytes and back: a :class:`base.Codec`.
 
 A batch is an ``ExchangeRequest`` or ``ExchangeResponse``, which are the same on the wire. protobuf
 does all of it except for the payload of a large chunk, which it would copy several times: that is
-joined to the encoded rest of the chunk by hand, once for the whole batch, and on receipt found by
-walking the fields and handed on as a view of the batch. The bytes are those that protobuf itself
-would write, and any order of fields that protobuf would read is read. A large chunk that came as a
-batch of its own keeps that: where it goes on unchanged, it goes on as it came.
+a part of its own behind the encoded rest of the chunk, copied by nobody but the carrier, and on
+receipt found by walking the fields and handed on as a view of the batch. The bytes are those that
+protobuf itself would write, and any order of fields that protobuf would read is read, in whatever
+parts it comes. A large chunk that came as a batch of its own keeps that: where it goes on
+unchanged, it goes on as it came.
 
 What a peer can make this module do is bounded: no recursion of its own, no more than a few thousand
 fields walked, and no more than about a megabyte at a time given to protobuf, whose objects can take
@@ -15,15 +16,16 @@ fifty times the space of their bytes.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 from google.protobuf.message import DecodeError, Message
 
 from streamcell import limits
 from streamcell.errors import ProtocolError
-from streamcell.protocol.wire.frames import Chunk, Frame, Payload
+from streamcell.protocol.wire.frames import Chunk, Frame, Parts, Payload
 from streamcell.transport.decoding import read_chunk, read_frame
 from streamcell.transport.encoding import fill_chunk_head, fill_frame
+from streamcell.transport.parts import Rope, join, size_of
 from streamcell.v1 import cell_pb2
 
 # From this size on a payload goes around protobuf, and a frame is read by itself. Below, the detour
@@ -48,54 +50,59 @@ _PAYLOAD_TAG = cell_pb2.Chunk.PAYLOAD_FIELD_NUMBER << 3 | _BYTES
 _KIND_TAGS = frozenset(field.number << 3 | _BYTES for field in cell_pb2.Frame.DESCRIPTOR.fields)
 
 _MessageT = TypeVar("_MessageT", bound=Message)
+# What is walked: a batch of one part, or of several.
+_Data: TypeAlias = Payload | Rope
 
 
-def encode_batch(frames: Sequence[Frame]) -> bytes:
-    """Return the bytes of a batch. Payloads are copied once, or not at all: see :attr:`Chunk.encoded`."""
+def encode_batch(frames: Sequence[Frame]) -> Parts:
+    """Return the parts of a batch. See :class:`base.Codec`, and :attr:`Chunk.encoded`."""
     if len(frames) == 1 and isinstance(frames[0], Chunk) and frames[0].encoded is not None:
         return frames[0].encoded
     parts: list[Payload] = []
     run = cell_pb2.ExchangeRequest()
     for frame in frames:
         if isinstance(frame, Chunk) and len(frame.payload) >= LARGE_BYTES:
-            parts.append(run.SerializeToString())
+            if run.frames:
+                parts.append(run.SerializeToString())
+                run = cell_pb2.ExchangeRequest()
             parts.append(_large_chunk_prefix(frame))
             parts.append(frame.payload)
-            run = cell_pb2.ExchangeRequest()
         else:
             fill_frame(run.frames.add(), frame)
-    last = run.SerializeToString()
-    return b"".join((*parts, last)) if parts else last
+    if run.frames:
+        parts.append(run.SerializeToString())
+    return parts
 
 
-def decode_batch(data: bytes) -> list[Frame]:
-    """Return the frames of a batch that a peer sent.
+def decode_batch(parts: Parts) -> list[Frame]:
+    """Return the frames of a batch that a peer sent. See :class:`base.Codec`.
 
-    Frames of kinds that this version does not know are left out. A payload of at least
-    :data:`LARGE_BYTES` is a read-only view of ``data``.
+    A payload of at least :data:`LARGE_BYTES` is a read-only view of a part, or a copy of what lies
+    in several; smaller ones are copies.
 
     :raises ProtocolError: if the batch is malformed, or anything in it breaks a limit or a rule of
         the wire.
     """
-    if len(data) > limits.MESSAGE_BYTES:
-        raise ProtocolError(f"a batch has {len(data)} bytes, more than {limits.MESSAGE_BYTES}")
-    if len(data) < LARGE_BYTES:
-        return _read_run(data)
+    size = size_of(parts)
+    if size > limits.MESSAGE_BYTES:
+        raise ProtocolError(f"a batch has {size} bytes, more than {limits.MESSAGE_BYTES}")
+    if size < LARGE_BYTES:
+        return _read_run(join(parts))
     frames: list[Frame] = []
-    view = memoryview(data)
+    data: _Data = parts[0] if len(parts) == 1 else Rope(parts)
     count = run_start = 0
-    for tag, start, body, end in _fields(data, 0, len(data)):
+    for tag, start, body, end in _fields(data, 0, size):
         large = tag == _FRAME_TAG and end - body >= LARGE_BYTES
         if start > run_start and (large or end - run_start > _RUN_BYTES):
             frames += _read_run(data[run_start:start])
             run_start = start
         if large:
-            frames += _read_large_frame(data, view, body, end, alone=start == 0 and end == len(data))
+            frames += _read_large_frame(data, body, end, parts if start == 0 and end == size else None)
             run_start = end
         count += tag == _FRAME_TAG
         _check_frames(count)
-    if run_start < len(data):
-        frames += _read_run(data[run_start:])
+    if run_start < size:
+        frames += _read_run(data[run_start:size])
     return frames
 
 
@@ -120,44 +127,49 @@ def _varint(value: int) -> bytes:
     return bytes(encoded)
 
 
-def _read_run(data: bytes) -> list[Frame]:
+def _read_run(data: Payload) -> list[Frame]:
     batch = _parse(cell_pb2.ExchangeRequest, data)
     _check_frames(len(batch.frames))
     frames = (read_frame(message) for message in batch.frames)
     return [frame for frame in frames if frame is not None]
 
 
-def _read_large_frame(data: bytes, view: memoryview, start: int, end: int, *, alone: bool) -> list[Frame]:
+def _read_large_frame(data: _Data, start: int, end: int, alone_in: Parts | None) -> list[Frame]:
+    """Return the frame, if it is known; ``alone_in``: the batch, if that holds nothing else."""
     kinds = [field for field in _fields(data, start, end) if field[0] in _KIND_TAGS]
     if len(kinds) == 1 and kinds[0][0] == _CHUNK_TAG:
         _, _, body, chunk_end = kinds[0]
-        return [_read_large_chunk(data, view, body, chunk_end, data if alone else None)]
+        return [_read_large_chunk(data, body, chunk_end, alone_in)]
     _check_frame_bytes(end - start)
     frame = read_frame(_parse(cell_pb2.Frame, data[start:end]))
     return [] if frame is None else [frame]
 
 
-def _read_large_chunk(data: bytes, view: memoryview, start: int, end: int, batch: bytes | None) -> Chunk:
-    """Return the chunk; ``batch`` is what it was read from, if that holds nothing else."""
+def _read_large_chunk(data: _Data, start: int, end: int, alone_in: Parts | None) -> Chunk:
     # The payload is usually the last field, but may stand anywhere, and of several the last one
     # counts.
     payload: Payload = b""
-    head: list[bytes] = []
+    head: list[Payload] = []
     head_start = start
     for tag, field, body, field_end in _fields(data, start, end):
         if tag == _PAYLOAD_TAG:
-            payload = view[body:field_end]
+            payload = _view(data, body, field_end)
             head.append(data[head_start:field])
             head_start = field_end
     head.append(data[head_start:end])
     encoded = b"".join(head)
     _check_frame_bytes(len(encoded))
-    return read_chunk(_parse(cell_pb2.Chunk, encoded), payload, batch)
+    return read_chunk(_parse(cell_pb2.Chunk, encoded), payload, alone_in)
 
 
-def _parse(kind: type[_MessageT], data: bytes) -> _MessageT:
+def _view(data: _Data, start: int, end: int) -> Payload:
+    """Return some of the data without a copy where it lies in one part."""
+    return memoryview(data)[start:end] if isinstance(data, bytes) else data[start:end]
+
+
+def _parse(kind: type[_MessageT], data: Payload) -> _MessageT:
     try:
-        return kind.FromString(data)
+        return kind.FromString(data if isinstance(data, bytes) else bytes(data))
     except DecodeError as error:
         raise ProtocolError(f"a batch holds a malformed {kind.DESCRIPTOR.name}") from error
 
@@ -172,7 +184,7 @@ def _check_frame_bytes(size: int) -> None:
         raise ProtocolError(f"a frame has {size} bytes beside its payload, more than {_FRAME_BYTES}")
 
 
-def _fields(data: bytes, start: int, end: int) -> Iterator[tuple[int, int, int, int]]:
+def _fields(data: _Data, start: int, end: int) -> Iterator[tuple[int, int, int, int]]:
     """Yield (tag, start, start of the value, end) of each field of the message in data[start:end].
 
     :raises ProtocolError: if the message is malformed, has too many fields, or has a group, which
@@ -204,7 +216,7 @@ def _fields(data: bytes, start: int, end: int) -> Iterator[tuple[int, int, int, 
         raise ProtocolError(f"a batch has a message of more than {_FIELDS} fields")
 
 
-def _read_varint(data: bytes, position: int, end: int) -> tuple[int, int]:
+def _read_varint(data: _Data, position: int, end: int) -> tuple[int, int]:
     if position < end and data[position] < 0x80:
         return data[position], position + 1
     value = 0

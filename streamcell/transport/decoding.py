@@ -58,7 +58,7 @@ def read_frame(message: cell_pb2.Frame) -> frames.Frame | None:
     return _READERS[kind](getattr(message, kind))
 
 
-def read_chunk(message: cell_pb2.Chunk, payload: frames.Payload, encoded: bytes | None = None) -> frames.Chunk:
+def read_chunk(message: cell_pb2.Chunk, payload: frames.Payload, encoded: frames.Parts | None = None) -> frames.Chunk:
     """Return the chunk with the fields of ``message``, except its payload, and ``payload``.
 
     ``encoded``: the batch that holds this chunk only.

@@ -12,7 +12,7 @@ import pytest
 
 from streamcell import CoreCell, LinkError, UsageError, aio, running_cells
 from streamcell.testing import InMemoryNetwork
-from streamcell.transport.base import Lane, Listener
+from streamcell.transport.base import Carrier, Listener
 from tests.kit.waiting import PATIENCE_S, eventually
 
 URL = "memory://cell"
@@ -34,7 +34,7 @@ class Slow(InMemoryNetwork):
         else:
             self._outcome.set_exception(error)
 
-    async def listen(self, url: str, on_lane: Callable[[Lane], None], *, insecure: bool = False) -> Listener:
+    async def listen(self, url: str, on_lane: Callable[[Carrier], None], *, insecure: bool = False) -> Listener:
         self.asked.set()
         await asyncio.wrap_future(self._outcome)
         return await super().listen(url, on_lane, insecure=insecure)

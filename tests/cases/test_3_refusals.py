@@ -14,7 +14,7 @@ import pytest
 
 from streamcell import CellError, ErrorCode, Message, StreamCell, StreamError
 from streamcell.runtime.buffers import BufferPool
-from streamcell.runtime.network import lanes
+from streamcell.transport import codec
 from tests.kit.cells import Pair, grpc_carrier, running
 from tests.kit.fixtures import carrier, pair
 from tests.kit.payloads import pattern
@@ -205,7 +205,7 @@ def test_case_3_1_there_is_no_memory_for_what_travels(pair: Pair, name: str) -> 
     arrived: Box[bytes] = Box()
     pair.at_server.register_blob_cb("c", "b", lambda future: arrived.put(bytes(future.result())))
     data = pattern(3 * MIB)
-    with refusing(lanes, name, MemoryError, {5, 9}.__contains__) as refusal:
+    with refusing(codec, name, MemoryError, {5, 9}.__contains__) as refusal:
         assert pair.at_site.send_blob("c", "b", "server", Message({}, data)).result(PATIENCE_S) == len(data)
     assert arrived.get() == data
     assert refusal.refused

@@ -55,7 +55,7 @@ def test_one_hop_on_a_frame_is_the_same_but_for_the_hop(frame: RoutedFrame) -> N
 
 
 def test_the_first_chunk_of_an_attempt_is_encoded_anew_and_those_behind_it_go_on_as_they_came() -> None:
-    first = dataclasses.replace(FIRST, encoded=b"as it came")
+    first = dataclasses.replace(FIRST, encoded=[b"as it came"])
     later = dataclasses.replace(first, open=None)
     assert first.one_hop_on().encoded is None
     assert later.one_hop_on() is later

@@ -240,11 +240,11 @@ def test_what_begins_an_attempt_is_counted_and_what_follows_goes_on_as_it_came()
     net = Net()
     root, relay, _leaf = line(net)
     first, second = chunk(root, "leaf"), chunk(root, "leaf", sequence=1, offset=len(SMALL), open=None)
-    first, second = (dataclasses.replace(each, encoded=b"as it came") for each in (first, second))
+    first, second = (dataclasses.replace(each, encoded=[b"as it came"]) for each in (first, second))
     receive(net, relay, "root", first, second, chunk(root, "leaf", stream_id=100, hops_left=0, open=None))
     net.run()
     passed_on = net.sent("relay", Chunk)
-    assert [(passed.hops_left, passed.encoded) for passed in passed_on] == [(15, None), (16, b"as it came")]
+    assert [(passed.hops_left, passed.encoded) for passed in passed_on] == [(15, None), (16, [b"as it came"])]
     assert losses(net) == [(100, 1)]
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 
-from streamcell.protocol.wire.frames import Chunk, Frame
-from streamcell.transport.base import Lane, Listener, Network, PeerInfo
+from streamcell.protocol.wire.frames import Chunk, Frame, Parts
+from streamcell.transport.base import Carrier, Listener, Network, PeerInfo
 from streamcell.transport.codec import decode_batch, encode_batch
 
-Tamper = Callable[[bytes], bytes]
+Tamper = Callable[[Parts], Parts]
 
 
 class TamperingNetwork:
@@ -22,26 +22,30 @@ class TamperingNetwork:
         self._inner = inner
         self._tamper = tamper
 
-    async def dial(self, url: str, timeout_s: float) -> Lane:
-        return _TamperedLane(await self._inner.dial(url, timeout_s), self._tamper)
+    async def dial(self, url: str, timeout_s: float) -> Carrier:
+        return _TamperedCarrier(await self._inner.dial(url, timeout_s), self._tamper)
 
-    async def listen(self, url: str, on_lane: Callable[[Lane], None], *, insecure: bool) -> Listener:
+    async def listen(self, url: str, on_lane: Callable[[Carrier], None], *, insecure: bool) -> Listener:
         return await self._inner.listen(url, on_lane, insecure=insecure)
 
 
-class _TamperedLane:
-    def __init__(self, inner: Lane, tamper: Tamper) -> None:
+class _TamperedCarrier:
+    def __init__(self, inner: Carrier, tamper: Tamper) -> None:
         self._inner = inner
         self._tamper = tamper
+
+    @property
+    def name(self) -> str:
+        return self._inner.name
 
     @property
     def peer(self) -> PeerInfo:
         return self._inner.peer
 
-    async def send(self, batch: bytes) -> None:
+    async def send(self, batch: Parts) -> None:
         await self._inner.send(self._tamper(batch))
 
-    async def receive(self) -> bytes:
+    async def receive(self) -> Parts:
         return await self._inner.receive()
 
     def watch(self, on_leaving: Callable[[], None]) -> None:
@@ -54,7 +58,7 @@ class _TamperedLane:
 def for_each_frame(change: Callable[[Frame], Frame]) -> Tamper:
     """Return what puts another frame in the place of every frame of a batch, or the same."""
 
-    def tamper(batch: bytes) -> bytes:
+    def tamper(batch: Parts) -> Parts:
         changed = (change(frame) for frame in decode_batch(batch))
         return encode_batch(
             [dataclasses.replace(frame, encoded=None) if isinstance(frame, Chunk) else frame for frame in changed]

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from streamcell import CellError, ErrorCode, Message, ReceivedStream, StreamFuture
+from streamcell.protocol.wire.frames import Parts
 from tests.kit.cells import CHANNEL, TOPIC, Cells, Peer
 from tests.kit.networks import TamperingNetwork
 from tests.kit.payloads import MIB, pattern
@@ -24,7 +25,7 @@ class Bug:
     def __init__(self) -> None:
         self.loose = False
 
-    def __call__(self, batch: bytes) -> bytes:
+    def __call__(self, batch: Parts) -> Parts:
         if self.loose:
             raise ZeroDivisionError("a bug, for a test")
         return batch

@@ -11,7 +11,7 @@ import pytest
 
 from streamcell import CellConfig, IterStream, ReceivedStream, StreamFuture
 from streamcell.testing import Direction
-from streamcell.transport.base import Lane
+from streamcell.transport.base import Carrier
 from tests.kit.cells import QUICK, Cells, Pair, Peer
 from tests.kit.payloads import KIB, MIB, pattern
 from tests.kit.timing import scaled
@@ -266,7 +266,7 @@ def test_lanes_whose_ends_are_announced_are_left_without_a_break(cells: Cells, u
     origin, target = (dialler, listener) if upwards else (listener, dialler)
     data = pattern(20 * MIB)
     arrivals = Arrivals(target)
-    left: set[Lane] = set()
+    left: set[Carrier] = set()
 
     def pieces() -> Iterator[bytes]:
         """Have every lane's end announced now and then, and wait until it was left."""

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from streamcell import CellError, LinkError, Message, RequestFailed, StreamCancelled, StreamRejected, UsageError, aio
-from streamcell.transport.memory import MemoryNetwork
+from streamcell.transport.memory.network import MemoryNetwork
 from tests.kit.timing import scaled
 
 

@@ -15,7 +15,7 @@ from streamcell import (
     UsageError,
     aio,
 )
-from streamcell.transport.memory import MemoryNetwork
+from streamcell.transport.memory.network import MemoryNetwork
 from tests.kit.timing import scaled
 
 

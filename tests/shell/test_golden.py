@@ -40,7 +40,7 @@ def test_protobuf_alone_agrees_with_the_example(example: golden.Example) -> None
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.title)
 def test_example_is_read_back(example: golden.Example) -> None:
-    assert decode_batch(shown(example)[1]) == list(example.batch)
+    assert decode_batch([shown(example)[1]]) == list(example.batch)
 
 
 def crc32c(data: bytes) -> int:

@@ -10,11 +10,11 @@ import pytest
 from streamcell.errors import UsageError
 from streamcell.protocol.wire.frames import Chunk, Frame, Pong, StreamKey
 from streamcell.testing import Direction, FakeClock, FaultyNetwork, InMemoryNetwork
-from streamcell.transport.base import Lane, LaneClosed
+from streamcell.transport.base import Carrier, LaneClosed
 from streamcell.transport.codec import decode_batch, encode_batch
 from streamcell.transport.grpc.network import GrpcNetwork
 from tests.kit.timing import scaled
-from tests.shell.transport.running import Pair, open_pair, read_to_end, run, until
+from tests.shell.transport.running import Pair, hear, open_pair, read_to_end, run, say, until
 
 # Over real connections, some with waits that are part of the promise: not in the quick check.
 pytestmark = pytest.mark.slow
@@ -46,8 +46,8 @@ async def is_still_waiting(task: asyncio.Task[object]) -> bool:
 async def exchange(pair: Pair, batch: bytes) -> None:
     """Sends a batch both ways and checks that it arrives."""
     for sender, receiver in (pair.dialled, pair.arrived), (pair.arrived, pair.dialled):
-        await sender.send(batch)
-        assert await receiver.receive() == batch
+        await say(sender, batch)
+        assert await hear(receiver) == batch
 
 
 def test_a_fake_clock_moves_when_told() -> None:
@@ -84,7 +84,7 @@ def test_a_cut_ends_lanes_on_both_sides(network: FaultyNetwork, url: str) -> Non
             in_another_thread(network.cut)
             await asyncio.gather(*waiting)
             with pytest.raises(LaneClosed, match="cut"):
-                await pair.dialled.send(b"late")
+                await say(pair.dialled, b"late")
             assert network.lanes == ()
 
     run(scenario())
@@ -97,9 +97,9 @@ def test_one_lane_can_be_cut_alone(network: FaultyNetwork, url: str) -> None:
             first, _ = network.lanes
             in_another_thread(first.cut)
             with pytest.raises(LaneClosed):
-                await pair.dialled.receive()
+                await hear(pair.dialled)
             assert network.lanes == (other,)
-            await other.send(b"still here")
+            await say(other, b"still here")
             await other.close()
 
     run(scenario())
@@ -124,7 +124,7 @@ def test_the_end_of_lanes_can_be_announced(network: FaultyNetwork, url: str) -> 
             in_another_thread(lane.cut)
             in_another_thread(lane.announce_end)
             with pytest.raises(LaneClosed):
-                await other.receive()
+                await hear(other)
             assert not announced.is_set()
             await other.close()
 
@@ -148,10 +148,10 @@ def test_the_nth_batch_can_cut_its_lane(network: FaultyNetwork, url: str, direct
     run(scenario())
 
 
-async def send_for_ever(lane: Lane) -> None:
+async def send_for_ever(lane: Carrier) -> None:
     number = 0
     while True:
-        await lane.send(b"%d" % number)
+        await say(lane, b"%d" % number)
         number += 1
         await asyncio.sleep(0)
 
@@ -160,10 +160,10 @@ def test_the_nth_byte_can_cut_its_lane(network: FaultyNetwork, url: str) -> None
     async def scenario() -> None:
         async with await open_pair(network, url) as pair:
             network.cut_after(size_bytes=25)
-            await pair.dialled.send(bytes(10))
-            await pair.dialled.send(bytes(10))
+            await say(pair.dialled, bytes(10))
+            await say(pair.dialled, bytes(10))
             with pytest.raises(LaneClosed):
-                await pair.dialled.send(bytes(10))
+                await say(pair.dialled, bytes(10))
             assert await read_to_end(pair.arrived) == [bytes(10)] * 2
 
     run(scenario())
@@ -194,13 +194,13 @@ def test_a_stall_holds_everything_back_until_released(network: FaultyNetwork, ur
     async def scenario() -> None:
         async with await open_pair(network, url) as pair:
             network.stall()
-            sending = asyncio.create_task(pair.dialled.send(b"there"))
-            receiving = asyncio.create_task(pair.dialled.receive())
-            await pair.arrived.send(b"back")
+            sending = asyncio.create_task(say(pair.dialled, b"there"))
+            receiving = asyncio.create_task(hear(pair.dialled))
+            await say(pair.arrived, b"back")
             assert await is_still_waiting(sending)
             assert await is_still_waiting(receiving)
             in_another_thread(network.release)
-            assert await pair.arrived.receive() == b"there"
+            assert await hear(pair.arrived) == b"there"
             assert await receiving == b"back"
 
     run(scenario())
@@ -210,10 +210,10 @@ def test_a_stall_may_be_one_way(network: FaultyNetwork, url: str) -> None:
     async def scenario() -> None:
         async with await open_pair(network, url) as pair:
             network.stall(TO_DIALLER)
-            await pair.dialled.send(b"there")
-            assert await pair.arrived.receive() == b"there"
-            receiving = asyncio.create_task(pair.dialled.receive())
-            await pair.arrived.send(b"back")
+            await say(pair.dialled, b"there")
+            assert await hear(pair.arrived) == b"there"
+            receiving = asyncio.create_task(hear(pair.dialled))
+            await say(pair.arrived, b"back")
             assert await is_still_waiting(receiving)
             network.release()
             assert await receiving == b"back"
@@ -239,17 +239,17 @@ def test_a_stall_hides_the_end_of_a_lane(network: FaultyNetwork, url: str) -> No
     async def scenario() -> None:
         async with await open_pair(network, url) as pair:
             network.stall()
-            receiving = asyncio.create_task(pair.arrived.receive())
+            receiving = asyncio.create_task(hear(pair.arrived))
             await pair.dialled.close()
             with pytest.raises(LaneClosed):
-                await pair.dialled.receive()
+                await hear(pair.dialled)
             assert await is_still_waiting(receiving)
             network.release()
             with pytest.raises(LaneClosed):
                 await receiving
         async with await open_pair(network, url) as pair:
             network.stall()
-            receiving = asyncio.create_task(pair.dialled.receive())
+            receiving = asyncio.create_task(hear(pair.dialled))
             closing = asyncio.create_task(pair.arrived.close())
             assert await is_still_waiting(receiving)
             network.release()
@@ -264,13 +264,13 @@ def test_a_stalled_lane_can_be_cut(network: FaultyNetwork, url: str) -> None:
     async def scenario() -> None:
         async with await open_pair(network, url) as pair:
             network.stall()
-            sending = asyncio.create_task(pair.dialled.send(b"there"))
+            sending = asyncio.create_task(say(pair.dialled, b"there"))
             assert await is_still_waiting(sending)
             network.cut()
             with pytest.raises(LaneClosed):
                 await sending
             with pytest.raises(LaneClosed):
-                await pair.arrived.receive()
+                await hear(pair.arrived)
             network.release()
 
     run(scenario())

@@ -13,6 +13,7 @@ from streamcell.protocol.wire.frames import Chunk, Frame
 from streamcell.protocol.wire.integrity import checksum_fields
 from streamcell.transport.checksum import checksum
 from streamcell.transport.codec import decode_batch, encode_batch
+from streamcell.transport.parts import join
 from streamcell.v1 import cell_pb2
 
 # What the sentence of the error calls a field whose name it does not have as it stands.
@@ -55,21 +56,21 @@ def test_names_are_unique() -> None:
 
 @pytest.mark.parametrize("vector", READ, ids=name_of)
 def test_batch_is_read_as_shown(vector: dict[str, Any]) -> None:
-    assert decode_batch(bytes.fromhex(vector["hex"])) == decode_batch(meaning(vector).SerializeToString())
+    assert decode_batch([bytes.fromhex(vector["hex"])]) == decode_batch([meaning(vector).SerializeToString()])
 
 
 @pytest.mark.parametrize("vector", [vector for vector in READ if vector["canonical"]], ids=name_of)
 def test_batch_is_written_as_shown(vector: dict[str, Any]) -> None:
     data = bytes.fromhex(vector["hex"])
     assert meaning(vector).SerializeToString() == data
-    assert encode_batch(decode_batch(data)) == data
+    assert join(encode_batch(decode_batch([data]))) == data
 
 
 @pytest.mark.parametrize("vector", REFUSED, ids=name_of)
 def test_batch_is_refused_for_the_reason_shown(vector: dict[str, Any]) -> None:
     data = b"".join(bytes.fromhex(part["hex"]) * part["times"] for part in vector["parts"])
     with pytest.raises(ProtocolError, match=SAID.get(vector["field"], vector["field"])):
-        decode_batch(data)
+        decode_batch([data])
 
 
 def is_intact(chunk: Chunk) -> bool:
@@ -79,7 +80,7 @@ def is_intact(chunk: Chunk) -> bool:
 
 @pytest.mark.parametrize("vector", READ, ids=name_of)
 def test_only_corrupt_chunks_have_a_wrong_checksum(vector: dict[str, Any]) -> None:
-    chunks = [frame for frame in decode_batch(bytes.fromhex(vector["hex"])) if isinstance(frame, Chunk)]
+    chunks = [frame for frame in decode_batch([bytes.fromhex(vector["hex"])]) if isinstance(frame, Chunk)]
     assert [is_intact(chunk) for chunk in chunks] == [vector not in CORRUPT] * len(chunks)
     assert chunks or vector not in CORRUPT
 

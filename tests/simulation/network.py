@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from streamcell.protocol.base.events import LaneWanted
 from streamcell.protocol.wire.frames import Chunk, Frame, LaneRole
-from streamcell.runtime.network.lanes import FEW_FRAMES, SHORT_BATCH_BYTES
+from streamcell.runtime.network.lane_tasks import FEW_FRAMES, SHORT_BATCH_BYTES
 from tests.simulation.agenda import Agenda
 from tests.simulation.history import History
 

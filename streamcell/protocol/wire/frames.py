@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol, Self, TypeAlias
 
 from streamcell.digest import Digest
@@ -18,6 +19,8 @@ from streamcell.protocol.wire.description import StreamDescription
 
 # Payload bytes of a chunk: anything that supports the buffer protocol with items of one byte.
 Payload: TypeAlias = bytes | memoryview
+# Bytes in parts that follow each other.
+Parts: TypeAlias = Sequence[Payload]
 
 IdRuns: TypeAlias = tuple[tuple[int, int], ...]
 
@@ -163,8 +166,8 @@ class Open:
 class Chunk(Travelling):
     """A piece of a stream.
 
-    ``encoded`` is the message that brought it here, if that holds nothing else and is large: whoever passes the chunk
-    on unchanged need not encode it again. A chunk that differs in anything is made without it.
+    ``encoded`` is the message that brought it here, in parts, if that holds nothing else and is large: whoever passes
+    the chunk on unchanged need not encode it again. A chunk that differs in anything is made without it.
     """
 
     key: StreamKey
@@ -180,7 +183,7 @@ class Chunk(Travelling):
     payload: Payload
     open: Open | None = None
     digest: Digest | None = None
-    encoded: bytes | None = dataclasses.field(default=None, repr=False, compare=False)
+    encoded: Parts | None = dataclasses.field(default=None, repr=False, compare=False)
 
     def is_for_another_life(self, incarnation: int) -> bool:
         """Return whether it begins an attempt that is for another life of its target than this one."""

@@ -23,7 +23,8 @@ from streamcell.runtime.context import CellContext, FailureCounts, Pools
 from streamcell.runtime.engine.engine import Engine
 from streamcell.runtime.engine.residents import Resident
 from streamcell.runtime.engine.stepper import Stepper
-from streamcell.runtime.network.lanes import DialPlan, Lanes
+from streamcell.runtime.network.dial_plan import DialPlan
+from streamcell.runtime.network.lanes import Lanes
 from streamcell.runtime.network.neighbours import LinkCallbacks, Neighbours, not_accepted_error, not_connected_error
 from streamcell.runtime.network.peers import Peers
 from streamcell.runtime.network.questions import Questions

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from streamcell.logs import get_logger
+from streamcell.protocol.wire.frames import Parts
 from streamcell.transport.base import LaneClosed
 
 _T = TypeVar("_T")
@@ -27,9 +28,9 @@ class CallUse:
     :param write: writes a batch and returns when there is room for the next, or raises LaneClosed.
     """
 
-    def __init__(self, read: Callable[[], Awaitable[bytes]], write: Callable[[bytes], Awaitable[None]]) -> None:
+    def __init__(self, read: Callable[[], Awaitable[bytes]], write: Callable[[Parts], Awaitable[None]]) -> None:
         self._read = read
-        self._write: Callable[[bytes], Awaitable[object]] = write
+        self._write: Callable[[Parts], Awaitable[object]] = write
         # Why nothing more is given out, or taken.
         self._reading_ended: LaneClosed | None = None
         self._writing_ended: LaneClosed | None = None
@@ -41,7 +42,7 @@ class CallUse:
         # Set when a read or a write has ended. Whoever waits looks again, and clears it before waiting on.
         self._changed = asyncio.Event()
 
-    async def send(self, batch: bytes) -> None:
+    async def send(self, batch: Parts) -> None:
         """Write a batch.
 
         :raises LaneClosed: if the call has ended, or ends meanwhile.
@@ -138,7 +139,7 @@ async def _only_closed(operation: Awaitable[_T]) -> _T:
         raise LaneClosed(f"the lane failed: {error!r}") from error
 
 
-async def _after_the_end(*_: bytes) -> bytes:
+async def _after_the_end(*_: Parts) -> bytes:
     raise LaneClosed("the lane was ended")
 
 

@@ -18,6 +18,7 @@ from urllib.parse import quote
 
 from streamcell.errors import one_line
 from streamcell.logs import get_logger
+from streamcell.protocol.wire.frames import Parts
 from streamcell.transport.address import Address, Scheme, check_can_be_dialled
 from streamcell.transport.base import LaneClosed, PeerInfo, check_batch_size
 from streamcell.transport.grpc.call_use import CallUse, is_cancelled_itself
@@ -26,6 +27,7 @@ from streamcell.transport.grpc.options import channel_options
 from streamcell.transport.grpc.proxies import find_proxy
 from streamcell.transport.grpc.statuses import lane_closed
 from streamcell.transport.grpc.threads import starting_grpc_threads
+from streamcell.transport.parts import join
 
 if TYPE_CHECKING:
     from grpc.aio import Channel, StreamStreamCall
@@ -49,8 +51,8 @@ _T = TypeVar("_T")
 _logger = get_logger("streamcell.transport")
 
 
-async def dial(address: Address, timeout_s: float, *, batch_threads: bool = True) -> GrpcClientLane:
-    """Return a lane to the cell that listens at ``address``.
+async def dial(address: Address, timeout_s: float, *, batch_threads: bool = True) -> GrpcClientCarrier:
+    """Return the carrier of a lane to the cell that listens at ``address``.
 
     :param batch_threads: see :func:`threads.starting_grpc_threads`.
 
@@ -78,11 +80,13 @@ async def dial(address: Address, timeout_s: float, *, batch_threads: bool = True
     except BaseException:
         await channel.close()
         raise
-    return GrpcClientLane(address, where, channel, call)
+    return GrpcClientCarrier(address, where, channel, call)
 
 
-class GrpcClientLane:
-    """A lane that was dialled."""
+class GrpcClientCarrier:
+    """Carries a lane that was dialled."""
+
+    name = "grpc"
 
     def __init__(self, address: Address, where: str, channel: Channel, call: StreamStreamCall[bytes, bytes]) -> None:
         self._address = address
@@ -104,14 +108,14 @@ class GrpcClientLane:
         """The address that was dialled."""
         return PeerInfo(str(self._address))
 
-    async def send(self, batch: bytes) -> None:
-        """Give a batch to gRPC; returns when it has room for the next one."""
+    async def send(self, batch: Parts) -> None:
+        """Give a batch to gRPC, joined; returns when it has room for the next one."""
         check_batch_size(batch)
         await self._use.send(batch)
 
-    async def receive(self) -> bytes:
-        """Return the next batch."""
-        return await self._use.receive()
+    async def receive(self) -> Parts:
+        """Return the next batch, as one part of the receiver's own."""
+        return (await self._use.receive(),)
 
     def watch(self, on_leaving: Callable[[], None]) -> None:
         """Have ``on_leaving`` called when the connection gets a GOAWAY."""
@@ -186,9 +190,9 @@ class GrpcClientLane:
         except _GRPC_ERRORS as error:
             raise await self._why_it_ended(error) from error
 
-    async def _write(self, batch: bytes) -> None:
+    async def _write(self, batch: Parts) -> None:
         try:
-            await self._call.write(batch)
+            await self._call.write(join(batch))
         except asyncio.CancelledError as error:
             if is_cancelled_itself():
                 raise

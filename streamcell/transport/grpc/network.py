@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from streamcell.errors import AuthenticationError, UsageError
 from streamcell.transport.address import Address, Scheme, parse_address
-from streamcell.transport.base import Lane, Listener
+from streamcell.transport.base import Carrier, Listener
 from streamcell.transport.grpc import client as grpc_client
 from streamcell.transport.grpc import server as grpc_server
 
@@ -30,11 +30,11 @@ class GrpcNetwork:
         #: What it wants gRPC's threads to be; a setting of the process.
         self.batch_threads = batch_threads
 
-    async def dial(self, url: str, timeout_s: float) -> Lane:
-        """Return a lane to the cell that listens at ``url``. See :class:`base.Network`."""
+    async def dial(self, url: str, timeout_s: float) -> Carrier:
+        """Return the carrier of a lane to the cell that listens at ``url``. See :class:`base.Network`."""
         return await grpc_client.dial(_grpc_address(url), timeout_s, batch_threads=self.batch_threads)
 
-    async def listen(self, url: str, on_lane: Callable[[Lane], None], *, insecure: bool) -> Listener:
+    async def listen(self, url: str, on_lane: Callable[[Carrier], None], *, insecure: bool) -> Listener:
         """Listen at ``url``. See :class:`base.Network`."""
         address = _grpc_address(url)
         return await grpc_server.listen(

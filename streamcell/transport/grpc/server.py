@@ -16,8 +16,9 @@ from urllib.parse import unquote
 
 from streamcell.errors import ErrorCode, LinkError, UsageError, one_line
 from streamcell.logs import get_logger
+from streamcell.protocol.wire.frames import Parts
 from streamcell.transport.address import Address
-from streamcell.transport.base import Lane, LaneClosed, PeerInfo, check_batch_size
+from streamcell.transport.base import Carrier, LaneClosed, PeerInfo, check_batch_size
 from streamcell.transport.grpc.accepting import can_open, close_copies
 from streamcell.transport.grpc.binding import Binding, bind
 from streamcell.transport.grpc.call_use import CallUse
@@ -25,6 +26,7 @@ from streamcell.transport.grpc.environment import aio, grpc
 from streamcell.transport.grpc.options import server_options
 from streamcell.transport.grpc.serving import CELL_SERVICE, Service
 from streamcell.transport.grpc.threads import starting_grpc_threads
+from streamcell.transport.parts import join
 
 if TYPE_CHECKING:
     from grpc import RpcMethodHandler
@@ -49,8 +51,10 @@ _CLOSED_THERE = "the other side ended the lane"
 _logger = get_logger("streamcell.transport")
 
 
-class GrpcServerLane:
-    """A lane that arrived."""
+class GrpcServerCarrier:
+    """Carries a lane that arrived."""
+
+    name = "grpc"
 
     def __init__(self, context: ServicerContext[bytes, bytes], peer: PeerInfo) -> None:
         self._context = context
@@ -67,14 +71,14 @@ class GrpcServerLane:
         """The other side, as the connection tells."""
         return self._peer
 
-    async def send(self, batch: bytes) -> None:
-        """Give a batch to gRPC; returns when it has room for the next one."""
+    async def send(self, batch: Parts) -> None:
+        """Give a batch to gRPC, joined; returns when it has room for the next one."""
         check_batch_size(batch)
         await self._use.send(batch)
 
-    async def receive(self) -> bytes:
-        """Return the next batch."""
-        return await self._use.receive()
+    async def receive(self) -> Parts:
+        """Return the next batch, as one part of the receiver's own."""
+        return (await self._use.receive(),)
 
     def watch(self, on_leaving: Callable[[], None]) -> None:
         """A server decides itself when a connection ends, and does not tell the calls on it."""
@@ -113,10 +117,10 @@ class GrpcServerLane:
             return batch
         raise LaneClosed(_CLOSED_THERE)
 
-    async def _write(self, batch: bytes) -> None:
+    async def _write(self, batch: Parts) -> None:
         self._check_call()
         try:
-            await self._context.write(batch)
+            await self._context.write(join(batch))
         except aio.BaseError as error:
             raise LaneClosed(_broken(error)) from error
 
@@ -145,11 +149,11 @@ class GrpcListener:
     """A gRPC server and the lanes that have arrived at it. Made by :func:`listen`."""
 
     def __init__(
-        self, on_lane: Callable[[Lane], None], services: Sequence[Service] = (), *, batch_threads: bool = True
+        self, on_lane: Callable[[Carrier], None], services: Sequence[Service] = (), *, batch_threads: bool = True
     ) -> None:
         self._on_lane = on_lane
         self._services = tuple(services)
-        self._lanes: set[GrpcServerLane] = set()
+        self._lanes: set[GrpcServerCarrier] = set()
         # All that have ever arrived.
         self._arrived = 0
         self._closing = False
@@ -243,7 +247,7 @@ class GrpcListener:
         # Otherwise grpc.aio sends them with the first batch, and again with the end of the call if
         # that comes while the first batch still waits; which fails.
         await context.send_initial_metadata(())
-        lane = GrpcServerLane(context, PeerInfo(_peer_address(context.peer())))
+        lane = GrpcServerCarrier(context, PeerInfo(_peer_address(context.peer())))
         self._arrived += 1
         self._lanes.add(lane)
         try:
@@ -268,7 +272,7 @@ async def _bind_and_start(server: Server, address: Address) -> Binding:
 
 async def listen(
     address: Address,
-    on_lane: Callable[[Lane], None],
+    on_lane: Callable[[Carrier], None],
     *,
     insecure: bool,
     services: Sequence[Service] = (),

@@ -52,7 +52,7 @@ def test_the_switch_interval_is_set_or_left_alone() -> None:
 CELLS = """
 import gc, logging, os, sys, threading, time
 from streamcell import CoreCell, Message, StreamCell, UsageError
-from streamcell.transport.memory import MemoryNetwork
+from streamcell.transport.memory.network import MemoryNetwork
 
 # On a busy machine asyncio's debug mode warns of each step that took long.
 logging.getLogger("asyncio").setLevel(logging.ERROR)

@@ -4,8 +4,9 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-from streamcell.transport.base import Lane, LaneClosed, Listener, Network
+from streamcell.transport.base import Carrier, LaneClosed, Listener, Network
 from streamcell.transport.grpc.event_loop import quiet_empty_wakeups
+from streamcell.transport.parts import join
 from tests.kit.timing import scaled
 
 T = TypeVar("T")
@@ -36,19 +37,23 @@ class Arrivals:
     """Where a listener puts the lanes that arrive."""
 
     def __init__(self) -> None:
-        self.lanes: asyncio.Queue[Lane] = asyncio.Queue()
+        self.lanes: asyncio.Queue[Carrier] = asyncio.Queue()
 
-    def __call__(self, lane: Lane) -> None:
+    def __call__(self, lane: Carrier) -> None:
         self.lanes.put_nowait(lane)
 
 
 class Pair:
     """A lane from both sides, and the listener between them."""
 
-    def __init__(self, listener: Listener, dialled: Lane, arrived: Lane) -> None:
+    def __init__(self, listener: Listener, dialled: Carrier, arrived: Carrier) -> None:
         self.listener = listener
         self.dialled = dialled
         self.arrived = arrived
+
+    def sides(self, from_dialler: bool) -> tuple[Carrier, Carrier]:
+        """Returns the side that the test is about, and the other one."""
+        return (self.dialled, self.arrived) if from_dialler else (self.arrived, self.dialled)
 
     async def __aenter__(self) -> "Pair":
         return self
@@ -65,11 +70,21 @@ async def open_pair(network: Network, url: str) -> Pair:
     return Pair(listener, dialled, await arrivals.lanes.get())
 
 
-async def read_to_end(lane: Lane) -> list[bytes]:
+async def say(lane: Carrier, batch: bytes) -> None:
+    """Sends a batch of one part."""
+    await lane.send([batch])
+
+
+async def hear(lane: Carrier) -> bytes:
+    """Returns the next batch, joined."""
+    return join(await lane.receive())
+
+
+async def read_to_end(lane: Carrier) -> list[bytes]:
     """Returns all batches until the lane ends."""
     batches = []
     while True:
         try:
-            batches.append(await lane.receive())
+            batches.append(await hear(lane))
         except LaneClosed:
             return batches

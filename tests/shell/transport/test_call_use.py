@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from streamcell.errors import LinkError
+from streamcell.protocol.wire.frames import Parts
 from streamcell.transport.base import LaneClosed
 from streamcell.transport.grpc.call_use import CallUse
 from tests.shell.transport.running import run
@@ -15,7 +16,7 @@ class Call:
 
     def __init__(self) -> None:
         self.reads = 0
-        self.writes: list[bytes] = []
+        self.writes: list[Parts] = []
         self.arriving: asyncio.Queue[bytes | BaseException] = asyncio.Queue()
         self.room: asyncio.Queue[BaseException | None] = asyncio.Queue()
         self.use = CallUse(self.read, self.write)
@@ -27,7 +28,7 @@ class Call:
             raise arrived
         return arrived
 
-    async def write(self, batch: bytes) -> None:
+    async def write(self, batch: Parts) -> None:
         self.writes.append(batch)
         failed = await self.room.get()
         if failed is not None:
@@ -92,11 +93,11 @@ def test_a_write_that_is_under_way_is_waited_for_and_no_other_begins() -> None:
     async def scenario() -> None:
         call = Call()
         call.arriving.put_nowait(LaneClosed("the end"))
-        sending = asyncio.create_task(call.use.send(b"1"))
+        sending = asyncio.create_task(call.use.send([b"1"]))
         await settle()
         call.use.close("closed here")
         with pytest.raises(LaneClosed, match="closed here"):
-            await call.use.send(b"2")
+            await call.use.send([b"2"])
         written = asyncio.create_task(call.use.wait_written())
         await settle()
         assert not written.done()
@@ -104,7 +105,7 @@ def test_a_write_that_is_under_way_is_waited_for_and_no_other_begins() -> None:
         await sending
         await written
         await call.use.wait_ended()
-        assert call.writes == [b"1"]
+        assert call.writes == [[b"1"]]
 
     run(scenario())
 
@@ -115,8 +116,8 @@ def test_after_a_failed_write_what_has_arrived_can_be_read() -> None:
         call.room.put_nowait(LaneClosed("broken"))
         for batch in (b"1", b"2"):
             with pytest.raises(LaneClosed, match="broken"):
-                await call.use.send(batch)
-        assert call.writes == [b"1"]
+                await call.use.send([batch])
+        assert call.writes == [[b"1"]]
         call.arriving.put_nowait(b"last words")
         assert await call.use.receive() == b"last words"
 
@@ -143,7 +144,7 @@ def test_a_call_that_is_cancelled_has_ended() -> None:
             await call.use.receive()
         call.room.put_nowait(asyncio.CancelledError())
         with pytest.raises(LaneClosed, match="was ended"):
-            await call.use.send(b"late")
+            await call.use.send([b"late"])
 
     run(scenario())
 
@@ -183,6 +184,6 @@ def test_a_call_that_was_let_go_is_used_no_more() -> None:
         with pytest.raises(LaneClosed, match="was ended"):
             await call.use.receive()
         with pytest.raises(LaneClosed, match="was ended"):
-            await call.use.send(b"late")
+            await call.use.send([b"late"])
 
     run(scenario())

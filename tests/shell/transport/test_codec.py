@@ -2,8 +2,10 @@
 
 import contextlib
 import dataclasses
+import itertools
 import random
 import tracemalloc
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import example, given
@@ -13,8 +15,9 @@ from streamcell import limits
 from streamcell.errors import SENTENCE_BYTES, ErrorCode, Fault, ProtocolError
 from streamcell.protocol.wire import frames
 from streamcell.protocol.wire.description import ReplyTo, StreamDescription, StreamKind
-from streamcell.protocol.wire.frames import Chunk, Frame, LaneRole, LostReason, StreamKey
+from streamcell.protocol.wire.frames import Chunk, Frame, LaneRole, LostReason, Payload, StreamKey
 from streamcell.transport.codec import LARGE_BYTES, decode_batch, encode_batch
+from streamcell.transport.parts import join
 from streamcell.v1 import cell_pb2
 from tests.shell.transport import wire
 
@@ -26,6 +29,16 @@ LATER_FIELD = b"\xf8\x07\x01"
 
 def chunk(payload: frames.Payload = b"", opening: frames.Open | None = None) -> Chunk:
     return Chunk(KEY, "server", 1, "channel", "topic", 0, 0, True, 16, 5, payload, opening)
+
+
+def encode(batch: Sequence[Frame]) -> bytes:
+    """The bytes of a batch."""
+    return join(encode_batch(batch))
+
+
+def decode(data: bytes) -> list[Frame]:
+    """The frames of a batch that has come in one part."""
+    return decode_batch([data])
 
 
 def batch_of(**kind: object) -> bytes:
@@ -43,12 +56,12 @@ def batch_of_opening(**opening: object) -> bytes:
 
 @given(wire.batches)
 def test_what_is_encoded_is_decoded_to_the_same(batch: list[Frame]) -> None:
-    assert decode_batch(encode_batch(batch)) == batch
+    assert decode(encode(batch)) == batch
 
 
 @given(wire.batches)
 def test_the_bytes_are_those_that_protobuf_writes(batch: list[Frame]) -> None:
-    encoded = encode_batch(batch)
+    encoded = encode(batch)
     for message in (cell_pb2.ExchangeRequest, cell_pb2.ExchangeResponse):
         parsed = message.FromString(encoded)
         assert len(parsed.frames) == len(batch)
@@ -69,9 +82,9 @@ def test_a_chunk_is_the_message_of_the_wire_spec(size: int) -> None:
             "payload": payload,
         }
     )
-    assert encode_batch([chunk(payload)]) == expected
-    assert encode_batch([chunk(memoryview(payload))]) == expected
-    assert decode_batch(expected) == [chunk(payload)]
+    assert encode([chunk(payload)]) == expected
+    assert encode([chunk(memoryview(payload))]) == expected
+    assert decode(expected) == [chunk(payload)]
 
 
 def test_an_ack_is_the_message_of_the_wire_spec() -> None:
@@ -86,13 +99,13 @@ def test_an_ack_is_the_message_of_the_wire_spec() -> None:
             "hops_left": 16,
         }
     )
-    assert encode_batch([ack]) == expected
+    assert encode([ack]) == expected
 
 
 def test_headers_are_typed_and_whole_numbers_are_not_truth_values() -> None:
     headers = (("a", True), ("b", 1), ("c", 1.0), ("d", "1"), ("e", b"1"))
     opening = frames.Open(StreamDescription(StreamKind.BLOB, headers=headers))
-    [decoded] = decode_batch(encode_batch([chunk(opening=opening)]))
+    [decoded] = decode(encode([chunk(opening=opening)]))
     assert isinstance(decoded, Chunk)
     assert decoded.open is not None
     assert [type(value) for _, value in decoded.open.description.headers] == [bool, int, float, str, bytes]
@@ -100,15 +113,15 @@ def test_headers_are_typed_and_whole_numbers_are_not_truth_values() -> None:
 
 def test_size_zero_and_unknown_size_differ() -> None:
     for size in (0, None):
-        [decoded] = decode_batch(encode_batch([chunk(opening=frames.Open(StreamDescription(StreamKind.BLOB, size)))]))
+        [decoded] = decode(encode([chunk(opening=frames.Open(StreamDescription(StreamKind.BLOB, size)))]))
         assert isinstance(decoded, Chunk)
         assert decoded.open is not None
         assert decoded.open.description.size == size
 
 
 def test_a_large_payload_is_a_view_of_the_batch_and_a_small_one_is_not() -> None:
-    encoded = encode_batch([chunk(bytes(LARGE_BYTES)), chunk(bytes(10))])
-    large, small = decode_batch(encoded)
+    encoded = encode([chunk(bytes(LARGE_BYTES)), chunk(bytes(10))])
+    large, small = decode(encoded)
     assert isinstance(large, Chunk)
     assert isinstance(large.payload, memoryview)
     assert large.payload.readonly
@@ -118,35 +131,84 @@ def test_a_large_payload_is_a_view_of_the_batch_and_a_small_one_is_not() -> None
 
 
 def test_a_large_chunk_that_came_alone_goes_on_as_it_came() -> None:
-    batch = encode_batch([chunk(bytes(LARGE_BYTES))])
+    batch = encode([chunk(bytes(LARGE_BYTES))])
     # What a later version may add to the frame goes on with it.
     frame = cell_pb2.ExchangeRequest.FromString(batch).frames[0].SerializeToString() + LATER_FIELD
     later = cell_pb2.ExchangeRequest(frames=[cell_pb2.Frame.FromString(frame)]).SerializeToString()
     assert len(later) > len(batch)
     for data in (batch, later):
-        frames_read = decode_batch(data)
+        frames_read = decode(data)
         assert frames_read == [chunk(bytes(LARGE_BYTES))]
-        assert encode_batch(frames_read) is data
+        assert encode(frames_read) is data
 
 
 def test_a_chunk_that_did_not_come_alone_goes_on_alone() -> None:
     large = chunk(bytes(LARGE_BYTES))
     ack = frames.Ack(KEY, "server", 1, 7, 0, 0, False, 16)
     unknown = cell_pb2.ExchangeRequest(frames=[cell_pb2.Frame.FromString(LATER_FIELD)]).SerializeToString()
-    for data in (encode_batch([ack, large]), encode_batch([large, ack]), unknown + encode_batch([large])):
-        [read] = [frame for frame in decode_batch(data) if isinstance(frame, Chunk)]
-        assert encode_batch([read]) == encode_batch([large])
+    for data in (encode([ack, large]), encode([large, ack]), unknown + encode([large])):
+        [read] = [frame for frame in decode(data) if isinstance(frame, Chunk)]
+        assert encode([read]) == encode([large])
 
 
 def test_a_chunk_goes_on_beside_others() -> None:
-    [read] = decode_batch(encode_batch([chunk(bytes(LARGE_BYTES))]))
+    [read] = decode(encode([chunk(bytes(LARGE_BYTES))]))
     ack = frames.Ack(KEY, "server", 1, 7, 0, 0, False, 16)
-    assert decode_batch(encode_batch([ack, read])) == [ack, read]
+    assert decode(encode([ack, read])) == [ack, read]
 
 
 def test_an_empty_batch_has_no_frames() -> None:
-    assert encode_batch([]) == b""
-    assert decode_batch(b"") == []
+    assert encode([]) == b""
+    assert decode(b"") == []
+
+
+# --- parts ---------------------------------------------------------------------------------------
+
+
+def cut(batch: bytes, rng: random.Random) -> list[Payload]:
+    """The batch in parts of any size, some of them empty or views, as a carrier may hand it out."""
+    places = sorted(
+        rng.choice((rng.randrange(len(batch) + 1), rng.randrange(min(len(batch), 99) + 1))) for _ in "abcde"
+    )
+    pieces = [batch[start:end] for start, end in itertools.pairwise((0, *places, len(batch)))]
+    return [memoryview(piece) if rng.random() < 0.5 else piece for piece in pieces]
+
+
+@given(wire.batches, st.randoms(use_true_random=True))
+def test_how_a_batch_is_cut_into_parts_changes_nothing(batch: list[Frame], rng: random.Random) -> None:
+    encoded = encode(batch)
+    assert decode_batch(cut(encoded, rng)) == batch
+    assert decode_batch(encode_batch(batch)) == batch
+
+
+def test_a_large_payload_is_a_part_of_its_own_that_nobody_copies() -> None:
+    sent = bytearray(LARGE_BYTES)
+    parts = encode_batch([frames.Pong(1), chunk(memoryview(sent)), frames.Pong(2)])
+    sent[0] = 7
+    assert [memoryview(part).obj is sent for part in parts] == [False, False, True, False]
+    _, read, _ = decode_batch(parts)
+    assert isinstance(read, Chunk)
+    assert read.payload[0] == 7
+    assert isinstance(read.payload, memoryview)
+    assert read.payload.obj is sent
+
+
+def test_a_large_chunk_goes_on_in_the_parts_that_it_came_in() -> None:
+    parts = encode_batch([chunk(bytes(LARGE_BYTES))])
+    assert len(parts) == 2
+    assert encode_batch(decode_batch(parts)) is parts
+    assert join(parts) == encode([chunk(bytes(LARGE_BYTES))])
+
+
+@pytest.mark.parametrize("size", [LARGE_BYTES - 1, LARGE_BYTES, 2 * LARGE_BYTES])
+def test_damaged_parts_are_refused_as_a_damaged_whole_is(size: int) -> None:
+    encoded = bytearray(encode([chunk(bytes(size))]))
+    encoded[1:3] = b"\xff\xff"
+    with pytest.raises(ProtocolError) as whole:
+        decode(bytes(encoded))
+    with pytest.raises(ProtocolError) as parts:
+        decode_batch([bytes(encoded[:2]), b"", memoryview(encoded)[2:]])
+    assert parts.value.sentence == whole.value.sentence
 
 
 # --- any order that protobuf reads ---------------------------------------------------------------
@@ -205,15 +267,15 @@ def test_fields_may_come_in_any_order_and_more_than_once(batch: list[Frame], rng
         if isinstance(frame, Chunk) and frame.open is not None:
             frame.open.description = dataclasses.replace(frame.open.description, headers=())
             frame.open.settled = ()
-    encoded = rearranged(encode_batch(batch), rng)
-    assert decode_batch(encoded) == decode_batch(canonical(encoded))
+    encoded = rearranged(encode(batch), rng)
+    assert decode(encoded) == decode(canonical(encoded))
 
 
 def test_of_several_payloads_the_last_one_counts() -> None:
     head = cell_pb2.Chunk(stream=REF, channel="c", topic="t").SerializeToString()
     payloads = b"".join(wire.field(15, bytes([fill]) * LARGE_BYTES) for fill in (1, 2))
     encoded = wire.field(1, wire.field(6, payloads + head))
-    [decoded] = decode_batch(encoded)
+    [decoded] = decode(encoded)
     assert isinstance(decoded, Chunk)
     assert decoded.payload == b"\x02" * LARGE_BYTES
 
@@ -221,16 +283,16 @@ def test_of_several_payloads_the_last_one_counts() -> None:
 def test_of_several_kinds_in_one_frame_the_last_one_counts() -> None:
     large = wire.field(6, cell_pb2.Chunk(payload=bytes(LARGE_BYTES)).SerializeToString())
     pong = wire.field(16, cell_pb2.Pong(nonce=4).SerializeToString())
-    assert decode_batch(wire.field(1, large + pong)) == [frames.Pong(4)]
+    assert decode(wire.field(1, large + pong)) == [frames.Pong(4)]
 
 
 def test_what_this_version_does_not_know_is_left_out() -> None:
     unknown_kind = wire.field(1, wire.field(18, b"a later kind"))
     no_kind = wire.field(1, b"")
     large_unknown_kind = wire.field(1, wire.field(18, bytes(LARGE_BYTES)))
-    pong = encode_batch([frames.Pong(1)])
+    pong = encode([frames.Pong(1)])
     for unknown in (unknown_kind, no_kind, large_unknown_kind, *UNKNOWN_FIELDS):
-        assert decode_batch(unknown + pong + unknown) == [frames.Pong(1)]
+        assert decode(unknown + pong + unknown) == [frames.Pong(1)]
 
 
 def test_enum_values_of_later_versions_become_what_is_safe() -> None:
@@ -241,7 +303,7 @@ def test_enum_values_of_later_versions_become_what_is_safe() -> None:
     goodbye = batch_of(goodbye={"code": later})
     reply = batch_of(announce_reply={"fqcn": "a", "code": later})
     opening = batch_of_opening(kind=later, reply_code=later)
-    decoded = [decode_batch(data)[0] for data in (lane_role, reason, reset, goodbye, reply, opening)]
+    decoded = [decode(data)[0] for data in (lane_role, reason, reset, goodbye, reply, opening)]
     assert isinstance(decoded[0], frames.Hello)
     assert decoded[0].lane_role is LaneRole.UNSPECIFIED
     assert isinstance(decoded[1], frames.Lost)
@@ -369,7 +431,7 @@ REFUSED = {
 @pytest.mark.parametrize(("data", "said"), REFUSED.values(), ids=REFUSED.keys())
 def test_what_breaks_a_limit_or_a_rule_is_a_protocol_error(data: bytes, said: str) -> None:
     with pytest.raises(ProtocolError, match=said) as caught:
-        decode_batch(data)
+        decode(data)
     assert len(caught.value.sentence) < SENTENCE_BYTES
 
 
@@ -390,20 +452,20 @@ def test_the_largest_that_is_allowed_is_read() -> None:
         frames.Hello("a" * 255, 1, 1, 1, 1, LaneRole.BULK, bytes(16), tuple(range(64)), names),
         frames.Ping(1, 1, runs),
     ]
-    assert decode_batch(encode_batch(largest)) == largest
+    assert decode(encode(largest)) == largest
     pongs: list[Frame] = [frames.Pong(number) for number in range(limits.BATCH_FRAMES)]
-    assert decode_batch(encode_batch(pongs)) == pongs
+    assert decode(encode(pongs)) == pongs
 
 
 def test_headers_without_a_value_are_ignored() -> None:
-    [decoded] = decode_batch(batch_of_opening(headers=[{"key": "a"}, {"key": "b", "value": {"flag": True}}]))
+    [decoded] = decode(batch_of_opening(headers=[{"key": "a"}, {"key": "b", "value": {"flag": True}}]))
     assert isinstance(decoded, Chunk)
     assert decoded.open is not None
     assert decoded.open.description.headers == (("b", True),)
 
 
 def test_sentences_of_peers_are_put_on_one_line_and_shortened() -> None:
-    goodbye, reset = decode_batch(
+    goodbye, reset = decode(
         batch_of(goodbye={"sentence": "two\n lines"}) + batch_of(reset={"stream": REF, "sentence": "x" * 5000})
     )
     assert isinstance(goodbye, frames.Goodbye)
@@ -417,7 +479,10 @@ def test_sentences_of_peers_are_put_on_one_line_and_shortened() -> None:
 
 def decode_or_refuse(data: bytes) -> None:
     with contextlib.suppress(ProtocolError):
-        decode_batch(data)
+        decode(data)
+    middle = len(data) // 2
+    with contextlib.suppress(ProtocolError):
+        decode_batch([data[:9], memoryview(data)[9:middle], data[max(9, middle) :]])
 
 
 @given(st.binary(max_size=2000))
@@ -431,7 +496,7 @@ def test_random_bytes_do_no_harm(data: bytes) -> None:
 
 @given(wire.batches, st.randoms(use_true_random=True), st.integers(1, 8))
 def test_damaged_batches_do_no_harm(batch: list[Frame], rng: random.Random, damages: int) -> None:
-    data = bytearray(encode_batch(batch))
+    data = bytearray(encode(batch))
     for _ in range(damages):
         # Most fields stand near the beginning; payloads are the rest.
         position = rng.randrange(min(len(data), rng.choice((100, 10**9))) + 1)

@@ -1,134 +1,207 @@
-"""What every carrier of lanes guarantees, as `base` says it: in memory, over TCP, over unix
-sockets."""
+"""What every carrier of lanes guarantees, as `base` says it."""
 
 import asyncio
+import contextlib
 import gc
+import random
 import threading
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from streamcell.errors import ErrorCode, LinkError, UsageError
 from streamcell.limits import MESSAGE_BYTES, MIB
-from streamcell.transport.base import Lane, LaneClosed, Network
-from streamcell.transport.grpc.network import GrpcNetwork
-from streamcell.transport.memory import MemoryNetwork
+from streamcell.protocol.wire.frames import Parts, Payload
+from streamcell.transport.base import Carrier, LaneClosed
+from streamcell.transport.parts import join
 from tests.kit.timing import scaled
-from tests.shell.transport.running import Arrivals, open_pair, read_to_end, run, until
+from tests.shell.transport.carriers import CARRIERS, Place
+from tests.shell.transport.running import Arrivals, hear, open_pair, read_to_end, run, say, until
 
 # Over real connections, some with waits that are part of the promise: not in the quick check.
 pytestmark = pytest.mark.slow
 
 
-@dataclass
-class Carrier:
-    """A network, where to listen on it, and where nobody does."""
-
-    network: Network
-    url: str
-    nobody: str
+@pytest.fixture(params=CARRIERS)
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    return CARRIERS[request.param](tmp_path)
 
 
-@pytest.fixture(params=["memory", "tcp", "unix"])
-def carrier(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Carrier]:
-    if request.param == "memory":
-        yield Carrier(MemoryNetwork(), "memory://", "memory://nobody")
-    elif request.param == "tcp":
-        yield Carrier(GrpcNetwork(), "grpc://127.0.0.1:0", "grpc://127.0.0.1:1")
-    else:
-        yield Carrier(GrpcNetwork(), f"unix://{tmp_path}/cell", f"unix://{tmp_path}/nobody")
-
-
-def test_batches_arrive_in_order_and_unchanged_both_ways(carrier: Carrier) -> None:
+def test_batches_arrive_in_order_and_unchanged_both_ways(place: Place) -> None:
     batches = [bytes([number % 256]) * (number * 97) for number in range(300)]
 
-    async def send_all(lane: Lane) -> None:
+    async def send_all(lane: Carrier) -> None:
         for batch in batches:
-            await lane.send(batch)
+            await say(lane, batch)
 
     async def scenario() -> None:
-        async with await open_pair(carrier.network, carrier.url) as pair:
+        async with await open_pair(place.network, place.url) as pair:
             sending = asyncio.gather(send_all(pair.dialled), send_all(pair.arrived))
             for batch in batches:
-                assert await pair.arrived.receive() == batch
-                assert await pair.dialled.receive() == batch
+                assert await hear(pair.arrived) == batch
+                assert await hear(pair.dialled) == batch
             await sending
 
     run(scenario())
 
 
-def test_a_batch_may_be_empty_or_as_large_as_the_limit(carrier: Carrier) -> None:
+def test_a_batch_may_be_empty_or_as_large_as_the_limit(place: Place) -> None:
     async def scenario() -> None:
-        async with await open_pair(carrier.network, carrier.url) as pair:
+        async with await open_pair(place.network, place.url) as pair:
             for size in (0, 1, MESSAGE_BYTES):
                 # Together: there may be no room for a large one before somebody reads.
-                _, batch = await asyncio.gather(pair.dialled.send(bytes(size)), pair.arrived.receive())
+                _, batch = await asyncio.gather(say(pair.dialled, bytes(size)), hear(pair.arrived))
                 assert batch == bytes(size)
 
     run(scenario())
 
 
 @pytest.mark.parametrize("from_dialler", [True, False])
-def test_a_batch_over_the_limit_is_refused(carrier: Carrier, from_dialler: bool) -> None:
+def test_parts_are_one_batch_however_it_is_cut(place: Place, from_dialler: bool) -> None:
+    large = random.Random(2).randbytes(MIB)
+    batches: list[list[Payload]] = [
+        [],
+        [b""],
+        [b"a", b"", b"b"],
+        [memoryview(large)],
+        [b"head", memoryview(large)[1:], b"tail"],
+        [large, large[:70_000], memoryview(large)[5:10]],
+        [memoryview(bytearray(large)), memoryview(large)[::1]],
+        [b"x"] * 3000,
+    ]
+
     async def scenario() -> None:
-        async with await open_pair(carrier.network, carrier.url) as pair:
-            sender = pair.dialled if from_dialler else pair.arrived
-            with pytest.raises(LaneClosed) as caught:
-                await sender.send(bytes(MESSAGE_BYTES + 1))
-            assert isinstance(caught.value.refusal, LinkError)
-            assert caught.value.refusal.code is ErrorCode.LIMIT
-
-    run(scenario())
-
-
-def test_a_lane_knows_its_peer(carrier: Carrier) -> None:
-    async def scenario() -> None:
-        async with await open_pair(carrier.network, carrier.url) as pair:
-            assert pair.dialled.peer.address == pair.listener.url
-            assert pair.arrived.peer.address
-            assert pair.dialled.peer.identity == pair.arrived.peer.identity == ""
+        async with await open_pair(place.network, place.url) as pair:
+            sender, reader = pair.sides(from_dialler)
+            for batch in batches:
+                _, arrived = await asyncio.gather(sender.send(batch), hear(reader))
+                assert arrived == b"".join(batch)
 
     run(scenario())
 
 
 @pytest.mark.parametrize("from_dialler", [True, False])
-def test_a_sender_waits_for_a_reader_that_does_not_read(carrier: Carrier, from_dialler: bool) -> None:
+def test_what_is_sent_may_be_changed_as_soon_as_it_was_taken(place: Place, from_dialler: bool) -> None:
+    async def scenario() -> None:
+        async with await open_pair(place.network, place.url) as pair:
+            sender, reader = pair.sides(from_dialler)
+            for size in (10, 100_000):
+                mine = bytearray(b"1") * size
+                await sender.send([b"head ", memoryview(mine)])
+                mine[:] = b"2" * size
+                assert await hear(reader) == b"head " + b"1" * size
+                # Nothing is held of it, so that it may become longer, too.
+                mine.append(3)
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("from_dialler", [True, False])
+def test_what_is_received_is_read_only_and_stays_as_it_is_while_it_is_held(place: Place, from_dialler: bool) -> None:
+    """Whatever travels meanwhile, beyond what any carrier could lend, and after the end of the lane."""
+    count = 90
+
+    def batch(number: int) -> bytes:
+        return bytes([number]) * MIB
+
+    async def scenario() -> None:
+        held: list[Payload] = []
+        async with await open_pair(place.network, place.url) as pair:
+            sender, reader = pair.sides(from_dialler)
+            for number in range(count):
+                _, parts = await asyncio.gather(sender.send([batch(number)]), reader.receive())
+                # A slice of a view, and nothing else, is held of each.
+                held.append(memoryview(join_views(parts))[7:-7])
+        for number, view in enumerate(held):
+            assert memoryview(view).readonly
+            assert view == batch(number)[7:-7]
+        held.clear()
+        # And then others can use the memory.
+        async with await open_pair(place.network, place.url) as pair:
+            sender, reader = pair.sides(from_dialler)
+            for number in range(3):
+                _, arrived = await asyncio.gather(sender.send([batch(number)]), hear(reader))
+                assert arrived == batch(number)
+
+    def join_views(parts: Parts) -> Payload:
+        return parts[0] if len(parts) == 1 else join(parts)
+
+    run(scenario(), timeout_s=40)
+
+
+def test_a_lane_may_end_while_what_it_brought_is_in_use(place: Place) -> None:
+    async def scenario() -> None:
+        async with await open_pair(place.network, place.url) as pair:
+            _, parts = await asyncio.gather(pair.dialled.send([b"x" * MIB]), pair.arrived.receive())
+            await asyncio.gather(pair.dialled.close(), pair.arrived.close())
+            await pair.listener.close()
+            assert join(parts) == b"x" * MIB
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("from_dialler", [True, False])
+def test_a_batch_over_the_limit_is_refused(place: Place, from_dialler: bool) -> None:
+    async def scenario() -> None:
+        async with await open_pair(place.network, place.url) as pair:
+            sender = pair.dialled if from_dialler else pair.arrived
+            with pytest.raises(LaneClosed) as caught:
+                await sender.send([bytes(MESSAGE_BYTES), b"1"])
+            assert isinstance(caught.value.refusal, LinkError)
+            assert caught.value.refusal.code is ErrorCode.LIMIT
+            # Only that batch is refused.
+            receiver = pair.arrived if from_dialler else pair.dialled
+            await say(sender, b"still here")
+            assert await hear(receiver) == b"still here"
+
+    run(scenario())
+
+
+def test_a_lane_knows_its_peer_and_what_carries_it(place: Place) -> None:
+    async def scenario() -> None:
+        async with await open_pair(place.network, place.url) as pair:
+            assert pair.dialled.peer.address == pair.listener.url
+            assert pair.arrived.peer.address
+            assert pair.dialled.peer.identity == pair.arrived.peer.identity == ""
+            assert pair.dialled.name == pair.arrived.name == place.name
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("from_dialler", [True, False])
+def test_a_sender_waits_for_a_reader_that_does_not_read(place: Place, from_dialler: bool) -> None:
     sent = 0
 
-    async def send_all(lane: Lane) -> None:
+    async def send_all(lane: Carrier) -> None:
         nonlocal sent
         for _ in range(200):
-            await lane.send(bytes(MIB))
+            await say(lane, bytes(MIB))
             sent += 1
 
     async def scenario() -> None:
-        async with await open_pair(carrier.network, carrier.url) as pair:
-            sides = (pair.dialled, pair.arrived)
-            sender, reader = sides if from_dialler else sides[::-1]
+        async with await open_pair(place.network, place.url) as pair:
+            sender, reader = pair.sides(from_dialler)
             sending = asyncio.create_task(send_all(sender))
             done, _ = await asyncio.wait({sending}, timeout=scaled(0.5))
             assert not done
             assert sent < 100
             for _ in range(200):
-                await reader.receive()
+                await hear(reader)
             await sending
 
     run(scenario())
 
 
 @pytest.mark.parametrize("from_dialler", [True, False])
-def test_closing_delivers_what_was_sent_before(carrier: Carrier, from_dialler: bool) -> None:
+def test_closing_delivers_what_was_sent_before(place: Place, from_dialler: bool) -> None:
     batches = [b"%d" % number * 1000 for number in range(500)]
 
     async def scenario() -> None:
-        async with await open_pair(carrier.network, carrier.url) as pair:
-            sides = (pair.dialled, pair.arrived)
-            closer, other = sides if from_dialler else sides[::-1]
+        async with await open_pair(place.network, place.url) as pair:
+            closer, other = pair.sides(from_dialler)
             reading = asyncio.create_task(read_to_end(other))
             for batch in batches:
-                await closer.send(batch)
+                await say(closer, batch)
             closing = asyncio.create_task(closer.close())
             assert await reading == batches
             await other.close()
@@ -138,19 +211,18 @@ def test_closing_delivers_what_was_sent_before(carrier: Carrier, from_dialler: b
 
 
 @pytest.mark.parametrize("from_dialler", [True, False])
-def test_a_send_that_fails_does_not_lose_what_has_arrived(carrier: Carrier, from_dialler: bool) -> None:
-    async def send_for_ever(lane: Lane) -> None:
+def test_a_send_that_fails_does_not_lose_what_has_arrived(place: Place, from_dialler: bool) -> None:
+    async def send_for_ever(lane: Carrier) -> None:
         while True:
-            await lane.send(bytes(50_000))
+            await say(lane, bytes(50_000))
 
     async def scenario() -> None:
-        async with await open_pair(carrier.network, carrier.url) as pair:
-            sides = (pair.dialled, pair.arrived)
-            closer, other = sides if from_dialler else sides[::-1]
+        async with await open_pair(place.network, place.url) as pair:
+            closer, other = pair.sides(from_dialler)
             sending = asyncio.create_task(send_for_ever(other))
             for number in range(20):
-                await closer.send(b"%d" % number)
-                await closer.receive()
+                await say(closer, b"%d" % number)
+                await hear(closer)
             closing = asyncio.create_task(closer.close())
             if not from_dialler:  # who closes an arrived lane reads no more: sending fails
                 with pytest.raises(LaneClosed):
@@ -165,14 +237,13 @@ def test_a_send_that_fails_does_not_lose_what_has_arrived(carrier: Carrier, from
 
 
 @pytest.mark.parametrize("from_dialler", [True, False])
-def test_closing_delivers_although_a_receive_waits(carrier: Carrier, from_dialler: bool) -> None:
+def test_closing_delivers_although_a_receive_waits(place: Place, from_dialler: bool) -> None:
     async def scenario() -> None:
-        async with await open_pair(carrier.network, carrier.url) as pair:
-            sides = (pair.dialled, pair.arrived)
-            closer, other = sides if from_dialler else sides[::-1]
-            receiving = asyncio.create_task(closer.receive())
+        async with await open_pair(place.network, place.url) as pair:
+            closer, other = pair.sides(from_dialler)
+            receiving = asyncio.create_task(hear(closer))
             await asyncio.sleep(0)
-            await closer.send(b"last words")
+            await say(closer, b"last words")
             closing = asyncio.create_task(closer.close())
             assert await read_to_end(other) == [b"last words"]
             await other.close()
@@ -184,41 +255,39 @@ def test_closing_delivers_although_a_receive_waits(carrier: Carrier, from_dialle
 
 
 @pytest.mark.parametrize("from_dialler", [True, False])
-def test_closing_reads_on_so_that_the_other_side_can_end(carrier: Carrier, from_dialler: bool) -> None:
+def test_closing_reads_on_so_that_the_other_side_can_end(place: Place, from_dialler: bool) -> None:
     """What nobody takes any more does not keep the other side's last batches from being written."""
 
     async def scenario() -> None:
-        async with await open_pair(carrier.network, carrier.url) as pair:
-            sides = (pair.dialled, pair.arrived)
-            closer, other = sides if from_dialler else sides[::-1]
+        async with await open_pair(place.network, place.url) as pair:
+            closer, other = pair.sides(from_dialler)
             sending = asyncio.create_task(send_all(other))
-            await closer.receive()
+            await hear(closer)
             closing = asyncio.create_task(closer.close())
             with pytest.raises(LaneClosed):
                 await sending
             await other.close()
             await closing
 
-    async def send_all(lane: Lane) -> None:
+    async def send_all(lane: Carrier) -> None:
         while True:
-            await lane.send(bytes(MIB))
+            await say(lane, bytes(MIB))
 
     run(scenario())
 
 
 @pytest.mark.parametrize("from_dialler", [True, False])
-def test_closing_wakes_who_waits_on_the_lane(carrier: Carrier, from_dialler: bool) -> None:
-    async def send_for_ever(lane: Lane) -> None:
+def test_closing_wakes_who_waits_on_the_lane(place: Place, from_dialler: bool) -> None:
+    async def send_for_ever(lane: Carrier) -> None:
         while True:
-            await lane.send(bytes(MIB))
+            await say(lane, bytes(MIB))
 
     async def scenario() -> None:
-        async with await open_pair(carrier.network, carrier.url) as pair:
-            sides = (pair.dialled, pair.arrived)
-            lane, other = sides if from_dialler else sides[::-1]
+        async with await open_pair(place.network, place.url) as pair:
+            lane, other = pair.sides(from_dialler)
             waiting = (
                 asyncio.create_task(send_for_ever(lane)),
-                asyncio.create_task(lane.receive()),
+                asyncio.create_task(hear(lane)),
             )
             await asyncio.wait(waiting, timeout=scaled(0.3))
             await lane.close()
@@ -232,34 +301,33 @@ def test_closing_wakes_who_waits_on_the_lane(carrier: Carrier, from_dialler: boo
 
 
 @pytest.mark.parametrize("from_dialler", [True, False])
-def test_a_lane_that_was_closed_says_so(carrier: Carrier, from_dialler: bool) -> None:
+def test_a_lane_that_was_closed_says_so(place: Place, from_dialler: bool) -> None:
     async def scenario() -> None:
-        async with await open_pair(carrier.network, carrier.url) as pair:
+        async with await open_pair(place.network, place.url) as pair:
             lane = pair.dialled if from_dialler else pair.arrived
             await asyncio.gather(lane.close(), lane.close())
             await lane.close()
             with pytest.raises(LaneClosed, match="closed here"):
-                await lane.send(b"late")
+                await say(lane, b"late")
             with pytest.raises(LaneClosed, match="closed here"):
-                await lane.receive()
+                await hear(lane)
 
     run(scenario())
 
 
 @pytest.mark.parametrize("from_dialler", [True, False])
-def test_the_other_side_of_a_closed_lane_learns_it(carrier: Carrier, from_dialler: bool) -> None:
-    async def send_for_ever(lane: Lane) -> None:
+def test_the_other_side_of_a_closed_lane_learns_it(place: Place, from_dialler: bool) -> None:
+    async def send_for_ever(lane: Carrier) -> None:
         while True:
-            await lane.send(b"are you there?")
+            await say(lane, b"are you there?")
             await asyncio.sleep(0)
 
     async def scenario() -> None:
-        async with await open_pair(carrier.network, carrier.url) as pair:
-            sides = (pair.dialled, pair.arrived)
-            closer, other = sides if from_dialler else sides[::-1]
+        async with await open_pair(place.network, place.url) as pair:
+            closer, other = pair.sides(from_dialler)
             closing = asyncio.create_task(closer.close())
             with pytest.raises(LaneClosed) as caught:
-                await other.receive()
+                await hear(other)
             assert caught.value.refusal is None
             await other.close()
             with pytest.raises(LaneClosed):
@@ -269,22 +337,85 @@ def test_the_other_side_of_a_closed_lane_learns_it(carrier: Carrier, from_dialle
     run(scenario())
 
 
-def test_dialling_nobody_fails_at_once(carrier: Carrier) -> None:
+def test_a_lane_that_is_closed_or_breaks_was_not_leaving(place: Place) -> None:
+    """Who watches is told of an end that is announced, and of no other."""
+
+    async def scenario() -> None:
+        told: list[str] = []
+        async with await open_pair(place.network, place.url) as pair:
+            pair.dialled.watch(lambda: told.append("dialled"))
+            pair.arrived.watch(lambda: told.append("arrived"))
+            await pair.listener.close()
+            with pytest.raises(LaneClosed):
+                await hear(pair.dialled)
+        pair.dialled.watch(lambda: told.append("late"))
+        assert told == []
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("from_dialler", [True, False])
+def test_who_is_woken_by_the_end_was_not_cancelled_and_may_go_on(place: Place, from_dialler: bool) -> None:
+    """The end of a lane is an exception, which a task may catch; a cancellation is the task's own."""
+
+    async def outlive(lane: Carrier) -> str:
+        with contextlib.suppress(LaneClosed):
+            await lane.receive()
+        await asyncio.sleep(0)
+        return "alive"
+
+    async def scenario() -> None:
+        async with await open_pair(place.network, place.url) as pair:
+            lane, other = pair.sides(from_dialler)
+            here, there = (asyncio.create_task(outlive(side)) for side in (lane, other))
+            await asyncio.sleep(0)
+            await lane.close()
+            assert await there == "alive"
+            await other.close()
+            assert await here == "alive"
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("waiting_to", ["send", "receive"])
+def test_a_task_that_is_cancelled_all_the_same_is_cancelled(place: Place, waiting_to: str) -> None:
+    """It may end the lane, and does not hold up anything: both sides can close, and the next lane works."""
+
+    async def scenario() -> None:
+        async with await open_pair(place.network, place.url) as pair:
+
+            async def wait() -> None:
+                while True:
+                    await (pair.dialled.send([bytes(MIB)]) if waiting_to == "send" else pair.dialled.receive())
+
+            task = asyncio.create_task(wait())
+            await asyncio.wait({task}, timeout=scaled(0.3))
+            task.cancel()
+            await asyncio.wait({task})
+            assert task.cancelled() or isinstance(task.exception(), LaneClosed)
+            await asyncio.gather(pair.dialled.close(), pair.arrived.close())
+            again = await place.network.dial(pair.listener.url, scaled(3))
+            await again.close()
+
+    run(scenario())
+
+
+def test_dialling_nobody_fails_at_once(place: Place) -> None:
     async def scenario() -> None:
         with pytest.raises(LaneClosed) as caught:
-            await carrier.network.dial(carrier.nobody, scaled(10))
-        assert carrier.nobody in str(caught.value)
+            await place.network.dial(place.nobody, scaled(10))
+        assert place.nobody in str(caught.value)
         assert caught.value.refusal is None
 
     run(scenario(), timeout_s=5)
 
 
-def test_dialling_can_be_cancelled_at_any_time(carrier: Carrier) -> None:
+def test_dialling_can_be_cancelled_at_any_time(place: Place) -> None:
     async def scenario() -> None:
         arrivals = Arrivals()
-        listener = await carrier.network.listen(carrier.url, arrivals, insecure=False)
+        listener = await place.network.listen(place.url, arrivals, insecure=False)
         for turns in range(30):
-            dialling = asyncio.create_task(carrier.network.dial(listener.url, scaled(3)))
+            dialling = asyncio.create_task(place.network.dial(listener.url, scaled(3)))
             for _ in range(turns):
                 await asyncio.sleep(0)
             dialling.cancel()
@@ -296,78 +427,78 @@ def test_dialling_can_be_cancelled_at_any_time(carrier: Carrier) -> None:
     run(scenario())
 
 
-def test_a_busy_address_is_an_error(carrier: Carrier) -> None:
+def test_a_busy_address_is_an_error(place: Place) -> None:
     async def scenario() -> None:
-        listener = await carrier.network.listen(carrier.url, Arrivals(), insecure=False)
+        listener = await place.network.listen(place.url, Arrivals(), insecure=False)
         with pytest.raises(LinkError, match="cannot listen at"):
-            await carrier.network.listen(listener.url, Arrivals(), insecure=False)
-        await (await carrier.network.dial(listener.url, scaled(3))).close()
+            await place.network.listen(listener.url, Arrivals(), insecure=False)
+        await (await place.network.dial(listener.url, scaled(3))).close()
         await listener.close()
 
     run(scenario())
 
 
-def test_an_address_can_be_used_again_after_close(carrier: Carrier) -> None:
+def test_an_address_can_be_used_again_after_close(place: Place) -> None:
     async def scenario() -> None:
-        first = await carrier.network.listen(carrier.url, Arrivals(), insecure=False)
+        first = await place.network.listen(place.url, Arrivals(), insecure=False)
         url = first.url
         await first.close()
-        async with await open_pair(carrier.network, url) as pair:
+        async with await open_pair(place.network, url) as pair:
             assert pair.listener.url == url
             await first.close()
-            await pair.dialled.send(b"still here")
-            assert await pair.arrived.receive() == b"still here"
+            await say(pair.dialled, b"still here")
+            assert await hear(pair.arrived) == b"still here"
 
     run(scenario())
 
 
 @pytest.mark.parametrize("url", ["", "http://host:80", "grpc://host", "memory://a b", "unix://x"])
-def test_a_malformed_address_is_a_usage_error(carrier: Carrier, url: str) -> None:
+def test_a_malformed_address_is_a_usage_error(place: Place, url: str) -> None:
     async def scenario() -> None:
         with pytest.raises(UsageError):
-            await carrier.network.dial(url, 1)
+            await place.network.dial(url, 1)
         with pytest.raises(UsageError):
-            await carrier.network.listen(url, Arrivals(), insecure=True)
+            await place.network.listen(url, Arrivals(), insecure=True)
 
     run(scenario())
 
 
-def test_closing_the_listener_ends_its_lanes(carrier: Carrier) -> None:
+def test_closing_the_listener_ends_its_lanes(place: Place) -> None:
     async def scenario() -> None:
         arrivals = Arrivals()
-        listener = await carrier.network.listen(carrier.url, arrivals, insecure=False)
-        dialled = [await carrier.network.dial(listener.url, scaled(3)) for _ in range(3)]
+        listener = await place.network.listen(place.url, arrivals, insecure=False)
+        dialled = [await place.network.dial(listener.url, scaled(3)) for _ in range(3)]
         arrived = [await arrivals.lanes.get() for _ in range(3)]
         for lane in arrived:
-            await lane.send(b"goodbye")
+            await say(lane, b"goodbye")
         reading = [asyncio.create_task(read_to_end(lane)) for lane in dialled]
         await listener.close()
         assert await asyncio.gather(*reading) == [[b"goodbye"]] * 3
         for lane in (*arrived, *dialled):
             await lane.close()
             with pytest.raises(LaneClosed):
-                await lane.receive()
+                await hear(lane)
         with pytest.raises(LaneClosed):
-            await carrier.network.dial(listener.url, scaled(3))
+            await place.network.dial(listener.url, scaled(3))
 
     run(scenario())
 
 
-def test_many_lanes_at_once_do_not_mix(carrier: Carrier) -> None:
-    async def echo(lane: Lane) -> None:
+def test_many_lanes_at_once_do_not_mix(place: Place) -> None:
+    async def echo(lane: Carrier) -> None:
         for _ in range(10):
-            await lane.send(await lane.receive())
+            await say(lane, await hear(lane))
 
-    async def converse(lane: Lane, number: int) -> None:
+    async def converse(lane: Carrier, number: int) -> None:
         for turn in range(10):
             batch = b"%d %d" % (number, turn)
-            await lane.send(batch)
-            assert await lane.receive() == batch
+            await say(lane, batch)
+            assert await hear(lane) == batch
 
     async def scenario() -> None:
         arrivals = Arrivals()
-        listener = await carrier.network.listen(carrier.url, arrivals, insecure=False)
-        dialled = [await carrier.network.dial(listener.url, scaled(3)) for _ in range(30)]
+        listener = await place.network.listen(place.url, arrivals, insecure=False)
+        dialled = [await place.network.dial(listener.url, scaled(3)) for _ in range(30)]
         arrived = [await arrivals.lanes.get() for _ in range(30)]
         await asyncio.gather(
             *(echo(lane) for lane in arrived),
@@ -379,12 +510,12 @@ def test_many_lanes_at_once_do_not_mix(carrier: Carrier) -> None:
     run(scenario())
 
 
-def test_opening_and_closing_leaves_nothing_behind(carrier: Carrier) -> None:
+def test_opening_and_closing_leaves_nothing_behind(place: Place) -> None:
     async def once() -> None:
-        async with await open_pair(carrier.network, carrier.url) as pair:
+        async with await open_pair(place.network, place.url) as pair:
             reading = [asyncio.create_task(read_to_end(pair.dialled))]
-            await pair.dialled.send(b"hello")
-            await pair.arrived.receive()
+            await say(pair.dialled, b"hello")
+            await hear(pair.arrived)
         await asyncio.gather(*reading)
 
     def open_files() -> int:

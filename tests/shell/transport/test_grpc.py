@@ -14,13 +14,13 @@ import pytest
 
 from streamcell.errors import AuthenticationError, ErrorCode, LinkError, UsageError
 from streamcell.limits import MESSAGE_BYTES, MIB
-from streamcell.transport.base import Lane, LaneClosed, Listener
+from streamcell.transport.base import Carrier, LaneClosed, Listener
 from streamcell.transport.grpc.environment import grpc
 from streamcell.transport.grpc.network import GrpcNetwork
 from streamcell.transport.grpc.options import Options, server_options
 from tests.kit.proxy import proxy_to
 from tests.kit.timing import scaled
-from tests.shell.transport.running import Arrivals, open_pair, read_to_end, run
+from tests.shell.transport.running import Arrivals, hear, open_pair, read_to_end, run, say
 
 # Over real connections, some with waits that are part of the promise: not in the quick check.
 pytestmark = pytest.mark.slow
@@ -148,8 +148,8 @@ def test_a_unix_socket_may_have_an_odd_name(tmp_path: Path) -> None:
         directory = tmp_path / "a ?#b"
         directory.mkdir()
         async with await open_pair(NETWORK, f"unix://{directory}/ü c#d") as pair:
-            await pair.dialled.send(b"hello")
-            assert await pair.arrived.receive() == b"hello"
+            await say(pair.dialled, b"hello")
+            assert await hear(pair.arrived) == b"hello"
 
     run(scenario())
 
@@ -268,9 +268,9 @@ async def refusal_of(url: str) -> LaneClosed:
 async def say_hello(url: str) -> None:
     lane = await NETWORK.dial(url, scaled(3))
     try:
-        await lane.send(b"hello")
+        await say(lane, b"hello")
         while True:
-            await lane.receive()
+            await hear(lane)
     finally:
         await lane.close()
 
@@ -333,9 +333,9 @@ def test_a_refusal_is_seen_by_a_sender_too() -> None:
         await context.read()
         await context.abort(grpc.StatusCode.PERMISSION_DENIED, "not you")
 
-    async def send_for_ever(lane: Lane) -> None:
+    async def send_for_ever(lane: Carrier) -> None:
         while True:
-            await lane.send(bytes(MIB))
+            await say(lane, bytes(MIB))
 
     async def scenario() -> None:
         async with grpc_server(refuse) as url:
@@ -389,7 +389,7 @@ def test_a_dialler_that_sends_too_much_is_cut_off_alone() -> None:
             writing = asyncio.create_task(call.write(bytes(MESSAGE_BYTES + 1)))
             lane = await arrivals.lanes.get()
             with pytest.raises(LaneClosed):
-                await lane.receive()
+                await hear(lane)
             await lane.close()
             assert await call.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
             await asyncio.gather(writing, return_exceptions=True)
@@ -400,18 +400,18 @@ def test_a_dialler_that_sends_too_much_is_cut_off_alone() -> None:
 
 
 def test_a_dialler_that_goes_away_ends_its_lane() -> None:
-    async def send_on(lane: Lane) -> None:
+    async def send_on(lane: Carrier) -> None:
         # There may be room for one batch more.
         while True:
-            await lane.send(b"too late")
+            await say(lane, b"too late")
 
     async def scenario() -> None:
         listener, arrivals = await listen_for_lanes()
         async with raw_call(listener.url) as call:
             await call.write(b"hello")
             lane = await arrivals.lanes.get()
-            assert await lane.receive() == b"hello"
-            receiving = asyncio.create_task(lane.receive())
+            assert await hear(lane) == b"hello"
+            receiving = asyncio.create_task(hear(lane))
             call.cancel()
             with pytest.raises(LaneClosed):
                 await receiving
@@ -432,7 +432,7 @@ def test_a_dialler_that_never_reads_does_not_hold_up_closing() -> None:
 
             async def send_for_ever() -> None:
                 while True:
-                    await lane.send(bytes(MIB))
+                    await say(lane, bytes(MIB))
 
             sending = asyncio.create_task(send_for_ever())
             await asyncio.wait({sending}, timeout=scaled(0.3))
@@ -453,17 +453,17 @@ def test_a_dialler_that_never_reads_does_not_hold_up_closing() -> None:
 
 @pytest.mark.parametrize("busy", [True, False])
 def test_a_broken_connection_ends_the_lane_on_both_sides(busy: bool) -> None:
-    async def send_for_ever(lane: Lane) -> None:
+    async def send_for_ever(lane: Carrier) -> None:
         while True:
-            await lane.send(bytes(MIB))
+            await say(lane, bytes(MIB))
 
     async def scenario() -> None:
         listener, arrivals = await listen_for_lanes()
         with proxy_to(listener.url) as proxy:
             dialled = await NETWORK.dial(proxy.url, scaled(3))
-            await dialled.send(b"hello")
+            await say(dialled, b"hello")
             arrived = await arrivals.lanes.get()
-            assert await arrived.receive() == b"hello"
+            assert await hear(arrived) == b"hello"
             waiting: list[asyncio.Task[object]] = [
                 asyncio.create_task(read_to_end(dialled)),
                 asyncio.create_task(read_to_end(arrived)),
@@ -480,7 +480,7 @@ def test_a_broken_connection_ends_the_lane_on_both_sides(busy: bool) -> None:
                 assert isinstance(task.exception(), LaneClosed)
             for lane in (dialled, arrived):
                 with pytest.raises(LaneClosed) as caught:
-                    await lane.receive()
+                    await hear(lane)
                 assert caught.value.refusal is None
                 await lane.close()
         await listener.close()
@@ -498,9 +498,9 @@ def test_closing_a_lane_to_a_peer_that_has_stopped_is_bounded() -> None:
 
             async def send_for_ever() -> None:
                 while True:
-                    await lane.send(bytes(MIB))
+                    await say(lane, bytes(MIB))
 
-            waiting = (asyncio.create_task(send_for_ever()), asyncio.create_task(lane.receive()))
+            waiting = (asyncio.create_task(send_for_ever()), asyncio.create_task(hear(lane)))
             await asyncio.wait(waiting, timeout=scaled(0.3))
             await lane.close()
             for task in waiting:
@@ -531,8 +531,8 @@ def test_the_end_of_a_connection_is_told_while_the_lane_still_works(monkeypatch:
             pair.arrived.watch(lambda: told.put_nowait(None))
             await told.get()
             for sender, receiver in (pair.dialled, pair.arrived), (pair.arrived, pair.dialled):
-                await sender.send(b"still here")
-                assert await receiver.receive() == b"still here"
+                await say(sender, b"still here")
+                assert await hear(receiver) == b"still here"
             assert told.empty()
 
     run(scenario())
@@ -545,7 +545,7 @@ def test_a_connection_that_breaks_has_not_announced_it() -> None:
         pair.dialled.watch(lambda: told.append(None))
         await pair.listener.close()
         with pytest.raises(LaneClosed):
-            await pair.dialled.receive()
+            await hear(pair.dialled)
         await pair.dialled.close()
         pair.dialled.watch(lambda: told.append(None))
         assert told == []

@@ -15,7 +15,7 @@ from streamcell.transport.grpc.network import GrpcNetwork
 from streamcell.transport.grpc.services import HealthService, ReflectionService
 from streamcell.transport.grpc.serving import Service
 from tests.kit.timing import scaled
-from tests.shell.transport.running import Arrivals, open_pair, run
+from tests.shell.transport.running import Arrivals, hear, open_pair, run, say
 
 CELL_SERVICE = "streamcell.v1.CellService"
 States = health_pb2.HealthCheckResponse
@@ -128,11 +128,11 @@ def test_lanes_work_beside_services() -> None:
     async def main() -> None:
         network = GrpcNetwork((HealthService(), ReflectionService()))
         async with await open_pair(network, "grpc://127.0.0.1:0") as pair:
-            await pair.dialled.send(b"there")
-            assert await pair.arrived.receive() == b"there"
+            await say(pair.dialled, b"there")
+            assert await hear(pair.arrived) == b"there"
             await pair.arrived.close()
             try:
-                await pair.dialled.receive()
+                await hear(pair.dialled)
             except LaneClosed:
                 return
             raise AssertionError("the lane is open")

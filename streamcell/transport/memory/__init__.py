@@ -1,0 +1,1 @@
+"""Lanes inside one process: the network for tests and examples, and the lane of a cell to itself."""
