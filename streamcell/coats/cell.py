@@ -120,7 +120,6 @@ class AnyCell(abc.ABC, Generic[Reply_co, Replies_co, Outcomes_co]):
         optional: bool = False,
         *,
         copy: bool = False,
-        traceparent: str | None = None,
     ) -> Reply_co:
         """Send a request and wait for the reply.
 
@@ -134,8 +133,6 @@ class AnyCell(abc.ABC, Generic[Reply_co, Replies_co, Outcomes_co]):
             secure: seal end to end; needs certificates, which this version does not have.
             optional: failing is normal: log it at DEBUG, and fail at once if the target is not reachable now.
             copy: take a copy of the payload at the call.
-            traceparent: the span that the request belongs to, as W3C Trace Context writes it, in at most 256
-                characters; the callback gets it as ``request.traceparent``.
 
         Returns:
             The reply; its payload is a read-only view.
@@ -155,7 +152,6 @@ class AnyCell(abc.ABC, Generic[Reply_co, Replies_co, Outcomes_co]):
             secure=secure,
             optional=optional,
             copy=copy,
-            traceparent=traceparent,
         )
         return self._ask(asking, target)
 
@@ -170,7 +166,6 @@ class AnyCell(abc.ABC, Generic[Reply_co, Replies_co, Outcomes_co]):
         optional: bool = False,
         *,
         copy: bool = False,
-        traceparent: str | None = None,
     ) -> Replies_co:
         """Send a request to several cells at once and wait for all replies; see :meth:`send_request`.
 
@@ -188,7 +183,6 @@ class AnyCell(abc.ABC, Generic[Reply_co, Replies_co, Outcomes_co]):
             secure=secure,
             optional=optional,
             copy=copy,
-            traceparent=traceparent,
         )
         return self._ask_each(asking, targets)
 
@@ -202,7 +196,6 @@ class AnyCell(abc.ABC, Generic[Reply_co, Replies_co, Outcomes_co]):
         optional: bool = False,
         *,
         copy: bool = False,
-        traceparent: str | None = None,
     ) -> Outcomes_co:
         """Send a request to several cells without waiting for anything; their replies are not sent.
 
@@ -215,15 +208,7 @@ class AnyCell(abc.ABC, Generic[Reply_co, Replies_co, Outcomes_co]):
         Raises:
             UsageError: an argument other than one of the names is wrong, or the cell is not running.
         """
-        asking = Asking(
-            channel=channel,
-            topic=topic,
-            request=message,
-            secure=secure,
-            optional=optional,
-            copy=copy,
-            traceparent=traceparent,
-        )
+        asking = Asking(channel=channel, topic=topic, request=message, secure=secure, optional=optional, copy=copy)
         return self._fire(asking, targets)
 
     @abc.abstractmethod

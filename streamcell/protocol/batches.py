@@ -11,8 +11,8 @@ from streamcell.errors import ErrorCode
 from streamcell.limits import BATCH_BYTES, WRITTEN_FRAMES
 from streamcell.message import HeaderValue
 from streamcell.protocol.base.context import Context
-from streamcell.protocol.links.link import Lane, Link
-from streamcell.protocol.links.table import LinkTable
+from streamcell.protocol.links.lane import Lane
+from streamcell.protocol.links.link import Link
 from streamcell.protocol.links.writing import Writing
 from streamcell.protocol.sending.settled_news import SettledNews
 from streamcell.protocol.sending.table import SendTable
@@ -42,11 +42,8 @@ _ANSWERED_FRAMES = (Chunk, ResumeQuery, Query)
 class Batches:
     """Makes the batches of all lanes."""
 
-    def __init__(
-        self, context: Context, links: LinkTable, sends: SendTable, writing: Writing, settled: SettledNews
-    ) -> None:
+    def __init__(self, context: Context, sends: SendTable, writing: Writing, settled: SettledNews) -> None:
         self._context = context
-        self._links = links
         self._sends = sends
         self._writing = writing
         self._settled = settled
@@ -54,14 +51,11 @@ class Batches:
     def take(self, lane: Lane, now: float) -> list[Frame]:
         """Return the next batch for a lane; empty: nothing now."""
         link = lane.link
-        says_nothing = not lane.own_frames and lane.goodbye is None
+        says_nothing = not lane.has_own_frames and lane.goodbye is None
         if says_nothing and (link is None or (link.idle and not self._settled.is_owed(link))):
             # Writers ask more often than there is anything to say.
             return []
-        frames: list[Frame] = []
-        pings: list[Ping] = []
-        if lane.own_frames:
-            _take_own_frames(lane, frames, pings)
+        frames, pings = lane.take_own_frames()
         # A lane that ends by itself takes nothing more with it: the link's other lanes, or later ones, do. The last
         # lane of a link of a cell that stops takes all that is left.
         flushes = lane.goodbye is not None and lane.goodbye.code is ErrorCode.STOPPING
@@ -80,9 +74,8 @@ class Batches:
                     frames.append(self._mark(lane))
         elif lane.goodbye is None:
             frames += pings
-        if lane.goodbye is not None and not lane.said_goodbye and not (flushes and link is not None and link.outbox):
-            lane.said_goodbye = True
-            frames.append(lane.goodbye)
+        if not (flushes and link is not None and link.outbox):
+            frames += lane.take_goodbye()
         self._await_answer(lane, frames, now)
         return frames
 
@@ -92,7 +85,7 @@ class Batches:
             if isinstance(frame, ResumeQuery) and self._context.is_own(frame.key) and frame.key.stream_id != NO_STREAM:
                 self._sends.note_spoken(frame.key.stream_id, lane.lane_id, now)
             elif self._is_said_once(frame, link):
-                lane.carried.append(frame)
+                lane.note_carried(frame)
 
     def _is_said_once(self, frame: Frame, link: Link) -> bool:
         """Return whether there is no state behind a frame that would have it said again, should its lane break."""
@@ -117,7 +110,7 @@ class Batches:
     def _await_answer(self, lane: Lane, frames: list[Frame], now: float) -> None:
         for frame in frames:
             if isinstance(frame, _ANSWERED_FRAMES):
-                self._links.lanes.note_spoke(lane, now)
+                lane.on_spoken(now)
                 return
 
     def _mark(self, lane: Lane) -> Ping:
@@ -125,16 +118,6 @@ class Batches:
         nonce = self._context.random_bits(64)
         lane.shared_room.mark(nonce)
         return Ping(nonce)
-
-
-def _take_own_frames(lane: Lane, frames: list[Frame], pings: list[Ping]) -> None:
-    """Take what the lane itself has to say: Pings apart, for what they tell goes behind other frames."""
-    while lane.own_frames:
-        frame = lane.own_frames.popleft()
-        if isinstance(frame, Ping):
-            pings.append(frame)
-        else:
-            frames.append(frame)
 
 
 def _frame_bytes(frame: Frame) -> int:

@@ -18,11 +18,9 @@ from streamcell.protocol.base.events import Event
 from streamcell.protocol.batches import Batches
 from streamcell.protocol.flow.credit import WindowBudget
 from streamcell.protocol.links.kinds import LinkKind
-from streamcell.protocol.links.link import Lane, Link
-from streamcell.protocol.links.loop import make_loop
-from streamcell.protocol.links.states import (
-    LaneState,
-)
+from streamcell.protocol.links.lane import Lane
+from streamcell.protocol.links.link import Link
+from streamcell.protocol.links.states import LaneState
 from streamcell.protocol.links.table import LinkTable
 from streamcell.protocol.links.writing import Writing
 from streamcell.protocol.receiving.table import ReceiveTable
@@ -89,11 +87,11 @@ class CellCore:
     ) -> None:
         self._context = Context(fqcn, incarnation, config, checksum, random_bits, software)
         self._links = LinkTable(self._context, self)
-        self._routes = RouteTable(self._context, self._links.links, make_loop(self._context, self._links.lanes))
+        self._routes = RouteTable(self._context, self._links.links, self._links.loop)
         self._announcements = AnnouncementTable(self._context, self._links, self._routes, self)
         self._queries = QueryTable(self._context, self._links, self._routes)
         self._gate = Gate(self._context, self._links, self._routes)
-        self._writing = Writing(self._links)
+        self._writing = Writing()
         budget = WindowBudget(config.receive_budget_bytes)
         self._relays = RelayTable(self._context, self._links, self._routes, self._writing, budget)
         settled = SettledNews()
@@ -101,7 +99,7 @@ class CellCore:
         self._sends = SendTable(
             self._context, self._links, self._routes, self._presence, self._writing, settled, self._on_send_settled
         )
-        self._batches = Batches(self._context, self._links, self._sends, self._writing, settled)
+        self._batches = Batches(self._context, self._sends, self._writing, settled)
         self._requests = RequestTable(self._context, self._standing_of, self._sends.give_up)
         self._receives = ReceiveTable(self._context, self._links, self._routes, budget, self._requests)
         # Frames between neighbours, about their lane or their link; frames that were routed to this cell.
@@ -112,7 +110,7 @@ class CellCore:
             Goodbye: self._handle_goodbye,
         }
         self._link_handlers: dict[type, Callable[[Link, Any, float], None]] = {
-            LanesWanted: self._links.handle_lanes_wanted,
+            LanesWanted: self._handle_lanes_wanted,
             Announce: self._announcements.handle_announce,
             AnnounceReply: self._announcements.handle_reply,
             Withdraw: self._announcements.handle_withdraw,
@@ -146,11 +144,11 @@ class CellCore:
 
     def remove_shortcut(self, number: int, now: float) -> None:
         """End a shortcut that this cell has dialled."""
-        self._links.remove_shortcut(number, now)
+        self._links.dialler.remove_shortcut(number, now)
 
     def hurry_uplink(self, number: int, now: float) -> None:
         """Somebody waits for an uplink: dial soon where it was refused."""
-        self._links.hurry_uplink(number, now)
+        self._links.dialler.hurry(number, now)
 
     def lane_connected(self, lane_id: int, address: str, identity: str, now: float) -> None:
         """A lane that was dialled is up."""
@@ -162,11 +160,11 @@ class CellCore:
 
     def note_shortage(self, sentence: str) -> None:
         """Refuse cells that have no link yet with this sentence, or take them again if it is empty."""
-        self._links.shortage = sentence
+        self._links.reception.note_shortage(sentence)
 
     def lane_leaving(self, lane_id: int, now: float) -> None:
         """A lane that was dialled is about to end, its carrier says."""
-        self._links.handover.leave(lane_id, now)
+        self._links.lane_leaving(lane_id, now)
 
     def lane_closed(self, lane_id: int, reason: str, refusal: CellError | None, now: float) -> None:
         """A lane has ended, or could not be dialled. ``refusal``: what answers there would end it again."""
@@ -187,9 +185,7 @@ class CellCore:
             if lane.state is LaneState.GREETING and kind not in _FIRST_FRAMES:
                 self._links.fail_lane(lane, ErrorCode.PROTOCOL, "the first frame on a lane must be a Hello", now)
                 return
-            self._links.lanes.note_heard(lane, now)
-            if kind is Chunk:
-                lane.used_at = now
+            lane.on_heard(now, bulk=kind is Chunk)
             if kind in self._lane_handlers:
                 self._lane_handlers[kind](lane, frame, now)
             elif lane.link is not None:
@@ -204,7 +200,7 @@ class CellCore:
     def reject_batch(self, lane_id: int, sentence: str, now: float) -> None:
         """Say that a batch breaks the rules of the wire, so that it has no frames: whoever sent it is cut off."""
         lane = self._links.lanes.get(lane_id)
-        if lane is not None and lane.goodbye is None and lane.state is not LaneState.CLOSED:
+        if lane is not None and lane.listens:
             self._links.cut_off(lane, sentence, now)
 
     def frames_to_send(self, lane_id: int, now: float) -> list[Frame]:
@@ -214,7 +210,9 @@ class CellCore:
 
     def take_ready_lanes(self) -> list[int]:
         """Return the lanes that may have got something to send since this was last asked."""
-        return self._links.lanes.take_ready()
+        ready = list(self._context.ready_lanes)
+        self._context.ready_lanes.clear()
+        return ready
 
     # Events and time.
 
@@ -481,6 +479,10 @@ class CellCore:
     def _handle_reset_by_origin(self, _link: Link, frame: Reset, now: float) -> None:
         self._receives.on_reset(frame, now)
 
+    def _handle_lanes_wanted(self, link: Link, frame: LanesWanted, now: float) -> None:
+        if frame.bulk_lanes > 0:
+            link.on_lanes_wanted(now)
+
     def _handle_credit(self, link: Link, frame: Credit, now: float) -> None:
         if self._context.is_own(frame.key):
             self._sends.handle_credit(link, frame, now)
@@ -489,21 +491,19 @@ class CellCore:
 
     def _handle_query_reply(self, link: Link, frame: QueryReply, now: float) -> None:
         if frame.asker == self._context.fqcn:
-            self._links.doubles.handle_reply(link, frame, now)
+            self._links.reception.doubles.handle_reply(link, frame, now)
             self._announcements.contests.on_reply(frame, now)
             self._presence.handle_reply(link, frame, now)
         self._queries.handle_reply(link, frame, now)
 
     def _handle_ping(self, lane: Lane, frame: Ping, now: float) -> None:
-        self._links.handle_ping(lane, frame)
-        if lane.link is not None:
-            link = lane.link
+        lane.on_ping(frame.nonce)
+        link = lane.link
+        if link is not None:
             self._receives.note_settled(link.fqcn, link.incarnation, frame.settled_below, frame.settled, now)
 
     def _handle_pong(self, lane: Lane, frame: Pong, now: float) -> None:
-        if lane.shared_room.note_pong(frame.nonce):
-            self._links.lanes.wake(lane)
-        self._links.handover.handle_pong(lane, frame, now)
+        lane.on_pong(frame.nonce, now)
 
     def _handle_goodbye(self, lane: Lane, frame: Goodbye, now: float) -> None:
         link = lane.link

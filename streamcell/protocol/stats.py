@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from streamcell.protocol.links.kinds import LinkKind
-from streamcell.protocol.links.link import Lane, Link
+from streamcell.protocol.links.lane import Lane
+from streamcell.protocol.links.link import Link
 from streamcell.protocol.receiving.half import StreamReceiver
 from streamcell.protocol.relaying.passing import RelayedStream
 from streamcell.protocol.sending.half import StreamSender

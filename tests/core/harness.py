@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from streamcell.config import CellConfig
 from streamcell.protocol.base.events import LaneWanted
-from streamcell.protocol.links.lanes import LOOP_LANE
+from streamcell.protocol.links.loop import LOOP_LANE
 from streamcell.protocol.wire.frames import Frame, LaneRole, Open
 from tests.core.node import Node, refusing, roles, sending_states
 from tests.core.samples import (
@@ -20,6 +20,7 @@ from tests.core.samples import (
     checksum,
     digest_of,
     make_context,
+    make_lane,
     make_link,
     make_open,
     make_spec,
@@ -36,6 +37,7 @@ __all__ = [
     "digest_of",
     "frame_bytes",
     "make_context",
+    "make_lane",
     "make_link",
     "make_open",
     "make_spec",

@@ -8,8 +8,6 @@ from streamcell.errors import CellError
 from streamcell.limits import MIB
 from streamcell.protocol.base.events import DataReceived, Event, ReceiveFailed
 from streamcell.protocol.flow.credit import WindowBudget
-from streamcell.protocol.links.link import Lane
-from streamcell.protocol.links.states import LaneState
 from streamcell.protocol.links.table import LinkTable
 from streamcell.protocol.receiving.half import StreamReceiver
 from streamcell.protocol.receiving.memory import ReceiveMemory
@@ -20,7 +18,7 @@ from streamcell.protocol.wire.description import StreamKind
 from streamcell.protocol.wire.frames import Ack, Chunk, Credit, Frame, LaneRole, Reset, StreamKey
 from streamcell.protocol.wire.integrity import checksum_fields
 from tests.core.harness import checksum, make_context, make_open
-from tests.core.samples import make_link
+from tests.core.samples import make_lane, make_link
 
 EventT = TypeVar("EventT", bound=Event)
 KEY = StreamKey("origin", 1, 1)
@@ -57,7 +55,7 @@ class OneReceiver:
             self.context, links, Ways(), ReceiveMemory(self.context.config, self.budget), requests, self
         )
         self.link = make_link("origin")
-        self.link.lanes[1] = Lane(1, LaneState.READY, LaneRole.BULK, 1)
+        self.link.lanes[1] = make_lane(1, LaneRole.BULK)
         described = make_open(kind, size, **opening)
         self.half = StreamReceiver(near, make_chunk(0, b""), described, self.link, NOW)
         self.half.offer(described, NOW, anew=False)

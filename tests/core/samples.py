@@ -13,10 +13,12 @@ from streamcell.digest import Digest
 from streamcell.limits import KIB
 from streamcell.protocol.base.context import Context
 from streamcell.protocol.links.kinds import LinkKind
+from streamcell.protocol.links.lane import Lane
 from streamcell.protocol.links.link import Link
+from streamcell.protocol.links.states import LaneState
 from streamcell.protocol.sending.spec import SendSpec
 from streamcell.protocol.wire.description import StreamDescription, StreamKind
-from streamcell.protocol.wire.frames import Open, Payload
+from streamcell.protocol.wire.frames import Frame, LaneRole, Open, Payload
 from tests.kit.payloads import pattern
 
 
@@ -28,9 +30,57 @@ def make_context(fqcn: str = "me", incarnation: int = 1, **config: Any) -> Conte
     return Context(fqcn, incarnation, CellConfig(**config), checksum, random.Random(incarnation).getrandbits)
 
 
-def make_link(fqcn: str = "server", incarnation: int = 1, kind: LinkKind = LinkKind.CHILD) -> Link:
-    """A link without a lane."""
-    return Link(fqcn, incarnation, b"", kind)
+class Told:
+    """Whom lanes and links tell what becomes of them: takes note of it, in order."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, int | str]] = []
+
+    def on_holder_silent(self, lane: Lane, now: float) -> None:
+        self.told.append(("holder silent", lane.lane_id))
+
+    def on_lane_ended(self, lane: Lane, now: float, *, lost: bool) -> None:
+        self.told.append(("lost" if lost else "parted", lane.lane_id))
+
+    def on_last_lane_lost(self, link: Link, now: float) -> None:
+        self.told.append(("no lane", link.fqcn))
+
+    def on_link_ended(self, link: Link, now: float) -> None:
+        self.told.append(("ended", link.fqcn))
+
+    def on_link_begun(self, link: Link, now: float) -> None:
+        self.told.append(("begun", link.fqcn))
+
+    def on_lane_up(self, link: Link, now: float) -> None:
+        self.told.append(("lane up", link.fqcn))
+
+    def on_lane_lost(self, link: Link, lane_id: int, now: float) -> None:
+        self.told.append(("lane lost", lane_id))
+
+    def on_lane_emptied(self, link: Link, lane_id: int, now: float) -> None:
+        self.told.append(("lane emptied", lane_id))
+
+    def on_link_down(self, link: Link, now: float) -> None:
+        self.told.append(("down", link.fqcn))
+
+    def is_outdated(self, frame: Frame) -> bool:
+        return False
+
+
+def make_lane(
+    number: int = 1, role: LaneRole = LaneRole.CONTROL, state: LaneState = LaneState.READY, **fields: Any
+) -> Lane:
+    """A lane that has the number as its id as well."""
+    return Lane(make_context(), Told(), number, state, role=role, number=number, **fields)
+
+
+def make_link(
+    fqcn: str = "server", incarnation: int = 1, kind: LinkKind = LinkKind.CHILD, *lanes: Lane, **fields: Any
+) -> Link:
+    """A link with these lanes."""
+    link = Link(make_context(), Told(), Told(), kind, fqcn, incarnation, b"", **fields)
+    link.lanes.update((lane.number, lane) for lane in lanes)
+    return link
 
 
 def make_spec(target: str = "server", kind: StreamKind = StreamKind.BLOB, **fields: Any) -> SendSpec:

@@ -8,8 +8,8 @@ from streamcell.digest import Digest
 from streamcell.errors import CellError, ErrorCode, Fault
 from streamcell.limits import HOPS
 from streamcell.protocol.base.events import Event
-from streamcell.protocol.links.link import Lane, Link
-from streamcell.protocol.links.states import LaneState
+from streamcell.protocol.links.lane import Lane
+from streamcell.protocol.links.link import Link
 from streamcell.protocol.links.table import LinkTable
 from streamcell.protocol.links.writing import Writing
 from streamcell.protocol.sending.half import StreamSender
@@ -21,14 +21,13 @@ from streamcell.protocol.wire.frames import (
     Chunk,
     Credit,
     Frame,
-    LaneRole,
     Lost,
     LostReason,
     Reset,
     ResumeQuery,
     ResumeReply,
 )
-from tests.core.samples import make_context, make_link, make_spec
+from tests.core.samples import make_context, make_lane, make_link, make_spec
 
 EventT = TypeVar("EventT", bound=Event)
 
@@ -79,10 +78,10 @@ class Origin:
         self.context = make_context(**(config or {}))
         self.owner = Owner()
         links = LinkTable(self.context, Listener())
-        around = Surroundings(self.context, links, Writing(links), SettledNews(), self.owner)
+        around = Surroundings(self.context, links, Writing(), SettledNews(), self.owner)
         self.sender = StreamSender(around, make_spec(kind=kind, **fields), 7)
         self.link = make_link()
-        self.lane = Lane(1, LaneState.READY, LaneRole.CONTROL, 1)
+        self.lane = make_lane(1)
 
     # What the application and its source do.
 

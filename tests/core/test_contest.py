@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from streamcell.protocol.links.contest import CLAIM_S, ContestTable, Holder
-from streamcell.protocol.links.kinds import LinkKind
-from streamcell.protocol.links.link import Link
 from streamcell.protocol.wire.frames import CellInfo, Frame, Query, QueryReply
-from tests.core.samples import make_context
+from tests.core.samples import make_context, make_link
 
 NEWCOMER, HOLDER = 2, 1
 
@@ -52,7 +50,7 @@ class Rig:
         now: float = 0.0,
         claim: Claim | None = None,
     ) -> None:
-        holder = Holder(fqcn, life, Link(fqcn, life, b"", LinkKind.CHILD), f"{fqcn}:1")
+        holder = Holder(fqcn, life, make_link(fqcn, life), f"{fqcn}:1")
         made = claim or Claim(self.decided, f"{contender}{place}")
         self.contests.claim(contender, holder, place, made, now)
 

@@ -6,76 +6,78 @@ from collections.abc import Iterator
 
 import pytest
 
-from streamcell.errors import AuthenticationError, ErrorCode, LinkError, NameInUse, ProtocolError
+from streamcell.errors import AuthenticationError, CellError, ErrorCode
 from streamcell.protocol.base.context import Context
 from streamcell.protocol.base.events import LaneDropped, LaneWanted, UplinkEnded, UplinkRefused
-from streamcell.protocol.links.dialling import Dialler
 from streamcell.protocol.links.kinds import LinkKind
-from streamcell.protocol.links.lanes import LaneTable
-from streamcell.protocol.links.link import Lane, Link
-from streamcell.protocol.links.states import (
-    LaneInput,
-    LaneState,
-)
+from streamcell.protocol.links.lane import Lane
+from streamcell.protocol.links.link import Link
+from streamcell.protocol.links.states import LaneState
+from streamcell.protocol.links.table import LinkTable
 from streamcell.protocol.links.uplink import Uplink
-from streamcell.protocol.wire.frames import LaneRole
-from tests.core.harness import make_context, make_link
-from tests.core.test_lanes import Keeper
+from streamcell.protocol.wire.frames import Goodbye, LaneRole
+from tests.core.by_hand import hello
+from tests.core.harness import make_context
+from tests.core.samples import Told
+
+# After that long a lane that was asked for a sign of life is suspect.
+SUSPECT_AFTER_S = 3.0
 
 
-class Rig(Keeper):
-    """A dialler with one uplink, to a parent or a peer."""
+class Rig:
+    """A table of links with one uplink, to a parent or for a shortcut. The cell that is dialled is called server."""
 
     def __init__(self, places: int = 1, kind: LinkKind = LinkKind.PARENT) -> None:
-        super().__init__()
         self.context: Context = make_context()
-        self.lanes = LaneTable(self.context, self)
-        self.dialler = Dialler(self.context, self.lanes)
-        self.uplink: Uplink = self.dialler.add_uplink(0.0, places, kind)
+        self.told = Told()
+        self.table = LinkTable(self.context, self.told)
+        self.uplink: Uplink = self.table.dialler.add_uplink(0.0, places, kind)
 
-    def on_lane_ended(self, lane: Lane, now: float) -> None:
-        """As the table of links does, as far as the dialler is concerned."""
-        if lane.uplink is self.uplink:
-            link = self.uplink.link
-            failed = self.dialler.failed(self.uplink, lane, now)
-            if not failed and link is not None and link.lanes.pop(lane.number, None) is not None:
-                self.dialler.broke(self.uplink, lane, now)
-            self.dialler.tend(self.uplink, now)
+    def wanted(self) -> list[LaneWanted]:
+        """What was dialled for the one uplink."""
+        events = [event for event in self.context.events if isinstance(event, LaneWanted)]
+        return [event for event in events if event.uplink == self.uplink.number]
 
     def dialled(self) -> list[LaneRole]:
-        return [event.role for event in self.context.events if isinstance(event, LaneWanted)]
+        return [event.role for event in self.wanted()]
 
     def places(self) -> list[int]:
-        return [event.place for event in self.context.events if isinstance(event, LaneWanted)]
+        return [event.place for event in self.wanted()]
 
     def refusals(self) -> list[bool]:
         return [event.firm for event in self.context.events if isinstance(event, UplinkRefused)]
 
     def newest(self) -> Lane:
-        return self.lanes.all()[-1]
+        return self.table.lanes.all()[-1]
 
     def connect(self, lane: Lane, now: float) -> None:
         """Let a connection come up on which no Hello has come."""
-        lane.step(LaneInput.CONNECTED)
-        lane.greeted_by = self.dialler.greeted_by(self.uplink, lane, now)
-        self.context.deadlines.schedule(lane, lane.greeted_by)
+        self.table.lane_connected(lane.lane_id, "somewhere", "", now)
 
     def come_up(self, lane: Lane, now: float = 0.0) -> None:
         """Let the listener's Hello arrive."""
-        if self.uplink.link is None:
-            self.uplink.link = make_link()
-        lane.step(LaneInput.CONNECTED)
-        lane.step(LaneInput.HELLO)
-        self.context.deadlines.cancel(lane)
-        self.uplink.link.lanes[lane.number] = lane
-        self.dialler.succeeded(self.uplink, lane)
-        self.dialler.end_others(self.uplink, now)
+        self.connect(lane, now)
+        self.table.handle_hello(lane, hello("server", link_id=b"id", lane_number=lane.number), now)
 
-    def refuse(self, now: float, error: LinkError | AuthenticationError | None = None, *, firm: bool = True) -> None:
+    def close(self, lane: Lane, now: float, refusal: CellError | None = None) -> None:
+        """Let the carrier of a lane end, or say that there is none."""
+        self.table.lane_closed(lane.lane_id, "gone", refusal, now)
+
+    def refuse(self, now: float) -> None:
         """Have the newest dial refused."""
-        lane = self.newest()
-        self.dialler.refuse(self.uplink, lane.place, error or AuthenticationError("no"), firm=firm)
-        self.lanes.forget(lane, now)
+        self.close(self.newest(), now, AuthenticationError("no"))
+
+    def say_goodbye(self, lane: Lane, now: float, code: ErrorCode, linked_fqcn: str = "") -> None:
+        """Have the listener end a lane, which the carrier then does."""
+        self.connect(lane, now)
+        self.table.handle_goodbye(lane, Goodbye(code, "no", linked_fqcn), now)
+        self.close(lane, now)
+
+    def fall_silent(self, lane: Lane, now: float) -> None:
+        """Have a lane suspected at ``now``."""
+        lane.ask_for_sign_of_life(now - SUSPECT_AFTER_S)
+        self.context.deadlines.expire(now)
+        assert lane.state is LaneState.SUSPECT
 
     def times(self) -> Iterator[float]:
         """Go on from deadline to deadline."""
@@ -86,7 +88,7 @@ class Rig(Keeper):
 
 def test_an_uplink_is_dialled_at_once_and_only_once() -> None:
     rig = Rig()
-    rig.dialler.tend(rig.uplink, 1.0)
+    rig.uplink.tend(1.0)
     assert rig.dialled() == [LaneRole.CONTROL]
     assert rig.uplink.lanes_held() == (1,)
 
@@ -94,33 +96,37 @@ def test_an_uplink_is_dialled_at_once_and_only_once() -> None:
 def test_a_control_lane_that_is_up_is_enough() -> None:
     rig = Rig()
     rig.come_up(rig.newest())
-    rig.dialler.tend(rig.uplink, 1.0)
+    rig.uplink.tend(1.0)
     assert rig.dialled() == [LaneRole.CONTROL]
 
 
 def test_a_dial_that_failed_is_tried_after_the_wait() -> None:
     rig = Rig()
-    assert rig.dialler.failed(rig.uplink, rig.newest(), 0.0)
-    rig.dialler.tend(rig.uplink, 0.0)
+    rig.close(rig.newest(), 0.0)
     assert len(rig.dialled()) == 1
     rig.context.deadlines.expire(0.2)
     assert len(rig.dialled()) == 2
 
 
-def test_a_lane_that_had_come_up_did_not_fail() -> None:
+def test_streams_hear_of_a_dial_that_failed_and_not_of_a_lane_that_had_come_up() -> None:
     rig = Rig()
-    lane = rig.newest()
-    rig.come_up(lane)
-    assert not rig.dialler.failed(rig.uplink, lane, 1.0)
+    control = rig.newest()
+    rig.come_up(control)
+    rig.uplink.want_bulk_lanes(1, 0.0)
+    rig.told.told.clear()
+    rig.close(rig.newest(), 1.0)
+    assert rig.told.told == [("lane up", "server")]
+    rig.close(control, 2.0)
+    assert rig.told.told[1:] == [("lane lost", control.lane_id)]
 
 
 def test_bulk_lanes_are_dialled_when_they_are_wanted_and_control_is_up() -> None:
     rig = Rig()
-    rig.dialler.want_bulk_lanes(rig.uplink, 2, 0.0)
+    rig.uplink.want_bulk_lanes(2, 0.0)
     assert rig.dialled() == [LaneRole.CONTROL]
     rig.come_up(rig.newest())
     for _ in range(2):
-        rig.dialler.tend(rig.uplink, 1.0)
+        rig.uplink.tend(1.0)
         assert rig.dialled().count(LaneRole.BULK) == 2
     assert rig.uplink.lanes_held() == (1, 2, 3)
 
@@ -128,10 +134,9 @@ def test_bulk_lanes_are_dialled_when_they_are_wanted_and_control_is_up() -> None
 def test_a_bulk_lane_that_failed_waits_without_holding_up_control() -> None:
     rig = Rig()
     rig.come_up(rig.newest())
-    rig.dialler.want_bulk_lanes(rig.uplink, 1, 0.0)
-    assert rig.dialler.failed(rig.uplink, rig.newest(), 0.0)
-    rig.dialler.tend(rig.uplink, 0.0)
-    assert (rig.dialled().count(LaneRole.BULK), rig.uplink.bulk_failures) == (1, 1)
+    rig.uplink.want_bulk_lanes(1, 0.0)
+    rig.close(rig.newest(), 0.0)
+    assert (rig.dialled().count(LaneRole.BULK), rig.uplink.gets_bulk_lanes) == (1, False)
     rig.context.deadlines.expire(0.3)
     assert rig.dialled().count(LaneRole.BULK) == 2
 
@@ -140,40 +145,38 @@ def test_a_fresh_lane_beside_a_suspect_one_is_dialled_once() -> None:
     rig = Rig()
     suspect = rig.newest()
     rig.come_up(suspect)
-    suspect.step(LaneInput.SILENT)
+    rig.fall_silent(suspect, 4.0)
     for _ in range(2):
-        rig.dialler.dial_beside(rig.uplink, suspect, 1.0)
-    assert suspect.state is LaneState.SUSPECT
+        rig.uplink.on_lane_silent(suspect, 4.5)
     assert rig.dialled() == [LaneRole.CONTROL, LaneRole.CONTROL]
 
 
 def test_the_wait_doubles_up_to_its_maximum() -> None:
-    rig = Rig()
-    waits = [rig.dialler.backoff(failures) for failures in (1, 2, 3, 4, 5, 10, 1000)]
+    context = make_context()
+    waits = [context.backoff_s(failures) for failures in (1, 2, 3, 4, 5, 10, 1000)]
     limits = [0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0]
     assert all(limit / 2 <= wait <= limit for wait, limit in zip(waits, limits, strict=True))
 
 
 def test_a_cell_that_stops_dials_no_more() -> None:
     rig = Rig()
-    rig.dialler.failed(rig.uplink, rig.newest(), 0.0)
-    rig.dialler.stop()
-    assert rig.uplink.timer_at is None
+    rig.close(rig.newest(), 0.0)
     rig.context.stop()
-    rig.dialler.tend(rig.uplink, 100.0)
+    rig.table.stop()
+    assert rig.context.deadlines.next_deadline() is None
+    rig.uplink.tend(100.0)
     assert len(rig.dialled()) == 1
 
 
 def test_a_suspect_bulk_lane_is_replaced_although_the_first_fresh_one_failed() -> None:
     rig = Rig()
     rig.come_up(rig.newest())
-    rig.dialler.want_bulk_lanes(rig.uplink, 1, 0.0)
+    rig.uplink.want_bulk_lanes(1, 0.0)
     silent = rig.newest()
     rig.come_up(silent)
-    silent.step(LaneInput.SILENT)
-    rig.dialler.dial_beside(rig.uplink, silent, 1.0)
-    assert rig.dialler.failed(rig.uplink, rig.newest(), 2.0)
-    rig.context.deadlines.expire(10.0)
+    rig.fall_silent(silent, 4.0)
+    rig.close(rig.newest(), 5.0)
+    rig.context.deadlines.expire(6.0)
     assert rig.dialled() == [LaneRole.CONTROL, *[LaneRole.BULK] * 3]
 
 
@@ -183,25 +186,25 @@ def test_a_suspect_bulk_lane_is_replaced_although_the_first_fresh_one_failed() -
 def test_whichever_way_a_dial_ends_the_next_place_is_next_at_once() -> None:
     rig = Rig(3)
     # The carrier ends it; the core's own time is over; whoever is there refuses.
-    rig.lanes.forget(rig.newest(), 1.0)
+    rig.close(rig.newest(), 1.0)
     assert rig.places() == [0, 1]
     rig.context.deadlines.expire(4.0)
     assert rig.places() == [0, 1, 2]
-    rig.refuse(4.0, LinkError("full", ErrorCode.LIMIT), firm=False)
+    rig.say_goodbye(rig.newest(), 4.0, ErrorCode.LIMIT)
     # The first one has waited long enough.
     assert rig.places() == [0, 1, 2, 0]
 
 
 def test_where_all_have_failed_each_has_a_wait_of_its_own() -> None:
     rig = Rig(2)
-    rig.lanes.forget(rig.newest(), 0.0)
-    rig.lanes.forget(rig.newest(), 0.0)
+    rig.close(rig.newest(), 0.0)
+    rig.close(rig.newest(), 0.0)
     assert rig.places() == [0, 1]
     for _ in rig.times():
         if len(rig.places()) > 2:
             break
     first = rig.places()[2]
-    rig.lanes.forget(rig.newest(), 0.2)
+    rig.close(rig.newest(), 0.2)
     rig.context.deadlines.expire(0.2)
     assert rig.places() == [0, 1, first, 1 - first]
 
@@ -215,7 +218,7 @@ def test_a_place_that_is_silent_is_passed_over_before_it_is_given_up() -> None:
         rig.context.deadlines.expire(now)
         assert rig.places() == places
         rig.connect(rig.newest(), now)
-    assert [lane.state for lane in rig.lanes.all()] == [LaneState.GREETING] * 3
+    assert [lane.state for lane in rig.table.lanes.all()] == [LaneState.GREETING] * 3
     # After three times its patience the first one is given up, and dialled anew.
     rig.context.deadlines.expire(9.0)
     assert rig.places() == [0, 1, 2, 0]
@@ -251,9 +254,11 @@ def test_a_late_hello_counts_while_the_next_place_is_dialled() -> None:
 def test_a_bulk_lane_under_way_is_left_alone_by_a_control_lane_that_comes_up() -> None:
     rig = Rig()
     rig.come_up(rig.newest())
-    rig.dialler.want_bulk_lanes(rig.uplink, 1, 0.0)
+    control = rig.newest()
+    rig.uplink.want_bulk_lanes(1, 0.0)
     bulk = rig.newest()
-    rig.dialler.end_others(rig.uplink, 1.0)
+    rig.fall_silent(control, 3.1)
+    rig.come_up(rig.newest(), 3.2)
     assert bulk.state is LaneState.DIALLING
 
 
@@ -271,10 +276,10 @@ def test_after_a_break_the_first_try_goes_elsewhere() -> None:
     rig = Rig(2)
     lane = rig.newest()
     rig.come_up(lane)
-    rig.lanes.forget(lane, 10.0)
+    rig.close(lane, 10.0)
     rig.context.deadlines.expire(10.2)
     assert rig.places() == [0, 1]
-    rig.lanes.forget(rig.newest(), 10.2)
+    rig.close(rig.newest(), 10.2)
     assert rig.places() == [0, 1, 0]
 
 
@@ -282,12 +287,12 @@ def test_while_the_link_has_a_lane_it_is_dialled_where_that_one_leads() -> None:
     rig = Rig(2)
     control = rig.newest()
     rig.come_up(control)
-    rig.dialler.want_bulk_lanes(rig.uplink, 1, 0.0)
+    rig.uplink.want_bulk_lanes(1, 0.0)
     rig.come_up(rig.newest())
-    rig.lanes.forget(control, 10.0)
+    rig.close(control, 10.0)
     rig.context.deadlines.expire(10.2)
     assert rig.places() == [0, 0, 0]
-    rig.lanes.forget(rig.newest(), 10.2)
+    rig.close(rig.newest(), 10.2)
     rig.context.deadlines.expire(10.4)
     assert rig.places() == [0, 0, 0, 0]
 
@@ -296,16 +301,18 @@ def test_where_all_lanes_are_silent_it_is_dialled_elsewhere_when_a_dial_there_ha
     rig = Rig(2)
     control = rig.newest()
     rig.come_up(control)
-    rig.dialler.want_bulk_lanes(rig.uplink, 1, 0.0)
+    rig.uplink.want_bulk_lanes(1, 0.0)
     bulk = rig.newest()
     rig.come_up(bulk)
-    control.step(LaneInput.SILENT)
-    rig.dialler.dial_beside(rig.uplink, control, 10.0)
-    rig.lanes.forget(rig.newest(), 10.0)
+    bulk.ask_for_sign_of_life(7.05)
+    rig.fall_silent(control, 10.0)
+    rig.close(rig.newest(), 10.0)
     assert rig.places() == [0, 0, 0]
-    bulk.step(LaneInput.SILENT)
+    rig.context.deadlines.expire(10.05)
+    assert bulk.state is LaneState.SUSPECT
     rig.context.deadlines.expire(10.2)
-    assert rig.places() == [0, 0, 0, 1]
+    # Beside the bulk lane, and elsewhere.
+    assert rig.places() == [0, 0, 0, 0, 1]
 
 
 # Refusals.
@@ -325,24 +332,31 @@ def test_a_refusal_is_firm_when_all_places_refuse() -> None:
 def test_a_refusal_counts_until_that_place_says_something_else() -> None:
     rig = Rig(2)
     rig.refuse(0.0)
-    rig.lanes.forget(rig.newest(), 0.0)
+    rig.close(rig.newest(), 0.0)
     rig.context.deadlines.expire(0.2)
     # The second one again: the first one has a long wait.
     rig.refuse(0.2)
     assert rig.places() == [0, 1, 1]
     assert rig.refusals() == [False, True]
-    rig.dialler.hurry(rig.uplink, 1.0)
-    rig.lanes.forget(rig.newest(), 1.0)
+    rig.table.dialler.hurry(rig.uplink.number, 1.0)
+    rig.close(rig.newest(), 1.0)
     rig.refuse(1.0)
     assert rig.places()[3:] in ([0, 1], [1, 0])
     assert rig.refusals() == [False, True, False]
+
+
+def test_who_waits_hurries_no_dial_that_was_not_refused() -> None:
+    rig = Rig()
+    rig.close(rig.newest(), 0.0)
+    rig.table.dialler.hurry(rig.uplink.number, 0.0)
+    assert rig.places() == [0]
 
 
 def test_what_a_cell_has_answered_at_makes_no_refusal_firm() -> None:
     rig = Rig()
     lane = rig.newest()
     rig.come_up(lane)
-    rig.lanes.forget(lane, 10.0)
+    rig.close(lane, 10.0)
     rig.context.deadlines.expire(10.2)
     rig.refuse(10.2)
     assert rig.refusals() == [False]
@@ -355,17 +369,15 @@ def test_a_late_place_that_refuses_waits_as_one_that_refuses() -> None:
     first = rig.newest()
     rig.connect(first, 0.0)
     rig.context.deadlines.expire(3.0)
-    rig.dialler.refuse(rig.uplink, first.place, AuthenticationError("no"), firm=True)
-    rig.lanes.forget(first, 3.5)
-    rig.lanes.forget(rig.newest(), 3.5)
+    rig.close(first, 3.5, AuthenticationError("no"))
+    rig.close(rig.newest(), 3.5)
     rig.context.deadlines.expire(4.0)
     assert rig.places() == [0, 1, 1]
 
 
 def test_for_a_name_that_is_held_it_waits_as_long_as_ever() -> None:
     rig = Rig()
-    rig.dialler.refuse_name(rig.uplink, 0, NameInUse("held"))
-    rig.lanes.forget(rig.newest(), 0.0)
+    rig.say_goodbye(rig.newest(), 0.0, ErrorCode.NAME_IN_USE)
     rig.context.deadlines.expire(4.9)
     assert len(rig.dialled()) == 1
     rig.context.deadlines.expire(5.0)
@@ -377,7 +389,8 @@ def test_for_a_name_that_is_held_it_waits_as_long_as_ever() -> None:
 def test_the_third_break_within_a_minute_is_firm(times: tuple[float, ...], firm: bool) -> None:
     rig = Rig()
     for now in times:
-        rig.dialler.note_break(rig.uplink, 0, ProtocolError("cannot read"), now)
+        rig.context.deadlines.expire(now)
+        rig.say_goodbye(rig.newest(), now, ErrorCode.PROTOCOL)
     assert rig.refusals()[-1] is firm
 
 
@@ -385,88 +398,102 @@ def test_a_link_that_was_ended_is_dialled_after_a_wait() -> None:
     rig = Rig()
     lane = rig.newest()
     rig.come_up(lane)
-    rig.lanes.forget(lane, 1.0)
-    rig.dialler.wait_after_refusal(rig.uplink, 0, 1.0)
+    rig.say_goodbye(lane, 1.0, ErrorCode.STOPPING)
     assert len(rig.dialled()) == 1
     rig.context.deadlines.expire(1.2)
     assert len(rig.dialled()) == 2
 
 
-# Peers.
+# Shortcuts.
 
 
-def other_link(*, with_lane: bool = True) -> Link:
-    """Return a link that the other end has dialled."""
-    link = make_link()
-    if with_lane:
-        link.lanes[1] = Lane(1, LaneState.READY, LaneRole.CONTROL, 1)
-    return link
+def other_link(rig: Rig, fqcn: str = "server", *, with_lane: bool = True) -> Link:
+    """Return a link for which the other end has dialled."""
+    lane = rig.table.lanes.get(rig.table.lane_accepted("somewhere", "", 0.0))
+    assert lane is not None
+    rig.table.handle_hello(lane, hello(fqcn, peer=True), 0.0)
+    if not with_lane:
+        rig.close(lane, 0.0)
+    return rig.table.links[fqcn]
 
 
-def refused_and_resting(rig: Rig, link: Link | None) -> None:
-    rig.dialler.rest(rig.uplink, link)
-    rig.lanes.forget(rig.newest(), 0.0)
+def lose_lanes(rig: Rig, link: Link, now: float) -> None:
+    for lane in list(link.lanes.values()):
+        rig.close(lane, now)
+
+
+def refuse_as_linked(rig: Rig, lane: Lane) -> None:
+    """Have a dial refused because there is a link already, as the other end says."""
+    rig.say_goodbye(lane, 0.0, ErrorCode.UNSPECIFIED, "server")
     rig.context.deadlines.expire(0.4)
 
 
-def test_a_peer_to_which_there_is_another_link_is_dialled_when_that_one_has_no_lane_any_more() -> None:
+def test_a_cell_to_which_there_is_another_link_is_dialled_when_that_one_has_no_lane_any_more() -> None:
     rig = Rig(kind=LinkKind.SHORTCUT)
-    link = other_link()
-    refused_and_resting(rig, link)
+    dialled = rig.newest()
+    link, another = other_link(rig), other_link(rig, "another")
+    refuse_as_linked(rig, dialled)
     assert len(rig.dialled()) == 1
-    for other in (link, make_link("another")):
-        # It still lasts, or has nothing to do with it.
-        rig.dialler.end_rest(other, 100.0)
-    rig.context.deadlines.expire(200.0)
+    # It has nothing to do with it.
+    lose_lanes(rig, another, 10.0)
+    rig.context.deadlines.expire(14.0)
     assert len(rig.dialled()) == 1
-    link.lanes.clear()
-    rig.dialler.end_rest(link, 200.0)
+    lose_lanes(rig, link, 14.0)
     assert len(rig.dialled()) == 1
-    rig.context.deadlines.expire(200.4)
+    rig.context.deadlines.expire(14.4)
     assert len(rig.dialled()) == 2
 
 
-def test_a_peer_to_which_this_end_has_another_link_is_dialled_when_that_one_is_down() -> None:
+def test_a_cell_to_which_this_end_has_another_link_is_dialled_when_that_one_is_down() -> None:
     rig = Rig(kind=LinkKind.SHORTCUT)
-    link = Link("server", 1, b"", LinkKind.SHORTCUT, Uplink(7))
-    refused_and_resting(rig, link)
+    dialled = rig.newest()
+    rig.table.dialler.add_uplink(0.0)
+    parent = rig.newest()
+    rig.come_up(parent)
+    refuse_as_linked(rig, dialled)
+    rig.close(parent, 1.0)
+    rig.context.deadlines.expire(30.9)
     assert len(rig.dialled()) == 1
-    link.down = True
-    rig.dialler.end_rest(link, 100.0)
-    rig.context.deadlines.expire(100.4)
+    rig.context.deadlines.expire(31.0)
+    assert rig.table.links == {}
+    rig.context.deadlines.expire(31.4)
     assert len(rig.dialled()) == 2
 
 
-@pytest.mark.parametrize("link", [None, other_link(with_lane=False)], ids=["no link", "no lane"])
-def test_a_peer_that_refuses_for_a_link_that_is_not_here_is_dialled_again(link: Link | None) -> None:
+@pytest.mark.parametrize("linked", [False, True], ids=["no link", "no lane"])
+def test_a_cell_that_refuses_for_a_link_that_is_not_here_is_dialled_again(linked: bool) -> None:
     rig = Rig(kind=LinkKind.SHORTCUT)
-    refused_and_resting(rig, link)
+    dialled = rig.newest()
+    if linked:
+        other_link(rig, with_lane=False)
+    refuse_as_linked(rig, dialled)
     assert len(rig.dialled()) == 2
 
 
 def test_the_parent_is_dialled_again_whatever_it_says() -> None:
     rig = Rig()
-    refused_and_resting(rig, other_link())
+    dialled = rig.newest()
+    other_link(rig)
+    refuse_as_linked(rig, dialled)
     assert len(rig.dialled()) == 2
 
 
-def test_a_peer_that_has_a_lane_does_not_rest() -> None:
+def test_an_uplink_that_has_a_lane_does_not_rest() -> None:
     rig = Rig(kind=LinkKind.SHORTCUT)
     rig.come_up(rig.newest())
-    rig.dialler.rest(rig.uplink, other_link())
-    rig.dialler.want_bulk_lanes(rig.uplink, 1, 0.0)
-    assert rig.dialled() == [LaneRole.CONTROL, LaneRole.BULK]
+    rig.uplink.want_bulk_lanes(1, 0.0)
+    refuse_as_linked(rig, rig.newest())
+    assert rig.dialled() == [LaneRole.CONTROL, LaneRole.BULK, LaneRole.BULK]
 
 
-def test_a_peer_that_rests_and_is_ended_is_not_dialled_again_and_is_forgotten() -> None:
+def test_an_uplink_that_rests_and_is_ended_is_not_dialled_again_and_is_forgotten() -> None:
     rig = Rig(kind=LinkKind.SHORTCUT)
-    link = other_link()
-    refused_and_resting(rig, link)
-    rig.dialler.end(rig.uplink, 100.0)
-    link.lanes.clear()
-    rig.dialler.end_rest(link, 100.0)
+    dialled = rig.newest()
+    link = other_link(rig)
+    refuse_as_linked(rig, dialled)
+    rig.table.dialler.remove_shortcut(rig.uplink.number, 10.0)
+    lose_lanes(rig, link, 10.0)
     rig.context.deadlines.expire(200.0)
     assert len(rig.dialled()) == 1
-    assert rig.dialler.uplinks == {}
     assert UplinkEnded(rig.uplink.number) in rig.context.events
-    assert rig.dialler.add_uplink(200.0, kind=LinkKind.SHORTCUT).number != rig.uplink.number
+    assert rig.table.dialler.add_uplink(200.0, kind=LinkKind.SHORTCUT).number != rig.uplink.number

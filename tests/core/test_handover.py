@@ -9,14 +9,14 @@ import pytest
 from streamcell.config import CellConfig
 from streamcell.errors import ErrorCode
 from streamcell.limits import KIB
-from streamcell.protocol.links.link import Lane
+from streamcell.protocol.links.lane import Lane
 from streamcell.protocol.links.states import (
-    LaneInput,
     LaneState,
 )
 from streamcell.protocol.links.table import LinkTable
-from streamcell.protocol.wire.frames import Chunk, Goodbye, Hello, LaneRole, Lost, Ping, Pong, ResumeQuery
+from streamcell.protocol.wire.frames import Chunk, Goodbye, Hello, LaneRole, Lost, ResumeQuery
 from tests.core.harness import LARGE, SMALL, Net, Node, make_context
+from tests.core.samples import Told
 from tests.core.trees import tree
 from tests.kit.payloads import pattern
 
@@ -331,25 +331,6 @@ def test_a_notice_about_a_lane_that_is_gone_or_was_not_dialled_is_ignored() -> N
     assert states(server) == states(client) == ["ready"]
 
 
-class Observer:
-    """Takes note of lanes that are empty."""
-
-    def __init__(self) -> None:
-        self.emptied: list[int] = []
-
-    def on_link_begun(self, link: Any, now: float) -> None: ...
-    def on_lane_up(self, link: Any, now: float) -> None: ...
-    def on_lane_lost(self, link: Any, lane_id: int, now: float) -> None: ...
-
-    def is_outdated(self, frame: Any) -> bool:
-        return False
-
-    def on_link_down(self, link: Any, now: float) -> None: ...
-
-    def on_lane_emptied(self, link: Any, lane_id: int, now: float) -> None:
-        self.emptied.append(lane_id)
-
-
 def listen_to(table: LinkTable, hello: Hello) -> Lane:
     lane = table.lanes.get(table.lane_accepted("somewhere", "", 0.0))
     assert lane is not None
@@ -363,37 +344,37 @@ def greeting(number: int, role: LaneRole, link_id: bytes, replaced: tuple[int, .
 
 
 def test_a_listener_leaves_what_the_hello_names_if_it_is_of_the_same_role() -> None:
-    table = LinkTable(make_context(), Observer())
+    table = LinkTable(make_context(), Told())
     control = listen_to(table, greeting(1, LaneRole.CONTROL, b"", (1, 7)))
     link_id = table.links["site"].link_id
     bulk = listen_to(table, greeting(2, LaneRole.BULK, link_id, (1, 2, 9)))
     assert (control.state, bulk.state) == (LaneState.READY, LaneState.READY)
     ending = listen_to(table, greeting(3, LaneRole.BULK, link_id, ()))
-    table.lanes.say_goodbye(ending, ErrorCode.UNSPECIFIED, "idle")
+    ending.say_goodbye(ErrorCode.UNSPECIFIED, "idle")
     later = listen_to(table, greeting(4, LaneRole.BULK, link_id, (1, 2, 3)))
     again = listen_to(table, greeting(5, LaneRole.BULK, link_id, (2, 4)))
     assert (control.state, ending.state, again.state) == (LaneState.READY, LaneState.READY, LaneState.READY)
     assert (bulk.state, later.state) == (LaneState.DRAINING, LaneState.DRAINING)
-    assert [type(frame) for frame in bulk.own_frames][-1] is Ping
+    assert len(bulk.take_own_frames()[1]) == 1
 
 
 def test_only_the_pong_to_the_last_ping_says_that_a_lane_is_empty() -> None:
-    observer = Observer()
-    table = LinkTable(make_context(), observer)
+    told = Told()
+    table = LinkTable(make_context(), told)
     old = listen_to(table, greeting(1, LaneRole.CONTROL, b"", ()))
-    table.handover.handle_pong(old, Pong(1), 0.0)
+    old.on_pong(1, 0.0)
     listen_to(table, greeting(2, LaneRole.CONTROL, table.links["site"].link_id, (1,)))
-    assert old.last_ping is not None
-    nonce = old.last_ping.nonce
-    table.handover.handle_pong(old, Pong(nonce ^ 1), 0.0)
-    assert (observer.emptied, old.state) == ([], LaneState.DRAINING)
-    table.handover.handle_pong(old, Pong(nonce), 0.0)
-    table.handover.handle_pong(old, Pong(nonce), 0.0)
-    assert (observer.emptied, old.state) == ([old.lane_id], LaneState.EMPTY)
+    (ping,) = old.take_own_frames()[1]
+    told.told.clear()
+    old.on_pong(ping.nonce ^ 1, 0.0)
+    assert (told.told, old.state) == ([], LaneState.DRAINING)
+    old.on_pong(ping.nonce, 0.0)
+    old.on_pong(ping.nonce, 0.0)
+    assert (told.told, old.state) == ([("lane emptied", old.lane_id)], LaneState.EMPTY)
     # The listener leaves the end to the dialler, and loses nothing with it.
     assert old.goodbye is None
     table.lane_closed(old.lane_id, "closed", None, 0.0)
-    assert old.emptied
+    assert told.told == [("lane emptied", old.lane_id)]
     assert list(table.links["site"].lanes) == [2]
 
 
@@ -412,10 +393,3 @@ def test_the_last_lane_of_a_link_may_be_an_empty_one() -> None:
     assert not server.core.is_cell_connected("client")
     net.advance(15.0)
     assert server.links == client.links == ()
-
-
-def test_a_closed_lane_knows_no_notice() -> None:
-    lane = Lane(1, LaneState.DIALLING, LaneRole.CONTROL, 1)
-    lane.step(LaneInput.CLOSED)
-    lane.step(LaneInput.ENDING)
-    assert lane.state is LaneState.CLOSED

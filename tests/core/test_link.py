@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 
-from streamcell.protocol.links.link import Lane, Link, Outbox
-from streamcell.protocol.links.states import (
-    LaneInput,
-    LaneState,
-)
-from streamcell.protocol.links.uplink import Uplink
+import pytest
+
+from streamcell.errors import ErrorCode
+from streamcell.limits import INITIAL_CREDIT_BYTES
+from streamcell.protocol.base.events import FrameRefused
+from streamcell.protocol.links.greeting import Terms
+from streamcell.protocol.links.kinds import LinkKind
+from streamcell.protocol.links.link import Link
+from streamcell.protocol.links.outbox import Outbox
+from streamcell.protocol.links.states import LaneState
+from streamcell.protocol.links.table import LinkTable
 from streamcell.protocol.wire.frames import Frame, LaneRole, Pong, StreamKey
-from tests.core.harness import make_link
+from tests.core.by_hand import hello
+from tests.core.harness import make_context, make_lane, make_link
+from tests.core.samples import Told
 
 
 @dataclasses.dataclass
@@ -21,16 +28,6 @@ class Speaker:
 
     def take_control_frames(self) -> list[Frame]:
         return self.frames
-
-
-def lane(number: int, role: LaneRole = LaneRole.CONTROL, state: LaneState = LaneState.READY) -> Lane:
-    return Lane(number, state, role, number)
-
-
-def link_with(*lanes: Lane) -> Link:
-    link = make_link()
-    link.lanes = {member.number: member for member in lanes}
-    return link
 
 
 def test_the_outbox_gives_frames_in_order_and_then_what_speakers_say_now() -> None:
@@ -65,7 +62,8 @@ def test_the_outbox_forgets_when_told() -> None:
 
 
 def test_control_goes_by_the_newest_control_lane_that_is_trusted() -> None:
-    link = link_with(lane(1), lane(2, LaneRole.BULK), lane(3), lane(4, state=LaneState.SUSPECT))
+    lanes = (make_lane(1), make_lane(2, LaneRole.BULK), make_lane(3), make_lane(4, state=LaneState.SUSPECT))
+    link = make_link("server", 1, LinkKind.CHILD, *lanes)
     for number in (3, 1, 2, 4):
         control = link.control_lane()
         assert control is not None
@@ -75,38 +73,44 @@ def test_control_goes_by_the_newest_control_lane_that_is_trusted() -> None:
 
 
 def test_lanes_that_are_not_ready_are_not_used() -> None:
-    link = link_with(lane(1, state=LaneState.GREETING), lane(2, LaneRole.BULK, LaneState.CLOSED))
+    lanes = (make_lane(1, state=LaneState.GREETING), make_lane(2, LaneRole.BULK, LaneState.CLOSED))
+    link = make_link("server", 1, LinkKind.CHILD, *lanes)
     assert (link.control_lane(), link.has_bulk_lane(), link.highest_number()) == (None, False, 2)
-    assert link_with().highest_number() == 0
-
-
-def test_an_uplink_counts_what_is_up_and_under_way() -> None:
-    uplink = Uplink(0)
-    uplink.bulk_wanted = 3
-    assert (uplink.missing_bulk_lanes(), uplink.lanes_held(), uplink.has_ready_lane(LaneRole.BULK)) == (3, (), False)
-    uplink.dialling[5] = lane(5, LaneRole.BULK, LaneState.DIALLING)
-    uplink.link = link_with(lane(1), lane(2, LaneRole.BULK, LaneState.SUSPECT))
-    assert (uplink.missing_bulk_lanes(), uplink.lanes_held()) == (2, (1, 2, 5))
-    assert uplink.dials(LaneRole.BULK)
-    assert not uplink.dials(LaneRole.CONTROL)
-    assert uplink.has_ready_lane(LaneRole.CONTROL)
-    assert not uplink.has_ready_lane(LaneRole.BULK)
+    assert make_link().highest_number() == 0
 
 
 def test_what_they_are_is_said_in_their_names() -> None:
-    member = lane(7, LaneRole.BULK)
-    member.step(LaneInput.SILENT)
-    assert "SUSPECT" in repr(member)
-    assert "number 7" in repr(member)
-    link = link_with(member)
-    assert "server" in repr(link)
+    lane = make_lane(7, LaneRole.BULK, LaneState.SUSPECT)
+    assert "SUSPECT" in repr(lane)
+    assert "number 7" in repr(lane)
+    link = make_link("server", 1, LinkKind.SHORTCUT)
+    assert "SHORTCUT server" in repr(link)
     assert "up" in repr(link)
-    link.down = True
+    link.retire(0.0)
     assert "down" in repr(link)
-    assert "next place 0" in repr(Uplink(3))
+    assert "next place 0" in repr(LinkTable(make_context(), Told()).dialler.add_uplink(0.0))
 
 
-def test_a_timer_without_an_owner_is_nothing() -> None:
-    for subject in (lane(1), link_with(), Uplink(0)):
-        subject.handle_timer(5.0)
-        assert subject.timer_at is None
+def test_what_is_known_of_the_neighbour_is_what_it_said_last() -> None:
+    link = make_link()
+    assert (link.terms, link.initial_credit) == (Terms(), INITIAL_CREDIT_BYTES)
+    said = hello(initial_credit=10, lanes=5, capabilities=("routes",), software="x 1")
+    link.on_lane_joined(make_lane(1), Terms.of(said), 0.0)
+    assert link.terms == Terms(10, said.message_bytes, 5, True, "x 1")
+    link.on_lane_joined(make_lane(2), Terms.of(hello(initial_credit=1 << 40)), 0.0)
+    assert link.terms == Terms(INITIAL_CREDIT_BYTES, lanes=2)
+
+
+@pytest.mark.parametrize("kind", [LinkKind.CHILD, LinkKind.SHORTCUT, LinkKind.SELF])
+def test_a_link_that_this_end_has_not_dialled_has_nobody_whom_a_refused_name_concerns(kind: LinkKind) -> None:
+    link = make_link("server", 1, kind)
+    link.on_name_refused(ErrorCode.NAME_IN_USE, "held", 0.0)
+    assert not link.down
+
+
+def test_a_frame_that_may_not_come_is_told_of_once() -> None:
+    context = make_context()
+    link = Link(context, Told(), Told(), LinkKind.CHILD, "server", 1, b"")
+    for source in ("a", "b"):
+        link.on_frame_refused(source)
+    assert list(context.events) == [FrameRefused("server", "a", False)]

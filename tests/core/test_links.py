@@ -228,7 +228,7 @@ def test_frames_that_are_not_known_are_ignored() -> None:
 
 
 def test_a_listener_keeps_no_more_links_than_its_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("streamcell.protocol.links.table.LINKS", 2)
+    monkeypatch.setattr("streamcell.protocol.links.reception.LINKS", 2)
     net = Net()
     server = net.node("server")
     said = [greet(net, server, hello(name))[1][-1] for name in ("a", "b", "c")]

@@ -9,14 +9,14 @@ import pytest
 from streamcell.config import CellConfig
 from streamcell.errors import ErrorCode
 from streamcell.protocol.base.events import CellDisconnected, LaneDropped, LaneWanted
-from streamcell.protocol.links.link import Link
 from streamcell.protocol.links.states import (
     LaneState,
 )
 from streamcell.protocol.links.table import LinkTable
-from streamcell.protocol.wire.frames import Frame, Goodbye, LaneRole, LanesWanted, Ping, Pong
+from streamcell.protocol.wire.frames import Goodbye, LaneRole, LanesWanted, Ping, Pong
 from tests.core.by_hand import changing, greet, hello, link_id_of
 from tests.core.harness import LARGE, SMALL, Net, Node, make_context, read_and_unreleased, roles
+from tests.core.samples import Told
 
 # Further lanes.
 
@@ -216,23 +216,16 @@ def test_a_bulk_lane_that_is_used_stays() -> None:
     assert len([event for event in client.of(LaneWanted) if event.role is LaneRole.BULK]) == 1
 
 
-class Observer:
-    def on_link_begun(self, link: Link, now: float) -> None: ...
-    def on_lane_up(self, link: Link, now: float) -> None: ...
-    def on_lane_lost(self, link: Link, lane_id: int, now: float) -> None: ...
-
-    def is_outdated(self, frame: Frame) -> bool:
-        return False
-
-    def on_lane_emptied(self, link: Link, lane_id: int, now: float) -> None: ...
-    def on_link_down(self, link: Link, now: float) -> None: ...
-
-
 def test_an_idle_lane_that_the_other_side_dialled_is_its_to_close() -> None:
-    table = LinkTable(make_context(), Observer())
-    lane = table.lanes.open(LaneState.GREETING, LaneRole.BULK, 2, 0.0)
-    table.on_lane_idle(lane, 100.0)
-    assert lane.state is LaneState.GREETING
+    table = LinkTable(make_context(), Told())
+    control, bulk = (table.lanes.accept("somewhere", "", 0.0) for _ in range(2))
+    table.handle_hello(control, hello(), 0.0)
+    said = hello(lane_number=2, lane_role=LaneRole.BULK, link_id=table.links["client"].link_id, lanes_held=(1, 2))
+    table.handle_hello(bulk, said, 0.0)
+    idle_at = CellConfig().idle_lane_s
+    bulk.on_heard(idle_at - 1.0, bulk=False)
+    bulk.handle_timer(idle_at)
+    assert bulk.state is LaneState.READY
 
 
 # Heartbeats.

@@ -7,7 +7,7 @@ import pytest
 from streamcell.errors import ErrorCode, StreamCancelled, StreamRejected
 from streamcell.limits import KIB
 from streamcell.protocol.base.events import LaneDropped, ProtocolBroken
-from streamcell.protocol.links.lanes import LOOP_LANE
+from streamcell.protocol.links.loop import LOOP_LANE
 from streamcell.protocol.wire.frames import Ack, Chunk, Credit, Hello, Lost, ResumeQuery
 from tests.core.harness import LARGE, SMALL, Net, Node, refusing
 from tests.kit.payloads import pattern

@@ -352,7 +352,7 @@ def test_chunks_of_one_attempt_that_come_another_way_are_lost() -> None:
 
 
 def test_who_asks_much_and_does_not_listen_is_not_answered_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("streamcell.protocol.links.link.ANSWERS", 10)
+    monkeypatch.setattr("streamcell.protocol.links.outbox.ANSWERS", 10)
     net = Net()
     root, relay, leaf = line(net)
     for number in range(50):

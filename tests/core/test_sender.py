@@ -17,13 +17,11 @@ from streamcell.protocol.base.events import (
     SourceSeekWanted,
     SourceWanted,
 )
-from streamcell.protocol.links.link import Lane
-from streamcell.protocol.links.states import LaneState
 from streamcell.protocol.sending.states import SenderState
 from streamcell.protocol.wire.description import StreamKind
 from streamcell.protocol.wire.frames import LaneRole, LostReason, Reset, ResumeQuery
 from streamcell.protocol.wire.integrity import checksum_fields
-from tests.core.harness import checksum, make_link
+from tests.core.harness import checksum, make_lane, make_link
 from tests.core.senders import LIFE, Origin
 from tests.kit.payloads import pattern
 
@@ -155,7 +153,7 @@ def test_until_the_first_credit_it_is_bound_to_the_lane_of_its_first_chunk() -> 
     origin.cut()
     assert origin.sender.lane_id == origin.lane.lane_id
     origin.credit(MIB)
-    origin.cut(lane=Lane(2, LaneState.READY, LaneRole.BULK, 2))
+    origin.cut(lane=make_lane(2, LaneRole.BULK))
     assert origin.sender.lane_id is None
 
 

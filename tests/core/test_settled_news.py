@@ -1,14 +1,10 @@
 from __future__ import annotations
 
 from streamcell.limits import SETTLED_UNTOLD
-from streamcell.protocol.links.link import Lane
-from streamcell.protocol.links.states import (
-    LaneInput,
-    LaneState,
-)
+from streamcell.protocol.links.kinds import LinkKind
 from streamcell.protocol.sending.settled_news import SettledNews
-from streamcell.protocol.wire.frames import LaneRole, Ping, Pong
-from tests.core.harness import make_link
+from streamcell.protocol.wire.frames import Ping, Pong
+from tests.core.harness import make_lane, make_link
 
 
 def settled(count: int) -> SettledNews:
@@ -63,11 +59,10 @@ def test_nothing_is_said_while_a_frame_waits_that_may_be_a_reset() -> None:
 
 
 def test_nothing_is_said_while_a_lane_that_is_being_left_may_carry_a_reset() -> None:
-    link = make_link()
-    lane = link.lanes[1] = Lane(1, LaneState.READY, LaneRole.CONTROL, 1)
+    lane = make_lane(1)
+    link = make_link("server", 1, LinkKind.CHILD, lane)
     news = settled(SETTLED_UNTOLD)
     assert news.is_owed(link)
-    lane.step(LaneInput.ENDING)
-    lane.step(LaneInput.REPLACED)
+    lane.on_replaced(make_lane(2), 0.0)
     assert not news.is_owed(link)
     assert news.take(link) == (0, ())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -10,9 +9,10 @@ import pytest
 
 from streamcell.digest import Digest
 from streamcell.protocol.base.machine import step
-from streamcell.protocol.links.link import Lane
+from streamcell.protocol.links.lane import Lane
 from streamcell.protocol.links.states import (
     LANE_TABLE,
+    LaneAction,
     LaneInput,
     LaneState,
 )
@@ -37,8 +37,8 @@ from streamcell.protocol.sending.states import (
     SenderInput,
     SenderState,
 )
-from streamcell.protocol.wire.frames import LaneRole
 from tests.core.receivers import NOW, OneReceiver
+from tests.core.samples import make_lane
 
 Row = tuple[str, str]
 
@@ -133,7 +133,12 @@ _LOST: dict[str, Row] = {"CLOSED": ("FORGET", "CLOSED")}
 _GOING: dict[str, Row] = {"ENDING": ("DIAL_NEXT", "LEAVING"), "REPLACED": ("DRAIN", "DRAINING")}
 LANE: dict[str, dict[str, Row]] = {
     "DIALLING": {"CONNECTED": ("GREET", "GREETING"), **_LOST},
-    "GREETING": {"HELLO": ("JOIN", "READY"), "CLAIMED": ("ASK_HOLDER", "CLAIMING"), **_LOST},
+    "GREETING": {
+        "HELLO": ("JOIN", "READY"),
+        "GRANTED": ("JOIN", "READY"),
+        "CLAIMED": ("AWAIT_HOLDER", "CLAIMING"),
+        **_LOST,
+    },
     "CLAIMING": {"GRANTED": ("JOIN", "READY"), **_LOST},
     "READY": {"SILENT": ("DIAL_BESIDE", "SUSPECT"), **_GOING, **_LOST},
     "SUSPECT": {"HEARD": ("TRUST_AGAIN", "READY"), **_GOING, **_LOST},
@@ -157,10 +162,6 @@ RELAY: dict[str, dict[str, Row]] = {
     "LOST": _OVER,
     "ENDED": {},
 }
-
-
-def make_dialled_lane() -> Lane:
-    return Lane(1, LaneState.DIALLING, LaneRole.CONTROL, 1)
 
 
 Case = tuple[str, Any, Any, Row]
@@ -189,28 +190,6 @@ TABLES: dict[str, Mapping[Any, Any]] = {
     "lane": LANE_TABLE,
     "relay": RELAY_TABLE,
 }
-WRITTEN = {"lane": LANE}
-MAKERS: dict[str, Callable[[], Any]] = {
-    "lane": make_dialled_lane,
-}
-LED = [case for case in CASES if case[0] in MAKERS]
-INPUTS: dict[str, Any] = {
-    "lane": LaneInput,
-}
-
-
-def way_to(name: str, goal: str) -> list[str]:
-    """Return the inputs that lead from the first state to another, by what is written here."""
-    first = MAKERS[name]().state.name
-    ways: dict[str, list[str]] = {first: []}
-    queue = deque([first])
-    while queue:
-        state = queue.popleft()
-        for event, (_, following) in WRITTEN[name][state].items():
-            if following not in ways:
-                ways[following] = [*ways[state], event]
-                queue.append(following)
-    return ways[goal]
 
 
 def name_of(value: object) -> str:
@@ -223,28 +202,31 @@ def test_the_table_says_what_is_written(name: str, state: Any, event: Any, expec
     assert (action.name, following.name) == expected
 
 
-@pytest.mark.parametrize(
-    ("name", "state", "event", "expected"), [case for case in CASES if case[0] in MAKERS], ids=name_of
-)
-def test_an_object_led_to_the_state_does_what_is_written(name: str, state: Any, event: Any, expected: Row) -> None:
-    subject = MAKERS[name]()
-    for led_by in way_to(name, state.name):
-        subject.step(INPUTS[name][led_by])
-    assert subject.state is state
-    action = subject.step(event)
-    assert (action.name, subject.state.name) == expected
-    assert expected[1] in repr(subject)
-
-
 def test_every_action_is_done_by_somebody() -> None:
+    assert set(Lane.ACTS) == set(LaneAction)
     assert set(RelayedStream.ACTS) == set(RelayAction)
     assert set(StreamSender.ACTS) == set(SenderAction)
     assert set(StreamReceiver.ACTS) == set(ReceiverAction)
     assert set(StartingPoint.ACTS) == set(StartingPointAction)
 
 
+LANE_CASES = [case[1:] for case in CASES if case[0] == "lane"]
 RECEIVER_CASES = [case[1:] for case in CASES if case[0] == "receiver"]
 STARTING_POINT_CASES = [case[1:] for case in CASES if case[0] == "starting point"]
+
+
+@pytest.mark.parametrize(("state", "event", "expected"), LANE_CASES, ids=name_of)
+def test_a_lane_goes_to_the_state_that_follows_and_does_what_is_written(
+    state: LaneState, event: LaneInput, expected: Row, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lane = make_lane(1, state=state)
+    done: list[str] = []
+    monkeypatch.setattr(
+        Lane, "ACTS", {action: lambda _, now, name=action.name: done.append(name) for action in LaneAction}
+    )
+    lane.step(event, NOW)
+    assert (*done, lane.state.name) == expected
+    assert expected[1] in repr(lane)
 
 
 @pytest.mark.parametrize(("state", "event", "expected"), RECEIVER_CASES, ids=name_of)
@@ -312,10 +294,16 @@ def test_only_a_query_begins_an_attempt_and_only_a_start_the_first() -> None:
     assert out_of_queue == {"START", "OFFER", "ASK_FOR_LIFE"}
 
 
-@pytest.mark.parametrize(("name", "final"), [("lane", "CLOSED")])
-def test_a_final_state_ignores_everything(name: str, final: str) -> None:
-    subject = MAKERS[name]()
-    for led_by in way_to(name, final):
-        subject.step(INPUTS[name][led_by])
-    assert {subject.step(event).name for event in INPUTS[name]} == {"IGNORE"}
-    assert subject.state.name == final
+@pytest.mark.parametrize(
+    ("name", "final"),
+    [
+        ("sender", SenderState.SETTLED),
+        ("receiver", ReceiverState.ENDED),
+        ("lane", LaneState.CLOSED),
+        ("relay", RelayState.ENDED),
+    ],
+    ids=name_of,
+)
+def test_a_final_state_ignores_everything(name: str, final: Any) -> None:
+    out_of_it = [row for (state, _), row in TABLES[name].items() if state is final]
+    assert {(action.name, following) for action, following in out_of_it} == {("IGNORE", final)}

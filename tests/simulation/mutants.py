@@ -152,8 +152,8 @@ MUTANTS = (
     ),
     Mutant(
         "a silent lane is never suspected",
-        "links/lanes",
-        "lane.step(LaneInput.SILENT)\n            self._keeper.on_lane_silent(lane, now)",
+        "links/lane",
+        "self._step(LaneInput.SILENT, now)",
         "return",
     ),
 )

@@ -16,6 +16,9 @@ from streamcell.protocol.base.events import Event
 from streamcell.protocol.base.timers import Deadlines
 from streamcell.protocol.wire.frames import Payload, StreamKey
 
+# Doublings of the back-off after which it is at its maximum in any configuration.
+_DOUBLINGS = 32
+
 
 class Count(enum.Enum):
     """What is counted. Bytes are payload, without headers or framing."""
@@ -59,6 +62,7 @@ class Context:
     """The identity of a cell, the functions it was given, and where its output gathers.
 
     :ivar checksum: CRC32C, called as ``checksum(data, value)`` to continue from ``value``.
+    :ivar ready_lanes: the lanes of which the writers are to be woken, each once.
     :ivar random_bits: returns that many random bits as a number.
     """
 
@@ -71,6 +75,7 @@ class Context:
     events: deque[Event] = dataclasses.field(default_factory=deque)
     deadlines: Deadlines = dataclasses.field(default_factory=Deadlines)
     counters: Counters = dataclasses.field(default_factory=Counters)
+    ready_lanes: dict[int, None] = dataclasses.field(default_factory=dict)
     stopped: bool = False
 
     def stop(self) -> None:
@@ -84,3 +89,8 @@ class Context:
     def jitter(self) -> float:
         """Return a random factor from 0.5 to 1, by which waits differ between cells that fail together."""
         return 0.5 + self.random_bits(16) / 131072.0
+
+    def backoff_s(self, failures: int) -> float:
+        """Return how long to wait after that many failures in a row, in seconds."""
+        doubled: float = self.config.backoff_min_s * 2 ** min(failures - 1, _DOUBLINGS)
+        return min(self.config.backoff_max_s, doubled) * self.jitter()

@@ -8,33 +8,19 @@ decided on in ``claims.py``, by the same rule.)
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
-from typing import Protocol
+from collections.abc import Callable, Mapping
 
 from streamcell.errors import ErrorCode
 from streamcell.protocol.base.context import Context
-from streamcell.protocol.links.lanes import LaneTable
-from streamcell.protocol.links.link import Lane, Link
-from streamcell.protocol.links.states import (
-    LaneInput,
-)
-from streamcell.protocol.wire.frames import Frame, Hello, Query, QueryReply
+from streamcell.protocol.links.lane import Lane
+from streamcell.protocol.links.link import Link
+from streamcell.protocol.wire.frames import Hello, Query, QueryReply
 
 # How long the holder of a name has to answer when another cell claims it.
 CLAIM_S = 3.0
 # How long the question is remembered. A dialler waits no longer for a Hello than the holder may take to answer, so the
 # newcomer may have to come again to get the name.
 _CLAIM_KEPT_S = 15.0
-
-
-class NameGiver(Protocol):
-    """Who has the names."""
-
-    def post(self, link: Link, frame: Frame) -> None:
-        """Have a frame sent once."""
-
-    def grant(self, lane: Lane, hello: Hello, now: float) -> None:
-        """Give the name to this lane's cell, in place of whoever had it."""
 
 
 @dataclasses.dataclass(slots=True)
@@ -48,14 +34,18 @@ class _Claim:
 
 
 class Doubles:
-    """All claims of neighbours' names, by name and life of the newcomer."""
+    """All claims of neighbours' names, by name and life of the newcomer.
 
-    def __init__(self, context: Context, lanes: LaneTable, links: Mapping[str, Link], giver: NameGiver) -> None:
+    :param grant: called to give the name to a lane's cell, in place of whoever had it.
+    """
+
+    def __init__(
+        self, context: Context, links: Mapping[str, Link], grant: Callable[[Lane, Hello, float], None]
+    ) -> None:
         self._claims: dict[tuple[str, int], _Claim] = {}
         self._context = context
-        self._lanes = lanes
         self._links = links
-        self._giver = giver
+        self._grant = grant
 
     def ask_holder(self, lane: Lane, holder: Link, hello: Hello, now: float) -> None:
         """Let a newcomer's lane wait while the holder is asked, or have the name if there was no answer before."""
@@ -66,15 +56,13 @@ class Doubles:
         claim = self._claims.get(name)
         if claim is None:
             claim = self._claims[name] = _Claim(self._context.random_bits(64), holder.incarnation, now)
-            self._giver.post(holder, Query.by(claim.query_id, self._context.fqcn, holder.fqcn))
+            holder.post(Query.by(claim.query_id, self._context.fqcn, holder.fqcn))
         if now >= claim.asked_at + CLAIM_S:
             self._end(name, now)
-            self._giver.grant(lane, hello, now)
+            self._grant(lane, hello, now)
             return
-        lane.step(LaneInput.CLAIMED)
         claim.waiting[lane.lane_id] = (lane, hello)
-        self._context.deadlines.cancel(lane)
-        self._context.deadlines.schedule(lane, claim.asked_at + CLAIM_S)
+        lane.on_claimed(claim.asked_at + CLAIM_S, now)
 
     def handle_reply(self, link: Link, frame: QueryReply, now: float) -> None:
         """The holder lives: refuse the newcomer."""
@@ -95,14 +83,14 @@ class Doubles:
             if holder is not None and holder.incarnation not in (claim.holder, hello.incarnation):
                 self._refuse(lane, holder, now)
             else:
-                self._giver.grant(lane, hello, now)
+                self._grant(lane, hello, now)
 
     def hurry(self, holder: Link, now: float) -> None:
         """Let those who claim the name have it at once: there is nobody left to answer."""
         for name, claim in self._claims.items():
             for waiting, _ in claim.waiting.values():
                 if name[0] == holder.fqcn:
-                    self._context.deadlines.schedule(waiting, now)
+                    waiting.on_holder_gone(now)
 
     def forget(self, lane: Lane) -> None:
         """A lane has ended, so it waits no more."""
@@ -111,10 +99,10 @@ class Doubles:
 
     def _end(self, name: tuple[str, int], now: float) -> None:
         for waiting, _ in list(self._claims.pop(name).waiting.values()):
-            self._lanes.drop(waiting, now)
+            waiting.give_up(now)
 
     def _refuse(self, lane: Lane, holder: Link, now: float) -> None:
         sentence = (
             f"the name {holder.fqcn} is held by a living cell at {holder.address}: stop that one or use another name"
         )
-        self._lanes.refuse(lane, ErrorCode.NAME_IN_USE, sentence, now)
+        lane.refuse(ErrorCode.NAME_IN_USE, sentence, now)

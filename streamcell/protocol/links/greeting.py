@@ -2,35 +2,72 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from streamcell.errors import AuthenticationError, CellError, ErrorCode, LinkError, NameInUse, ProtocolError
 from streamcell.limits import INITIAL_CREDIT_BYTES, MESSAGE_BYTES, PROTOCOL_VERSION
 from streamcell.protocol.base.context import Context
-from streamcell.protocol.links.kinds import LinkKind
-from streamcell.protocol.links.link import Lane
-from streamcell.protocol.wire.frames import Hello
+from streamcell.protocol.wire.frames import Hello, LaneRole
 
 # What a cell can do that not every cell has to: tell by itself which cells are there, and hear of it.
 ROUTES_CAPABILITY = "routes"
 
 
-def make_hello(context: Context, lane: Lane, link_id: bytes, lanes_held: tuple[int, ...]) -> Hello:
-    """Return what this cell says first on a lane."""
+@dataclasses.dataclass(frozen=True, slots=True)
+class Terms:
+    """What a neighbour takes, as it has said in its last Hello.
+
+    :ivar initial_credit: bytes of a stream that it takes before it has given credit.
+    :ivar message_bytes: the largest message that it takes.
+    :ivar lanes: how many lanes a link to it has at most.
+    :ivar announces: it tells by itself who is there, and hears of it.
+    """
+
+    initial_credit: int = INITIAL_CREDIT_BYTES
+    message_bytes: int = MESSAGE_BYTES
+    lanes: int = 1
+    announces: bool = False
+    software: str = ""
+
+    @classmethod
+    def of(cls, hello: Hello) -> Terms:
+        """Return what a Hello says. More initial credit than this cell may use is of no use to it."""
+        return cls(
+            min(hello.initial_credit, INITIAL_CREDIT_BYTES),
+            hello.message_bytes,
+            hello.lanes,
+            ROUTES_CAPABILITY in hello.capabilities,
+            hello.software,
+        )
+
+
+def make_hello(
+    context: Context,
+    number: int,
+    role: LaneRole,
+    link_id: bytes,
+    *,
+    lanes_held: tuple[int, ...] = (),
+    lanes_replaced: tuple[int, ...] = (),
+    shortcut: bool = False,
+) -> Hello:
+    """Return what this cell says first on a lane. The last three are for a dialler to say."""
     return Hello(
         context.fqcn,
         context.incarnation,
         PROTOCOL_VERSION,
         PROTOCOL_VERSION,
-        lane.number,
-        lane.role,
+        number,
+        role,
         link_id,
         lanes_held,
         (ROUTES_CAPABILITY,),
         MESSAGE_BYTES,
         1 + context.config.bulk_lanes,
         INITIAL_CREDIT_BYTES,
-        lane.uplink is not None and lane.uplink.kind is LinkKind.SHORTCUT,
+        shortcut,
         context.software,
-        lane.replaces if lane.uplink is not None else (),
+        lanes_replaced,
     )
 
 

@@ -1,58 +1,39 @@
-"""A link and its lanes, and what waits to be written on them.
+"""A link: the relation of a cell to one neighbour, which survives its lanes.
 
-A :class:`Link` survives its lanes. Frames are not given to a lane when they arise but when its writer asks: until then
-one-off frames wait in the outbox, and streams that have something to say stand in the outbox by name, so that a Credit
-or an Ack that was overtaken by a later one is never sent.
+A link is *up* from its first Hello on. When it has lost its last lane it waits for another one for some time, and is
+then *down*, for good; so it is at once if one of the two ends it. A new life of the neighbour, or a link of which the
+other end knows nothing any more, goes on in the same link, which is *renewed*: what was said on it is forgotten.
+
+The application hears of a neighbour when both may use their names (the tree decides that), not when the link is up.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
-from streamcell.limits import ANSWERS, INITIAL_CREDIT_BYTES, MESSAGE_BYTES
-from streamcell.protocol.base.machine import (
-    step,
-)
+from streamcell.errors import ErrorCode
+from streamcell.protocol.base.context import Context
+from streamcell.protocol.base.events import CellConnected, CellDisconnected, FrameRefused, ProtocolBroken
 from streamcell.protocol.base.timers import Timed
 from streamcell.protocol.flow.credit import RememberedWindow
 from streamcell.protocol.flow.schedule import RoundRobin
-from streamcell.protocol.flow.sharing import SharedRoom
+from streamcell.protocol.links.bulk import BulkWish
+from streamcell.protocol.links.greeting import Terms
 from streamcell.protocol.links.kinds import LinkKind
-from streamcell.protocol.links.states import (
-    LANE_TABLE,
-    LaneAction,
-    LaneInput,
-    LaneState,
-)
-from streamcell.protocol.wire.frames import Chunk, Frame, Goodbye, LaneRole, Ping, StreamKey
+from streamcell.protocol.links.lane import USABLE, Lane
+from streamcell.protocol.links.outbox import Outbox, StreamSpeaker
+from streamcell.protocol.links.states import LaneState
+from streamcell.protocol.wire.frames import AnnounceReply, Chunk, Frame, Hello, LaneRole, LanesWanted
 
 if TYPE_CHECKING:
     from streamcell.protocol.links.uplink import Uplink
 
-# Frames without a state behind them that a lane may have carried in vain: they are repeated when it breaks. More at
-# once are left to the streams' own timers and to the settled ids.
-_CARRIED_FRAMES = 1024
 # One turn of a small and of a bulk stream.
 _SMALL_QUANTUM = 64 * 1024
 _BULK_QUANTUM = 1024 * 1024
-# What a lane that frames may go on is.
-_USABLE = (LaneState.READY, LaneState.SUSPECT, LaneState.LEAVING)
-
-
-class Speaker(Protocol):
-    """Something of which the state is told, as it is when there is a lane to tell it on."""
-
-    def take_control_frames(self) -> Sequence[Frame]:
-        """Return the frames that are due, as things stand now."""
-        ...
-
-
-class StreamSpeaker(Speaker, Protocol):
-    """A half of a stream, or one that passes through, that may have something to say."""
-
-    key: StreamKey
+# How long a link has to last before it is believed in, after a break that was no break of the network.
+_PROVES_ITSELF_S = 1.0
 
 
 class ChunkSource(StreamSpeaker, Protocol):
@@ -76,202 +57,141 @@ class ChunkSource(StreamSpeaker, Protocol):
         ...
 
 
-class Lane(Timed):
-    """One lane. ``number`` is 0 until it is known.
+class LinkObserver(Protocol):
+    """Who is told what happens to links. Called in the middle of a step: must not end lanes or links."""
 
-    :ivar place: which of the addresses of its uplink it was dialled at.
-    :ivar greeted_by: when it is given up if no Hello came.
-    :ivar late: no Hello came in the time in which one is expected, so that others are dialled beside it.
-    """
+    def on_link_begun(self, link: Link, now: float) -> None:
+        """A link is there, of which the other end knows nothing yet. A lane is up."""
+        ...
 
-    def __init__(self, lane_id: int, state: LaneState, role: LaneRole, number: int) -> None:
-        super().__init__()
-        self.lane_id = lane_id
-        self.state = state
-        self.role = role
-        self.number = number
-        self.dialled = state is LaneState.DIALLING
-        self.address = ""
-        self.identity = ""
-        self.link: Link | None = None
-        self.uplink: Uplink | None = None
-        self.place = 0
-        self.greeted_by = 0.0
-        self.dialled_at = 0.0
-        self.late = False
-        self.own_frames: deque[Frame] = deque()
-        self.shared_room = SharedRoom()
-        self.goodbye: Goodbye | None = None
-        self.said_goodbye = False
-        self.on_timer: Callable[[Lane, float], None] | None = None
-        self.carried: deque[Frame] = deque(maxlen=_CARRIED_FRAMES)
-        self.opened_at = 0.0
-        self.used_at = 0.0
-        self.heard_at = 0.0
-        self.awaiting_since: float | None = None
-        self.pinged_at: float | None = None
-        self.suspect_until: float | None = None
-        # The lanes whose place it takes; the Ping behind which nothing more is on it; whether all of it arrived.
-        self.replaces: tuple[int, ...] = ()
-        self.last_ping: Ping | None = None
-        self.emptied = False
+    def on_lane_up(self, link: Link, now: float) -> None:
+        """A lane of the link can be written."""
+        ...
 
-    def __repr__(self) -> str:
-        return f"<Lane {self.lane_id} number {self.number} {self.role.name} {self.state.name} {self.address}>"
+    def is_outdated(self, frame: Frame) -> bool:
+        """Return whether a frame that a lane may have carried in vain need not be said again."""
+        ...
 
-    @property
-    def usable(self) -> bool:
-        """Whether frames of the link may go on it."""
-        return self.goodbye is None and self.state in _USABLE
+    def on_lane_lost(self, link: Link, lane_id: int, now: float) -> None:
+        """A lane broke; whatever was on it may be lost."""
+        ...
 
-    @property
-    def precedence(self) -> tuple[bool, LaneRole, int]:
-        """The lower, the rather it is the one for control frames: trusted ones first, then by role and age."""
-        return self.state is LaneState.SUSPECT, self.role, -self.number
+    def on_lane_emptied(self, link: Link, lane_id: int, now: float) -> None:
+        """Everything that was put on the lane has arrived; nothing more will be."""
+        ...
 
-    def handle_timer(self, now: float) -> None:
-        """Pass the deadline on to whoever tends the lane."""
-        if self.on_timer is not None:
-            self.on_timer(self, now)
-
-    def step(self, event: LaneInput) -> LaneAction:
-        """Advance the state and return what is to be done."""
-        action, self.state = step(LANE_TABLE, self.state, event)
-        return action
+    def on_link_down(self, link: Link, now: float) -> None:
+        """The link is given up."""
+        ...
 
 
-class Outbox:
-    """Control frames of one link, in order, until a lane takes them."""
+class LinkKeeper(Protocol):
+    """What a link tells the table that it is in."""
 
-    def __init__(self) -> None:
-        self._frames: deque[Frame] = deque()
-        self._speakers: dict[StreamKey, StreamSpeaker] = {}
-        self._first: Speaker | None = None
-        self._last: Speaker | None = None
+    def on_last_lane_lost(self, link: Link, now: float) -> None:
+        """The link has no lane now."""
+        ...
 
-    def __bool__(self) -> bool:
-        return bool(self._frames or self._speakers or self._first or self._last)
-
-    def post(self, frame: Frame) -> None:
-        """Add a frame that is sent once."""
-        self._frames.append(frame)
-
-    def take_back(self, kind: type[Frame]) -> None:
-        """Forget what was posted of one kind."""
-        self._frames = deque(frame for frame in self._frames if not isinstance(frame, kind))
-
-    def answer(self, frame: Frame) -> bool:
-        """Add the answer to a frame that has no stream here, unless the neighbour asks more than it listens."""
-        if len(self._frames) >= ANSWERS:
-            return False
-        self._frames.append(frame)
-        return True
-
-    def note(self, speaker: StreamSpeaker) -> None:
-        """Remember that ``speaker`` has something to say."""
-        self._speakers[speaker.key] = speaker
-
-    def forget(self, speaker: StreamSpeaker) -> None:
-        """What ``speaker`` has to say goes another way."""
-        self._speakers.pop(speaker.key, None)
-
-    def note_first(self, speaker: Speaker) -> None:
-        """Remember that ``speaker`` has something to say before all others: who is there, or nobody else is heard."""
-        self._first = speaker
-
-    def note_last(self, speaker: Speaker) -> None:
-        """Remember that ``speaker`` has something to say after all others: who is not there any more."""
-        self._last = speaker
-
-    def take(self, most: int) -> list[Frame]:
-        """Return up to about ``most`` frames."""
-        taken: list[Frame] = []
-        if self._first is not None:
-            first, self._first = self._first, None
-            taken.extend(first.take_control_frames())
-        while self._frames and len(taken) < most:
-            taken.append(self._frames.popleft())
-        while self._speakers and len(taken) < most:
-            key = next(iter(self._speakers))
-            taken.extend(self._speakers.pop(key).take_control_frames())
-        if self._last is not None and len(taken) < most:
-            last, self._last = self._last, None
-            taken.extend(last.take_control_frames())
-        return taken
-
-    def clear(self) -> None:
-        """Forget everything."""
-        self._frames.clear()
-        self._speakers.clear()
-        self._first = self._last = None
+    def on_link_ended(self, link: Link, now: float) -> None:
+        """The link is down, and is no link of this cell any more."""
+        ...
 
 
 class Link(Timed):
     """The relation to one neighbour.
 
+    :ivar uplink: what has dialled it; None: the other end has.
+    :ivar identity: who dialled it, as the carrier has proved.
     :ivar lanes: lanes that said Hello, by number.
-    :ivar uplink: what dials it, if this end does.
-    :ivar announces: the neighbour tells by itself who is there, and hears of it.
+    :ivar remembered_window: what streams that come over it begin with.
+    :ivar settled_told: how many streams were settled here when the neighbour was last told which.
+    :ivar announced: the application was told that the neighbour is there.
+    :ivar last_break: why a lane of it ended last, in the words of its carrier.
     """
 
+    __slots__ = (
+        "_announce_at",
+        "_context",
+        "_fresh",
+        "_keeper",
+        "_lanes_lost_at",
+        "_observer",
+        "_told_of_break",
+        "_told_of_refusal",
+        "_wish",
+        "address",
+        "announced",
+        "bulk",
+        "down",
+        "fqcn",
+        "identity",
+        "incarnation",
+        "kind",
+        "lanes",
+        "last_break",
+        "link_id",
+        "outbox",
+        "remembered_window",
+        "settled_told",
+        "small",
+        "terms",
+        "up_since",
+        "uplink",
+    )
+
     def __init__(
-        self, fqcn: str, incarnation: int, link_id: bytes, kind: LinkKind, uplink: Uplink | None = None
+        self,
+        context: Context,
+        keeper: LinkKeeper,
+        observer: LinkObserver,
+        kind: LinkKind,
+        fqcn: str,
+        incarnation: int,
+        link_id: bytes,
+        *,
+        now: float = 0.0,
+        uplink: Uplink | None = None,
+        identity: str = "",
     ) -> None:
         super().__init__()
+        self._context = context
+        self._keeper = keeper
+        self._observer = observer
+        self.kind = kind
         self.fqcn = fqcn
         self.incarnation = incarnation
         self.link_id = link_id
-        self.kind = kind
         self.uplink = uplink
-        self.identity = ""
+        self.identity = identity
         self.address = ""
+        self.terms = Terms()
         self.lanes: dict[int, Lane] = {}
         self.outbox = Outbox()
         self.small: RoundRobin[ChunkSource] = RoundRobin(_SMALL_QUANTUM, self._carries)
         self.bulk: RoundRobin[ChunkSource] = RoundRobin(_BULK_QUANTUM, self._carries)
-        # What streams that come over it begin with.
         self.remembered_window = RememberedWindow()
-        # What the neighbour's Hello said.
-        self.initial_credit = INITIAL_CREDIT_BYTES
-        self.message_bytes = MESSAGE_BYTES
-        self.neighbours_lanes = 1
-        self.announces = False
-        self.software = ""
-        # How many streams were settled here when the neighbour was last told which.
         self.settled_told = 0
-        # Times.
-        self.on_timer: Callable[[Link, float], None] | None = None
-        self.up_since = 0.0
+        self.up_since = now
         self.last_break = ""
-        # Whether the neighbour has said that it goes.
-        self.left = False
-        self.lanes_lost_at: float | None = None
-        # Whether the neighbour knows nothing yet of what this end has announced on an earlier link.
-        self.fresh = True
-        # Whether the application was told that the neighbour is there.
-        self.announced = False
-        # When it is told so, if the link has to prove itself first.
-        self.announce_at: float | None = None
-        # Whether it was told that the neighbour sends what it may not.
-        self.told_of_refusal = False
-        # Whether it was told that one of the two broke the rules of the wire.
-        self.told_of_break = False
         self.down = False
-        # Whether the listener asked for bulk lanes, until when it waits for one, and whether none came by then.
-        self.bulk_asked = False
-        self.bulk_due_at: float | None = None
-        self.bulk_overdue = False
+        self.announced = False
+        self._wish = BulkWish()
+        self._lanes_lost_at: float | None = None
+        # Whether the neighbour knows nothing yet of what this end has announced on an earlier link.
+        self._fresh = True
+        # When the application is told that the neighbour is there, if the link has to prove itself first.
+        self._announce_at: float | None = None
+        # Whether it was told that the neighbour sends what it may not, and that one of the two broke the rules.
+        self._told_of_refusal = False
+        self._told_of_break = False
 
     def __repr__(self) -> str:
         return f"<Link to {self.kind.name} {self.fqcn} lanes {sorted(self.lanes)} {'down' if self.down else 'up'}>"
 
-    def handle_timer(self, now: float) -> None:
-        """Pass the deadline on to whoever tends the link."""
-        if self.on_timer is not None:
-            self.on_timer(self, now)
-
     def _carries(self, source: ChunkSource) -> bool:
         return source.goes_by(self)
+
+    # What it is asked.
 
     @property
     def idle(self) -> bool:
@@ -283,11 +203,25 @@ class Link(Timed):
         """Whether it has a lane, or this end sees to it that it gets one again."""
         return not self.down and (bool(self.lanes) or self.uplink is not None)
 
+    @property
+    def initial_credit(self) -> int:
+        """How many bytes of a stream the neighbour takes before it has given credit."""
+        return self.terms.initial_credit
+
+    def gives_way(self) -> bool:
+        """Return whether it makes room for a shortcut to the same cell that this one has dialled.
+
+        Of two that have dialled each other one is kept; one that has no lane has been given up by who dialled it.
+        """
+        if self.kind is not LinkKind.SHORTCUT or self.uplink is not None:
+            return False
+        return self._context.fqcn < self.fqcn or not self.lanes
+
     def control_lane(self) -> Lane | None:
         """Return the lane that control frames go on: the newest trusted control lane, or any while there is none."""
         best = None
         for lane in self.lanes.values():
-            if lane.goodbye is None and lane.state in _USABLE and (best is None or lane.precedence < best.precedence):
+            if lane.goodbye is None and lane.state in USABLE and (best is None or lane.precedence < best.precedence):
                 best = lane
         return best
 
@@ -295,7 +229,7 @@ class Link(Timed):
         """Return how many lanes for bulk are up."""
         count = 0
         for lane in self.lanes.values():
-            if lane.role is LaneRole.BULK and lane.goodbye is None and lane.state in _USABLE:
+            if lane.role is LaneRole.BULK and lane.goodbye is None and lane.state in USABLE:
                 count += 1
         return count
 
@@ -310,3 +244,234 @@ class Link(Timed):
     def highest_number(self) -> int:
         """Return the highest number of a lane that said Hello."""
         return max(self.lanes, default=0)
+
+    # What is said on it.
+
+    def post(self, frame: Frame) -> None:
+        """Have a frame sent once."""
+        self.outbox.post(frame)
+        self.wake_control()
+
+    def answer(self, frame: Frame) -> bool:
+        """Have the answer to a frame sent, or the frame of another cell, unless too many wait. Returns whether."""
+        answered = self.outbox.answer(frame)
+        self.wake_control()
+        return answered
+
+    def wake_control(self) -> None:
+        """Wake the writer that control frames go by."""
+        lane = self.control_lane()
+        if lane is not None:
+            lane.wake()
+
+    # Bulk lanes.
+
+    def allows_bulk_lanes(self) -> bool:
+        """Return whether bulk has lanes of its own on this link, up or to come."""
+        if self._most_bulk_lanes() == 0:
+            return False
+        return self.uplink.gets_bulk_lanes if self.uplink is not None else not self._wish.overdue
+
+    def want_bulk_lanes(self, now: float) -> None:
+        """See to it that the link has its bulk lanes, opened by the side that can."""
+        most = self._most_bulk_lanes()
+        if most == 0 or self.count_bulk_lanes() >= most:
+            return
+        if self.uplink is not None:
+            self.uplink.want_bulk_lanes(most, now)
+        elif self._wish.ask(now + self._context.config.dial_timeout_s):
+            self._schedule_wish()
+            self.post(LanesWanted(most))
+
+    def on_lanes_wanted(self, now: float) -> None:
+        """The listener asks for bulk lanes. If they are up here, they may be so at this end only."""
+        if self.uplink is not None:
+            self.want_bulk_lanes(now)
+            for lane in list(self.lanes.values()):
+                if lane.role is LaneRole.BULK:
+                    lane.ask_for_sign_of_life(now)
+
+    def _most_bulk_lanes(self) -> int:
+        return max(0, min(self._context.config.bulk_lanes, self.terms.lanes - 1))
+
+    def _schedule_wish(self) -> None:
+        if self._wish.due_at is not None:
+            self._context.deadlines.schedule(self, self._wish.due_at)
+
+    # What its lanes tell.
+
+    def on_lane_joined(self, lane: Lane, terms: Terms, now: float) -> None:
+        """A lane is up: streams can go on it, and the neighbour's terms are those that it said there."""
+        self.lanes[lane.number] = lane
+        self.address = lane.address
+        self.terms = terms
+        self._lanes_lost_at = None
+        if lane.role is LaneRole.BULK:
+            self._wish.on_lane_up()
+        for other in self.lanes.values():
+            other.on_fresh_lane(lane, now)
+        for number in lane.replaces:
+            if number in self.lanes:
+                self.lanes[number].on_replaced(lane, now)
+        for each in self.lanes.values():
+            each.wake()
+        if self._fresh:
+            self._fresh = False
+            self.up_since = now
+            self._observer.on_link_begun(self, now)
+        if not self.down:
+            self._observer.on_lane_up(self, now)
+
+    def on_lane_broken(self, lane: Lane, reason: str) -> None:
+        """A lane ends for this reason, and not because this end has said Goodbye."""
+        if lane.goodbye is None:
+            self.last_break = reason
+
+    def on_lane_silent(self, lane: Lane) -> None:
+        """A lane that the other end has dialled is suspect: have it dial another one if it may not notice."""
+        if lane.role is LaneRole.BULK:
+            self.post(LanesWanted(max(1, self._most_bulk_lanes())))
+
+    def on_lane_emptied(self, lane: Lane, now: float) -> None:
+        """All that was put on a lane that is being left has arrived."""
+        self._observer.on_lane_emptied(self, lane.lane_id, now)
+
+    def on_dial_failed(self, now: float) -> None:
+        """A lane that was dialled for the link has not come up: bulk that waited for it may go on the control lane."""
+        self._observer.on_lane_up(self, now)
+
+    def on_lane_ended(self, lane: Lane, now: float, *, lost: bool) -> None:
+        """A lane has ended; ``lost``: and what it carried with it."""
+        del self.lanes[lane.number]
+        if self._context.stopped:
+            return
+        if lost:
+            for frame in lane.carried_frames():
+                if not self._observer.is_outdated(frame):
+                    self.outbox.post(frame)
+            if self.uplink is not None:
+                self.uplink.on_lane_broken(lane, now)
+        self._wish.on_lane_lost()
+        if not self.lanes:
+            # A lane that was given up for its silence took that time already.
+            self._lanes_lost_at = lane.silent_since(now)
+            self._context.deadlines.schedule(self, self._lanes_lost_at + self._context.config.link_down_s)
+            self._keeper.on_last_lane_lost(self, now)
+        if lost:
+            self._observer.on_lane_lost(self, lane.lane_id, now)
+        if self.bulk.waits():
+            # Streams that have had no turn on this lane do not hear of its end, and rely on another one.
+            self.want_bulk_lanes(now)
+        self.wake_control()
+
+    # Whether the application knows.
+
+    def on_names_agreed(self, now: float) -> None:
+        """Both ends may use their names: the neighbour is there, if the application was not told so yet.
+
+        Where one of the two could not read the other just before, the link has to last for a moment first: it may be
+        up again and again, and never be of use.
+        """
+        if self.announced or self._announce_at is not None:
+            return
+        if self.uplink is not None and self.uplink.is_doubtful(now):
+            self._announce_at = now + _PROVES_ITSELF_S
+            self._context.deadlines.schedule(self, self._announce_at)
+        else:
+            self._announce()
+
+    def on_name_refused(self, code: ErrorCode, sentence: str, now: float) -> None:
+        """The neighbour, which is the parent, does not take this cell's name."""
+        if self.uplink is not None:
+            self.uplink.on_name_refused(self, code, sentence, now)
+
+    def _announce(self) -> None:
+        self.announced = True
+        self._announce_at = None
+        self._context.events.append(CellConnected(self.fqcn, self._number_as_parent()))
+
+    def _announce_end(self, *, left: bool) -> None:
+        self._announce_at = None
+        if self.announced:
+            self.announced = False
+            self._context.events.append(CellDisconnected(self.fqcn, self._number_as_parent(), left))
+
+    def _number_as_parent(self) -> int | None:
+        return self.uplink.number if self.uplink is not None and self.kind is LinkKind.PARENT else None
+
+    def on_frame_refused(self, source: str) -> None:
+        """The neighbour has sent what it may not, in the name of ``source``. It is told once."""
+        if not self._told_of_refusal:
+            self._told_of_refusal = True
+            self._context.events.append(FrameRefused(self.fqcn, source, False))
+
+    def on_rules_broken(self, lane: Lane, sentence: str, *, by_neighbour: bool) -> None:
+        """One of the two ends cannot accept what the other has sent. It is told once."""
+        if not self._told_of_break:
+            self._told_of_break = True
+            self._context.events.append(ProtocolBroken(self.fqcn, lane.address, sentence, by_neighbour))
+
+    # Renewal, and the end.
+
+    def renew(self, hello: Hello, now: float) -> None:
+        """Go on with a new link id, or a new life of the neighbour, if it is one."""
+        if self.link_id != hello.link_id or self.incarnation != hello.incarnation:
+            self._fresh = True
+            for lane in list(self.lanes.values()):
+                lane.give_up(now)
+            # Announcements are made anew: an answer to earlier ones would be taken for theirs.
+            self.outbox.take_back(AnnounceReply)
+        if self.incarnation != hello.incarnation:
+            self.incarnation = hello.incarnation
+            self._announce_end(left=False)
+        self.link_id = hello.link_id
+
+    def pass_to(self, hello: Hello, identity: str, now: float, new_link_id: Callable[[], bytes]) -> None:
+        """Give the name to who says this Hello, which begins the link anew, under an id that no other link had."""
+        self.renew(hello, now)
+        self._fresh = True
+        self._told_of_break = False
+        self.identity = identity
+        self.link_id = new_link_id()
+
+    def dismiss(self, code: ErrorCode, sentence: str, now: float) -> None:
+        """End the link with a Goodbye that says why."""
+        for lane in [each for each in self.lanes.values() if each.usable]:
+            lane.refuse(code, sentence, now)
+        self.retire(now)
+
+    def retire(self, now: float, *, left: bool = False) -> None:
+        """End the link without a word; ``left``: the neighbour has said that it goes."""
+        for lane in list(self.lanes.values()):
+            lane.give_up(now)
+        self._go_down(now, left=left)
+
+    def _go_down(self, now: float, *, left: bool) -> None:
+        self.down = True
+        self._context.deadlines.cancel(self)
+        self._keeper.on_link_ended(self, now)
+        self.outbox.clear()
+        self._announce_end(left=left)
+        self._observer.on_link_down(self, now)
+        if self.uplink is not None:
+            self.uplink.on_link_down(now)
+
+    # Time.
+
+    def handle_timer(self, now: float) -> None:
+        """Do what is due."""
+        if self._wish.expire(now, has_lane=self.has_bulk_lane()):
+            # Bulk that waited for a lane of its own goes on the control lane meanwhile.
+            self._observer.on_lane_up(self, now)
+        self._schedule_wish()
+        if self._announce_at is not None:
+            if now >= self._announce_at:
+                self._announce()
+            else:
+                self._context.deadlines.schedule(self, self._announce_at)
+        if self._lanes_lost_at is not None:
+            down_at = self._lanes_lost_at + self._context.config.link_down_s
+            if now >= down_at:
+                self._go_down(now, left=False)
+            else:
+                self._context.deadlines.schedule(self, down_at)

@@ -2,16 +2,17 @@
 
 **Lane**::
 
-    DIALLING --connected--> GREETING --hello--> READY <--heard-- SUSPECT
-                               |                  +--silent------>
+    DIALLING --connected--> GREETING --hello or granted--> READY <--heard-- SUSPECT
+                               |                             +--silent------>
                         claimed v
-                            CLAIMING --granted--> READY
+                            CLAIMING --granted-----------> READY
 
     READY or SUSPECT --ending--> LEAVING --replaced--> DRAINING --emptied--> EMPTY
 
-A lane starts in DIALLING at the dialler and in GREETING at the listener. CLAIMING is the listener's wait for the
-holder of a name that a newcomer claims. Every state goes to CLOSED when the carrier ends, when either side says
-Goodbye, or when the lane is given up; a closed lane never comes back.
+A lane starts in DIALLING at the dialler and in GREETING at the listener. The dialler takes it into its link by the
+listener's Hello, the listener when it has granted it. CLAIMING is the listener's wait for the holder of a name that a
+newcomer claims. Every state goes to CLOSED when the carrier ends, when either side says Goodbye, or when the lane is
+given up; a closed lane never comes back.
 
 A lane of which the dialler's carrier says that its connection is about to end is LEAVING: it is used as before until
 another one of its role, dialled at once, takes its place. From then on, at either end, nothing more is put on it but a
@@ -62,7 +63,7 @@ class LaneAction(Symbol):
     IGNORE = enum.auto()
     GREET = enum.auto()
     JOIN = enum.auto()
-    ASK_HOLDER = enum.auto()
+    AWAIT_HOLDER = enum.auto()
     DIAL_BESIDE = enum.auto()
     TRUST_AGAIN = enum.auto()
     DIAL_NEXT = enum.auto()
@@ -76,7 +77,8 @@ _L, _LI, _LA = LaneState, LaneInput, LaneAction
 _LANE_WRITTEN: dict[tuple[LaneState, LaneInput], tuple[LaneAction, LaneState]] = {
     (_L.DIALLING, _LI.CONNECTED): (_LA.GREET, _L.GREETING),
     (_L.GREETING, _LI.HELLO): (_LA.JOIN, _L.READY),
-    (_L.GREETING, _LI.CLAIMED): (_LA.ASK_HOLDER, _L.CLAIMING),
+    (_L.GREETING, _LI.GRANTED): (_LA.JOIN, _L.READY),
+    (_L.GREETING, _LI.CLAIMED): (_LA.AWAIT_HOLDER, _L.CLAIMING),
     (_L.CLAIMING, _LI.GRANTED): (_LA.JOIN, _L.READY),
     (_L.READY, _LI.SILENT): (_LA.DIAL_BESIDE, _L.SUSPECT),
     (_L.READY, _LI.ENDING): (_LA.DIAL_NEXT, _L.LEAVING),

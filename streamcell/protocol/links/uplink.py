@@ -1,152 +1,474 @@
-"""Whom a cell dials: the addresses where that one may be reached, and the lanes on their way.
+"""Whom a cell dials: the lanes on their way there, the link, and the waiting between tries.
 
-An address is a *place* here, known by its position in the list that the application gave: what stands there is the
-shell's business. When each is dialled is decided in ``dialling.py``.
+An uplink may have several places. Whichever way a dial ends, the next place is next, at once; the one that failed has
+a back-off of its own. A place that is silent is passed over before it is given up: the next one is dialled beside it,
+and the first Hello wins. After a break of the whole link the first try goes to another place than the one that broke.
+A link that is silent on all its lanes is dialled once more where it is, then elsewhere.
+
+An uplink of a shortcut rests while there is another link to the cell that it dials: of two that have dialled each
+other one link is kept, and where the tree has a link between them, there is no shortcut.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import math
-from collections import deque
-from collections.abc import Callable
+from typing import Protocol
 
-from streamcell.errors import CellError
+from streamcell.errors import CellError, ErrorCode
+from streamcell.protocol.base.context import Context, Count
+from streamcell.protocol.base.events import LaneWanted, UplinkEnded, UplinkRefused
 from streamcell.protocol.base.timers import Timed
+from streamcell.protocol.links.greeting import Terms, make_hello, refusal_of
 from streamcell.protocol.links.kinds import LinkKind
-from streamcell.protocol.links.link import Lane, Link
-from streamcell.protocol.links.states import (
-    LaneState,
-)
-from streamcell.protocol.wire.frames import LaneRole
+from streamcell.protocol.links.lane import Lane
+from streamcell.protocol.links.link import Link
+from streamcell.protocol.links.places import Place
+from streamcell.protocol.links.states import LaneState
+from streamcell.protocol.wire.frames import Goodbye, Hello, LaneRole
 
-# Times that the two ends could not read each other before that is no chance any more, and within which time.
-BREAKS = 3
-BREAKS_WITHIN_S = 60.0
+# The first try of a link that has ended is left to who dialled it: that one waits as after one failure.
+_REST_ENDS = 2
+# How many dial timeouts the carrier has to say that there is no connection: one, and a little.
+_CARRIER_DIALS = 1.2
+# How many dial timeouts a Hello is awaited on a connection that is there, while other places are dialled beside it.
+_GREETING_DIALS = 3
+# Refusals that the listener would say again: only another version or another proof of who this is changes them.
+_FIRM = (ErrorCode.AUTHENTICATION, ErrorCode.VERSION)
 
 
-@dataclasses.dataclass(slots=True)
-class Place:
-    """One of the addresses of an uplink.
+class UplinkKeeper(Protocol):
+    """What an uplink asks of the tables."""
 
-    :ivar failures: dials in a row that came to nothing.
-    :ivar retry_at: when it may be dialled again.
-    :ivar hurried_at: when it may be dialled again if somebody waits for it.
-    :ivar least_s: how long to wait at least before the next dial, by what was said last.
-    :ivar refusal: what was answered last, if whoever is there would answer so again.
-    :ivar broken_at: when the two ends last could not read each other.
-    """
+    def open_lane(self, uplink: Uplink, role: LaneRole, number: int, place: int, now: float) -> Lane:
+        """Make a lane that is to be dialled."""
+        ...
 
-    failures: int = 0
-    retry_at: float = -math.inf
-    hurried_at: float = -math.inf
-    least_s: float = 0.0
-    refusal: CellError | None = None
-    broken_at: deque[float] = dataclasses.field(default_factory=lambda: deque(maxlen=BREAKS))
+    def find_link(self, fqcn: str) -> Link | None:
+        """Return the link to a neighbour."""
+        ...
 
-    def note_break(self, now: float) -> bool:
-        """Take note that one end could not read the other; returns whether that is no chance any more."""
-        self.broken_at.append(now)
-        return len(self.broken_at) == BREAKS and now < self.broken_at[0] + BREAKS_WITHIN_S
+    def make_link(self, hello: Hello, kind: LinkKind, link_id: bytes, now: float, *, uplink: Uplink) -> Link:
+        """Make the link to who says this Hello."""
+        ...
 
-    def is_doubtful(self, now: float) -> bool:
-        """Return whether the last break is so recent that a link there may be broken off at once."""
-        return bool(self.broken_at) and now < self.broken_at[-1] + BREAKS_WITHIN_S
+
+class _Dial:
+    """A lane on its way. ``late_at``: when others are dialled beside it, if its Hello has not come."""
+
+    __slots__ = ("lane", "late", "late_at")
+
+    def __init__(self, lane: Lane, late_at: float) -> None:
+        self.lane = lane
+        self.late_at = late_at
+        self.late = False
 
 
 class Uplink(Timed):
-    """What a dialler knows of whom it dials.
+    """What a dialler knows of whom it dials. It keeps a control lane there, and as many bulk lanes as are wanted.
 
     :ivar kind: what its link is to this cell: PARENT or SHORTCUT.
-    :ivar place: where its link is, or was last.
-    :ivar turn: the place that is dialled next, if it may be.
-    :ivar soonest: no control lane is dialled before, wherever.
-    :ivar was_linked: a cell has answered, so that what other things answer there is for a while.
+    :ivar link: the link that it has, if any: at ``place``, where it also was last.
     """
 
-    def __init__(self, number: int, places: int = 1, kind: LinkKind = LinkKind.PARENT) -> None:
+    __slots__ = (
+        "_bulk_failures",
+        "_bulk_retry_at",
+        "_bulk_wanted",
+        "_context",
+        "_dials",
+        "_ended",
+        "_keeper",
+        "_next_lane_number",
+        "_places",
+        "_rests_on",
+        "_soonest",
+        "_turn",
+        "_was_linked",
+        "kind",
+        "link",
+        "number",
+        "place",
+    )
+
+    def __init__(
+        self,
+        context: Context,
+        keeper: UplinkKeeper,
+        number: int,
+        places: int = 1,
+        kind: LinkKind = LinkKind.PARENT,
+    ) -> None:
         super().__init__()
+        self._context = context
+        self._keeper = keeper
         self.number = number
         self.kind = kind
-        self.places = tuple(Place() for _ in range(places))
-        self.place = 0
-        self.turn = 0
-        self.soonest = -math.inf
-        self.was_linked = False
-        self.ended = False
         self.link: Link | None = None
+        self.place = 0
+        self._places = tuple(Place() for _ in range(places))
+        # The place that is dialled next, if it may be; and no control lane is dialled before, wherever.
+        self._turn = 0
+        self._soonest = -math.inf
+        # Whether a cell has answered, so that what other things answer there is for a while.
+        self._was_linked = False
+        self._ended = False
         # Another link to the cell that was dialled, which makes this one needless while it lasts.
-        self.rests_on: Link | None = None
-        self.next_lane_number = 1
-        self.dialling: dict[int, Lane] = {}
-        self.bulk_failures = 0
-        self.bulk_retry_at = -math.inf
-        self.bulk_wanted = 0
-        self.on_timer: Callable[[Uplink, float], None] | None = None
+        self._rests_on: Link | None = None
+        self._next_lane_number = 1
+        self._dials: dict[int, _Dial] = {}
+        self._bulk_wanted = 0
+        self._bulk_failures = 0
+        self._bulk_retry_at = -math.inf
 
     def __repr__(self) -> str:
-        return f"<Uplink {self.number} link {self.link!r} dialling {sorted(self.dialling)} next place {self.turn}>"
+        return f"<Uplink {self.number} link {self.link!r} dialling {sorted(self._dials)} next place {self._turn}>"
+
+    # Dialling.
 
     def handle_timer(self, now: float) -> None:
-        """Pass the deadline on to whoever tends the uplink."""
-        if self.on_timer is not None:
-            self.on_timer(self, now)
+        """Dial what may be dialled by now."""
+        self.tend(now)
+
+    def tend(self, now: float) -> None:
+        """Dial what is missing, now or when the back-off is over."""
+        if self._context.stopped or self._ended or self._rests_on is not None:
+            return
+        if self._count_ready_lanes(LaneRole.CONTROL) > 0:
+            self._tend_bulk(now)
+        elif not self._expects_hello(now):
+            self._tend_control(now)
+
+    def want_bulk_lanes(self, count: int, now: float) -> None:
+        """Keep ``count`` bulk lanes from now on."""
+        self._bulk_wanted = count
+        self.tend(now)
+
+    @property
+    def gets_bulk_lanes(self) -> bool:
+        """Whether the last bulk lane that was dialled has come up."""
+        return self._bulk_failures == 0
+
+    def hurry(self, now: float) -> None:
+        """Somebody waits for the answer: dial where one was refused after the usual wait, and not the long one."""
+        for place in self._places:
+            place.hurry()
+        self.tend(now)
+
+    def _expects_hello(self, now: float) -> bool:
+        """Return whether a control lane is on its way that is not late. One that is: its place has failed for now."""
+        for dial in self._dials.values():
+            if dial.lane.role is LaneRole.CONTROL and not dial.late:
+                if now < dial.late_at:
+                    self._context.deadlines.schedule(self, dial.late_at)
+                    return True
+                dial.late = True
+                self._postpone(dial.lane.place, now)
+        return False
+
+    def _tend_control(self, now: float) -> None:
+        place = self._next_place(now)
+        if place is None:
+            return
+        at = max(self._soonest, self._places[place].retry_at)
+        if now < at:
+            self._context.deadlines.schedule(self, at)
+        else:
+            self._dial(LaneRole.CONTROL, place, now)
+
+    def _tend_bulk(self, now: float) -> None:
+        under_way = sum(dial.lane.role is LaneRole.BULK for dial in self._dials.values())
+        missing = self._bulk_wanted - self._count_ready_lanes(LaneRole.BULK) - under_way
+        if missing > 0 and now < self._bulk_retry_at:
+            self._context.deadlines.schedule(self, self._bulk_retry_at)
+            return
+        for _ in range(missing):
+            self._dial(LaneRole.BULK, self.place, now)
+
+    def _dial(self, role: LaneRole, place: int, now: float) -> None:
+        timeout_s = self._context.config.dial_timeout_s
+        number = self._next_lane_number
+        self._next_lane_number += 1
+        lane = self._keeper.open_lane(self, role, number, place, now)
+        lane.await_hello(now + _CARRIER_DIALS * timeout_s)
+        self._dials[number] = _Dial(lane, now + timeout_s)
+        if role is LaneRole.CONTROL:
+            self._context.deadlines.schedule(self, now + timeout_s)
+        self._context.events.append(LaneWanted(lane.lane_id, self.number, role, place))
 
     # Places.
 
-    def next_place(self, now: float) -> int | None:
+    def _next_place(self, now: float) -> int | None:
         """Return where to dial next: in turn, or where the wait is the shortest. None: it is being dialled there.
 
         While the link has lanes that is where the link is, since elsewhere may be another cell; until all of them are
         silent, and a dial there has come to nothing.
         """
-        busy = {lane.place for lane in self.dialling.values() if lane.role is LaneRole.CONTROL}
-        count = len(self.places)
-        in_turn = [self.place] if self._stays() else [(self.turn + step) % count for step in range(count)]
+        busy = {dial.lane.place for dial in self._dials.values() if dial.lane.role is LaneRole.CONTROL}
+        count = len(self._places)
+        in_turn = [self.place] if self._stays() else [(self._turn + step) % count for step in range(count)]
         free = (each for each in in_turn if each not in busy)
-        return min(free, key=lambda each: max(now, self.places[each].retry_at), default=None)
+        return min(free, key=lambda each: max(now, self._places[each].retry_at), default=None)
 
     def _stays(self) -> bool:
         """Return whether the link may be had again where it is."""
-        lanes = self.link.lanes.values() if self.link is not None else ()
+        lanes = self._lanes_up()
         silent = all(lane.state is LaneState.SUSPECT for lane in lanes)
-        return bool(lanes) and not (silent and self.places[self.place].failures)
+        return bool(lanes) and not (silent and self._places[self.place].failures)
 
-    def pass_by(self, place: int) -> None:
+    def _pass_by(self, place: int) -> None:
         """The place after this one is next."""
-        self.turn = (place + 1) % len(self.places)
+        self._turn = (place + 1) % len(self._places)
 
-    def all_refuse(self) -> bool:
-        """Return whether whoever answers has refused, wherever it is dialled."""
-        return all(place.refusal is not None for place in self.places)
+    def _postpone(self, place: int, now: float) -> None:
+        """Wait before a place is dialled again, longer each time, and go on to the next one."""
+        self._places[place].on_failure(now, self._context.backoff_s)
+        self._pass_by(place)
 
-    # Lanes.
+    # What its lanes ask, and tell.
 
-    def dials(self, role: LaneRole) -> bool:
-        """Return whether a lane of this role is being dialled or greeted."""
-        return any(lane.role is role for lane in self.dialling.values())
-
-    def missing_bulk_lanes(self) -> int:
-        """Return how many more bulk lanes are wanted than are up and trusted, or under way."""
-        under_way = sum(lane.role is LaneRole.BULK for lane in self.dialling.values())
-        return self.bulk_wanted - self._count_ready_lanes(LaneRole.BULK) - under_way
-
-    def has_ready_lane(self, role: LaneRole) -> bool:
-        """Return whether a lane of this role is up and trusted."""
-        return self._count_ready_lanes(role) > 0
+    def _lanes_up(self) -> list[Lane]:
+        return list(self.link.lanes.values()) if self.link is not None else []
 
     def _count_ready_lanes(self, role: LaneRole) -> int:
-        lanes = self.link.lanes.values() if self.link is not None else ()
-        return sum(lane.role is role and lane.usable and lane.state is LaneState.READY for lane in lanes)
+        """Return how many lanes of a role are up and trusted."""
+        return sum(lane.role is role and lane.usable and lane.state is LaneState.READY for lane in self._lanes_up())
 
     def lanes_held(self) -> tuple[int, ...]:
         """Return the numbers of the lanes that are up or under way."""
-        held = set(self.dialling)
-        if self.link is not None:
-            held.update(self.link.lanes)
-        return tuple(sorted(held))
+        return tuple(sorted({*self._dials, *(lane.number for lane in self._lanes_up())}))
 
     def lanes_leaving(self, role: LaneRole) -> tuple[int, ...]:
         """Return the numbers of the lanes of a role whose connections are about to end."""
-        lanes = self.link.lanes.values() if self.link is not None else ()
-        return tuple(lane.number for lane in lanes if lane.role is role and lane.state is LaneState.LEAVING)
+        leaving = (lane for lane in self._lanes_up() if lane.role is role and lane.state is LaneState.LEAVING)
+        return tuple(lane.number for lane in leaving)
+
+    def hello_on(self, lane: int, role: LaneRole, lanes_replaced: tuple[int, ...]) -> Hello:
+        """Return what to say first on the lane of this number."""
+        link_id = self.link.link_id if self.link is not None else b""
+        is_shortcut = self.kind is LinkKind.SHORTCUT
+        return make_hello(
+            self._context,
+            lane,
+            role,
+            link_id,
+            lanes_held=self.lanes_held(),
+            lanes_replaced=lanes_replaced,
+            shortcut=is_shortcut,
+        )
+
+    def hello_by(self, role: LaneRole, now: float) -> float:
+        """Return until when the Hello of a lane is awaited that has just been connected."""
+        may_wait = role is LaneRole.CONTROL and len(self._places) > 1
+        return now + (_GREETING_DIALS if may_wait else 1) * self._context.config.dial_timeout_s
+
+    def on_lane_idle(self) -> None:
+        """Nothing uses a bulk lane any more: none is kept."""
+        self._bulk_wanted = 0
+
+    def on_lane_silent(self, lane: Lane, now: float) -> None:
+        """Dial a fresh lane beside a silent one, unless one of its role is under way."""
+        if all(dial.lane.role is not lane.role for dial in self._dials.values()):
+            self._dial(lane.role, self.place, now)
+        if lane.link is not None and len(self._places) > 1:
+            # Whether the others are silent as well tells whether to look for the link elsewhere.
+            for other in list(lane.link.lanes.values()):
+                other.ask_for_sign_of_life(now)
+
+    def on_lane_leaving(self, lane: Lane, now: float) -> None:
+        """Dial a lane in place of one that is about to end: at once, unless that one has only just come up."""
+        soonest = lane.opened_at + self._context.config.backoff_min_s
+        if lane.role is LaneRole.CONTROL:
+            self._soonest = max(self._soonest, soonest)
+        else:
+            self._bulk_retry_at = max(self._bulk_retry_at, soonest)
+        self.tend(now)
+
+    def on_lane_ended(self, lane: Lane, now: float) -> None:
+        """A lane has ended: one that had not got as far as the Hello has failed."""
+        dial = self._dials.pop(lane.number, None)
+        if dial is None:
+            return
+        if lane.role is LaneRole.BULK:
+            self._bulk_failures += 1
+            self._bulk_retry_at = now + self._context.backoff_s(self._bulk_failures)
+            self._context.deadlines.schedule(self, self._bulk_retry_at)
+        elif not dial.late or self._places[lane.place].refused_last:
+            self._postpone(lane.place, now)
+        if self.link is not None:
+            self.link.on_dial_failed(now)
+
+    # What its link asks, and tells.
+
+    def is_doubtful(self, now: float) -> bool:
+        """Return whether the link may be broken off at once, since it was so where it is."""
+        return self._places[self.place].is_doubtful(now)
+
+    def on_lane_broken(self, lane: Lane, now: float) -> None:
+        """A lane of the link broke: the first try comes soon, but not at once, or lanes that break early would race.
+
+        If it was the last one of the link, that try goes elsewhere, where there is an elsewhere.
+        """
+        soon = now + self._context.config.backoff_min_s * self._context.jitter()
+        if lane.role is LaneRole.CONTROL:
+            self._context.counters.add(Count.RECONNECTS)
+            self._soonest = soon
+        else:
+            self._bulk_retry_at = soon
+        if not self._lanes_up():
+            self._pass_by(self.place)
+
+    def on_link_down(self, now: float) -> None:
+        """The link is given up: what follows is new."""
+        self.link = None
+        self.tend(now)
+
+    def on_name_refused(self, link: Link, code: ErrorCode, sentence: str, now: float) -> None:
+        """The parent does not take this cell's name: leave it, and try again later."""
+        link.dismiss(ErrorCode.CANCELLED, f"{self._context.fqcn} was refused: {sentence}", now)
+        self._note_name_refused(self.place, refusal_of(code, sentence))
+        self._postpone(self.place, now)
+        self.tend(now)
+
+    # Frames of the listener, and what its carrier says.
+
+    def on_hello(self, lane: Lane, hello: Hello, now: float) -> None:
+        """The listener says Hello on a lane: it is one of the link, of a new one, or of none."""
+        link = self.link
+        if lane.role is not LaneRole.CONTROL:
+            if link is None or link.link_id != hello.link_id or link.incarnation != hello.incarnation:
+                lane.give_up(now)
+                return
+        elif link is None or link.fqcn != hello.fqcn:
+            if link is not None:
+                link.retire(now)
+            stranger = self._keeper.find_link(hello.fqcn)
+            if stranger is not None and self.kind is LinkKind.SHORTCUT and not stranger.gives_way():
+                self._rest_on(stranger)
+                lane.give_up(now)
+                return
+            if stranger is not None:
+                stranger.retire(now)
+            link = self.link = self._keeper.make_link(hello, self.kind, hello.link_id, now, uplink=self)
+        else:
+            link.renew(hello, now)
+        self._on_welcome(lane)
+        lane.on_greeted(link, now)
+        link.on_lane_joined(lane, Terms.of(hello), now)
+        if lane.role is LaneRole.CONTROL:
+            self._end_other_dials(now)
+        self.tend(now)
+
+    def on_goodbye(self, lane: Lane, frame: Goodbye, now: float) -> None:
+        """The listener ends the lane, or the link."""
+        link = lane.link
+        if frame.code is ErrorCode.UNSPECIFIED:
+            self._rest_on(self._keeper.find_link(frame.linked_fqcn))
+            lane.give_up(now)
+            return
+        if frame.code is not ErrorCode.STOPPING:
+            self._note_refusal(lane, refusal_of(frame.code, frame.sentence), now)
+        lane.give_up(now)
+        if link is not None:
+            self._leave(link, now, left=frame.code in (ErrorCode.STOPPING, ErrorCode.CANCELLED))
+
+    def on_fault(self, lane: Lane, code: ErrorCode, sentence: str, now: float) -> None:
+        """What the listener has said cannot be accepted: the lane, and its link, end with a Goodbye that says why."""
+        self._note_refusal(lane, refusal_of(code, sentence), now)
+        lane.refuse(code, sentence, now)
+        if lane.link is not None:
+            self._leave(lane.link, now, left=False)
+
+    def on_dial_refused(self, lane: Lane, error: CellError) -> None:
+        """What answers where a lane was dialled would end it again, the carrier says."""
+        if lane.role is LaneRole.CONTROL:
+            self._refuse(lane.place, error, firm=True)
+
+    def _on_welcome(self, lane: Lane) -> None:
+        self._dials.pop(lane.number, None)
+        if lane.role is not LaneRole.CONTROL:
+            self._bulk_failures = 0
+            return
+        self._was_linked = True
+        self.place = lane.place
+        for index, place in enumerate(self._places):
+            place.on_welcome(here=index == lane.place)
+
+    def _end_other_dials(self, now: float) -> None:
+        """A control lane is up: those that are on their way to other places are not wanted any more."""
+        for dial in list(self._dials.values()):
+            if dial.lane.role is LaneRole.CONTROL:
+                del self._dials[dial.lane.number]
+                dial.lane.refuse(ErrorCode.CANCELLED, f"{self._context.fqcn} has got a link elsewhere", now)
+
+    def _leave(self, link: Link, now: float, *, left: bool) -> None:
+        """One of the two ends has ended a link that was up: wait before that place is dialled again."""
+        link.retire(now, left=left)
+        self._postpone(self.place, now)
+        self.tend(now)
+
+    # Refusals.
+
+    def _note_refusal(self, lane: Lane, error: CellError, now: float) -> None:
+        """Take note of why a lane, and its link, is ended by one of the two ends.
+
+        What two ends cannot read of each other is a refusal when it has come so often that it is no chance any more.
+        """
+        if error.code is ErrorCode.PROTOCOL:
+            self._note_answer(lane.place, error, firm=self._places[lane.place].on_break(now))
+        elif error.code is ErrorCode.NAME_IN_USE or lane.link is not None:
+            self._note_name_refused(lane.place, error)
+        else:
+            self._refuse(lane.place, error, firm=error.code in _FIRM)
+
+    def _refuse(self, place: int, error: CellError, *, firm: bool) -> None:
+        """Whoever is at that place refuses; ``firm``: it would do so again, so those who wait need not any longer.
+
+        Nobody is given up for that: what answers may be something in the way, and a cell may be mended. But it is
+        dialled slowly, unless a cell has answered before.
+        """
+        self._note_answer(place, error, firm=firm and not self._was_linked)
+
+    def _note_name_refused(self, place: int, error: CellError) -> None:
+        """A cell there has said Hello, or would, but this one may not have its name: wait as long as after failures."""
+        self._places[place].on_refusal(error, self._context.config.backoff_max_s, firm=False)
+        self._tell_of_refusal(error, firm=False)
+
+    def _note_answer(self, place: int, error: CellError, *, firm: bool) -> None:
+        least_s = self._context.config.backoff_refused_s * 2 * self._context.jitter() if firm else None
+        self._places[place].on_refusal(error, least_s, firm=firm)
+        self._tell_of_refusal(error, firm=firm)
+
+    def _tell_of_refusal(self, error: CellError, *, firm: bool) -> None:
+        """Tell whoever waits; nobody need wait any longer when whoever answers has refused, wherever it is dialled."""
+        everywhere = firm and all(place.refusal is not None for place in self._places)
+        is_shortcut = self.kind is LinkKind.SHORTCUT
+        self._context.events.append(UplinkRefused(self.number, error, everywhere, is_shortcut))
+
+    # Resting, and the end.
+
+    def _rest_on(self, link: Link | None) -> None:
+        """There is another link to the cell that was dialled for a shortcut: dial no more while that one lasts."""
+        if self.kind is LinkKind.SHORTCUT and self.link is None and link is not None and link.lasts:
+            self._rests_on = link
+
+    def on_other_link_ended(self, link: Link, now: float) -> None:
+        """Dial again what rests on a link that does not last, but leave the first try to who has dialled that one."""
+        if self._rests_on is link and not link.lasts:
+            self._rests_on = None
+            self._soonest = now + self._context.backoff_s(_REST_ENDS)
+            self.tend(now)
+
+    def close(self, now: float) -> None:
+        """Dial no more, and end the link."""
+        self._ended = True
+        link = self.link
+        self.stop()
+        for dial in list(self._dials.values()):
+            dial.lane.give_up(now)
+        self._context.events.append(UplinkEnded(self.number))
+        if link is not None:
+            link.dismiss(ErrorCode.CANCELLED, f"{self._context.fqcn} ends the peer link", now)
+
+    def stop(self) -> None:
+        """The cell stops: nothing is due any more."""
+        self._context.deadlines.cancel(self)

@@ -7,8 +7,8 @@ lane, then bulk on lanes of its own, or, with a neighbour that has one lane only
 from __future__ import annotations
 
 from streamcell.protocol.flow.schedule import RoundRobin
-from streamcell.protocol.links.link import ChunkSource, Lane, Link
-from streamcell.protocol.links.table import LinkTable
+from streamcell.protocol.links.lane import Lane
+from streamcell.protocol.links.link import ChunkSource, Link
 from streamcell.protocol.wire.frames import Chunk, LaneRole
 
 # A chunk costs this much of a stream's turn beside its payload, so that empty and tiny chunks are not free.
@@ -18,22 +18,19 @@ _CHUNK_OVERHEAD_BYTES = 128
 class Writing:
     """Gives the streams that can send their places, and the lanes their chunks."""
 
-    def __init__(self, links: LinkTable) -> None:
-        self._links = links
-
     def offer(self, link: Link, source: ChunkSource, now: float, *, bulk: bool) -> None:
         """Put a stream that can send where the link's writers find it."""
         if not bulk:
             link.small.add(source)
-            self._links.wake_control(link)
+            link.wake_control()
             return
         link.bulk.add(source)
-        self._links.want_bulk_lanes(link, now)
+        link.want_bulk_lanes(now)
         # While bulk has a lane of its own the writer of control frames is spared a turn for each chunk.
         shared = not link.has_bulk_lane()
         for lane in link.lanes.values():
             if shared or lane.role is LaneRole.BULK:
-                self._links.lanes.wake(lane)
+                lane.wake()
 
     def withdraw(self, link: Link | None, source: ChunkSource) -> None:
         """A stream does not go by the link any more."""
@@ -47,7 +44,7 @@ class Writing:
             return chunk
         if lane.role is LaneRole.BULK:
             return _take_turn(link.bulk, link, lane, None, now, control=control)
-        if link.has_bulk_lane() or self._links.allows_bulk_lanes(link):
+        if link.has_bulk_lane() or link.allows_bulk_lanes():
             return None
         room = lane.shared_room.free_bytes
         chunk = _take_turn(link.bulk, link, lane, room, now, control=True) if room > 0 else None

@@ -23,7 +23,8 @@ from streamcell.protocol.base.context import Context, Count
 from streamcell.protocol.base.machine import step
 from streamcell.protocol.base.timers import Timed
 from streamcell.protocol.flow.credit import Window, WindowBudget
-from streamcell.protocol.links.link import Lane, Link
+from streamcell.protocol.links.lane import Lane
+from streamcell.protocol.links.link import Link
 from streamcell.protocol.links.table import LinkTable
 from streamcell.protocol.links.writing import Writing
 from streamcell.protocol.relaying.branch import Branch

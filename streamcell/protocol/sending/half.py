@@ -1,8 +1,7 @@
 """The sending half of a stream: what the origin of one stream knows, decides and says.
 
 **States**: see ``states.py``. SENDING, FINISHING, AWAITING_OFFSET have an attempt with a place; RESUMING, BACKING_OFF
-and SEEKING one that sends nothing more, or not yet. It is finished when it is SETTLED: the target confirmed the whole
-stream, or one side gave it up.
+and SEEKING one that sends nothing more, or not yet. It is finished when SETTLED: confirmed as a whole, or given up.
 
 **What is true together** is in one object: :class:`Attempt` (offsets, and what the next hop allows; a new one when the
 way or the target failed), :class:`Confirmed` (what the present life of the target has; a new one for a life that knows
@@ -55,7 +54,8 @@ from streamcell.protocol.wire.frames import (
 )
 
 if TYPE_CHECKING:
-    from streamcell.protocol.links.link import Lane, Link
+    from streamcell.protocol.links.lane import Lane
+    from streamcell.protocol.links.link import Link
 
 # Where nothing is asked of the source: it is not known from where on, or nothing is needed.
 _SOURCE_RESTS = (SenderState.QUEUED, SenderState.AWAITING_OFFSET, SenderState.SEEKING, SenderState.SETTLED)
@@ -509,7 +509,7 @@ class StreamSender(Timed):
     def _wait(self, now: float) -> None:
         self._lost_in_a_row += 1
         self.attempt.pause()
-        self.backoff_until = now + self._around.links.dialler.backoff(self._lost_in_a_row)
+        self.backoff_until = now + self._around.context.backoff_s(self._lost_in_a_row)
         self._schedule()
 
     def _have_source_moved(self, now: float) -> None:

@@ -92,14 +92,14 @@ class AnnouncementTable:
         """A link is there of which the other end knows nothing yet."""
         self._forget(self._routes.over(link), now)
         if link.kind is LinkKind.SHORTCUT:
-            self._links.announce_up(link, now)
+            link.on_names_agreed(now)
             self._observer.on_life_confirmed(link, link.fqcn, link.incarnation, now)
             self._observer.on_ways_changed((link.fqcn,), now)
         elif link.kind is LinkKind.PARENT:
             self._begin_uplink(link, now)
-        elif not link.announces:
+        elif not link.terms.announces:
             # A cell that does not know of announcements is announced by its neighbour.
-            self._consider(link, Announce(link.fqcn, link.incarnation, 0, (link.fqcn,), link.software), now)
+            self._consider(link, Announce(link.fqcn, link.incarnation, 0, (link.fqcn,), link.terms.software), now)
 
     def on_lane_lost(self, link: Link) -> None:
         """Say again what the lane may have carried in vain."""
@@ -119,15 +119,15 @@ class AnnouncementTable:
                 self._confirm(route, now)
 
     def _begin_uplink(self, link: Link, now: float) -> None:
-        if link.announces:
+        if link.terms.announces:
             self._announcer.on_parent_begun(link, self._routes.all())
-            self._links.wake_control(link)
+            link.wake_control()
         else:
             self._uplink_accepted(link, now)
 
     def _uplink_accepted(self, link: Link, now: float) -> None:
         self._routes.on_parent_up(link)
-        self._links.announce_up(link, now)
+        link.on_names_agreed(now)
         self._observer.on_life_confirmed(link, link.fqcn, link.incarnation, now)
         self._observer.on_ways_changed(None, now)
 
@@ -135,7 +135,7 @@ class AnnouncementTable:
 
     def handle_announce(self, link: Link, frame: Announce, now: float) -> None:
         """A child announces itself or a cell below it."""
-        if link.announces and link.kind is LinkKind.CHILD:
+        if link.terms.announces and link.kind is LinkKind.CHILD:
             self._consider(link, frame, now)
 
     def _consider(self, link: Link, frame: Announce, now: float) -> None:
@@ -226,7 +226,7 @@ class AnnouncementTable:
         self._context.deadlines.cancel(route)
         self._reply(route.link, AnnounceReply(route.fqcn, route.incarnation, route.epoch))
         if route.link.fqcn == route.fqcn:
-            self._links.announce_up(route.link, now)
+            route.link.on_names_agreed(now)
         self._observer.on_life_confirmed(route.link, route.fqcn, route.incarnation, now)
         self._observer.on_ways_changed((route.fqcn,), now)
 
@@ -271,7 +271,7 @@ class AnnouncementTable:
     def _refuse(self, link: Link, frame: Announce, code: ErrorCode, sentence: str, now: float) -> None:
         if frame.fqcn == link.fqcn:
             # The neighbour has no name here: it goes, and comes again.
-            self._links.refuse_link(link, code, sentence, now)
+            link.dismiss(code, sentence, now)
         else:
             self._reply(link, AnnounceReply(frame.fqcn, frame.incarnation, frame.epoch, code, sentence))
 
@@ -280,8 +280,8 @@ class AnnouncementTable:
         self._reply(link, AnnounceReply(frame.fqcn, frame.incarnation, frame.epoch, ErrorCode.STALE, sentence))
 
     def _reply(self, link: Link, frame: AnnounceReply) -> None:
-        if link.announces:
-            self._links.post(link, frame)
+        if link.terms.announces:
+            link.post(frame)
 
     # Frames of the parent.
 
@@ -289,7 +289,7 @@ class AnnouncementTable:
         """The parent accepts or refuses a name, at once or later."""
         if link is self._announcer.link:
             self._announcer.on_reply(frame, now)
-            self._links.wake_control(link)
+            link.wake_control()
 
     def on_name_accepted(self, reply: AnnounceReply, now: float) -> None:
         """The cells above agree that the name is that cell's: this one's, or that of one below."""
@@ -305,7 +305,7 @@ class AnnouncementTable:
         """The cells above have refused the name, or know that the cell is gone."""
         parent = self._announcer.link
         if reply.fqcn == self._context.fqcn and parent is not None:
-            self._links.give_up_uplink(parent, reply.code, reply.sentence, now)
+            parent.on_name_refused(reply.code, reply.sentence, now)
             return
         route = self._route_of(reply)
         if route is None:
@@ -325,7 +325,7 @@ class AnnouncementTable:
 
     def _wake_uplink(self) -> None:
         if self._announcer.link is not None:
-            self._links.wake_control(self._announcer.link)
+            self._announcer.link.wake_control()
 
 
 def _as_announced(route: Route) -> Announce:

@@ -17,7 +17,8 @@ from streamcell.protocol.base.context import Context
 from streamcell.protocol.base.machine import (
     step,
 )
-from streamcell.protocol.links.link import Link, Outbox
+from streamcell.protocol.links.link import Link
+from streamcell.protocol.links.outbox import Outbox
 from streamcell.protocol.tree.routes import Route
 from streamcell.protocol.tree.states import (
     ANNOUNCEMENT_TABLE,

@@ -42,9 +42,7 @@ class Gate:
             self._context.events.append(FrameRefused(link.fqcn, source, True))
         else:
             self._context.counters.add(Count.FRAMES_REFUSED)
-            if not link.told_of_refusal:
-                link.told_of_refusal = True
-                self._context.events.append(FrameRefused(link.fqcn, source, False))
+            link.on_frame_refused(source)
         self.say_lost(link, frame)
 
     def say_lost(self, link: Link, frame: RoutedFrame) -> None:

@@ -158,7 +158,7 @@ class QueryTable:
         for link in self._links.links.values():
             if link.announced and link.fqcn not in cells:
                 cells[link.fqcn] = CellInfo(
-                    link.fqcn, link.incarnation, link.fqcn, link.address, link.software, now - link.up_since
+                    link.fqcn, link.incarnation, link.fqcn, link.address, link.terms.software, now - link.up_since
                 )
         return list(cells.values())
 

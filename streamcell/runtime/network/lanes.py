@@ -10,7 +10,7 @@ from typing import Any
 
 from streamcell.errors import CellError
 from streamcell.protocol.base.events import LaneDropped, LaneWanted, UplinkEnded
-from streamcell.protocol.links.lanes import LOOP_LANE
+from streamcell.protocol.links.loop import LOOP_LANE
 from streamcell.runtime.context import CellContext
 from streamcell.runtime.network.dial_plan import DialPlan
 from streamcell.runtime.network.lane_tasks import FLUSH_S, LaneHost, LaneTasks

@@ -1,0 +1,95 @@
+"""Control frames of one link, until a lane takes them.
+
+Frames are not given to a lane when they arise but when its writer asks: until then one-off frames wait here in order,
+and streams that have something to say stand here by name, so that a Credit or an Ack that was overtaken by a later one
+is never sent.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from typing import Protocol
+
+from streamcell.limits import ANSWERS
+from streamcell.protocol.wire.frames import Frame, StreamKey
+
+
+class Speaker(Protocol):
+    """Something of which the state is told, as it is when there is a lane to tell it on."""
+
+    def take_control_frames(self) -> Sequence[Frame]:
+        """Return the frames that are due, as things stand now."""
+        ...
+
+
+class StreamSpeaker(Speaker, Protocol):
+    """A half of a stream, or one that passes through, that may have something to say."""
+
+    key: StreamKey
+
+
+class Outbox:
+    """What a link has to say beside chunks. Who is there is said first, and who is not there any more last."""
+
+    def __init__(self) -> None:
+        self._frames: deque[Frame] = deque()
+        self._speakers: dict[StreamKey, StreamSpeaker] = {}
+        self._first: Speaker | None = None
+        self._last: Speaker | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self._frames or self._speakers or self._first or self._last)
+
+    def post(self, frame: Frame) -> None:
+        """Add a frame that is sent once."""
+        self._frames.append(frame)
+
+    def take_back(self, kind: type[Frame]) -> None:
+        """Forget what was posted of one kind."""
+        self._frames = deque(frame for frame in self._frames if not isinstance(frame, kind))
+
+    def answer(self, frame: Frame) -> bool:
+        """Add the answer to a frame that has no stream here, unless the neighbour asks more than it listens."""
+        if len(self._frames) >= ANSWERS:
+            return False
+        self._frames.append(frame)
+        return True
+
+    def note(self, speaker: StreamSpeaker) -> None:
+        """Remember that ``speaker`` has something to say."""
+        self._speakers[speaker.key] = speaker
+
+    def forget(self, speaker: StreamSpeaker) -> None:
+        """What ``speaker`` has to say goes another way."""
+        self._speakers.pop(speaker.key, None)
+
+    def note_first(self, speaker: Speaker) -> None:
+        """Remember that ``speaker`` has something to say before all others: who is there, or nobody else is heard."""
+        self._first = speaker
+
+    def note_last(self, speaker: Speaker) -> None:
+        """Remember that ``speaker`` has something to say after all others: who is not there any more."""
+        self._last = speaker
+
+    def take(self, most: int) -> list[Frame]:
+        """Return up to about ``most`` frames."""
+        taken: list[Frame] = []
+        if self._first is not None:
+            first, self._first = self._first, None
+            taken.extend(first.take_control_frames())
+        while self._frames and len(taken) < most:
+            taken.append(self._frames.popleft())
+        while self._speakers and len(taken) < most:
+            key = next(iter(self._speakers))
+            taken.extend(self._speakers.pop(key).take_control_frames())
+        if self._last is not None and len(taken) < most:
+            last, self._last = self._last, None
+            taken.extend(last.take_control_frames())
+        return taken
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._frames.clear()
+        self._speakers.clear()
+        self._first = self._last = None

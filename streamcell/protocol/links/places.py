@@ -1,0 +1,79 @@
+"""Where a cell that is dialled may be reached, and how that went lately.
+
+An address is a *place* here, known by its position in the list that the application gave: what stands there is the
+shell's business.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable
+
+from streamcell.errors import CellError
+
+# Times that the two ends could not read each other before that is no chance any more, and within which time.
+BREAKS = 3
+BREAKS_WITHIN_S = 60.0
+
+
+class Place:
+    """One of the addresses of an uplink.
+
+    :ivar failures: dials in a row that came to nothing.
+    :ivar retry_at: when it may be dialled again.
+    :ivar refusal: what was answered last, if whoever is there would answer so again.
+    """
+
+    __slots__ = ("_broken_at", "_hurried_at", "_least_s", "failures", "refusal", "retry_at")
+
+    def __init__(self) -> None:
+        self.failures = 0
+        self.retry_at = -math.inf
+        self.refusal: CellError | None = None
+        # When it may be dialled again if somebody waits for it.
+        self._hurried_at = -math.inf
+        # How long to wait at least before the next dial, by what was said last.
+        self._least_s = 0.0
+        self._broken_at: deque[float] = deque(maxlen=BREAKS)
+
+    @property
+    def refused_last(self) -> bool:
+        """Whether it was said how long to wait, and no dial has failed since."""
+        return self._least_s > 0
+
+    def is_doubtful(self, now: float) -> bool:
+        """Return whether the last break is so recent that a link there may be broken off at once."""
+        return bool(self._broken_at) and now < self._broken_at[-1] + BREAKS_WITHIN_S
+
+    def on_break(self, now: float) -> bool:
+        """One end could not read the other; returns whether that is no chance any more."""
+        self._broken_at.append(now)
+        return len(self._broken_at) == BREAKS and now < self._broken_at[0] + BREAKS_WITHIN_S
+
+    def on_refusal(self, error: CellError, least_s: float | None = None, *, firm: bool) -> None:
+        """Whoever is there refuses, and would do so again (``firm``) or perhaps not; ``least_s``: wait so long."""
+        self.refusal = error if firm else None
+        if least_s is not None:
+            self._least_s = least_s
+
+    def on_failure(self, now: float, backoff: Callable[[int], float]) -> None:
+        """A dial has come to nothing: wait as long as after so many failures, or longer if that was said."""
+        self.failures += 1
+        self._hurried_at = now + backoff(self.failures)
+        self.retry_at = max(self._hurried_at, now + self._least_s)
+        if self._least_s == 0.0:
+            # It was no refusal this time.
+            self.refusal = None
+        self._least_s = 0.0
+
+    def on_welcome(self, *, here: bool) -> None:
+        """A cell has said Hello, here or at another place: what was answered before was something in the way."""
+        self.refusal = None
+        if here:
+            self.failures = 0
+
+    def hurry(self) -> None:
+        """Somebody waits for the answer: a refusal is no reason to wait longer than after a failure."""
+        if self.refusal is not None:
+            self.retry_at = self._hurried_at

@@ -1,0 +1,121 @@
+"""Whom a listener lets in: which lanes that arrive become lanes of a link, of a new one, or of none.
+
+A lane belongs to the link that its Hello names if that is known here, and if who dials has proved to be the same as
+before. Else a control lane begins a link anew. Where the name is another life's, which has a lane, the holder is asked
+first (``doubles.py``). The tree comes first: a shortcut gives way to the link of a child, and is refused where there is
+one, or where this end has dialled one itself.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from streamcell.errors import ErrorCode
+from streamcell.limits import LINKS
+from streamcell.protocol.base.context import Context
+from streamcell.protocol.links.doubles import Doubles
+from streamcell.protocol.links.greeting import Terms, make_hello
+from streamcell.protocol.links.kinds import LinkKind
+from streamcell.protocol.links.lane import Lane
+from streamcell.protocol.links.link import Link
+from streamcell.protocol.wire.frames import Hello, LaneRole
+
+_LINK_ID_BITS = 128
+
+
+class LinkMaker(Protocol):
+    """What the listener asks of the table of links."""
+
+    links: dict[str, Link]
+
+    def make_link(self, hello: Hello, kind: LinkKind, link_id: bytes, now: float, *, identity: str) -> Link:
+        """Make the link to who says this Hello."""
+        ...
+
+
+class Reception:
+    """Answers the Hellos of lanes that arrived.
+
+    :ivar doubles: names that are claimed by a second cell.
+    """
+
+    def __init__(self, context: Context, maker: LinkMaker) -> None:
+        self.doubles = Doubles(context, maker.links, self.grant)
+        self._context = context
+        self._maker = maker
+        self._links = maker.links
+        self._shortage = ""
+
+    def note_shortage(self, sentence: str) -> None:
+        """Refuse cells that have no link yet with this sentence, or take them again if it is empty."""
+        self._shortage = sentence
+
+    def on_hello(self, lane: Lane, hello: Hello, now: float) -> None:
+        """A dialler says Hello: answer, refuse, or ask the holder of its name."""
+        lane.read_hello(hello)
+        known = self._links.get(hello.fqcn)
+        if known is not None and known.kind is LinkKind.SHORTCUT and not hello.peer:
+            known.retire(now)
+            known = None
+        if known is not None and _is_lane_of(known, lane, hello):
+            self._join_known(lane, known, hello, now)
+        elif lane.role is LaneRole.BULK:
+            lane.refuse(ErrorCode.UNSPECIFIED, "the link is not known: open a control lane", now)
+        elif known is None:
+            self._begin(lane, hello, now)
+        elif hello.peer and (known.kind is not LinkKind.SHORTCUT or known.uplink is not None):
+            lane.refuse(ErrorCode.UNSPECIFIED, f"{self._context.fqcn} has a link to you already", now, linked=True)
+        elif known.kind is LinkKind.PARENT:
+            sentence = (
+                f"{hello.fqcn} is the uplink of {self._context.fqcn}: do not dial a cell below, or use another name"
+            )
+            lane.refuse(ErrorCode.NAME_IN_USE, sentence, now)
+        elif known.incarnation != hello.incarnation and known.control_lane() is not None:
+            self.doubles.ask_holder(lane, known, hello, now)
+        else:
+            self.grant(lane, hello, now)
+
+    def _begin(self, lane: Lane, hello: Hello, now: float) -> None:
+        """Take in a cell that has no link yet, if there is room."""
+        if len(self._links) >= LINKS:
+            lane.refuse(ErrorCode.LIMIT, f"{self._context.fqcn} has {LINKS} links already", now)
+        elif self._shortage:
+            lane.refuse(ErrorCode.LIMIT, self._shortage, now)
+        else:
+            self.grant(lane, hello, now)
+
+    def _join_known(self, lane: Lane, link: Link, hello: Hello, now: float) -> None:
+        """Take in one more lane of a link. What the dialler does not hold any more has ended there."""
+        if lane.number in link.lanes:
+            lane.refuse(ErrorCode.PROTOCOL, f"lane number {lane.number} is in use: numbers only rise", now)
+            return
+        if lane.number > link.highest_number():
+            for other in list(link.lanes.values()):
+                if other.number not in hello.lanes_held:
+                    other.give_up(now)
+        self._answer(lane, link, hello, now)
+
+    def grant(self, lane: Lane, hello: Hello, now: float) -> None:
+        """Give the name to this lane's cell, in place of whoever had it."""
+        link = self._links.get(hello.fqcn)
+        kind = LinkKind.SHORTCUT if hello.peer else LinkKind.CHILD
+        if link is not None and (link.kind is not kind or link.uplink is not None):
+            # It took the place of the one whose name was claimed, and what a link is does not change.
+            link.retire(now)
+            link = None
+        if link is None:
+            link = self._maker.make_link(hello, kind, self._new_link_id(), now, identity=lane.identity)
+        else:
+            link.pass_to(hello, lane.identity, now, self._new_link_id)
+        self._answer(lane, link, hello, now)
+
+    def _answer(self, lane: Lane, link: Link, hello: Hello, now: float) -> None:
+        lane.on_granted(link, make_hello(self._context, lane.number, lane.role, link.link_id), now)
+        link.on_lane_joined(lane, Terms.of(hello), now)
+
+    def _new_link_id(self) -> bytes:
+        return self._context.random_bits(_LINK_ID_BITS).to_bytes(_LINK_ID_BITS // 8, "big")
+
+
+def _is_lane_of(link: Link, lane: Lane, hello: Hello) -> bool:
+    return hello.link_id == link.link_id and hello.incarnation == link.incarnation and lane.identity == link.identity
