@@ -491,7 +491,7 @@ class CellCore:
 
     def _handle_query_reply(self, link: Link, frame: QueryReply, now: float) -> None:
         if frame.asker == self._context.fqcn:
-            self._links.reception.doubles.handle_reply(link, frame, now)
+            self._links.reception.contests.on_reply(frame, now)
             self._announcements.contests.on_reply(frame, now)
             self._presence.handle_reply(link, frame, now)
         self._queries.handle_reply(link, frame, now)

@@ -36,9 +36,6 @@ class Told:
     def __init__(self) -> None:
         self.told: list[tuple[str, int | str]] = []
 
-    def on_holder_silent(self, lane: Lane, now: float) -> None:
-        self.told.append(("holder silent", lane.lane_id))
-
     def on_lane_ended(self, lane: Lane, now: float, *, lost: bool) -> None:
         self.told.append(("lost" if lost else "parted", lane.lane_id))
 

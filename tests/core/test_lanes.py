@@ -96,14 +96,12 @@ def test_a_lane_that_is_to_be_written_is_told_once() -> None:
     assert list(context.ready_lanes) == [lane.lane_id]
 
 
-def test_a_claim_that_expires_is_told() -> None:
+def test_a_lane_that_claims_a_name_waits_for_what_comes_of_that() -> None:
     context, told, table = make_table()
     lane = table.accept("somewhere", "", 0.0)
-    lane.on_claimed(4.0, 1.0)
-    context.deadlines.expire(3.9)
+    lane.on_claimed(1.0)
+    context.deadlines.expire(1000.0)
     assert told.told == []
-    context.deadlines.expire(4.0)
-    assert told.told == [("holder silent", lane.lane_id)]
 
 
 def test_a_goodbye_under_way_stops_the_watch() -> None:

@@ -42,10 +42,6 @@ USABLE = (LaneState.READY, LaneState.SUSPECT, LaneState.LEAVING)
 class LaneKeeper(Protocol):
     """What a lane tells the table that it is in."""
 
-    def on_holder_silent(self, lane: Lane, now: float) -> None:
-        """The holder of the name that the lane's cell claims did not answer in time."""
-        ...
-
     def on_lane_ended(self, lane: Lane, now: float, *, lost: bool) -> None:
         """The lane is closed, however that came; ``lost``: and what it carried may be lost."""
         ...
@@ -121,7 +117,7 @@ class Lane(Timed):
         self._said_goodbye = False
         self._own_frames: deque[Frame] = deque()
         self._carried: deque[Frame] = deque(maxlen=_CARRIED_FRAMES)
-        # While it comes up: until when the Hello, or the holder of the name that is claimed, is awaited.
+        # While it comes up: until when the Hello is awaited.
         self._hello_by = now
         self.opened_at = now
         # Signs of life. Since when an answer is awaited; since when one to a Ping is; when it is given up beside a
@@ -179,14 +175,9 @@ class Lane(Timed):
         self.number, self.replaces = hello.lane_number, hello.lanes_replaced
         self.role = LaneRole.BULK if hello.lane_role is LaneRole.BULK else LaneRole.CONTROL
 
-    def on_claimed(self, decided_by: float, now: float) -> None:
-        """The name of the lane's cell is another's, who is asked."""
-        self._hello_by = decided_by
+    def on_claimed(self, now: float) -> None:
+        """The name of the lane's cell is another's, who is asked: the lane waits for what comes of that."""
         self.step(LaneInput.CLAIMED, now)
-
-    def on_holder_gone(self, now: float) -> None:
-        """There is nobody left who could answer that the name is taken."""
-        self._context.deadlines.schedule(self, now)
 
     def on_greeted(self, link: Link, now: float) -> None:
         """The listener's Hello makes it a lane of ``link``."""
@@ -209,7 +200,6 @@ class Lane(Timed):
 
     def _await_holder(self, _now: float) -> None:
         self._context.deadlines.cancel(self)
-        self._context.deadlines.schedule(self, self._hello_by)
 
     def _join(self, now: float) -> None:
         self._context.deadlines.cancel(self)
@@ -439,8 +429,6 @@ class Lane(Timed):
             else:
                 # The connection was made meanwhile, which gave the Hello a time of its own.
                 self._context.deadlines.schedule(self, self._hello_by)
-        elif self.state is LaneState.CLAIMING:
-            self._keeper.on_holder_silent(self, now)
         else:
             self._watch(now)
 

@@ -2,7 +2,7 @@
 
 A lane belongs to the link that its Hello names if that is known here, and if who dials has proved to be the same as
 before. Else a control lane begins a link anew. Where the name is another life's, which has a lane, the holder is asked
-first (``doubles.py``). The tree comes first: a shortcut gives way to the link of a child, and is refused where there is
+first (``contest.py``). The tree comes first: a shortcut gives way to the link of a child, and is refused where there is
 one, or where this end has dialled one itself.
 """
 
@@ -13,7 +13,7 @@ from typing import Protocol
 from streamcell.errors import ErrorCode
 from streamcell.limits import LINKS
 from streamcell.protocol.base.context import Context
-from streamcell.protocol.links.doubles import Doubles
+from streamcell.protocol.links.contest import ContestTable, Holder
 from streamcell.protocol.links.greeting import Terms, make_hello
 from streamcell.protocol.links.kinds import LinkKind
 from streamcell.protocol.links.lane import Lane
@@ -33,14 +33,43 @@ class LinkMaker(Protocol):
         ...
 
 
+class ClaimedLane:
+    """A lane that waits until it is known whether the name that its Hello claims is free."""
+
+    def __init__(self, reception: Reception, lane: Lane, hello: Hello) -> None:
+        self.lane = lane
+        self.hello = hello
+        self._reception = reception
+
+    @property
+    def incarnation(self) -> int:
+        """The life that has dialled."""
+        return self.hello.incarnation
+
+    def on_name_free(self, holder: Holder, now: float) -> None:
+        """Get the name."""
+        self._reception.on_name_free(self, holder, now)
+
+    def on_name_held(self, holder: Holder, now: float) -> None:
+        """Be refused."""
+        sentence = (
+            f"the name {holder.fqcn} is held by a living cell at {holder.address}: stop that one or use another name"
+        )
+        self.lane.refuse(ErrorCode.NAME_IN_USE, sentence, now)
+
+    def on_passed_over(self, now: float) -> None:
+        """Make room: the newcomer has the name by another lane, or has to ask anew."""
+        self.lane.give_up(now)
+
+
 class Reception:
     """Answers the Hellos of lanes that arrived.
 
-    :ivar doubles: names that are claimed by a second cell.
+    :ivar contests: names of neighbours that a second life claims.
     """
 
     def __init__(self, context: Context, maker: LinkMaker) -> None:
-        self.doubles = Doubles(context, maker.links, self.grant)
+        self.contests: ContestTable[ClaimedLane] = ContestTable(context, Link.post)
         self._context = context
         self._maker = maker
         self._links = maker.links
@@ -71,7 +100,9 @@ class Reception:
             )
             lane.refuse(ErrorCode.NAME_IN_USE, sentence, now)
         elif known.incarnation != hello.incarnation and known.control_lane() is not None:
-            self.doubles.ask_holder(lane, known, hello, now)
+            lane.on_claimed(now)
+            holder = Holder(known.fqcn, known.incarnation, known, known.address)
+            self.contests.claim(hello.incarnation, holder, lane.lane_id, ClaimedLane(self, lane, hello), now)
         else:
             self.grant(lane, hello, now)
 
@@ -108,6 +139,15 @@ class Reception:
         else:
             link.pass_to(hello, lane.identity, now, self._new_link_id)
         self._answer(lane, link, hello, now)
+
+    def on_name_free(self, claim: ClaimedLane, holder: Holder, now: float) -> None:
+        """The life that had the name did not answer, or is gone."""
+        known = self._links.get(holder.fqcn)
+        if known is not None and known.incarnation not in (holder.incarnation, claim.incarnation):
+            # Another newcomer was quicker.
+            claim.on_name_held(Holder(known.fqcn, known.incarnation, known, known.address), now)
+        else:
+            self.grant(claim.lane, claim.hello, now)
 
     def _answer(self, lane: Lane, link: Link, hello: Hello, now: float) -> None:
         lane.on_granted(link, make_hello(self._context, lane.number, lane.role, link.link_id), now)

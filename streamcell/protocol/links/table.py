@@ -152,14 +152,10 @@ class LinkTable:
 
     # What lanes report.
 
-    def on_holder_silent(self, lane: Lane, now: float) -> None:
-        """A newcomer has waited long enough for the holder of its name."""
-        self.reception.doubles.expire(lane, now)
-
     def on_lane_ended(self, lane: Lane, now: float, *, lost: bool) -> None:
         """Let everybody know who has to do with the lane. Only then is another one dialled."""
         uplink, link = lane.uplink, lane.link
-        self.reception.doubles.forget(lane)
+        self.reception.contests.leave(lane.lane_id)
         if uplink is not None:
             uplink.on_lane_ended(lane, now)
         if link is not None:
@@ -206,7 +202,7 @@ class LinkTable:
 
     def on_last_lane_lost(self, link: Link, now: float) -> None:
         """Nobody is there to answer to a claim of its name, and a shortcut that another end has dialled is over."""
-        self.reception.doubles.hurry(link, now)
+        self.reception.contests.on_holder_gone(link.fqcn, now)
         self.dialler.on_link_ended(link, now)
 
     def on_link_ended(self, link: Link, now: float) -> None:

@@ -3,7 +3,7 @@
 The number of a life only tells it apart from others: it is made from a clock, and clocks are set back. Which of two
 lives is the later one, their cells show by what they do:
 
-* A neighbour shows it by its greeting, since whoever had its name before was asked first (``doubles.py``).
+* A neighbour shows it by its greeting, since whoever had its name before was asked first (``links/contest.py``).
 * Any other cell is asked: its name is queried, with a number that nobody can know before. Who answers that lived after
   the question; every life that was heard of before the question began before it. So the one that answers is the latest
   of them, and the others are over. Nothing else lets one life take the place of another.
