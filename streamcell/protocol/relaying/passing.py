@@ -134,8 +134,11 @@ class RelayedStream(Timed):
         return 0 if self._window is None else self._window.size
 
     def can_send(self) -> bool:
-        """Return whether the next chunk may go on."""
-        return self.state is RelayState.FORWARDING and self._held.can_go(self.branch.allowed_by_next)
+        """Return whether the next chunk may go on: its first byte lies within the credit, or it has none."""
+        front = self._held.front
+        if front is None or self.state is not RelayState.FORWARDING:
+            return False
+        return front.offset < self.branch.allowed_by_next or len(front.payload) == 0
 
     def goes_by(self, link: Link) -> bool:
         """Return whether its way leads over ``link``."""
@@ -178,12 +181,10 @@ class RelayedStream(Timed):
                 f"stream {self.key.stream_id} from {self.key.origin} came with offset {chunk.offset} at a credit of "
                 f"{self.allowed_to_previous}"
             )
-        self._held.push(chunk)
-        if len(self._held) > RELAYED_CHUNKS:
+        if self._held.push(chunk) > RELAYED_CHUNKS:
             self.lose(LostReason.LANE_LOST)
-            return True
-        self._schedule()
-        self.offer(now)
+        else:
+            self.offer(now)
         return True
 
     # What comes from the target, or from the next hop.
@@ -250,7 +251,7 @@ class RelayedStream(Timed):
 
     def offer(self, now: float) -> None:
         """Put the stream where the writers of its link find it, if its next chunk may go."""
-        if self.state is RelayState.FORWARDING and self._held.can_go(self.branch.allowed_by_next):
+        if self.can_send():
             self._near.writing.offer(self.branch.link, self, now, bulk=self._bulk)
 
     def take_chunk(self, link: Link, lane: Lane, room: int | None, now: float, *, control: bool) -> Chunk:
@@ -259,7 +260,8 @@ class RelayedStream(Timed):
         self.branch.on_forwarded(chunk, lane.lane_id)
         self._extend_grant()
         self._near.context.counters.add(Count.BYTES_RELAYED, len(chunk.payload))
-        self._speak()
+        if self._credit_due:
+            self._speak()
         return chunk
 
     def take_control_frames(self) -> list[Credit | Ack]:
@@ -339,6 +341,8 @@ class RelayedStream(Timed):
         """Take over what the first chunk of an attempt says of it."""
         near, size = self._near, opening.description.size
         self._idle_timeout_s = opening.description.idle_timeout_s
+        # Chunks that follow only note when they came: the deadline looks at that when it is there.
+        self._schedule()
         self._bulk = size is None or size > SMALL_STREAM_BYTES
         self._held = Held(chunk.offset)
         self.branch.begin_at(chunk.offset)
