@@ -75,10 +75,11 @@ def replaced(receiver: StreamReceiver) -> CellError:
     )
 
 
-def placed_elsewhere(receiver: StreamReceiver, offset: int) -> CellError:
+def placed_elsewhere(chunk: Chunk, told: int) -> CellError:
     """The origin goes on where nobody asked it to."""
     return StreamResumeError(
-        f"{receiver.key.origin} goes on with {_name(receiver)} at offset {offset}, not at {receiver.point.offset}",
+        f"{chunk.key.origin} goes on with stream {chunk.key.stream_id} ({chunk.channel}/{chunk.topic}) at offset "
+        f"{chunk.offset}, not at {told}",
         fault=Fault.ORIGIN,
     )
 
@@ -111,11 +112,10 @@ def too_large(fqcn: str, most: int, size: int) -> CellError:
     )
 
 
-def credit_ignored(receiver: StreamReceiver, offset: int) -> ProtocolError:
+def credit_ignored(chunk: Chunk, allowed: int) -> CellError:
     """The sender went further than it was let."""
     return ProtocolError(
-        f"stream {receiver.key.stream_id} from {receiver.key.origin} sent offset {offset} with a credit of "
-        f"{receiver.allowance.allowed_to_previous}",
+        f"stream {chunk.key.stream_id} from {chunk.key.origin} sent offset {chunk.offset} with a credit of {allowed}",
         fault=Fault.ORIGIN,
     )
 

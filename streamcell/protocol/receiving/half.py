@@ -2,16 +2,11 @@
 
 A :class:`StreamReceiver` takes inputs (frames, what becomes of links, the application's verbs, memory, time), decides
 by its table of states, changes its own fields only, and tells its keeper one thing: that it has ended, and with which
-last word. Its parts, each of which has its own fields:
+last word. What its origin sees of it is :class:`OriginSide`, of which each part has its own fields; here is what the
+application sees, and the end.
 
-* ``progress``: what has come, in order, what was taken, and where the stream ends;
-* ``point``: where it begins;
-* ``allowance``: how far its sender may go, and the window that this comes from;
-* ``news``: what the origin is told, of which stream and attempt, and by which link.
-
-A chunk's way: :meth:`~StreamReceiver.on_chunk` checks it, ``progress`` puts its bytes into order, what is in order
-becomes DataReceived events, and ``news`` weighs what the origin is to be told, and tells it when the link's writer
-asks.
+A chunk's way: ``origin`` checks it, ``progress`` puts its bytes into order, what is in order becomes DataReceived
+events here, and ``news`` weighs what the origin is to be told, and tells it when the link's writer asks.
 
 What is true together: until the stream is admitted what has come in order waits in ``_undelivered``, and nothing is
 consumed; from then on nothing waits there. What is assembled counts as consumed when it is delivered. ``reserves`` only
@@ -24,8 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from streamcell.digest import Digest
-from streamcell.errors import CellError, StreamCancelled, StreamIntegrityError
-from streamcell.limits import CHUNK_PAYLOAD_BYTES, CORRUPT_CHUNKS
+from streamcell.errors import CellError, ProtocolError, StreamCancelled
 from streamcell.protocol.base.context import Count
 from streamcell.protocol.base.events import (
     DataEnded,
@@ -35,7 +29,6 @@ from streamcell.protocol.base.events import (
     StreamAdmitted,
     StreamAdopted,
     StreamOpened,
-    StreamPlaced,
 )
 from streamcell.protocol.base.machine import (
     step,
@@ -43,10 +36,7 @@ from streamcell.protocol.base.machine import (
 from streamcell.protocol.base.timers import Timed
 from streamcell.protocol.receiving import errors as receive_errors
 from streamcell.protocol.receiving import patience
-from streamcell.protocol.receiving.allowance import Allowance
-from streamcell.protocol.receiving.news import News
-from streamcell.protocol.receiving.progress import Progress, TooManyGaps
-from streamcell.protocol.receiving.starting_point import StartingPoint
+from streamcell.protocol.receiving.origin_side import OriginSide
 from streamcell.protocol.receiving.states import (
     RECEIVER_TABLE,
     ReceiverAction,
@@ -58,14 +48,12 @@ from streamcell.protocol.wire.description import StreamKind
 from streamcell.protocol.wire.frames import (
     Ack,
     Chunk,
-    LostReason,
     Open,
     Payload,
     Reset,
     ResumeQuery,
     StreamKey,
 )
-from streamcell.protocol.wire.integrity import is_intact
 
 if TYPE_CHECKING:
     from streamcell.protocol.links.link import Link
@@ -84,7 +72,6 @@ class StreamReceiver(Timed):
     __slots__ = (
         "_callback_started",
         "_context",
-        "_corrupt_chunks",
         "_error",
         "_last_word",
         "_near",
@@ -92,8 +79,8 @@ class StreamReceiver(Timed):
         "allowance",
         "channel",
         "description",
-        "heard_at",
         "news",
+        "origin",
         "point",
         "progress",
         "released",
@@ -115,18 +102,18 @@ class StreamReceiver(Timed):
         self.topic = chunk.topic
         self.description = opening.description
         self.state = ReceiverState.OFFERED
-        self.progress = Progress(self.description.size, self.description.digest)
-        self.point = StartingPoint(awaited=opening.awaits_offset and not self.description.kind.whole)
-        self.allowance = Allowance(near.memory.window(), self.progress, self.point, chunk.offset)
-        parts = (self.progress, self.point, self.allowance)
-        self.news = News(near, chunk, link, parts, now)
+        self.origin = OriginSide(near, chunk, opening, link, now)
+        # Its parts, of which much is asked here.
+        self.progress = self.origin.progress
+        self.point = self.origin.point
+        self.allowance = self.origin.allowance
+        self.news = self.origin.news
         self.reserves = False
         self.released = False
-        self.heard_at = self.spoke_at = now
+        self.spoke_at = now
         # Until when a stream that goes on after a restart waits for its callback to be registered.
         self.unclaimed_until: float | None = None
         self._undelivered: list[Payload] = []
-        self._corrupt_chunks = 0
         self._callback_started = False
 
     def __repr__(self) -> str:
@@ -181,12 +168,7 @@ class StreamReceiver(Timed):
         """Go on as the stream of a new life of the origin, from what has come of the earlier one."""
         old_key = self.key
         self.description = opening.description
-        self.heard_at = now
-        self._corrupt_chunks = 0
-        self.progress.on_new_life(self.description.size, self.description.digest)
-        self.point.on_new_life(self.progress.received)
-        self.allowance.on_attempt(self.progress.received, admitted=self.state in _ADMITTED)
-        self.news.on_new_life(chunk)
+        self.origin.on_new_life(chunk, opening, now, admitted=self.state in _ADMITTED)
         self._schedule()
         self._context.events.append(StreamAdopted(old_key, chunk.key))
 
@@ -196,17 +178,13 @@ class StreamReceiver(Timed):
         :raises ProtocolError: if the sender ignored its credit; the stream is given up.
         """
         news = self.news
-        if chunk.attempt < news.attempt:
+        try:
+            pieces = self.origin.take_in(link, chunk, now, admitted=self.state in _ADMITTED)
+        except CellError as error:
+            self.give_up(error, now)
+            if isinstance(error, ProtocolError):
+                raise
             return
-        if news.link is not link:
-            news.take_way(link)
-        self.heard_at = now
-        if self.point.state is not StartingPointState.PLACED and not self._takes_start(link, chunk, now):
-            return
-        if chunk.attempt > news.attempt:
-            self._enter_attempt(chunk.attempt, chunk.offset)
-        link.remembered_window.heard(now)
-        pieces = self._take_in(link, chunk, now)
         if pieces is None:
             return
         is_first = chunk.sequence == 0
@@ -224,21 +202,7 @@ class StreamReceiver(Timed):
 
     def on_query(self, link: Link, query: ResumeQuery, now: float) -> None:
         """The origin asks where to go on, or shows that it is alive."""
-        if query.attempt < self.attempt:
-            return
-        if self.news.link is not link:
-            self.news.take_way(link)
-        self.heard_at = now
-        if query.probe:
-            self.point.repeat()
-        elif query.attempt > self.attempt:
-            self._enter_attempt(query.attempt, self.progress.received)
-            self.point.repeat()
-        else:
-            # It is asked twice: chunks of this attempt may have come in between.
-            self.news.repeat()
-        self.news.answer(link, query)
-        self.news.speak()
+        self.origin.on_query(link, query, now, admitted=self.state in _ADMITTED)
 
     def on_reset(self, last_word: Reset, now: float) -> None:
         """The origin gave the stream up, which is remembered in these words."""
@@ -349,69 +313,7 @@ class StreamReceiver(Timed):
             return True
         return self.point.state is not StartingPointState.OPEN and self.progress.consumed == self.progress.received
 
-    # Attempts.
-
-    def _takes_start(self, link: Link, chunk: Chunk, now: float) -> bool:
-        """Take in where the origin goes on, while that is not known; return whether the chunk counts."""
-        if chunk.open is None:
-            self.news.say_lost(link, chunk, LostReason.UNKNOWN_HERE)
-            return False
-        if chunk.open.awaits_offset:
-            return True
-        if not is_intact(chunk, self._context.checksum):
-            self._on_corrupt_chunk(link, chunk, now)
-            return False
-        received = self.progress.received
-        if not self.point.allows(chunk.offset, received):
-            self.give_up(receive_errors.placed_elsewhere(self, chunk.offset), now)
-            return False
-        self.point.on_origin_went_on()
-        if received == 0:
-            self.progress.start_at(chunk.offset)
-            self.allowance.start_at(chunk.offset)
-            self.news.on_start()
-            self._context.events.append(StreamPlaced(self.key, chunk.offset))
-        self._enter_attempt(chunk.attempt, chunk.offset)
-        return True
-
-    def _enter_attempt(self, attempt: int, offset: int) -> None:
-        """Go over to an attempt that goes on at ``offset``."""
-        self.progress.forget_beyond_gap()
-        self.allowance.on_attempt(offset, admitted=self.state in _ADMITTED)
-        self.news.on_attempt(attempt)
-
-    def _on_corrupt_chunk(self, link: Link, chunk: Chunk, now: float) -> None:
-        """Have a chunk with a wrong checksum sent again, but not for ever."""
-        self._context.counters.add(Count.CORRUPT_CHUNKS)
-        self._corrupt_chunks += 1
-        if self._corrupt_chunks < CORRUPT_CHUNKS:
-            self.news.say_lost(link, chunk, LostReason.CORRUPT)
-        else:
-            self.give_up(receive_errors.corrupted(chunk, self._context.fqcn), now)
-
     # What is received.
-
-    def _take_in(self, link: Link, chunk: Chunk, now: float) -> Sequence[Payload] | None:
-        """Return what is in order from now on, or None if the chunk is not taken in."""
-        progress = self.progress
-        if not is_intact(chunk, self._context.checksum):
-            self._on_corrupt_chunk(link, chunk, now)
-            return None
-        if chunk.offset >= self.allowance.allowed_to_previous + CHUNK_PAYLOAD_BYTES and len(chunk.payload) > 0:
-            error = receive_errors.credit_ignored(self, chunk.offset)
-            self.give_up(error, now)
-            raise error
-        before = progress.received
-        try:
-            pieces = progress.take_in(chunk)
-        except TooManyGaps:
-            self.news.say_lost(link, chunk, LostReason.LANE_LOST)
-            return None
-        except StreamIntegrityError as contradiction:
-            self.give_up(contradiction, now)
-            return None
-        self._context.counters.add(Count.BYTES_RECEIVED, progress.received - before)
-        return pieces
 
     def _deliver(self, pieces: Sequence[Payload], now: float) -> None:
         """Give the application what is in order, and its end."""

@@ -21,14 +21,14 @@ def due_at(receiver: StreamReceiver) -> float | None:
     if receiver.unclaimed_until is not None:
         times.append(receiver.unclaimed_until)
     if idle > 0:
-        times += [receiver.heard_at + idle, receiver.spoke_at + idle / LIFE_SIGNS_PER_TIMEOUT]
+        times += [receiver.origin.heard_at + idle, receiver.spoke_at + idle / LIFE_SIGNS_PER_TIMEOUT]
     return min(times, default=None)
 
 
 def origin_is_silent(receiver: StreamReceiver, now: float) -> bool:
     """Return whether nothing has come from the origin for the idle timeout."""
     idle = receiver.description.idle_timeout_s
-    return idle > 0 and now >= receiver.heard_at + idle
+    return idle > 0 and now >= receiver.origin.heard_at + idle
 
 
 def owes_life_sign(receiver: StreamReceiver, now: float) -> bool:

@@ -21,7 +21,10 @@ class Ways:
 
     def on_way_taken(self, link: Link, news: News) -> None:
         """From now on it goes by this link."""
-        self._by_link.setdefault(link, {})[news] = None
+        others = self._by_link.get(link)
+        if others is None:
+            others = self._by_link[link] = {}
+        others[news] = None
 
     def on_way_left(self, link: Link, news: News) -> None:
         """It does not go by this link any more."""
