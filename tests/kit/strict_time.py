@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
 from collections.abc import Callable
 from typing import Any, cast
@@ -23,17 +22,20 @@ class StrictTime:
         self._core = core
         self._latest = float("-inf")
         for name, place in _PLACES.items():
-            setattr(self, name, functools.partial(self._call, getattr(core, name), place))
+            setattr(self, name, self._checked(getattr(core, name), place))
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._core, name)
 
-    def _call(self, verb: Callable[..., Any], place: int, *args: Any, **named: Any) -> Any:
-        now = named["now"] if "now" in named else args[place]
-        if now < self._latest:
-            raise AssertionError(f"{verb.__name__} was told the time {now}, after {self._latest}")
-        self._latest = now
-        return verb(*args, **named)
+    def _checked(self, verb: Callable[..., Any], place: int) -> Callable[..., Any]:
+        def call(*args: Any, **named: Any) -> Any:
+            now = named["now"] if "now" in named else args[place]
+            if now < self._latest:
+                raise AssertionError(f"{verb.__name__} was told the time {now}, after {self._latest}")
+            self._latest = now
+            return verb(*args, **named)
+
+        return call
 
 
 def strict(core: CellCore) -> CellCore:

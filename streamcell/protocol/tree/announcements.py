@@ -198,15 +198,15 @@ class AnnouncementTable:
             self._forget([route for route in self._routes.over(known.link) if frame.fqcn in route.path[1:]], now)
             self._refuse_stale(known.link, _as_announced(known))
         route = Route(
-            frame.fqcn,
-            frame.incarnation,
-            frame.epoch,
-            frame.path,
-            link,
-            frame.software,
-            link.address if frame.fqcn == link.fqcn else frame.address,
-            known.since if known is not None and same_life else now,
-            self._confirm,
+            fqcn=frame.fqcn,
+            incarnation=frame.incarnation,
+            epoch=frame.epoch,
+            path=frame.path,
+            link=link,
+            software=frame.software,
+            address=link.address if frame.fqcn == link.fqcn else frame.address,
+            since=known.since if known is not None and same_life else now,
+            on_timer=self._confirm,
         )
         if known is not None:
             self._context.deadlines.cancel(known)

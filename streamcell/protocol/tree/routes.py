@@ -7,7 +7,6 @@ goes round.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 
 from streamcell.protocol.base.context import Context
@@ -16,7 +15,6 @@ from streamcell.protocol.links.kinds import LinkKind
 from streamcell.protocol.links.link import Link
 
 
-@dataclasses.dataclass(slots=True, eq=False)
 class Route(Timed):
     """A cell below this one, and the link that it was announced over.
 
@@ -25,19 +23,43 @@ class Route(Timed):
     :ivar confirmed: whether the cells above agree that the name is this cell's. Nothing goes by a route before.
     """
 
-    fqcn: str
-    incarnation: int
-    epoch: int
-    path: tuple[str, ...]
-    link: Link
-    software: str
-    address: str
-    since: float
-    on_timer: Callable[[Route, float], None]
-    confirmed: bool = False
+    __slots__ = (
+        "address",
+        "confirmed",
+        "epoch",
+        "fqcn",
+        "incarnation",
+        "link",
+        "on_timer",
+        "path",
+        "since",
+        "software",
+    )
 
-    def __post_init__(self) -> None:
-        Timed.__init__(self)
+    def __init__(
+        self,
+        *,
+        fqcn: str,
+        incarnation: int,
+        epoch: int,
+        path: tuple[str, ...],
+        link: Link,
+        software: str,
+        address: str,
+        since: float,
+        on_timer: Callable[[Route, float], None],
+    ) -> None:
+        super().__init__()
+        self.fqcn = fqcn
+        self.incarnation = incarnation
+        self.epoch = epoch
+        self.path = path
+        self.link = link
+        self.software = software
+        self.address = address
+        self.since = since
+        self.on_timer = on_timer
+        self.confirmed = False
 
     def handle_timer(self, now: float) -> None:
         """Pass the deadline on to whoever keeps the routes."""
