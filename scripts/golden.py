@@ -52,6 +52,8 @@ UNITS = {"KIB", "MIB", "GIB", "PROTOCOL_VERSION"}
 SITE = (1_700_000_000_000 << 20) | 0x12345
 SERVER = (1_700_000_001_000 << 20) | 0x54321
 LINK_ID = bytes(range(16))
+# The example of W3C Trace Context.
+TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,6 +121,7 @@ def examples() -> list[Example]:
     headers = (("final", True), ("loss", 0.25), ("round", 7), ("site", "one"), ("token", b"\x01\x02"))
     blob = frames.Open(StreamDescription(StreamKind.BLOB, 5, headers, 300.0), 1, target_incarnation=SERVER)
     stream = frames.Open(StreamDescription(StreamKind.STREAM, idle_timeout_s=300.0), 1, ((3, 4), (6, 6)))
+    traced = dataclasses.replace(blob, description=StreamDescription(StreamKind.BLOB, 2, traceparent=TRACEPARENT))
     offer = dataclasses.replace(stream, seen_before=True, awaits_offset=True)
     first_digest = Digest.of([b"first "])
     request = frames.Open(StreamDescription(StreamKind.REQUEST, 4, (), 300.0), 3)
@@ -152,6 +155,11 @@ def examples() -> list[Example]:
                 chunk(key(2), b"first ", last=False, opening=stream),
                 chunk(key(2), b"second", sequence=1, offset=6, last=True),
             ),
+        ),
+        Example(
+            "A blob that belongs to a trace",
+            "Origin → target. No cell on the way looks into the `traceparent`.",
+            (chunk(key(4), b"hi", last=True, opening=traced),),
         ),
         Example(
             "Credit and Ack",

@@ -149,6 +149,7 @@ def edge_cases() -> list[Json]:
         "digest_follows": True,
         "sealing_envelope": b"\x04",
         "target_incarnation": golden.SERVER,
+        "traceparent": golden.TRACEPARENT,
     }
     failed: Json = {"kind": cell_pb2.STREAM_KIND_REPLY, "reply_to": 3, "reply_code": cell_pb2.ERROR_CODE_REQUEST_FAILED}
     failed |= {"reply_sentence": "it failed", "reply_to_incarnation": golden.SERVER}
@@ -315,6 +316,9 @@ def refused() -> list[Json]:
         one("A long resume id", "resume_id", "more than 255 bytes", opening(resume_id="x" * 256)),
         one("A long stamp", "source_stamp", "more than 256 bytes", opening(source_stamp=bytes(257))),
         one("A long digest", "digest", "more than 255 bytes", opening(digest="x" * 256)),
+        one("A long traceparent", "traceparent", "more than 256 bytes", opening(traceparent="x" * 257)),
+        one("A blank in a traceparent", "traceparent", "visible ASCII", opening(traceparent="00 01")),
+        one("A traceparent beyond ASCII", "traceparent", "visible ASCII", opening(traceparent="é")),
         one("A run backwards", "settled", "the first is not above the last", batch({"ping": {"settled": [run]}})),
         one("Many runs", "settled", "more than 16", batch({"ping": {"settled": [{"first": 1, "last": 1}] * 17}})),
         one("A short link id", "link_id", "it has 16 bytes, or none", batch({"hello": {**names, "link_id": b"\x01"}})),

@@ -63,6 +63,8 @@ LANES_HELD = 64
 LINKS = 4096
 # Bytes that a source may put in its stamp.
 SOURCE_STAMP_BYTES = 256
+# A traceparent: version 00 has 55 characters, and later ones may be longer.
+TRACEPARENT_BYTES = 256
 # Capabilities named in a Hello.
 CAPABILITIES = 64
 # Most pieces of a received stream that wait for their predecessors: credit bounds their bytes, this their number.

@@ -24,8 +24,9 @@ _HEADER_OVERHEAD_BYTES = 16
 class Message:
     """Headers and a payload.
 
-    A message that was received also says where it came from: ``origin``, ``target``, ``channel``, ``topic``; they are
-    empty in a message that you made. Not safe for use by several threads at once.
+    A message that was received also says where it came from: ``origin``, ``target``, ``channel``, ``topic``; and a
+    request, which span it belongs to there: ``traceparent``. They are empty in a message that you made. Not safe for
+    use by several threads at once.
 
     :param headers: string keys; values are ``str``, ``int`` (64 bits), ``float``, ``bool`` or ``bytes``, and what has
         ``__index__``, which is sent as an int, as numpy's bool is sent as a bool.
@@ -42,6 +43,7 @@ class Message:
         self.target: str = ""
         self.channel: str = ""
         self.topic: str = ""
+        self.traceparent: str = ""
 
     def get_header(self, key: str, default: HeaderValue | None = None) -> HeaderValue | None:
         """Return the header ``key``, or ``default`` if there is none."""

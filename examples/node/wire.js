@@ -28,13 +28,14 @@ const RULES = {
   capabilities: (names) => names.every((name) => sizeOf(name) <= 255),
   link_id: (bytes) => [0, 16].includes(bytes.length),
   idle_timeout_s: (seconds) => seconds >= 0 && seconds < Infinity,
+  traceparent: (text) => /^[!-~]*$/.test(text),
   settled: (runs) => runs.every(({ first, last }) => BigInt(first) <= BigInt(last)),
   headers: (list) => list.every(({ key }, n) => n === 0 || compareKeys(list[n - 1].key, key) < 0) &&
     list.reduce((sum, { key, value }) => sum + 16 + sizeOf(key) + sizeOf(value?.text ?? value?.raw), 0) <= MIB,
 };
 const LIMITS = {
   frames: 4096, payload: 4 * MIB, channel: 255, topic: 255, resume_id: 255, digest: 255, prefix_digest: 255,
-  source_stamp: 256, settled: 16, lanes_held: 64, lanes_replaced: 64, capabilities: 64,
+  source_stamp: 256, traceparent: 256, settled: 16, lanes_held: 64, lanes_replaced: 64, capabilities: 64,
 };
 
 function check(message) {

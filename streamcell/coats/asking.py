@@ -26,6 +26,7 @@ class Asking:
     secure: bool
     optional: bool
     copy: bool
+    traceparent: str | None
 
     def begin(self, runner: CellRunner, target: str) -> PendingRequest:
         """Send the request; the future of what is returned gets the reply.
@@ -89,6 +90,7 @@ class Asking:
             optional=self.optional,
             copy=self.copy,
             no_reply=no_reply,
+            traceparent=self.traceparent,
         )
 
     def _submit(self, runner: CellRunner, spec: SendSpec, payload: list[Payload], timeout_s: float) -> PendingRequest:

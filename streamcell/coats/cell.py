@@ -120,6 +120,7 @@ class AnyCell(abc.ABC, Generic[Reply_co, Replies_co, Outcomes_co]):
         optional: bool = False,
         *,
         copy: bool = False,
+        traceparent: str | None = None,
     ) -> Reply_co:
         """Send a request and wait for the reply.
 
@@ -133,6 +134,8 @@ class AnyCell(abc.ABC, Generic[Reply_co, Replies_co, Outcomes_co]):
             secure: seal end to end; needs certificates, which this version does not have.
             optional: failing is normal: log it at DEBUG, and fail at once if the target is not reachable now.
             copy: take a copy of the payload at the call.
+            traceparent: the span that the request belongs to, as W3C Trace Context writes it, in at most 256
+                characters; the callback gets it as ``request.traceparent``.
 
         Returns:
             The reply; its payload is a read-only view.
@@ -152,6 +155,7 @@ class AnyCell(abc.ABC, Generic[Reply_co, Replies_co, Outcomes_co]):
             secure=secure,
             optional=optional,
             copy=copy,
+            traceparent=traceparent,
         )
         return self._ask(asking, target)
 
@@ -166,6 +170,7 @@ class AnyCell(abc.ABC, Generic[Reply_co, Replies_co, Outcomes_co]):
         optional: bool = False,
         *,
         copy: bool = False,
+        traceparent: str | None = None,
     ) -> Replies_co:
         """Send a request to several cells at once and wait for all replies; see :meth:`send_request`.
 
@@ -183,6 +188,7 @@ class AnyCell(abc.ABC, Generic[Reply_co, Replies_co, Outcomes_co]):
             secure=secure,
             optional=optional,
             copy=copy,
+            traceparent=traceparent,
         )
         return self._ask_each(asking, targets)
 
@@ -196,6 +202,7 @@ class AnyCell(abc.ABC, Generic[Reply_co, Replies_co, Outcomes_co]):
         optional: bool = False,
         *,
         copy: bool = False,
+        traceparent: str | None = None,
     ) -> Outcomes_co:
         """Send a request to several cells without waiting for anything; their replies are not sent.
 
@@ -208,7 +215,15 @@ class AnyCell(abc.ABC, Generic[Reply_co, Replies_co, Outcomes_co]):
         Raises:
             UsageError: an argument other than one of the names is wrong, or the cell is not running.
         """
-        asking = Asking(channel=channel, topic=topic, request=message, secure=secure, optional=optional, copy=copy)
+        asking = Asking(
+            channel=channel,
+            topic=topic,
+            request=message,
+            secure=secure,
+            optional=optional,
+            copy=copy,
+            traceparent=traceparent,
+        )
         return self._fire(asking, targets)
 
     @abc.abstractmethod

@@ -381,6 +381,7 @@ def make_message(event: StreamOpened, target: str, payload: memoryview) -> Messa
     message.target = target
     message.channel = event.channel
     message.topic = event.topic
+    message.traceparent = event.description.traceparent
     return message
 
 

@@ -134,6 +134,11 @@ class AboutTransfer:
         """The name that the sender gave to the transfer across restarts, or empty."""
         return self.__streamcell__.description.resume_id
 
+    @property
+    def traceparent(self) -> str:
+        """The span that the transfer belongs to at its sender, as it was given there; or empty."""
+        return self.__streamcell__.description.traceparent
+
 
 class TransferControl(Protocol):
     """What a future can do about its transfer. The future lets go of it when it settles, so that no cycle remains."""

@@ -11,7 +11,7 @@ from typing import Any
 from streamcell import limits
 from streamcell.errors import ErrorCode, ProtocolError
 from streamcell.message import Headers, HeaderValue
-from streamcell.protocol.wire.description import ReplyTo, StreamDescription, StreamKind
+from streamcell.protocol.wire.description import ReplyTo, StreamDescription, StreamKind, is_traceparent
 from streamcell.transport.checks import (
     ERROR_CODES,
     check_count,
@@ -56,6 +56,8 @@ def fill_description(message: cell_pb2.Open, description: StreamDescription) -> 
         _fill_reply_to(message, description.reply_to)
     if description.no_reply:
         message.no_reply = True
+    if description.traceparent:
+        message.traceparent = description.traceparent
 
 
 def _fill_reply_to(message: cell_pb2.Open, reply_to: ReplyTo) -> None:
@@ -81,7 +83,16 @@ def read_description(message: cell_pb2.Open) -> StreamDescription:
         message.digest_follows,
         _reply_to(message),
         message.no_reply,
+        _traceparent(message.traceparent),
     )
+
+
+def _traceparent(text: str) -> str:
+    if text and not is_traceparent(text):
+        raise ProtocolError(
+            f"traceparent {text!r:.100} is not visible ASCII of at most {limits.TRACEPARENT_BYTES} characters"
+        )
+    return text
 
 
 def _reply_to(message: cell_pb2.Open) -> ReplyTo | None:

@@ -283,7 +283,7 @@ class IdRun(_message.Message):
     def __init__(self, first: _Optional[int] = ..., last: _Optional[int] = ...) -> None: ...
 
 class Open(_message.Message):
-    __slots__ = ("kind", "size", "headers", "idle_timeout_s", "settled_below", "settled", "seen_before", "resume_id", "source_stamp", "digest", "digest_follows", "reply_to", "reply_code", "reply_sentence", "no_reply", "sealing_envelope", "reply_to_incarnation", "awaits_offset", "target_incarnation")
+    __slots__ = ("kind", "size", "headers", "idle_timeout_s", "settled_below", "settled", "seen_before", "resume_id", "source_stamp", "digest", "digest_follows", "reply_to", "reply_code", "reply_sentence", "no_reply", "sealing_envelope", "reply_to_incarnation", "awaits_offset", "target_incarnation", "traceparent")
     KIND_FIELD_NUMBER: _ClassVar[int]
     SIZE_FIELD_NUMBER: _ClassVar[int]
     HEADERS_FIELD_NUMBER: _ClassVar[int]
@@ -303,6 +303,7 @@ class Open(_message.Message):
     REPLY_TO_INCARNATION_FIELD_NUMBER: _ClassVar[int]
     AWAITS_OFFSET_FIELD_NUMBER: _ClassVar[int]
     TARGET_INCARNATION_FIELD_NUMBER: _ClassVar[int]
+    TRACEPARENT_FIELD_NUMBER: _ClassVar[int]
     kind: StreamKind
     size: int
     headers: _containers.RepeatedCompositeFieldContainer[Header]
@@ -322,7 +323,8 @@ class Open(_message.Message):
     reply_to_incarnation: int
     awaits_offset: bool
     target_incarnation: int
-    def __init__(self, kind: _Optional[_Union[StreamKind, str]] = ..., size: _Optional[int] = ..., headers: _Optional[_Iterable[_Union[Header, _Mapping]]] = ..., idle_timeout_s: _Optional[float] = ..., settled_below: _Optional[int] = ..., settled: _Optional[_Iterable[_Union[IdRun, _Mapping]]] = ..., seen_before: bool = ..., resume_id: _Optional[str] = ..., source_stamp: _Optional[bytes] = ..., digest: _Optional[str] = ..., digest_follows: bool = ..., reply_to: _Optional[int] = ..., reply_code: _Optional[_Union[ErrorCode, str]] = ..., reply_sentence: _Optional[str] = ..., no_reply: bool = ..., sealing_envelope: _Optional[bytes] = ..., reply_to_incarnation: _Optional[int] = ..., awaits_offset: bool = ..., target_incarnation: _Optional[int] = ...) -> None: ...
+    traceparent: str
+    def __init__(self, kind: _Optional[_Union[StreamKind, str]] = ..., size: _Optional[int] = ..., headers: _Optional[_Iterable[_Union[Header, _Mapping]]] = ..., idle_timeout_s: _Optional[float] = ..., settled_below: _Optional[int] = ..., settled: _Optional[_Iterable[_Union[IdRun, _Mapping]]] = ..., seen_before: bool = ..., resume_id: _Optional[str] = ..., source_stamp: _Optional[bytes] = ..., digest: _Optional[str] = ..., digest_follows: bool = ..., reply_to: _Optional[int] = ..., reply_code: _Optional[_Union[ErrorCode, str]] = ..., reply_sentence: _Optional[str] = ..., no_reply: bool = ..., sealing_envelope: _Optional[bytes] = ..., reply_to_incarnation: _Optional[int] = ..., awaits_offset: bool = ..., target_incarnation: _Optional[int] = ..., traceparent: _Optional[str] = ...) -> None: ...
 
 class Chunk(_message.Message):
     __slots__ = ("stream", "channel", "topic", "sequence", "offset", "last", "hops_left", "checksum", "open", "digest", "payload")

@@ -28,10 +28,24 @@ CELL = (
     "network=None"
 )
 SEND = "self, channel, topic, target, message, secure=False, optional=False, **more"
-SEND_MORE = {"copy", "resume_id", "idle_timeout", "unreachable_timeout", "digest", "retry_unknown", "reliable"}
-REQUEST = "self, channel, topic, target, request, timeout=None, secure=False, optional=False, *, copy=False"
-BROADCAST = "self, channel, topic, targets, request, timeout=None, secure=False, optional=False, *, copy=False"
-FIRE = "self, channel, topic, targets, message, secure=False, optional=False, *, copy=False"
+SEND_MORE = {
+    "copy",
+    "resume_id",
+    "idle_timeout",
+    "unreachable_timeout",
+    "digest",
+    "retry_unknown",
+    "reliable",
+    "traceparent",
+}
+REQUEST = (
+    "self, channel, topic, target, request, timeout=None, secure=False, optional=False, *, copy=False, traceparent=None"
+)
+BROADCAST = (
+    "self, channel, topic, targets, request, timeout=None, secure=False, optional=False, *, copy=False, "
+    "traceparent=None"
+)
+FIRE = "self, channel, topic, targets, message, secure=False, optional=False, *, copy=False, traceparent=None"
 
 SIGNATURES = {
     "CoreCell.__init__": CELL,
@@ -94,8 +108,8 @@ SIGNATURES = {
 
 PROPERTIES = {
     "CoreCell": {"fqcn", "listen_urls"},
-    "StreamFuture": {"origin", "target", "channel", "topic", "rate", "eta"},
-    "ReceivedStream": {"headers", "origin", "channel", "topic", "resume_id"},
+    "StreamFuture": {"origin", "target", "channel", "topic", "traceparent", "rate", "eta"},
+    "ReceivedStream": {"headers", "origin", "channel", "topic", "resume_id", "traceparent"},
 }
 
 # Of ``streamcell.aio``: the names that are coroutines, and those that return at once. The arguments are the same.

@@ -13,6 +13,7 @@ import enum
 
 from streamcell.digest import Digest
 from streamcell.errors import ErrorCode
+from streamcell.limits import TRACEPARENT_BYTES
 from streamcell.message import Headers
 
 
@@ -52,6 +53,7 @@ class StreamDescription:
     ``size`` None: not known beforehand. ``idle_timeout_s`` 0: never. ``digest`` is of all its bytes and known
     beforehand; with ``digest_follows`` it is in the last chunk instead. ``source_stamp`` and ``digest`` show to a
     target that has a part already whether the source is still the same. ``no_reply``: of a request that wants none.
+    ``traceparent``: the span that it belongs to at its sender, for whoever traces; see :func:`is_traceparent`.
     """
 
     kind: StreamKind
@@ -64,3 +66,13 @@ class StreamDescription:
     digest_follows: bool = False
     reply_to: ReplyTo | None = None
     no_reply: bool = False
+    traceparent: str = ""
+
+
+def is_traceparent(text: str) -> bool:
+    """Return whether a text can be a ``traceparent`` of W3C Trace Context, of whatever version, or is empty.
+
+    It is not looked into: what its parts are is for those who trace. It is visible ASCII and of limited length, so that
+    it may stand in any header and log.
+    """
+    return len(text) <= TRACEPARENT_BYTES and all("!" <= character <= "~" for character in text)

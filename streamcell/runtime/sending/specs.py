@@ -14,10 +14,10 @@ from streamcell.config import LONGEST_TIMEOUT_S, CellConfig
 from streamcell.digest import ALGORITHM, Digest
 from streamcell.errors import AuthenticationError, StreamUsageError, UsageError
 from streamcell.fqcn import check_callback_name, check_fqcn, check_name
-from streamcell.limits import SOURCE_STAMP_BYTES
+from streamcell.limits import SOURCE_STAMP_BYTES, TRACEPARENT_BYTES
 from streamcell.message import HeaderValue, Message, freeze_headers
 from streamcell.protocol.sending.spec import SendSpec
-from streamcell.protocol.wire.description import StreamDescription, StreamKind
+from streamcell.protocol.wire.description import StreamDescription, StreamKind, is_traceparent
 from streamcell.protocol.wire.frames import Payload
 from streamcell.runtime.sending.payloads import flatten_payload
 
@@ -33,7 +33,8 @@ class SendMore(TypedDict, total=False):
     it fails; 0 never, None as configured. ``unreachable_timeout``: seconds to wait for the target's first sign of life;
     0 for ever, None as configured. ``digest``: ``sha256`` to have it computed and checked, or ``sha256:HEX`` if it is
     known. ``retry_unknown``: send again if it cannot be known whether it was delivered. ``copy``: take a copy of the
-    payload, which must be bytes, at the call. ``reliable`` is ignored; every send is.
+    payload, which must be bytes, at the call. ``traceparent``: the span that it belongs to, as W3C Trace Context writes
+    it, in at most 256 characters; the receiver gets it as it is. ``reliable`` is ignored; every send is.
     """
 
     resume_id: str
@@ -42,6 +43,7 @@ class SendMore(TypedDict, total=False):
     digest: str
     retry_unknown: bool
     copy: bool
+    traceparent: str | None
     reliable: bool
 
 
@@ -93,6 +95,7 @@ def make_send_spec(
                 source_stamp=_check_stamp(stamp) if resume_id else b"",
                 digest=given,
                 digest_follows=follows,
+                traceparent=_check_traceparent(more.get("traceparent")),
             ),
             unreachable_timeout_s=check_timeout(
                 more.get("unreachable_timeout"),
@@ -119,6 +122,7 @@ def make_request(
     optional: bool,
     copy: bool,
     no_reply: bool,
+    traceparent: object = None,
 ) -> tuple[SendSpec, list[Payload]]:
     """Return what the core is told of a request, and its payload. Whom it is for is said by :func:`address`.
 
@@ -132,7 +136,12 @@ def make_request(
         channel=check_callback_name(channel, "channel"),
         topic=check_callback_name(topic, "topic"),
         description=StreamDescription(
-            StreamKind.REQUEST, size, freeze_headers(message.headers), config.idle_timeout_s, no_reply=no_reply
+            StreamKind.REQUEST,
+            size,
+            freeze_headers(message.headers),
+            config.idle_timeout_s,
+            no_reply=no_reply,
+            traceparent=_check_traceparent(traceparent),
         ),
         unreachable_timeout_s=config.unreachable_timeout_s,
         optional=bool(optional),
@@ -270,6 +279,17 @@ def _check_stamp(stamp: object) -> bytes:
     if not isinstance(stamp, bytes) or len(stamp) > SOURCE_STAMP_BYTES:
         raise UsageError(f"get_stamp() of a stream must return at most {SOURCE_STAMP_BYTES} bytes, not {stamp!r:.100}")
     return stamp
+
+
+def _check_traceparent(traceparent: object) -> str:
+    if traceparent is None:
+        return ""
+    if not isinstance(traceparent, str) or not is_traceparent(traceparent):
+        raise UsageError(
+            f"traceparent must be a string of at most {TRACEPARENT_BYTES} visible ASCII characters, as W3C Trace "
+            f"Context writes it, not {traceparent!r:.100}"
+        )
+    return traceparent
 
 
 def _check_resume_id(resume_id: object) -> str:

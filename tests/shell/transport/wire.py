@@ -73,6 +73,7 @@ descriptions = st.builds(
     digest_follows=st.booleans(),
     reply_to=st.none() | replies_to,
     no_reply=st.booleans(),
+    traceparent=st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), max_size=256),
 )
 
 opens = st.builds(
