@@ -155,7 +155,9 @@ class StreamSender(Timed):
             self._step(SenderInput.ADMITTED_UNAIMED, now)
         else:
             self._step(SenderInput.ADMITTED, now)
-        if way is not None:
+        if way is None:
+            self._pump(now)
+        else:
             self.take_way(way, now)
 
     def supply(self, pieces: Sequence[Payload], now: float) -> None:
@@ -318,6 +320,7 @@ class StreamSender(Timed):
         self.heard_at = now
         if not self.confirmed.placed:
             self._step(SenderInput.UNKNOWN, now)
+            self._pump(now)
         else:
             self._starting_point = StartingPoint()
             self._step(SenderInput.GO_ON, now)
@@ -490,12 +493,11 @@ class StreamSender(Timed):
         Nobody can give it credit before there is a way, or that offset is chosen.
         """
         self._begin_at(0, 0)
-        self._pump(now)
 
-    def _ask_for_life(self, now: float) -> None:
-        """Ask who would get it, before anything is sent that must not arrive twice."""
-        self._ask()
-        self._pump(now)
+    def _ask(self, now: float) -> None:
+        """Begin an attempt with a question: the first also, if nobody knows who would get what must not come twice."""
+        self.attempt = self.attempt.following(question_due=True)
+        self.lane_id = None
 
     def _query_at_once(self, now: float) -> None:
         self._lost_in_a_row += 1
@@ -503,7 +505,7 @@ class StreamSender(Timed):
 
     def _query(self, now: float) -> None:
         self._around.context.counters.add(Count.RESUMES)
-        self._ask()
+        self._ask(now)
         self._speak()
 
     def _wait(self, now: float) -> None:
@@ -538,10 +540,6 @@ class StreamSender(Timed):
 
     def _fail(self, now: float) -> None:
         self._end(self._failure, now)
-
-    def _ask(self) -> None:
-        self.attempt = self.attempt.following(question_due=True)
-        self.lane_id = None
 
     def _begin_at(self, offset: int, initial_credit: int) -> None:
         self.attempt.begin_at(offset, initial_credit, placed=self.confirmed.placed)
@@ -587,7 +585,7 @@ class StreamSender(Timed):
     ACTS: ClassVar[Mapping[SenderAction, Callable[[StreamSender, float], None]]] = {
         SenderAction.IGNORE: _ignore,
         SenderAction.START: _begin,
-        SenderAction.ASK_FOR_LIFE: _ask_for_life,
+        SenderAction.ASK_FOR_LIFE: _ask,
         SenderAction.QUERY_AT_ONCE: _query_at_once,
         SenderAction.QUERY: _query,
         SenderAction.WAIT: _wait,
