@@ -15,11 +15,12 @@ from streamcell.digest import Digest
 from streamcell.errors import CellError, ErrorCode, Fault, ProtocolError, StreamCancelled, StreamError
 from streamcell.protocol.base.context import Context
 from streamcell.protocol.base.events import Event
-from streamcell.protocol.batches import Batches
 from streamcell.protocol.flow.credit import WindowBudget
+from streamcell.protocol.links.batches import Batches
 from streamcell.protocol.links.kinds import LinkKind
 from streamcell.protocol.links.lane import Lane
 from streamcell.protocol.links.link import Link
+from streamcell.protocol.links.settled_news import SettledNews
 from streamcell.protocol.links.states import LaneState
 from streamcell.protocol.links.table import LinkTable
 from streamcell.protocol.links.writing import Writing
@@ -27,7 +28,6 @@ from streamcell.protocol.receiving.table import ReceiveTable
 from streamcell.protocol.relaying.table import RelayTable
 from streamcell.protocol.requests import RequestTable, Standing
 from streamcell.protocol.sending.half import StreamSender
-from streamcell.protocol.sending.settled_news import SettledNews
 from streamcell.protocol.sending.spec import SendSpec
 from streamcell.protocol.sending.table import SendTable
 from streamcell.protocol.stats import link_stats, receive_stats, relay_stats, route_stats, send_stats
@@ -97,9 +97,9 @@ class CellCore:
         settled = SettledNews()
         self._presence = Presence(self._context, self._links, self)
         self._sends = SendTable(
-            self._context, self._links, self._routes, self._presence, self._writing, settled, self._on_send_settled
+            self._context, self._routes, self._presence, self._writing, settled, self._on_send_settled
         )
-        self._batches = Batches(self._context, self._sends, self._writing, settled)
+        self._batches = Batches(self._context, self._writing, settled)
         self._requests = RequestTable(self._context, self._standing_of, self._sends.give_up)
         self._receives = ReceiveTable(self._context, self._links, self._routes, budget, self._requests)
         # Frames between neighbours, about their lane or their link; frames that were routed to this cell.

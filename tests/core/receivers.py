@@ -85,7 +85,7 @@ class OneReceiver:
 
     def says(self) -> list[Frame]:
         """Return what the link's writer gets."""
-        return self.link.outbox.take(1000)
+        return self.link.outbox.take(1000, 1, NOW)
 
     def acks(self) -> list[tuple[int, int]]:
         return [(frame.received, frame.consumed) for frame in self.says() if isinstance(frame, Ack)]

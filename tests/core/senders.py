@@ -10,10 +10,9 @@ from streamcell.limits import HOPS
 from streamcell.protocol.base.events import Event
 from streamcell.protocol.links.lane import Lane
 from streamcell.protocol.links.link import Link
-from streamcell.protocol.links.table import LinkTable
+from streamcell.protocol.links.settled_news import SettledNews
 from streamcell.protocol.links.writing import Writing
 from streamcell.protocol.sending.half import StreamSender
-from streamcell.protocol.sending.settled_news import SettledNews
 from streamcell.protocol.sending.surroundings import Surroundings
 from streamcell.protocol.wire.description import StreamKind
 from streamcell.protocol.wire.frames import (
@@ -33,19 +32,6 @@ EventT = TypeVar("EventT", bound=Event)
 
 # The life of the target that is there.
 LIFE = 5
-
-
-class Listener:
-    """Who hears of links: nobody."""
-
-    def on_link_begun(self, link: Link, now: float) -> None: ...
-    def on_lane_up(self, link: Link, now: float) -> None: ...
-    def on_lane_lost(self, link: Link, lane_id: int, now: float) -> None: ...
-    def on_lane_emptied(self, link: Link, lane_id: int, now: float) -> None: ...
-    def on_link_down(self, link: Link, now: float) -> None: ...
-
-    def is_outdated(self, frame: Frame) -> bool:
-        return False
 
 
 class Owner:
@@ -77,8 +63,7 @@ class Origin:
         self.now = 100.0
         self.context = make_context(**(config or {}))
         self.owner = Owner()
-        links = LinkTable(self.context, Listener())
-        around = Surroundings(self.context, links, Writing(), SettledNews(), self.owner)
+        around = Surroundings(self.context, Writing(), SettledNews(), self.owner)
         self.sender = StreamSender(around, make_spec(kind=kind, **fields), 7)
         self.link = make_link()
         self.lane = make_lane(1)
@@ -112,14 +97,11 @@ class Origin:
 
     def speak(self, *, lane_id: int = 1) -> list[ResumeQuery]:
         """Put on a lane what is due beside chunks."""
-        queries = self.sender.take_control_frames()
-        if queries:
-            self.sender.on_spoken(lane_id, self.now)
-        return queries
+        return self.sender.take_control_frames(lane_id, self.now)
 
     def posted(self) -> list[Frame]:
         """Take what waits for a lane of the link, beside chunks."""
-        return self.link.outbox.take(100)
+        return self.link.outbox.take(100, 1, self.now)
 
     # What the other side says of the present attempt, or of another one.
 

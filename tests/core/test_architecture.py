@@ -119,8 +119,7 @@ WINGS: dict[str, dict[str, str]] = {
         "receiving": "base flow links requests tree wire",
         "relaying": "base flow links tree wire",
         "stats": "links receiving relaying sending tree",
-        "batches": "base links sending wire",
-        "cell": "base batches flow links receiving relaying requests sending stats tree wire",
+        "cell": "base flow links receiving relaying requests sending stats tree wire",
     },
     "streamcell.runtime": {
         "buffers": "",

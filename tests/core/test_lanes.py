@@ -143,7 +143,7 @@ def test_a_bulk_lane_that_arrived_and_is_silent_is_asked_for_anew() -> None:
     assert lane.link is not None
     lane.ask_for_sign_of_life(0.0)
     context.deadlines.expire(3.0)
-    assert lane.link.outbox.take(9) == [LanesWanted(1)]
+    assert lane.link.outbox.take(9, 1, 0.0) == [LanesWanted(1)]
 
 
 def test_a_suspect_lane_beside_a_fresh_one_has_3_seconds() -> None:

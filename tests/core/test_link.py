@@ -26,7 +26,7 @@ class Speaker:
     key: StreamKey
     frames: list[Frame]
 
-    def take_control_frames(self) -> list[Frame]:
+    def take_control_frames(self, lane_id: int, now: float) -> list[Frame]:
         return self.frames
 
 
@@ -40,7 +40,7 @@ def test_the_outbox_gives_frames_in_order_and_then_what_speakers_say_now() -> No
     outbox.post(Pong(2))
     assert outbox
     speaker.frames = [Pong(4)]
-    assert outbox.take(9) == [Pong(1), Pong(2), Pong(4)]
+    assert outbox.take(9, 1, 0.0) == [Pong(1), Pong(2), Pong(4)]
     assert not outbox
 
 
@@ -49,7 +49,7 @@ def test_the_outbox_gives_about_as_much_as_is_asked_for() -> None:
     for number in range(3):
         outbox.post(Pong(number))
         outbox.note(Speaker(StreamKey("a", 1, number), [Pong(10 + number)]))
-    assert [len(outbox.take(2)) for _ in range(4)] == [2, 2, 2, 0]
+    assert [len(outbox.take(2, 1, 0.0)) for _ in range(4)] == [2, 2, 2, 0]
 
 
 def test_the_outbox_forgets_when_told() -> None:
@@ -58,7 +58,7 @@ def test_the_outbox_forgets_when_told() -> None:
     outbox.note(Speaker(StreamKey("a", 1, 1), [Pong(3)]))
     outbox.clear()
     assert not outbox
-    assert outbox.take(9) == []
+    assert outbox.take(9, 1, 0.0) == []
 
 
 def test_control_goes_by_the_newest_control_lane_that_is_trusted() -> None:

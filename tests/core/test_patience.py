@@ -117,7 +117,7 @@ def test_a_sender_that_backs_off_is_due_at_the_end_of_that() -> None:
 
 def test_a_receiver_waits_for_its_origin_and_shows_life_four_times_meanwhile() -> None:
     quiet = OneReceiver(idle_timeout_s=40.0).half
-    quiet.news.take_control_frames()
+    quiet.news.take_control_frames(1, NOW)
     quiet.handle_timer(NOW + 1.0)
     assert receiver_patience.due_at(quiet) == NOW + 10.0
     assert [receiver_patience.owes_life_sign(quiet, NOW + s) for s in (9.9, 10.0)] == [False, True]

@@ -295,10 +295,10 @@ def test_an_assembled_blob_counts_as_consumed_when_delivered() -> None:
 def test_frames_due_are_told_once_and_as_things_stand() -> None:
     receiver = receiver_of()
     receiver.place(make_chunk(0, b"a"), make_chunk(1, b"b", sequence=1))
-    assert [(frame.attempt, getattr(frame, "received", 2)) for frame in receiver.half.news.take_control_frames()] == [
-        (1, 2)
-    ] * 2
-    assert receiver.half.news.take_control_frames() == []
+    assert [
+        (frame.attempt, getattr(frame, "received", 2)) for frame in receiver.half.news.take_control_frames(1, NOW)
+    ] == [(1, 2)] * 2
+    assert receiver.half.news.take_control_frames(1, NOW) == []
 
 
 def test_an_ack_that_is_due_stays_due_when_there_is_nothing_new_to_be_told_late() -> None:
@@ -306,7 +306,7 @@ def test_an_ack_that_is_due_stays_due_when_there_is_nothing_new_to_be_told_late(
     receiver.place(make_chunk(0, b"a"))
     receiver.says()
     receiver.place(make_chunk(1, b"b", sequence=1))
-    receiver.half.news.take_control_frames()
+    receiver.half.news.take_control_frames(1, NOW)
     receiver.half.news.repeat()
     receiver.half.handle_timer(NOW + ACK_DELAY_S)
     assert receiver.acks() == [(2, 0)]

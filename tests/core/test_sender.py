@@ -376,11 +376,11 @@ def test_news_of_a_way_ends_the_wait_and_moves_the_question() -> None:
     # It was not asked yet: the attempt has no way that it could leave.
     origin.sender.on_way_changed(origin.link, origin.now)
     assert origin.sender.attempt.number == 3
-    assert other.outbox.take(10) == []
+    assert other.outbox.take(10, 1, origin.now) == []
     origin.speak()
     origin.sender.on_way_changed(other, origin.now)
     assert origin.sender.attempt.number == 4
-    assert [frame.attempt for frame in other.outbox.take(10) if isinstance(frame, ResumeQuery)] == [4]
+    assert [frame.attempt for frame in other.outbox.take(10, 1, origin.now) if isinstance(frame, ResumeQuery)] == [4]
 
 
 def test_a_way_that_changes_between_answer_and_first_chunk_is_a_new_attempt_without_a_question() -> None:

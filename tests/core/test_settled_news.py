@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from streamcell.limits import SETTLED_UNTOLD
 from streamcell.protocol.links.kinds import LinkKind
-from streamcell.protocol.sending.settled_news import SettledNews
+from streamcell.protocol.links.settled_news import SettledNews
 from streamcell.protocol.wire.frames import Ping, Pong
 from tests.core.harness import make_lane, make_link
 

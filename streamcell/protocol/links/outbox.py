@@ -18,8 +18,8 @@ from streamcell.protocol.wire.frames import Frame, StreamKey
 class Speaker(Protocol):
     """Something of which the state is told, as it is when there is a lane to tell it on."""
 
-    def take_control_frames(self) -> Sequence[Frame]:
-        """Return the frames that are due, as things stand now."""
+    def take_control_frames(self, lane_id: int, now: float) -> Sequence[Frame]:
+        """Return the frames that are due, as things stand now: they go on that lane at once."""
         ...
 
 
@@ -72,20 +72,20 @@ class Outbox:
         """Remember that ``speaker`` has something to say after all others: who is not there any more."""
         self._last = speaker
 
-    def take(self, most: int) -> list[Frame]:
-        """Return up to about ``most`` frames."""
+    def take(self, most: int, lane_id: int, now: float) -> list[Frame]:
+        """Return up to about ``most`` frames, for a lane."""
         taken: list[Frame] = []
         if self._first is not None:
             first, self._first = self._first, None
-            taken.extend(first.take_control_frames())
+            taken.extend(first.take_control_frames(lane_id, now))
         while self._frames and len(taken) < most:
             taken.append(self._frames.popleft())
         while self._speakers and len(taken) < most:
             key = next(iter(self._speakers))
-            taken.extend(self._speakers.pop(key).take_control_frames())
+            taken.extend(self._speakers.pop(key).take_control_frames(lane_id, now))
         if self._last is not None and len(taken) < most:
             last, self._last = self._last, None
-            taken.extend(last.take_control_frames())
+            taken.extend(last.take_control_frames(lane_id, now))
         return taken
 
     def clear(self) -> None:

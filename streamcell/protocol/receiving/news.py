@@ -193,7 +193,7 @@ class News:
 
     # Words.
 
-    def take_control_frames(self) -> list[Ack | Credit | ResumeReply]:
+    def take_control_frames(self, lane_id: int, now: float) -> list[Ack | Credit | ResumeReply]:
         """Return the offset to go on from, the Credit and the Ack that are due, as they stand now."""
         frames: list[Ack | Credit | ResumeReply] = []
         if self._point.due:

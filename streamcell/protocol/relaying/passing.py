@@ -264,7 +264,7 @@ class RelayedStream(Timed):
             self._speak()
         return chunk
 
-    def take_control_frames(self) -> list[Credit | Ack]:
+    def take_control_frames(self, lane_id: int, now: float) -> list[Credit | Ack]:
         """Return the Credit and the Ack that are due, as they stand now."""
         frames: list[Credit | Ack] = []
         if self._credit_due and self._granted is not None:

@@ -136,16 +136,13 @@ class Attempt:
         self.last_sent = last
         self.lanes_used.add(lane_id)
 
-    def take_question(self) -> bool:
+    def take_question(self, lane_id: int) -> bool:
         """Put what is due on a lane; return whether it is the question, and not only a sign of life."""
+        self.lanes_used.add(lane_id)
         question = self.question_due
         self.asked = self.asked or question
         self.question_due = self.life_sign_due = False
         return question
-
-    def use_lane(self, lane_id: int) -> None:
-        """What was taken goes by a lane."""
-        self.lanes_used.add(lane_id)
 
     @property
     def says_something(self) -> bool:

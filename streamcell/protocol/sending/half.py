@@ -420,7 +420,7 @@ class StreamSender(Timed):
         """Be where the writer of control frames finds it."""
         if self.link is not None:
             self.link.outbox.note(self)
-            self._around.links.wake_control(self.link)
+            self.link.wake_control()
 
     # What writers ask for.
 
@@ -469,18 +469,16 @@ class StreamSender(Timed):
         settled_below, settled = self._around.news.take(link) if control else (0, ())
         return self._cutter.open_part(self, settled_below, settled)
 
-    def take_control_frames(self) -> list[ResumeQuery]:
-        """Return the question or sign of life that is due."""
-        if not self.attempt.says_something:
+    def take_control_frames(self, lane_id: int, now: float) -> list[ResumeQuery]:
+        """Return the question or sign of life that is due, and goes on a lane now."""
+        attempt = self.attempt
+        if not attempt.says_something:
             return []
-        spec, probe = self.spec, not self.attempt.take_question()
-        return [ResumeQuery.about(self.key, spec.target, self.attempt.number, spec.description, probe=probe)]
-
-    def on_spoken(self, lane_id: int, now: float) -> None:
-        """What was due is on a lane."""
-        self.attempt.use_lane(lane_id)
+        probe = not attempt.take_question(lane_id)
         self.spoke_at = now
         self._schedule()
+        spec = self.spec
+        return [ResumeQuery.about(self.key, spec.target, attempt.number, spec.description, probe=probe)]
 
     # What the states have done: the actions of the table.
 
@@ -535,7 +533,7 @@ class StreamSender(Timed):
         error = self._failure
         if self.link is not None and error is not None:
             reset = Reset.by_origin(self.key, self.spec.target, self.attempt.number, error)
-            self._around.links.post(self.link, reset)
+            self.link.post(reset)
         self._fail(now)
 
     def _fail(self, now: float) -> None:

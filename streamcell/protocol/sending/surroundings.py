@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Protocol
 from streamcell.errors import CellError
 from streamcell.protocol.base.context import Context
 from streamcell.protocol.links.link import Link
-from streamcell.protocol.links.table import LinkTable
+from streamcell.protocol.links.settled_news import SettledNews
 from streamcell.protocol.links.writing import Writing
-from streamcell.protocol.sending.settled_news import SettledNews
 
 if TYPE_CHECKING:
     from streamcell.protocol.sending.half import StreamSender
@@ -41,7 +40,6 @@ class Surroundings:
     """What all senders of one cell share: where they write, and whom they ask and tell."""
 
     context: Context
-    links: LinkTable
     writing: Writing
     news: SettledNews
     owner: SenderOwner

@@ -16,11 +16,10 @@ from streamcell.digest import Digest
 from streamcell.errors import CellError, Fault, StreamCancelled
 from streamcell.protocol.base.context import Context, Count
 from streamcell.protocol.links.link import Link
-from streamcell.protocol.links.table import LinkTable
+from streamcell.protocol.links.settled_news import SettledNews
 from streamcell.protocol.links.writing import Writing
 from streamcell.protocol.sending import errors as send_errors
 from streamcell.protocol.sending.half import StreamSender
-from streamcell.protocol.sending.settled_news import SettledNews
 from streamcell.protocol.sending.slots import SlotTable
 from streamcell.protocol.sending.spec import SendSpec
 from streamcell.protocol.sending.surroundings import Surroundings
@@ -48,7 +47,6 @@ class SendTable:
     def __init__(
         self,
         context: Context,
-        links: LinkTable,
         routes: RouteTable,
         presence: Presence,
         writing: Writing,
@@ -60,12 +58,11 @@ class SendTable:
         self._by_link: dict[Link, dict[int, StreamSender]] = {}
         self._slots = SlotTable(context.config)
         self._context = context
-        self._links = links
         self._routes = routes
         self._presence = presence
         self._settled = settled
         self._on_settled = on_settled
-        self._around = Surroundings(context, links, writing, settled, self)
+        self._around = Surroundings(context, writing, settled, self)
         self._last_id = 0
 
     def __len__(self) -> int:
@@ -187,7 +184,7 @@ class SendTable:
         if link is not None and frame.key.stream_id in self._settled:
             sentence = f"{self._context.fqcn} has settled stream {frame.key.stream_id}"
             settled = StreamCancelled(sentence, fault=Fault.ORIGIN)
-            self._links.answer(link, Reset.by_origin(frame.key, frame.target, frame.attempt, settled))
+            link.answer(Reset.by_origin(frame.key, frame.target, frame.attempt, settled))
 
     def answer_late_target(self, frame: Ack | ResumeReply) -> None:
         """A target holds a stream of another life of this cell: show it this one, with which that stream ends.
@@ -197,7 +194,7 @@ class SendTable:
         link = self._routes.next_hop(frame.target)
         if link is not None:
             me, life = self._context.fqcn, self._context.incarnation
-            self._links.answer(link, ResumeQuery.showing_life(me, life, frame.target))
+            link.answer(ResumeQuery.showing_life(me, life, frame.target))
 
     # Links.
 
@@ -234,10 +231,6 @@ class SendTable:
         """Return the streams that go by a link, in the order in which they were opened."""
         return [sender for _, sender in sorted(self._by_link.get(link, {}).items())]
 
-    def note_spoken(self, stream_id: int, lane_id: int, now: float) -> None:
-        """A question or sign of life of the stream was put on a lane."""
-        self._senders[stream_id].on_spoken(lane_id, now)
-
     # What senders ask, and report.
 
     def life_of(self, target: str) -> int | None:
@@ -264,7 +257,7 @@ class SendTable:
         self._settled.add(stream_id)
         if sender.link is not None and self._settled.is_owed(sender.link):
             # The writer of control frames says it, and on a link that carries bulk only nothing else wakes that.
-            self._links.wake_control(sender.link)
+            sender.link.wake_control()
         for following in self._slots.release(sender):
             following.admit(self._routes.next_hop(target), now)
         self._on_settled(sender, error)

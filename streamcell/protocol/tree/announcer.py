@@ -153,7 +153,7 @@ class _Due:
         """Take all names out."""
         self._names.clear()
 
-    def take_control_frames(self) -> list[Announce | Withdraw]:
+    def take_control_frames(self, lane_id: int, now: float) -> list[Announce | Withdraw]:
         """Return what is due, in order, and come back for the rest."""
         names = list(itertools.islice(self._names, _AT_A_TIME))
         for name in names:

@@ -13,9 +13,8 @@ from streamcell.message import HeaderValue
 from streamcell.protocol.base.context import Context
 from streamcell.protocol.links.lane import Lane
 from streamcell.protocol.links.link import Link
+from streamcell.protocol.links.settled_news import SettledNews
 from streamcell.protocol.links.writing import Writing
-from streamcell.protocol.sending.settled_news import SettledNews
-from streamcell.protocol.sending.table import SendTable
 from streamcell.protocol.wire.frames import (
     NO_STREAM,
     Ack,
@@ -42,9 +41,8 @@ _ANSWERED_FRAMES = (Chunk, ResumeQuery, Query)
 class Batches:
     """Makes the batches of all lanes."""
 
-    def __init__(self, context: Context, sends: SendTable, writing: Writing, settled: SettledNews) -> None:
+    def __init__(self, context: Context, writing: Writing, settled: SettledNews) -> None:
         self._context = context
-        self._sends = sends
         self._writing = writing
         self._settled = settled
 
@@ -80,11 +78,9 @@ class Batches:
         return frames
 
     def _take_control_frames(self, link: Link, lane: Lane, frames: list[Frame], now: float) -> None:
-        for frame in link.outbox.take(WRITTEN_FRAMES // 2):
+        for frame in link.outbox.take(WRITTEN_FRAMES // 2, lane.lane_id, now):
             frames.append(frame)
-            if isinstance(frame, ResumeQuery) and self._context.is_own(frame.key) and frame.key.stream_id != NO_STREAM:
-                self._sends.note_spoken(frame.key.stream_id, lane.lane_id, now)
-            elif self._is_said_once(frame, link):
+            if self._is_said_once(frame, link):
                 lane.note_carried(frame)
 
     def _is_said_once(self, frame: Frame, link: Link) -> bool:
@@ -94,9 +90,10 @@ class Batches:
             return isinstance(frame, Reset) and not frame.from_target
         if isinstance(frame, Ack):
             return frame.complete
-        if isinstance(frame, (ResumeQuery, ResumeReply)):
-            return not frame.probe or frame.key.stream_id == NO_STREAM
-        return isinstance(frame, (Lost, Reset))
+        if isinstance(frame, (ResumeQuery, ResumeReply)) and frame.key.stream_id != NO_STREAM:
+            # A sender of this cell asks again by itself, and so does whoever sent a probe.
+            return not frame.probe and not (isinstance(frame, ResumeQuery) and self._context.is_own(frame.key))
+        return isinstance(frame, (Lost, Reset, ResumeQuery, ResumeReply))
 
     def _take_chunks(self, link: Link, lane: Lane, frames: list[Frame], now: float, *, control: bool) -> None:
         size = sum(map(_frame_bytes, frames))
