@@ -23,7 +23,6 @@ from streamcell.protocol.links.link import Link
 from streamcell.protocol.links.settled_news import SettledNews
 from streamcell.protocol.links.states import LaneState
 from streamcell.protocol.links.table import LinkTable
-from streamcell.protocol.links.writing import Writing
 from streamcell.protocol.receiving.table import ReceiveTable
 from streamcell.protocol.relaying.table import RelayTable
 from streamcell.protocol.requests import RequestTable, Standing
@@ -88,20 +87,17 @@ class CellCore:
         self._context = Context(fqcn, incarnation, config, checksum, random_bits, software)
         self._links = LinkTable(self._context, self)
         self._routes = RouteTable(self._context, self._links.links, self._links.loop)
-        self._announcements = AnnouncementTable(self._context, self._links, self._routes, self)
+        self._announcements = AnnouncementTable(self._context, self._routes, self)
         self._queries = QueryTable(self._context, self._links, self._routes)
-        self._gate = Gate(self._context, self._links, self._routes)
-        self._writing = Writing()
+        self._gate = Gate(self._context, self._routes)
         budget = WindowBudget(config.receive_budget_bytes)
-        self._relays = RelayTable(self._context, self._links, self._routes, self._writing, budget)
+        self._relays = RelayTable(self._context, self._routes, budget)
         settled = SettledNews()
-        self._presence = Presence(self._context, self._links, self)
-        self._sends = SendTable(
-            self._context, self._routes, self._presence, self._writing, settled, self._on_send_settled
-        )
-        self._batches = Batches(self._context, self._writing, settled)
+        self._presence = Presence(self._context, self)
+        self._sends = SendTable(self._context, self._routes, self._presence, settled, self._on_send_settled)
+        self._batches = Batches(self._context, settled)
         self._requests = RequestTable(self._context, self._standing_of, self._sends.give_up)
-        self._receives = ReceiveTable(self._context, self._links, self._routes, budget, self._requests)
+        self._receives = ReceiveTable(self._context, self._routes, budget, self._requests)
         # Frames between neighbours, about their lane or their link; frames that were routed to this cell.
         self._lane_handlers: dict[type, Callable[[Lane, Any, float], None]] = {
             Hello: self._links.handle_hello,

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from streamcell.errors import CellError
 from streamcell.limits import MIB
 from streamcell.protocol.base.events import DataReceived, Event, ReceiveFailed
 from streamcell.protocol.flow.credit import WindowBudget
-from streamcell.protocol.links.table import LinkTable
 from streamcell.protocol.receiving.half import StreamReceiver
 from streamcell.protocol.receiving.memory import ReceiveMemory
 from streamcell.protocol.receiving.surroundings import Surroundings
@@ -49,11 +48,8 @@ class OneReceiver:
         self.context = make_context(max_window_bytes=window, max_blob_bytes=max_blob_bytes)
         self.budget = WindowBudget(budget)
         self.ended: list[Ack | Reset | None] = []
-        links = LinkTable(self.context, cast("Any", None))
         requests = RequestTable(self.context, lambda stream_id: Standing.UNHEARD, lambda stream_id, error, now: None)
-        near = Surroundings(
-            self.context, links, Ways(), ReceiveMemory(self.context.config, self.budget), requests, self
-        )
+        near = Surroundings(self.context, Ways(), ReceiveMemory(self.context.config, self.budget), requests, self)
         self.link = make_link("origin")
         self.link.lanes[1] = make_lane(1, LaneRole.BULK)
         described = make_open(kind, size, **opening)

@@ -11,7 +11,6 @@ from streamcell.protocol.base.events import Event
 from streamcell.protocol.links.lane import Lane
 from streamcell.protocol.links.link import Link
 from streamcell.protocol.links.settled_news import SettledNews
-from streamcell.protocol.links.writing import Writing
 from streamcell.protocol.sending.half import StreamSender
 from streamcell.protocol.sending.surroundings import Surroundings
 from streamcell.protocol.wire.description import StreamKind
@@ -63,7 +62,7 @@ class Origin:
         self.now = 100.0
         self.context = make_context(**(config or {}))
         self.owner = Owner()
-        around = Surroundings(self.context, Writing(), SettledNews(), self.owner)
+        around = Surroundings(self.context, SettledNews(), self.owner)
         self.sender = StreamSender(around, make_spec(kind=kind, **fields), 7)
         self.link = make_link()
         self.lane = make_lane(1)

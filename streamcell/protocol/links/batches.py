@@ -14,7 +14,7 @@ from streamcell.protocol.base.context import Context
 from streamcell.protocol.links.lane import Lane
 from streamcell.protocol.links.link import Link
 from streamcell.protocol.links.settled_news import SettledNews
-from streamcell.protocol.links.writing import Writing
+from streamcell.protocol.links.writing import next_chunk
 from streamcell.protocol.wire.frames import (
     NO_STREAM,
     Ack,
@@ -41,19 +41,18 @@ _ANSWERED_FRAMES = (Chunk, ResumeQuery, Query)
 class Batches:
     """Makes the batches of all lanes."""
 
-    def __init__(self, context: Context, writing: Writing, settled: SettledNews) -> None:
+    def __init__(self, context: Context, settled: SettledNews) -> None:
         self._context = context
-        self._writing = writing
         self._settled = settled
 
     def take(self, lane: Lane, now: float) -> list[Frame]:
         """Return the next batch for a lane; empty: nothing now."""
         link = lane.link
-        says_nothing = not lane.has_own_frames and lane.goodbye is None
+        says_nothing = not lane.own_frames and lane.goodbye is None
         if says_nothing and (link is None or (link.idle and not self._settled.is_owed(link))):
             # Writers ask more often than there is anything to say.
             return []
-        frames, pings = lane.take_own_frames()
+        frames, pings = lane.take_own_frames() if lane.own_frames else ([], [])
         # A lane that ends by itself takes nothing more with it: the link's other lanes, or later ones, do. The last
         # lane of a link of a cell that stops takes all that is left.
         flushes = lane.goodbye is not None and lane.goodbye.code is ErrorCode.STOPPING
@@ -72,7 +71,7 @@ class Batches:
                     frames.append(self._mark(lane))
         elif lane.goodbye is None:
             frames += pings
-        if not (flushes and link is not None and link.outbox):
+        if lane.goodbye is not None and not (flushes and link is not None and link.outbox):
             frames += lane.take_goodbye()
         self._await_answer(lane, frames, now)
         return frames
@@ -98,7 +97,7 @@ class Batches:
     def _take_chunks(self, link: Link, lane: Lane, frames: list[Frame], now: float, *, control: bool) -> None:
         size = sum(map(_frame_bytes, frames))
         while size < BATCH_BYTES and len(frames) < WRITTEN_FRAMES:
-            chunk = self._writing.next_chunk(link, lane, now, control=control)
+            chunk = next_chunk(link, lane, now, control=control)
             if chunk is None:
                 return
             frames.append(chunk)

@@ -55,6 +55,7 @@ class Lane(Timed):
     :ivar place: which of the addresses of its uplink it was dialled at.
     :ivar link: the link that it has become a lane of by the Hello.
     :ivar replaces: the numbers of the lanes whose place it takes.
+    :ivar own_frames: what it has to say itself, beside a Goodbye.
     :ivar goodbye: what it ends with, when this end has decided that it does: nothing is heard on it any more.
     """
 
@@ -66,7 +67,6 @@ class Lane(Timed):
         "_hello_by",
         "_keeper",
         "_last_ping",
-        "_own_frames",
         "_pinged_at",
         "_said_goodbye",
         "_suspect_until",
@@ -78,6 +78,7 @@ class Lane(Timed):
         "link",
         "number",
         "opened_at",
+        "own_frames",
         "place",
         "replaces",
         "role",
@@ -115,7 +116,7 @@ class Lane(Timed):
         self.shared_room = SharedRoom()
         self.goodbye: Goodbye | None = None
         self._said_goodbye = False
-        self._own_frames: deque[Frame] = deque()
+        self.own_frames: deque[Frame] = deque()
         self._carried: deque[Frame] = deque(maxlen=_CARRIED_FRAMES)
         # While it comes up: until when the Hello is awaited.
         self._hello_by = now
@@ -187,14 +188,14 @@ class Lane(Timed):
     def on_granted(self, link: Link, answer: Hello, now: float) -> None:
         """The dialler may have the lane, as one of ``link``, and is told so."""
         self.link = link
-        self._own_frames.append(answer)
+        self.own_frames.append(answer)
         self.step(LaneInput.GRANTED, now)
 
     def _greet(self, now: float) -> None:
         if self.uplink is not None:
             self.opened_at = now
             self.replaces = self.uplink.lanes_leaving(self.role)
-            self._own_frames.append(self.uplink.hello_on(self.number, self.role, self.replaces))
+            self.own_frames.append(self.uplink.hello_on(self.number, self.role, self.replaces))
             self.await_hello(self.uplink.hello_by(self.role, now))
             self.wake()
 
@@ -231,7 +232,7 @@ class Lane(Timed):
 
     def on_ping(self, nonce: int) -> None:
         """Answer on the same lane."""
-        self._own_frames.append(Pong(nonce))
+        self.own_frames.append(Pong(nonce))
         self.wake()
 
     def on_pong(self, nonce: int, now: float) -> None:
@@ -241,17 +242,12 @@ class Lane(Timed):
         if nonce == self._last_ping:
             self.step(LaneInput.EMPTIED, now)
 
-    @property
-    def has_own_frames(self) -> bool:
-        """Whether it has something to say itself, beside a Goodbye."""
-        return bool(self._own_frames)
-
     def take_own_frames(self) -> tuple[list[Frame], list[Ping]]:
         """Return what the lane itself has to say, and apart the Pings: what these tell goes behind other frames."""
         frames: list[Frame] = []
         pings: list[Ping] = []
-        while self._own_frames:
-            frame = self._own_frames.popleft()
+        while self.own_frames:
+            frame = self.own_frames.popleft()
             if isinstance(frame, Ping):
                 pings.append(frame)
             else:
@@ -336,7 +332,7 @@ class Lane(Timed):
     def _ping(self, now: float) -> int:
         nonce = self._context.random_bits(64)
         self._pinged_at = now
-        self._own_frames.append(Ping(nonce))
+        self.own_frames.append(Ping(nonce))
         self.wake()
         return nonce
 

@@ -264,6 +264,20 @@ class Link(Timed):
         if lane is not None:
             lane.wake()
 
+    def offer(self, source: ChunkSource, now: float, *, bulk: bool) -> None:
+        """Put a stream that can send where the writers find it."""
+        if not bulk:
+            self.small.add(source)
+            self.wake_control()
+            return
+        self.bulk.add(source)
+        self.want_bulk_lanes(now)
+        # While bulk has a lane of its own the writer of control frames is spared a turn for each chunk.
+        shared = not self.has_bulk_lane()
+        for lane in self.lanes.values():
+            if shared or lane.role is LaneRole.BULK:
+                lane.wake()
+
     # Bulk lanes.
 
     def allows_bulk_lanes(self) -> bool:

@@ -19,7 +19,7 @@ from streamcell.protocol.links.loop import make_loop
 from streamcell.protocol.links.reception import Reception
 from streamcell.protocol.links.states import LaneState
 from streamcell.protocol.links.uplink import Uplink
-from streamcell.protocol.wire.frames import Frame, Goodbye, Hello, LaneRole
+from streamcell.protocol.wire.frames import Goodbye, Hello, LaneRole
 
 
 class LinkTable:
@@ -80,20 +80,6 @@ class LinkTable:
             code = ErrorCode.STOPPING if lane.link is None or lane in last else ErrorCode.UNSPECIFIED
             lane.say_goodbye(code, f"{self._context.fqcn} is stopping")
         self.dialler.stop()
-
-    # For the streams and the routes.
-
-    def post(self, link: Link, frame: Frame) -> None:
-        """Have a frame sent once."""
-        link.post(frame)
-
-    def answer(self, link: Link, frame: Frame) -> bool:
-        """Have the answer to a frame sent, or the frame of another cell, unless too many wait. Returns whether."""
-        return link.answer(frame)
-
-    def wake_control(self, link: Link) -> None:
-        """Wake the writer that control frames go by."""
-        link.wake_control()
 
     # Frames.
 

@@ -15,42 +15,20 @@ from streamcell.protocol.wire.frames import Chunk, LaneRole
 _CHUNK_OVERHEAD_BYTES = 128
 
 
-class Writing:
-    """Gives the streams that can send their places, and the lanes their chunks."""
-
-    def offer(self, link: Link, source: ChunkSource, now: float, *, bulk: bool) -> None:
-        """Put a stream that can send where the link's writers find it."""
-        if not bulk:
-            link.small.add(source)
-            link.wake_control()
-            return
-        link.bulk.add(source)
-        link.want_bulk_lanes(now)
-        # While bulk has a lane of its own the writer of control frames is spared a turn for each chunk.
-        shared = not link.has_bulk_lane()
-        for lane in link.lanes.values():
-            if shared or lane.role is LaneRole.BULK:
-                lane.wake()
-
-    def withdraw(self, link: Link | None, source: ChunkSource) -> None:
-        """A stream does not go by the link any more."""
-        if link is not None:
-            link.outbox.forget(source)
-
-    def next_chunk(self, link: Link, lane: Lane, now: float, *, control: bool) -> Chunk | None:
-        """Return the next chunk for a lane: a small one where control frames go, else bulk, if the lane takes it."""
-        chunk = _take_turn(link.small, link, lane, None, now, control=True) if control else None
-        if chunk is not None or len(link.bulk) == 0:
-            return chunk
-        if lane.role is LaneRole.BULK:
-            return _take_turn(link.bulk, link, lane, None, now, control=control)
-        if link.has_bulk_lane() or link.allows_bulk_lanes():
-            return None
-        room = lane.shared_room.free_bytes
-        chunk = _take_turn(link.bulk, link, lane, room, now, control=True) if room > 0 else None
-        if chunk is not None:
-            lane.shared_room.take(len(chunk.payload))
+def next_chunk(link: Link, lane: Lane, now: float, *, control: bool) -> Chunk | None:
+    """Return the next chunk for a lane: a small one where control frames go, else bulk, if the lane takes it."""
+    chunk = _take_turn(link.small, link, lane, None, now, control=True) if control else None
+    if chunk is not None or len(link.bulk) == 0:
         return chunk
+    if lane.role is LaneRole.BULK:
+        return _take_turn(link.bulk, link, lane, None, now, control=control)
+    if link.has_bulk_lane() or link.allows_bulk_lanes():
+        return None
+    room = lane.shared_room.free_bytes
+    chunk = _take_turn(link.bulk, link, lane, room, now, control=True) if room > 0 else None
+    if chunk is not None:
+        lane.shared_room.take(len(chunk.payload))
+    return chunk
 
 
 def _take_turn(

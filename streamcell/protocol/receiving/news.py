@@ -55,7 +55,6 @@ class News:
         "_acked_received",
         "_allowance",
         "_context",
-        "_links",
         "_point",
         "_progress",
         "_ways",
@@ -84,7 +83,6 @@ class News:
         self._acked_consumed = 0
         self._progress, self._point, self._allowance = parts
         self._context = near.context
-        self._links = near.links
         self._ways = near.ways
         self._ways.on_way_taken(link, self)
 
@@ -136,7 +134,7 @@ class News:
         if link is not None:
             link.outbox.forget(self)
             if last_word is not None:
-                self._links.post(link, last_word)
+                link.post(last_word)
 
     def repeat(self) -> None:
         """Tell again what may have been missed."""
@@ -150,7 +148,7 @@ class News:
         link = self.link
         if link is not None and (self.ack_due or self._allowance.due or self._point.due):
             link.outbox.note(self)
-            self._links.wake_control(link)
+            link.wake_control()
 
     # Acks.
 
@@ -226,7 +224,7 @@ class News:
 
     def say_lost(self, link: Link, chunk: Chunk, reason: LostReason) -> None:
         """Have a chunk that came over ``link`` sent again."""
-        self._links.post(link, Lost.of(chunk, reason, self._context.fqcn))
+        link.post(Lost.of(chunk, reason, self._context.fqcn))
 
     def answer(self, link: Link, query: ResumeQuery) -> None:
         """Say where the stream stands, or that it is not known while the application has not chosen where it begins.
@@ -234,8 +232,6 @@ class News:
         Then the origin offers it again, and shows life while it waits. A choice is told as a state.
         """
         if query.probe or self._point.placed:
-            self._links.post(
-                link, ResumeReply.to(query, self._context.incarnation, self._progress.received, unknown=False)
-            )
+            link.post(ResumeReply.to(query, self._context.incarnation, self._progress.received, unknown=False))
         elif self._point.undecided:
-            self._links.post(link, ResumeReply.to(query, self._context.incarnation, 0, unknown=True))
+            link.post(ResumeReply.to(query, self._context.incarnation, 0, unknown=True))

@@ -6,7 +6,6 @@ import dataclasses
 from typing import Protocol
 
 from streamcell.protocol.base.context import Context
-from streamcell.protocol.links.table import LinkTable
 from streamcell.protocol.receiving.half import StreamReceiver
 from streamcell.protocol.receiving.memory import ReceiveMemory
 from streamcell.protocol.receiving.ways import Ways
@@ -30,7 +29,6 @@ class Surroundings:
     """
 
     context: Context
-    links: LinkTable
     ways: Ways
     memory: ReceiveMemory
     requests: RequestTable

@@ -14,7 +14,6 @@ from streamcell.errors import CellError, ErrorCode, StreamIntegrityError
 from streamcell.protocol.base.context import Context
 from streamcell.protocol.flow.credit import WindowBudget
 from streamcell.protocol.links.link import Link
-from streamcell.protocol.links.table import LinkTable
 from streamcell.protocol.receiving import errors as receive_errors
 from streamcell.protocol.receiving.half import StreamReceiver
 from streamcell.protocol.receiving.lives import OriginLife, PastLives, Registrar
@@ -43,17 +42,14 @@ from streamcell.protocol.wire.frames import (
 class ReceiveTable:
     """Every receiver that has not ended, and the last word about those that have, by origin."""
 
-    def __init__(
-        self, context: Context, links: LinkTable, routes: RouteTable, budget: WindowBudget, requests: RequestTable
-    ) -> None:
+    def __init__(self, context: Context, routes: RouteTable, budget: WindowBudget, requests: RequestTable) -> None:
         self._lives: dict[str, OriginLife] = {}
         self._past = PastLives()
         self._orphans = Orphans()
         self._registrar = Registrar(context.fqcn, context.incarnation)
         self._ways = Ways()
         self._memory = ReceiveMemory(context.config, budget)
-        self._near = Surroundings(context, links, self._ways, self._memory, requests, self)
-        self._links = links
+        self._near = Surroundings(context, self._ways, self._memory, requests, self)
         self._routes = routes
 
     def receivers(self) -> list[StreamReceiver]:
@@ -184,7 +180,7 @@ class ReceiveTable:
             receiver.on_query(link, frame, now)
         else:
             life.note_asked(frame)
-            self._links.post(link, self._registrar.answer_query(life, frame))
+            link.post(self._registrar.answer_query(life, frame))
 
     def on_reset(self, frame: Reset, now: float) -> None:
         """The origin gave the stream up."""
@@ -287,7 +283,7 @@ class ReceiveTable:
             return None
         opening, refusal = chunk.open, self._registrar.answer_chunk(life, chunk)
         if refusal is not None:
-            self._links.post(link, refusal)
+            link.post(refusal)
         if opening is None or refusal is not None:
             return None
         orphan = self._orphans.claim(chunk, opening)

@@ -25,8 +25,6 @@ from streamcell.protocol.base.timers import Timed
 from streamcell.protocol.flow.credit import Window, WindowBudget
 from streamcell.protocol.links.lane import Lane
 from streamcell.protocol.links.link import Link
-from streamcell.protocol.links.table import LinkTable
-from streamcell.protocol.links.writing import Writing
 from streamcell.protocol.relaying.branch import Branch
 from streamcell.protocol.relaying.held import Held
 from streamcell.protocol.relaying.states import RELAY_TABLE, RelayAction, RelayInput, RelayState
@@ -46,9 +44,7 @@ class Surroundings:
     """What a relayed stream asks and tells."""
 
     context: Context
-    links: LinkTable
     routes: RouteTable
-    writing: Writing
     budget: WindowBudget
     keeper: Keeper
 
@@ -201,7 +197,7 @@ class RelayedStream(Timed):
         self._heard_at = now
         self._ack, self._ack_due = frame, True
         way.outbox.note(self)
-        self._near.links.wake_control(way)
+        way.wake_control()
 
     def on_life_sign(self, now: float) -> None:
         """One of the two ends has said something that is passed on at once."""
@@ -252,7 +248,7 @@ class RelayedStream(Timed):
     def offer(self, now: float) -> None:
         """Put the stream where the writers of its link find it, if its next chunk may go."""
         if self.can_send():
-            self._near.writing.offer(self.branch.link, self, now, bulk=self._bulk)
+            self.branch.link.offer(self, now, bulk=self._bulk)
 
     def take_chunk(self, link: Link, lane: Lane, room: int | None, now: float, *, control: bool) -> Chunk:
         """Return the next chunk; only when ``can_send``."""
@@ -296,7 +292,7 @@ class RelayedStream(Timed):
         """Let the previous hop know how far it may go, if there is news."""
         if self._credit_due:
             self.up.outbox.note(self)
-            self._near.links.wake_control(self.up)
+            self.up.wake_control()
 
     # Time.
 
@@ -330,7 +326,7 @@ class RelayedStream(Timed):
         self._granted = self._ack = None
         self._credit_due = self._ack_due = False
         self.branch = self.branch.after_loss()
-        self._near.writing.withdraw(self.branch.link, self)
+        self.branch.link.outbox.forget(self)
 
     def _begin(self) -> None:
         """The attempt goes by this relay: let the previous hop go beyond its initial credit, if the next one does."""
@@ -357,7 +353,7 @@ class RelayedStream(Timed):
         near = self._near
         way = near.routes.relay_hop(self.key.origin)
         if way is not None:
-            near.links.post(way, Lost.of(self, self._loss, near.context.fqcn))
+            way.post(Lost.of(self, self._loss, near.context.fqcn))
 
     def _forget(self) -> None:
         self._clear()

@@ -17,8 +17,6 @@ from streamcell.limits import RELAYED_STREAMS
 from streamcell.protocol.base.context import Context
 from streamcell.protocol.flow.credit import WindowBudget
 from streamcell.protocol.links.link import Link
-from streamcell.protocol.links.table import LinkTable
-from streamcell.protocol.links.writing import Writing
 from streamcell.protocol.relaying.passing import RelayedStream, Surroundings
 from streamcell.protocol.tree.routes import RouteTable
 from streamcell.protocol.wire.addressing import StreamFrame, goes_to_target
@@ -41,13 +39,10 @@ _Index = dict[Link, dict[StreamKey, RelayedStream]]
 class RelayTable:
     """Every stream between other cells that has passed here and is not known to have ended."""
 
-    def __init__(
-        self, context: Context, links: LinkTable, routes: RouteTable, writing: Writing, budget: WindowBudget
-    ) -> None:
+    def __init__(self, context: Context, routes: RouteTable, budget: WindowBudget) -> None:
         self._fqcn = context.fqcn
-        self._links = links
         self._routes = routes
-        self._near = Surroundings(context, links, routes, writing, budget, self)
+        self._near = Surroundings(context, routes, budget, self)
         self._streams: dict[StreamKey, RelayedStream] = {}
         self._by_up: _Index = {}
         self._by_down: _Index = {}
@@ -76,7 +71,7 @@ class RelayTable:
             if stream is not None and frame.attempt == stream.attempt:
                 stream.on_ack(way, frame, now)
             else:
-                self._links.answer(way, frame)
+                way.answer(frame)
         elif isinstance(frame, ResumeQuery) and not frame.probe:
             self._pass_question(stream, link, way, frame, now)
         else:
@@ -107,11 +102,11 @@ class RelayTable:
             return
         if stream is None or frame.attempt > stream.attempt:
             stream = self._enter(stream, link, way, frame, now)
-        if stream is None or not self._links.answer(way, frame):
+        if stream is None or not way.answer(frame):
             self._say_lost(link, frame, LostReason.LANE_LOST)
 
     def _pass_word(self, stream: RelayedStream | None, link: Link, way: Link, frame: StreamFrame, now: float) -> None:
-        self._links.answer(way, frame)
+        way.answer(frame)
         if stream is None:
             return
         stream.on_life_sign(now)
@@ -125,7 +120,7 @@ class RelayTable:
             self._say_lost(link, frame, LostReason.NO_ROUTE)
 
     def _say_lost(self, link: Link, frame: StreamFrame, reason: LostReason) -> None:
-        self._links.answer(link, Lost.of(frame, reason, self._fqcn))
+        link.answer(Lost.of(frame, reason, self._fqcn))
 
     # Links and ways.
 

@@ -4,13 +4,11 @@
 and SEEKING one that sends nothing more, or not yet. It is finished when SETTLED: confirmed as a whole, or given up.
 
 **What is true together** is in one object: :class:`Attempt` (offsets, and what the next hop allows; a new one when the
-way or the target failed), :class:`Confirmed` (what the present life of the target has; a new one for a life that knows
-nothing of it), :class:`SourceSide` (what the source gave). Nothing below ``confirmed.consumed`` is kept, but for what
-is delivered whole.
+way or the target failed), :class:`Confirmed` (what the target's life has; a new one for a life that knows nothing),
+:class:`SourceSide` (what the source gave). Below ``confirmed.consumed`` only what is delivered whole is kept.
 
-**Inputs** are the methods named for what happened. Each asks the table of states, whose actions are methods here, and
-leaves the sender where it is found next: in the link's queue if it has chunks, in its outbox if a question or a sign of
-life is due, and among the deadlines. The table of all senders is told one thing: that it is settled.
+**Inputs** are named for what happened. Each asks the table of states, whose actions are methods here, and leaves the
+sender where it is found next: in the link's queue with chunks, in its outbox with questions, among the deadlines.
 
 **An Ack** is for the present attempt, or it says COMPLETE and is for all. It moves ``confirmed``, drops what the reader
 has taken, and asks the source for more. **A chunk** is cut when a lane's writer has given it its turn, and not before:
@@ -402,7 +400,8 @@ class StreamSender(Timed):
             self._pump(now)
 
     def _go_by(self, link: Link | None) -> None:
-        self._around.writing.withdraw(self.link, self)
+        if self.link is not None:
+            self.link.outbox.forget(self)
         self._around.owner.on_way_taken(self, link)
         self.link = link
 
@@ -414,7 +413,7 @@ class StreamSender(Timed):
         """Be where writers find it, if it can send, and ask the source for more, if there is room."""
         self._want_source()
         if self.link is not None and self.can_send():
-            self._around.writing.offer(self.link, self, now, bulk=self._bulk)
+            self.link.offer(self, now, bulk=self._bulk)
 
     def _speak(self) -> None:
         """Be where the writer of control frames finds it."""
@@ -545,7 +544,8 @@ class StreamSender(Timed):
 
     def _end(self, error: CellError | None, now: float) -> None:
         self._around.context.deadlines.cancel(self)
-        self._around.writing.withdraw(self.link, self)
+        if self.link is not None:
+            self.link.outbox.forget(self)
         self.source.buffer.clear()
         if error is None:
             self._around.context.counters.add(Count.SENDS_FINISHED)

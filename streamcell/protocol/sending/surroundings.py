@@ -9,7 +9,6 @@ from streamcell.errors import CellError
 from streamcell.protocol.base.context import Context
 from streamcell.protocol.links.link import Link
 from streamcell.protocol.links.settled_news import SettledNews
-from streamcell.protocol.links.writing import Writing
 
 if TYPE_CHECKING:
     from streamcell.protocol.sending.half import StreamSender
@@ -40,6 +39,5 @@ class Surroundings:
     """What all senders of one cell share: where they write, and whom they ask and tell."""
 
     context: Context
-    writing: Writing
     news: SettledNews
     owner: SenderOwner

@@ -17,7 +17,6 @@ from streamcell.errors import CellError, Fault, StreamCancelled
 from streamcell.protocol.base.context import Context, Count
 from streamcell.protocol.links.link import Link
 from streamcell.protocol.links.settled_news import SettledNews
-from streamcell.protocol.links.writing import Writing
 from streamcell.protocol.sending import errors as send_errors
 from streamcell.protocol.sending.half import StreamSender
 from streamcell.protocol.sending.slots import SlotTable
@@ -49,7 +48,6 @@ class SendTable:
         context: Context,
         routes: RouteTable,
         presence: Presence,
-        writing: Writing,
         settled: SettledNews,
         on_settled: Callable[[StreamSender, CellError | None], None],
     ) -> None:
@@ -62,7 +60,7 @@ class SendTable:
         self._presence = presence
         self._settled = settled
         self._on_settled = on_settled
-        self._around = Surroundings(context, writing, settled, self)
+        self._around = Surroundings(context, settled, self)
         self._last_id = 0
 
     def __len__(self) -> int:

@@ -21,7 +21,6 @@ from streamcell.protocol.base.context import Context
 from streamcell.protocol.links.contest import ContestTable, Holder
 from streamcell.protocol.links.kinds import LinkKind
 from streamcell.protocol.links.link import Link
-from streamcell.protocol.links.table import LinkTable
 from streamcell.protocol.tree.announcer import Announcer
 from streamcell.protocol.tree.routes import Route, RouteTable
 from streamcell.protocol.wire.frames import Announce, AnnounceReply, Withdraw
@@ -74,17 +73,15 @@ class AnnouncementTable:
     def __init__(
         self,
         context: Context,
-        links: LinkTable,
         routes: RouteTable,
         observer: WayObserver,
     ) -> None:
         self._context = context
-        self._links = links
         self._routes = routes
         self._observer = observer
         self._announcer = Announcer(context, self)
         #: Names that a second life has announced.
-        self.contests: ContestTable[AnnouncedClaim] = ContestTable(context, links.post)
+        self.contests: ContestTable[AnnouncedClaim] = ContestTable(context, Link.post)
 
     # Links.
 

@@ -10,7 +10,6 @@ from streamcell.protocol.base.context import Context, Count
 from streamcell.protocol.base.events import FrameRefused
 from streamcell.protocol.links.kinds import LinkKind
 from streamcell.protocol.links.link import Link
-from streamcell.protocol.links.table import LinkTable
 from streamcell.protocol.tree.routes import RouteTable
 from streamcell.protocol.wire.addressing import RoutedFrame, source_of
 from streamcell.protocol.wire.frames import NO_STREAM, Chunk, Lost, LostReason, ResumeQuery
@@ -19,9 +18,8 @@ from streamcell.protocol.wire.frames import NO_STREAM, Chunk, Lost, LostReason, 
 class Gate:
     """Where frames with a source and a destination come in."""
 
-    def __init__(self, context: Context, links: LinkTable, routes: RouteTable) -> None:
+    def __init__(self, context: Context, routes: RouteTable) -> None:
         self._context = context
-        self._links = links
         self._routes = routes
 
     def excuses(self, link: Link, frame: RoutedFrame, source: str, destination: str) -> bool:
@@ -49,7 +47,7 @@ class Gate:
         """Have the origin of a chunk or a question that is not taken in ask again, by the way that it came."""
         if isinstance(frame, Chunk | ResumeQuery) and frame.key.stream_id != NO_STREAM:
             reason = LostReason.OTHER_LIFE if self._is_misled(frame) else LostReason.LANE_LOST
-            self._links.answer(link, Lost.of(frame, reason, self._context.fqcn))
+            link.answer(Lost.of(frame, reason, self._context.fqcn))
 
     def _is_misled(self, frame: Chunk | ResumeQuery) -> bool:
         """Return whether an attempt was for another life of this cell, which also says that no life has got it."""

@@ -21,7 +21,6 @@ from streamcell.limits import ROUTES
 from streamcell.protocol.base.context import Context
 from streamcell.protocol.base.events import LifeDoubted
 from streamcell.protocol.links.link import Link
-from streamcell.protocol.links.table import LinkTable
 from streamcell.protocol.wire.frames import Query, QueryReply
 
 # How soon a question is asked again that something on the way may have swallowed, when there is reason to.
@@ -64,9 +63,8 @@ class _Known:
 class Presence:
     """What is known of the lives of all other cells."""
 
-    def __init__(self, context: Context, links: LinkTable, observer: PresenceObserver) -> None:
+    def __init__(self, context: Context, observer: PresenceObserver) -> None:
         self._context = context
-        self._links = links
         self._observer = observer
         self._cells: dict[str, _Known] = {}
 
@@ -148,4 +146,4 @@ class Presence:
         self._post(link, fqcn, query_id)
 
     def _post(self, link: Link, fqcn: str, query_id: int) -> None:
-        self._links.post(link, Query.by(query_id, self._context.fqcn, fqcn))
+        link.post(Query.by(query_id, self._context.fqcn, fqcn))

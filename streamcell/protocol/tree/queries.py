@@ -105,7 +105,7 @@ class QueryTable:
         return question
 
     def _send(self, link: Link, question: Question, *, trace: bool) -> None:
-        self._links.post(link, Query.by(question.query_id, self._context.fqcn, question.subject, trace=trace))
+        link.post(Query.by(question.query_id, self._context.fqcn, question.subject, trace=trace))
 
     # Answering.
 
@@ -121,12 +121,12 @@ class QueryTable:
             via = way.fqcn if passed_on and way is not None else ""
             self._reply(link, frame, (self._me(via),))
         if passed_on and way is not None:
-            self._links.answer(way, frame.one_hop_on())
+            way.answer(frame.one_hop_on())
 
     def _answer_who_is_there(self, link: Link, frame: Query, now: float) -> None:
         above = self._above()
         if above is not None and above is not link and frame.hops_left > 0 and link.kind is not LinkKind.SHORTCUT:
-            self._links.answer(above, frame.one_hop_on())
+            above.answer(frame.one_hop_on())
             return
         known = iter([self._me(""), *self._known(now)])
         cells = tuple(itertools.islice(known, CELLS_TOLD))
@@ -141,7 +141,7 @@ class QueryTable:
         return parent if parent is not None and parent.control_lane() is not None else None
 
     def _reply(self, link: Link, frame: Query, cells: tuple[CellInfo, ...], *, more: bool = False) -> None:
-        self._links.answer(link, QueryReply.to(frame, self._context.fqcn, cells, more=more))
+        link.answer(QueryReply.to(frame, self._context.fqcn, cells, more=more))
 
     def _me(self, via: str) -> CellInfo:
         return CellInfo(self._context.fqcn, self._context.incarnation, via, software=self._context.software)
@@ -169,7 +169,7 @@ class QueryTable:
         if frame.asker != self._context.fqcn:
             way = self._routes.relay_hop(frame.asker)
             if way is not None and way is not link and frame.hops_left > 0:
-                self._links.answer(way, frame.one_hop_on())
+                way.answer(frame.one_hop_on())
             return
         question = self._questions.get(frame.query_id)
         if question is None:
