@@ -153,7 +153,7 @@ MUTANTS = (
     Mutant(
         "a silent lane is never suspected",
         "links/lane",
-        "self._step(LaneInput.SILENT, now)",
+        "self.step(LaneInput.SILENT, now)",
         "return",
     ),
 )
