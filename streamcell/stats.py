@@ -27,12 +27,14 @@ class LaneStats:
         number: within the link; 0 until it is known.
         role: ``control`` or ``bulk``.
         state: how far it is, as a word in small letters; it carries frames while it is ``ready``.
+        carrier: what carries it: ``grpc``, or ``memory`` in tests; empty until it is there.
         address: where it comes from or was dialled, in the words of what carries it.
     """
 
     number: int
     role: str
     state: str
+    carrier: str
     address: str
 
 

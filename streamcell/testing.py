@@ -17,8 +17,9 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
 from streamcell.errors import UsageError
+from streamcell.protocol.links.carrier import CarrierInfo
 from streamcell.protocol.wire.frames import Chunk, Parts
-from streamcell.transport.base import Carrier, LaneClosed, Listener, Network, PeerInfo
+from streamcell.transport.base import Carrier, LaneClosed, Listener, Network
 from streamcell.transport.codec import decode_batch, encode_batch
 from streamcell.transport.memory.network import MemoryNetwork
 from streamcell.transport.parts import size_of
@@ -268,14 +269,9 @@ class FaultyLane:
         self._on_leaving: Callable[[], None] | None = None
 
     @property
-    def name(self) -> str:
-        """What carries it."""
-        return self._inner.name
-
-    @property
-    def peer(self) -> PeerInfo:
-        """The other side."""
-        return self._inner.peer
+    def info(self) -> CarrierInfo:
+        """What carries it, and the other side."""
+        return self._inner.info
 
     def cut(self) -> None:
         """Break the lane for both sides. May be called from any thread."""

@@ -53,6 +53,14 @@ def from_core(name: str) -> Any:
     )
 
 
+def _carrier(address: str) -> tuple[Any, ...]:
+    """Return what a core is told of what carries a lane: one value, or, in older checkouts, address and identity."""
+    try:
+        return (from_core("CarrierInfo")("none", address),)
+    except LookupError:
+        return address, ""
+
+
 class Net:
     """Cores by name, and the frames that are on their way between them, each delivered by itself.
 
@@ -149,10 +157,10 @@ class Net:
 
     def _dial(self, name: str, event: Any) -> None:
         listener = self._dials[name, event.uplink]
-        lane = self.cores[listener].lane_accepted(f"from-{name}", "", self.now)
+        lane = self.cores[listener].lane_accepted(*_carrier(f"from-{name}"), self.now)
         here, there = (name, event.lane_id), (listener, lane)
         self._other_end[here], self._other_end[there] = there, here
-        self.cores[name].lane_connected(event.lane_id, f"to-{listener}", "", self.now)
+        self.cores[name].lane_connected(event.lane_id, *_carrier(f"to-{listener}"), self.now)
 
     def _supply(self, name: str, event: Any) -> None:
         core = self.cores[name]

@@ -17,6 +17,7 @@ from streamcell.protocol.base.context import Context
 from streamcell.protocol.base.events import Event
 from streamcell.protocol.flow.credit import WindowBudget
 from streamcell.protocol.links.batches import Batches
+from streamcell.protocol.links.carrier import CarrierInfo
 from streamcell.protocol.links.kinds import LinkKind
 from streamcell.protocol.links.lane import Lane
 from streamcell.protocol.links.link import Link
@@ -146,13 +147,13 @@ class CellCore:
         """Somebody waits for an uplink: dial soon where it was refused."""
         self._links.dialler.hurry(number, now)
 
-    def lane_connected(self, lane_id: int, address: str, identity: str, now: float) -> None:
+    def lane_connected(self, lane_id: int, carrier: CarrierInfo, now: float) -> None:
         """A lane that was dialled is up."""
-        self._links.lane_connected(lane_id, address, identity, now)
+        self._links.lane_connected(lane_id, carrier, now)
 
-    def lane_accepted(self, address: str, identity: str, now: float) -> int:
+    def lane_accepted(self, carrier: CarrierInfo, now: float) -> int:
         """A lane arrived; returns its id."""
-        return self._links.lane_accepted(address, identity, now)
+        return self._links.lane_accepted(carrier, now)
 
     def note_shortage(self, sentence: str) -> None:
         """Refuse cells that have no link yet with this sentence, or take them again if it is empty."""

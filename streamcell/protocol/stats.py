@@ -14,7 +14,8 @@ from streamcell.stats import LaneStats, LinkStats, ReceiveStats, RelayStats, Rou
 
 def lane_stats(lane: Lane) -> LaneStats:
     """Return a snapshot of a lane."""
-    return LaneStats(lane.number, lane.role.name.lower(), lane.state.name.lower(), lane.address)
+    carrier = lane.carrier
+    return LaneStats(lane.number, lane.role.name.lower(), lane.state.name.lower(), carrier.name, carrier.address)
 
 
 def link_stats(link: Link) -> LinkStats:

@@ -29,12 +29,12 @@ counts what it has lent, and overwrites what comes back, as a carrier does that 
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from streamcell.errors import CellError, ErrorCode, LinkError
 from streamcell.limits import MESSAGE_BYTES
+from streamcell.protocol.links.carrier import CarrierInfo
 from streamcell.protocol.wire.frames import Frame, Parts
 from streamcell.transport.parts import size_of
 
@@ -97,14 +97,6 @@ class Codec(Protocol):
         ...
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class PeerInfo:
-    """What the carrier knows of the other side: its address, and who it proved to be (empty: nobody)."""
-
-    address: str
-    identity: str = ""
-
-
 class Carrier(Protocol):
     """What carries one lane, seen from one side. Ordered; each batch arrives once or the lane ends.
 
@@ -113,13 +105,8 @@ class Carrier(Protocol):
     """
 
     @property
-    def name(self) -> str:
-        """What kind of carrier it is, for people: ``grpc`` or ``memory``."""
-        ...
-
-    @property
-    def peer(self) -> PeerInfo:
-        """The other side."""
+    def info(self) -> CarrierInfo:
+        """What kind of carrier it is, and who is at the other side."""
         ...
 
     async def send(self, batch: Parts) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from streamcell.limits import MESSAGE_BYTES
+from streamcell.protocol.links.carrier import CarrierInfo
 from streamcell.protocol.wire.frames import Chunk, Frame, Hello, LaneRole, Lost, LostReason, Open, StreamKey
 from streamcell.protocol.wire.integrity import checksum_fields
 from tests.core.harness import Net, Node, checksum
@@ -31,7 +32,7 @@ def hello(fqcn: str = "client", **fields: Any) -> Hello:
 
 def greet(net: Net, node: Node, *frames: Frame, identity: str = "") -> tuple[int, list[Frame]]:
     """Play a dialler by hand; returns the listener's number for the lane and what it says on it."""
-    lane_id = node.core.lane_accepted("stranger", identity, net.now)
+    lane_id = node.core.lane_accepted(CarrierInfo("test", "stranger", identity), net.now)
     node.core.receive(lane_id, frames, net.now)
     said: list[Frame] = []
     while batch := node.core.frames_to_send(lane_id, net.now):

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from streamcell.config import CellConfig
 from streamcell.protocol.base.events import LaneWanted
+from streamcell.protocol.links.carrier import CarrierInfo
 from streamcell.protocol.links.loop import LOOP_LANE
 from streamcell.protocol.wire.frames import Frame, LaneRole, Open
 from tests.core.node import Node, refusing, roles, sending_states
@@ -111,10 +112,10 @@ class Net:
 
     def join(self, node: Node, lane_id: int, other: Node, role: LaneRole) -> None:
         here, there = (node.fqcn, lane_id), (other.fqcn, 0)
-        there = (other.fqcn, other.core.lane_accepted(f"from-{node.fqcn}", "", self.now))
+        there = (other.fqcn, other.core.lane_accepted(CarrierInfo("test", f"from-{node.fqcn}"), self.now))
         self.peers[here], self.peers[there] = there, here
         self.roles[here] = self.roles[there] = role
-        node.core.lane_connected(lane_id, f"to-{other.fqcn}", "", self.now)
+        node.core.lane_connected(lane_id, CarrierInfo("test", f"to-{other.fqcn}"), self.now)
 
     def drop(self, node: Node, lane_id: int, *, flush: bool) -> None:
         while flush and self._collect(node, lane_id):

@@ -9,6 +9,7 @@ import pytest
 from streamcell.errors import AuthenticationError, CellError, ErrorCode
 from streamcell.protocol.base.context import Context
 from streamcell.protocol.base.events import LaneDropped, LaneWanted, UplinkEnded, UplinkRefused
+from streamcell.protocol.links.carrier import CarrierInfo
 from streamcell.protocol.links.kinds import LinkKind
 from streamcell.protocol.links.lane import Lane
 from streamcell.protocol.links.link import Link
@@ -52,7 +53,7 @@ class Rig:
 
     def connect(self, lane: Lane, now: float) -> None:
         """Let a connection come up on which no Hello has come."""
-        self.table.lane_connected(lane.lane_id, "somewhere", "", now)
+        self.table.lane_connected(lane.lane_id, CarrierInfo("test", "somewhere"), now)
 
     def come_up(self, lane: Lane, now: float = 0.0) -> None:
         """Let the listener's Hello arrive."""
@@ -409,7 +410,7 @@ def test_a_link_that_was_ended_is_dialled_after_a_wait() -> None:
 
 def other_link(rig: Rig, fqcn: str = "server", *, with_lane: bool = True) -> Link:
     """Return a link for which the other end has dialled."""
-    lane = rig.table.lanes.get(rig.table.lane_accepted("somewhere", "", 0.0))
+    lane = rig.table.lanes.get(rig.table.lane_accepted(CarrierInfo("test", "somewhere"), 0.0))
     assert lane is not None
     rig.table.handle_hello(lane, hello(fqcn, peer=True), 0.0)
     if not with_lane:

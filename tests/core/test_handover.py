@@ -9,6 +9,7 @@ import pytest
 from streamcell.config import CellConfig
 from streamcell.errors import ErrorCode
 from streamcell.limits import KIB
+from streamcell.protocol.links.carrier import CarrierInfo
 from streamcell.protocol.links.lane import Lane
 from streamcell.protocol.links.states import (
     LaneState,
@@ -332,7 +333,7 @@ def test_a_notice_about_a_lane_that_is_gone_or_was_not_dialled_is_ignored() -> N
 
 
 def listen_to(table: LinkTable, hello: Hello) -> Lane:
-    lane = table.lanes.get(table.lane_accepted("somewhere", "", 0.0))
+    lane = table.lanes.get(table.lane_accepted(CarrierInfo("test", "somewhere"), 0.0))
     assert lane is not None
     table.handle_hello(lane, hello, 0.0)
     return lane

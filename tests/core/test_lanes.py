@@ -7,6 +7,7 @@ import pytest
 from streamcell.errors import ErrorCode
 from streamcell.protocol.base.context import Context
 from streamcell.protocol.base.events import LaneDropped
+from streamcell.protocol.links.carrier import CarrierInfo
 from streamcell.protocol.links.lane import Lane
 from streamcell.protocol.links.lanes import LaneTable
 from streamcell.protocol.links.loop import LOOP_LANE
@@ -24,7 +25,7 @@ def make_table() -> tuple[Context, Told, LaneTable]:
 
 def ready_lane(table: LaneTable, now: float, role: LaneRole = LaneRole.CONTROL) -> Lane:
     """A lane that has arrived, and says Hello."""
-    lane = table.accept("somewhere", "", now)
+    lane = table.accept(CarrierInfo("test", "somewhere"), now)
     lane.read_hello(hello(lane_role=role))
     lane.on_granted(make_link(), hello("me"), now)
     said(lane)
@@ -38,7 +39,7 @@ def said(lane: Lane) -> list[Frame]:
 
 def test_lanes_are_numbered_and_found_until_their_carrier_has_ended() -> None:
     _, told, table = make_table()
-    first, second = (table.accept("somewhere", "", 0.0) for _ in range(2))
+    first, second = (table.accept(CarrierInfo("test", "somewhere"), 0.0) for _ in range(2))
     assert table.get(first.lane_id) is first
     assert table.all() == [first, second]
     first.give_up(1.0)
@@ -57,7 +58,7 @@ def test_the_loop_is_there_from_the_beginning_and_is_no_lane_to_another_cell() -
 
 def test_a_lane_ends_once() -> None:
     context, told, table = make_table()
-    lane = table.accept("somewhere", "", 0.0)
+    lane = table.accept(CarrierInfo("test", "somewhere"), 0.0)
     for _ in range(2):
         lane.give_up(1.0)
         lane.refuse(ErrorCode.LIMIT, "late", 1.0)
@@ -67,7 +68,7 @@ def test_a_lane_ends_once() -> None:
 
 def test_a_goodbye_is_said_once_and_flushed() -> None:
     context, _, table = make_table()
-    lane = table.accept("somewhere", "", 0.0)
+    lane = table.accept(CarrierInfo("test", "somewhere"), 0.0)
     assert lane.take_goodbye() == []
     lane.say_goodbye(ErrorCode.LIMIT, "first\nreason")
     lane.say_goodbye(ErrorCode.PROTOCOL, "second")
@@ -90,7 +91,7 @@ def test_a_lane_that_is_being_dialled_has_nobody_to_say_goodbye_to() -> None:
 
 def test_a_lane_that_is_to_be_written_is_told_once() -> None:
     context, _, table = make_table()
-    lane = table.accept("somewhere", "", 0.0)
+    lane = table.accept(CarrierInfo("test", "somewhere"), 0.0)
     lane.wake()
     lane.wake()
     assert list(context.ready_lanes) == [lane.lane_id]
@@ -98,7 +99,7 @@ def test_a_lane_that_is_to_be_written_is_told_once() -> None:
 
 def test_a_lane_that_claims_a_name_waits_for_what_comes_of_that() -> None:
     context, told, table = make_table()
-    lane = table.accept("somewhere", "", 0.0)
+    lane = table.accept(CarrierInfo("test", "somewhere"), 0.0)
     lane.on_claimed(1.0)
     context.deadlines.expire(1000.0)
     assert told.told == []
@@ -114,7 +115,7 @@ def test_a_goodbye_under_way_stops_the_watch() -> None:
 
 def test_a_dial_that_is_given_more_time_keeps_it() -> None:
     context, told, table = make_table()
-    lane = table.accept("somewhere", "", 0.0)
+    lane = table.accept(CarrierInfo("test", "somewhere"), 0.0)
     lane.await_hello(5.0)
     context.deadlines.expire(3.0)
     assert told.told == []

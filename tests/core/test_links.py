@@ -12,6 +12,7 @@ from streamcell.config import CellConfig
 from streamcell.errors import AuthenticationError, CellError, ErrorCode, LinkError, NameInUse, ProtocolError
 from streamcell.limits import MESSAGE_BYTES
 from streamcell.protocol.base.events import CellConnected, CellDisconnected, LaneDropped, LaneWanted, ProtocolBroken
+from streamcell.protocol.links.carrier import CarrierInfo
 from streamcell.protocol.links.greeting import ROUTES_CAPABILITY
 from streamcell.protocol.wire.frames import Announce, AnnounceReply, Frame, Goodbye, Hello, Ping, Query
 from tests.core.by_hand import changing, greet, hello, link_id_of
@@ -179,7 +180,7 @@ def test_a_fault_is_told_once_for_each_link() -> None:
 def test_a_stranger_that_cannot_be_read_is_told_why() -> None:
     net = Net()
     server = net.node("server")
-    lane_id = server.core.lane_accepted("stranger", "", net.now)
+    lane_id = server.core.lane_accepted(CarrierInfo("test", "stranger"), net.now)
     server.core.reject_batch(lane_id, "noise", net.now)
     (goodbye,) = server.core.frames_to_send(lane_id, net.now)
     assert goodbye == Goodbye(ErrorCode.PROTOCOL, "server cannot read what stranger sent: noise")
@@ -200,7 +201,7 @@ def test_a_goodbye_instead_of_a_hello_ends_the_lane() -> None:
 def test_a_listener_waits_for_a_hello_no_longer_than_the_dial_timeout() -> None:
     net = Net()
     server = net.node("server", CellConfig(dial_timeout_s=2.0))
-    server.core.lane_accepted("silent", "", net.now)
+    server.core.lane_accepted(CarrierInfo("test", "silent"), net.now)
     net.advance(1.9)
     assert server.of(LaneDropped) == []
     net.advance(0.2)
@@ -512,7 +513,7 @@ def test_reports_about_lanes_that_are_gone_are_ignored() -> None:
     net = Net()
     _server, client = net.pair()
     for lane_id in (99, client.lane()):
-        client.core.lane_connected(lane_id, "", "", net.now)
+        client.core.lane_connected(lane_id, CarrierInfo("test", ""), net.now)
     client.core.lane_closed(99, "", None, net.now)
     client.core.receive(99, [Ping(1)], net.now)
     assert client.core.frames_to_send(99, net.now) == []

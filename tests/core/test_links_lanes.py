@@ -9,6 +9,7 @@ import pytest
 from streamcell.config import CellConfig
 from streamcell.errors import ErrorCode
 from streamcell.protocol.base.events import CellDisconnected, LaneDropped, LaneWanted
+from streamcell.protocol.links.carrier import CarrierInfo
 from streamcell.protocol.links.states import (
     LaneState,
 )
@@ -218,7 +219,7 @@ def test_a_bulk_lane_that_is_used_stays() -> None:
 
 def test_an_idle_lane_that_the_other_side_dialled_is_its_to_close() -> None:
     table = LinkTable(make_context(), Told())
-    control, bulk = (table.lanes.accept("somewhere", "", 0.0) for _ in range(2))
+    control, bulk = (table.lanes.accept(CarrierInfo("test", "somewhere"), 0.0) for _ in range(2))
     table.handle_hello(control, hello(), 0.0)
     said = hello(lane_number=2, lane_role=LaneRole.BULK, link_id=table.links["client"].link_id, lanes_held=(1, 2))
     table.handle_hello(bulk, said, 0.0)

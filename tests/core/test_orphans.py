@@ -19,6 +19,7 @@ from streamcell.errors import (
 )
 from streamcell.limits import INITIAL_CREDIT_BYTES, KIB
 from streamcell.protocol.base.events import ReceiveFailed, StreamAdopted, StreamOpened, StreamPlaced
+from streamcell.protocol.links.carrier import CarrierInfo
 from streamcell.protocol.wire.description import StreamKind
 from streamcell.protocol.wire.frames import Chunk, Goodbye, ResumeReply, StreamKey
 from tests.core.harness import Net, Node, make_spec
@@ -415,7 +416,7 @@ def test_a_request_waits_on_while_its_target_lives(code: ErrorCode) -> None:
     net = Net()
     server, client, stream_id = asked(net)
     # Another cell that stops, on a lane that never said who it is; or this one closes a lane.
-    stranger = client.core.lane_accepted("somewhere", "", net.now)
+    stranger = client.core.lane_accepted(CarrierInfo("test", "somewhere"), net.now)
     lane = stranger if code is ErrorCode.STOPPING else client.lane()
     client.core.receive(lane, [Goodbye(code, "this lane goes")], net.now)
     net.cut_all()

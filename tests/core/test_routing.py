@@ -9,6 +9,7 @@ import pytest
 from streamcell.errors import ErrorCode, NameInUse, StreamTargetUnreachable
 from streamcell.limits import MESSAGE_BYTES
 from streamcell.protocol.base.events import CellConnected
+from streamcell.protocol.links.carrier import CarrierInfo
 from streamcell.protocol.wire.description import StreamKind
 from streamcell.protocol.wire.frames import (
     Announce,
@@ -309,7 +310,7 @@ def test_an_announcement_that_leads_nowhere_is_refused() -> None:
 def minimal(net: Net, node: Node, fqcn: str, incarnation: int = 1) -> int:
     """Let a cell that knows nothing of announcements greet ``node``; returns the node's number for its lane."""
     hello = Hello(fqcn, incarnation, 1, 1, 1, LaneRole.CONTROL, message_bytes=MESSAGE_BYTES, lanes=1)
-    lane_id = node.core.lane_accepted("stranger", "", net.now)
+    lane_id = node.core.lane_accepted(CarrierInfo("test", "stranger"), net.now)
     node.core.receive(lane_id, [hello], net.now)
     net.run()
     return lane_id

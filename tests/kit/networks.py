@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 
+from streamcell.protocol.links.carrier import CarrierInfo
 from streamcell.protocol.wire.frames import Chunk, Frame, Parts
-from streamcell.transport.base import Carrier, Listener, Network, PeerInfo
+from streamcell.transport.base import Carrier, Listener, Network
 from streamcell.transport.codec import decode_batch, encode_batch
 
 Tamper = Callable[[Parts], Parts]
@@ -35,12 +36,8 @@ class _TamperedCarrier:
         self._tamper = tamper
 
     @property
-    def name(self) -> str:
-        return self._inner.name
-
-    @property
-    def peer(self) -> PeerInfo:
-        return self._inner.peer
+    def info(self) -> CarrierInfo:
+        return self._inner.info
 
     async def send(self, batch: Parts) -> None:
         await self._inner.send(self._tamper(batch))

@@ -99,6 +99,14 @@ def pieces(data: bytes, size: int = 77_777) -> Iterator[bytes]:
     return (data[at : at + size] for at in range(0, len(data), size))
 
 
+def test_stats_say_what_carries_each_lane(lanes_pair: Pair, carrier_kind: str) -> None:
+    send_all(*lanes_pair)
+    for peer in lanes_pair:
+        (link,) = peer.stats().protocol.links
+        assert link.lanes
+        assert {lane.carrier for lane in link.lanes if lane.state == "ready"} == {carrier_kind}
+
+
 def test_much_at_once_arrives_byte_by_byte_over_all_lanes(lanes_pair: Pair, lanes: int) -> None:
     arrivals = [Arrivals(peer) for peer in lanes_pair]
     here, there = lanes_pair

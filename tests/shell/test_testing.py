@@ -68,7 +68,7 @@ def test_without_faults_everything_passes(network: FaultyNetwork, url: str) -> N
             assert network.dials == 1
             [lane] = network.lanes
             assert lane is pair.dialled
-            assert lane.peer.address == pair.listener.url
+            assert lane.info.address == pair.listener.url
         assert network.lanes == ()
 
     run(scenario())

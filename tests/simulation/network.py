@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from streamcell.protocol.base.events import LaneWanted
+from streamcell.protocol.links.carrier import CarrierInfo
 from streamcell.protocol.wire.frames import Chunk, Frame, LaneRole
 from streamcell.runtime.network.lane_tasks import FEW_FRAMES, SHORT_BATCH_BYTES
 from tests.simulation.agenda import Agenda
@@ -116,13 +117,13 @@ class Network:
             host.settle()
             return
         here = End(self, host, wanted.lane_id, wanted.role)
-        there_id = listener.core.lane_accepted(f"from-{host.name}", "", listener.now)
+        there_id = listener.core.lane_accepted(CarrierInfo("test", f"from-{host.name}"), listener.now)
         there = End(self, listener, there_id, wanted.role)
         here.peer, there.peer = there, here
         here.latency_s = there.latency_s = latency_s
         here.bytes_per_s = there.bytes_per_s = self._random.choice(_BANDWIDTHS)
         host.ends[here.lane_id], listener.ends[there.lane_id] = here, there
-        host.core.lane_connected(wanted.lane_id, f"to-{name}", "", host.now)
+        host.core.lane_connected(wanted.lane_id, CarrierInfo("test", f"to-{name}"), host.now)
         listener.settle()
         host.settle()
 

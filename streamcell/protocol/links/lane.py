@@ -25,6 +25,7 @@ from streamcell.protocol.base.context import Context, Count
 from streamcell.protocol.base.events import LaneDropped
 from streamcell.protocol.base.timers import Timed
 from streamcell.protocol.flow.sharing import SharedRoom
+from streamcell.protocol.links.carrier import NO_CARRIER, CarrierInfo
 from streamcell.protocol.links.states import LANE_TABLE, LaneAction, LaneInput, LaneState
 from streamcell.protocol.wire.frames import Frame, Goodbye, Hello, LaneRole, Ping, Pong
 
@@ -71,9 +72,8 @@ class Lane(Timed):
         "_said_goodbye",
         "_suspect_until",
         "_used_at",
-        "address",
+        "carrier",
         "goodbye",
-        "identity",
         "lane_id",
         "link",
         "number",
@@ -111,8 +111,7 @@ class Lane(Timed):
         self.uplink = uplink
         self.place = place
         self.link = link
-        self.address = ""
-        self.identity = ""
+        self.carrier = NO_CARRIER
         self.shared_room = SharedRoom()
         self.goodbye: Goodbye | None = None
         self._said_goodbye = False
@@ -133,7 +132,7 @@ class Lane(Timed):
         self._last_ping: int | None = None
 
     def __repr__(self) -> str:
-        return f"<Lane {self.lane_id} number {self.number} {self.role.name} {self.state.name} {self.address}>"
+        return f"<Lane {self.lane_id} number {self.number} {self.role.name} {self.state.name} {self.carrier.address}>"
 
     @property
     def usable(self) -> bool:
@@ -161,14 +160,14 @@ class Lane(Timed):
         self._hello_by = by
         self._context.deadlines.schedule(self, by)
 
-    def on_accepted(self, address: str, identity: str, now: float) -> None:
+    def on_accepted(self, carrier: CarrierInfo, now: float) -> None:
         """The lane has arrived here: its Hello is awaited for the dial timeout."""
-        self.address, self.identity = address, identity
+        self.carrier = carrier
         self.await_hello(now + self._context.config.dial_timeout_s)
 
-    def on_connected(self, address: str, identity: str, now: float) -> None:
+    def on_connected(self, carrier: CarrierInfo, now: float) -> None:
         """The lane that was dialled has a connection."""
-        self.address, self.identity = address, identity
+        self.carrier = carrier
         self.step(LaneInput.CONNECTED, now)
 
     def read_hello(self, hello: Hello) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from streamcell.protocol.base.context import Context
+from streamcell.protocol.links.carrier import CarrierInfo
 from streamcell.protocol.links.lane import Lane, LaneKeeper
 from streamcell.protocol.links.loop import LOOP_LANE
 from streamcell.protocol.links.states import LaneState
@@ -27,11 +28,11 @@ class LaneTable:
         """Return every lane that leads to another cell."""
         return [lane for lane_id, lane in self._lanes.items() if lane_id != LOOP_LANE]
 
-    def accept(self, address: str, identity: str, now: float) -> Lane:
+    def accept(self, carrier: CarrierInfo, now: float) -> Lane:
         """Make a lane that has arrived, and wait for its Hello."""
         lane = Lane(self._context, self._keeper, self._next_id(), LaneState.GREETING, now=now)
         self._lanes[lane.lane_id] = lane
-        lane.on_accepted(address, identity, now)
+        lane.on_accepted(carrier, now)
         return lane
 
     def dial(self, uplink: Uplink, role: LaneRole, number: int, place: int, now: float) -> Lane:

@@ -317,7 +317,7 @@ class Link(Timed):
     def on_lane_joined(self, lane: Lane, terms: Terms, now: float) -> None:
         """A lane is up: streams can go on it, and the neighbour's terms are those that it said there."""
         self.lanes[lane.number] = lane
-        self.address = lane.address
+        self.address = lane.carrier.address
         self.terms = terms
         self._lanes_lost_at = None
         if lane.role is LaneRole.BULK:
@@ -423,7 +423,7 @@ class Link(Timed):
         """One of the two ends cannot accept what the other has sent. It is told once."""
         if not self._told_of_break:
             self._told_of_break = True
-            self._context.events.append(ProtocolBroken(self.fqcn, lane.address, sentence, by_neighbour))
+            self._context.events.append(ProtocolBroken(self.fqcn, lane.carrier.address, sentence, by_neighbour))
 
     # Renewal, and the end.
 

@@ -135,9 +135,9 @@ class Reception:
             link.retire(now)
             link = None
         if link is None:
-            link = self._maker.make_link(hello, kind, self._new_link_id(), now, identity=lane.identity)
+            link = self._maker.make_link(hello, kind, self._new_link_id(), now, identity=lane.carrier.identity)
         else:
-            link.pass_to(hello, lane.identity, now, self._new_link_id)
+            link.pass_to(hello, lane.carrier.identity, now, self._new_link_id)
         self._answer(lane, link, hello, now)
 
     def on_name_free(self, claim: ClaimedLane, holder: Holder, now: float) -> None:
@@ -158,4 +158,8 @@ class Reception:
 
 
 def _is_lane_of(link: Link, lane: Lane, hello: Hello) -> bool:
-    return hello.link_id == link.link_id and hello.incarnation == link.incarnation and lane.identity == link.identity
+    return (
+        hello.link_id == link.link_id
+        and hello.incarnation == link.incarnation
+        and lane.carrier.identity == link.identity
+    )

@@ -9,6 +9,7 @@ from __future__ import annotations
 from streamcell.errors import CellError, ErrorCode
 from streamcell.protocol.base.context import Context
 from streamcell.protocol.base.events import LaneDropped, ProtocolBroken
+from streamcell.protocol.links.carrier import CarrierInfo
 from streamcell.protocol.links.dialling import Dialler
 from streamcell.protocol.links.greeting import fault_in
 from streamcell.protocol.links.kinds import LinkKind
@@ -40,15 +41,15 @@ class LinkTable:
 
     # Verbs of the shell.
 
-    def lane_connected(self, lane_id: int, address: str, identity: str, now: float) -> None:
+    def lane_connected(self, lane_id: int, carrier: CarrierInfo, now: float) -> None:
         """Greet on a lane that was dialled."""
         lane = self.lanes.get(lane_id)
         if lane is not None and lane.uplink is not None:
-            lane.on_connected(address, identity, now)
+            lane.on_connected(carrier, now)
 
-    def lane_accepted(self, address: str, identity: str, now: float) -> int:
+    def lane_accepted(self, carrier: CarrierInfo, now: float) -> int:
         """Take in a lane that arrived, and return its id."""
-        lane = self.lanes.accept(address, identity, now)
+        lane = self.lanes.accept(carrier, now)
         if self._context.stopped:
             lane.refuse(ErrorCode.STOPPING, f"{self._context.fqcn} is stopping", now)
         return lane.lane_id
@@ -111,7 +112,7 @@ class LinkTable:
 
     def cut_off(self, lane: Lane, sentence: str, now: float) -> None:
         """What came on a lane cannot be read. What a cell cannot read of its own is lost with the lane, and no more."""
-        who = lane.address if lane.link is None else lane.link.fqcn
+        who = lane.carrier.address if lane.link is None else lane.link.fqcn
         sentence = f"{self._context.fqcn} cannot read what {who} sent: {sentence}"
         if lane.link is self.loop:
             self._tell_of_break(lane, sentence, by_neighbour=True)
@@ -134,7 +135,7 @@ class LinkTable:
         if lane.link is not None:
             lane.link.on_rules_broken(lane, sentence, by_neighbour=by_neighbour)
         else:
-            self._context.events.append(ProtocolBroken("", lane.address, sentence, by_neighbour))
+            self._context.events.append(ProtocolBroken("", lane.carrier.address, sentence, by_neighbour))
 
     # What lanes report.
 

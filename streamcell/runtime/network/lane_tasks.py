@@ -126,7 +126,7 @@ class LaneTasks:
             elif isinstance(error, Exception):
                 raise error
         reason = self.reason or "closed here"
-        self._log.debug("the lane with %s has ended: %s", self._carrier.peer.address, reason)
+        self._log.debug("the lane with %s has ended: %s", self._carrier.info.address, reason)
         self._host.step(self._core.lane_closed, self._lane_id, reason, refusal)
 
     async def _write(self) -> None:

@@ -107,17 +107,15 @@ class Lanes:
         task.add_done_callback(lambda _: self._tasks.pop(lane_id, None))
 
     def _accept(self, carrier: Carrier, now: float) -> None:
-        peer = carrier.peer
-        self._log.debug("< lane from %s", peer.address)
+        self._log.debug("< lane from %s", carrier.info.address)
         short = self._context.descriptors.are_short()
         self._context.core.note_shortage(_SHORTAGE.format(self._context.fqcn) if short else "")
-        lane_id = self._context.core.lane_accepted(peer.address, peer.identity, now)
+        lane_id = self._context.core.lane_accepted(carrier.info, now)
         # Noted before the core's events are taken: one of them may drop the lane.
         self._start(lane_id, self._carry(lane_id, self._note(lane_id, carrier)))
 
     def _connect(self, lane_id: int, carrier: Carrier, now: float) -> LaneTasks:
-        peer = carrier.peer
-        self._context.core.lane_connected(lane_id, peer.address, peer.identity, now)
+        self._context.core.lane_connected(lane_id, carrier.info, now)
         return self._note(lane_id, carrier)
 
     def _note(self, lane_id: int, carrier: Carrier) -> LaneTasks:

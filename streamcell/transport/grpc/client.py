@@ -18,9 +18,10 @@ from urllib.parse import quote
 
 from streamcell.errors import one_line
 from streamcell.logs import get_logger
+from streamcell.protocol.links.carrier import CarrierInfo
 from streamcell.protocol.wire.frames import Parts
 from streamcell.transport.address import Address, Scheme, check_can_be_dialled
-from streamcell.transport.base import LaneClosed, PeerInfo, check_batch_size
+from streamcell.transport.base import LaneClosed, check_batch_size
 from streamcell.transport.grpc.call_use import CallUse, is_cancelled_itself
 from streamcell.transport.grpc.environment import aio, grpc
 from streamcell.transport.grpc.options import channel_options
@@ -86,8 +87,6 @@ async def dial(address: Address, timeout_s: float, *, batch_threads: bool = True
 class GrpcClientCarrier:
     """Carries a lane that was dialled."""
 
-    name = "grpc"
-
     def __init__(self, address: Address, where: str, channel: Channel, call: StreamStreamCall[bytes, bytes]) -> None:
         self._address = address
         self._where = where
@@ -104,9 +103,9 @@ class GrpcClientCarrier:
         self._use = CallUse(self._read, self._write)
 
     @property
-    def peer(self) -> PeerInfo:
-        """The address that was dialled."""
-        return PeerInfo(str(self._address))
+    def info(self) -> CarrierInfo:
+        """That it is gRPC, and the address that was dialled."""
+        return CarrierInfo("grpc", str(self._address))
 
     async def send(self, batch: Parts) -> None:
         """Give a batch to gRPC, joined; returns when it has room for the next one."""

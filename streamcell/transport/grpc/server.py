@@ -16,9 +16,10 @@ from urllib.parse import unquote
 
 from streamcell.errors import ErrorCode, LinkError, UsageError, one_line
 from streamcell.logs import get_logger
+from streamcell.protocol.links.carrier import CarrierInfo
 from streamcell.protocol.wire.frames import Parts
 from streamcell.transport.address import Address
-from streamcell.transport.base import Carrier, LaneClosed, PeerInfo, check_batch_size
+from streamcell.transport.base import Carrier, LaneClosed, check_batch_size
 from streamcell.transport.grpc.accepting import can_open, close_copies
 from streamcell.transport.grpc.binding import Binding, bind
 from streamcell.transport.grpc.call_use import CallUse
@@ -54,11 +55,9 @@ _logger = get_logger("streamcell.transport")
 class GrpcServerCarrier:
     """Carries a lane that arrived."""
 
-    name = "grpc"
-
-    def __init__(self, context: ServicerContext[bytes, bytes], peer: PeerInfo) -> None:
+    def __init__(self, context: ServicerContext[bytes, bytes], address: str) -> None:
         self._context = context
-        self._peer = peer
+        self._info = CarrierInfo("grpc", address)
         self._ended = ""
         self._released = asyncio.Event()
         self._finished = asyncio.Event()
@@ -67,9 +66,9 @@ class GrpcServerCarrier:
         self._use = CallUse(self._read, self._write)
 
     @property
-    def peer(self) -> PeerInfo:
-        """The other side, as the connection tells."""
-        return self._peer
+    def info(self) -> CarrierInfo:
+        """That it is gRPC, and the other side, as the connection tells."""
+        return self._info
 
     async def send(self, batch: Parts) -> None:
         """Give a batch to gRPC, joined; returns when it has room for the next one."""
@@ -94,7 +93,7 @@ class GrpcServerCarrier:
                 await self._use.wait_ended()
                 self._use.let_go()
         except TimeoutError:
-            _logger.debug("%s did not take all that was sent to it before the end", self._peer)
+            _logger.debug("%s did not take all that was sent to it before the end", self._info.address)
         finally:
             self._released.set()
 
@@ -247,7 +246,7 @@ class GrpcListener:
         # Otherwise grpc.aio sends them with the first batch, and again with the end of the call if
         # that comes while the first batch still waits; which fails.
         await context.send_initial_metadata(())
-        lane = GrpcServerCarrier(context, PeerInfo(_peer_address(context.peer())))
+        lane = GrpcServerCarrier(context, _peer_address(context.peer()))
         self._arrived += 1
         self._lanes.add(lane)
         try:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from streamcell.protocol.links.carrier import CarrierInfo
 from streamcell.protocol.wire.frames import Parts
-from streamcell.transport.base import PeerInfo, check_batch_size
+from streamcell.transport.base import check_batch_size
 from streamcell.transport.memory.pipe import Pipe
 from streamcell.transport.parts import size_of
 
@@ -16,15 +17,13 @@ class LoopCarrier:
     Each part arrives as ``bytes``, of the receiver's own: there are no leases.
     """
 
-    name = "memory"
-
     def __init__(self) -> None:
         self._pipe: Pipe[Parts] = Pipe()
 
     @property
-    def peer(self) -> PeerInfo:
+    def info(self) -> CarrierInfo:
         """The cell itself, which has no address for itself."""
-        return PeerInfo("here")
+        return CarrierInfo("memory", "here")
 
     async def send(self, batch: Parts) -> None:
         """Give a batch to the receiving end."""

@@ -13,9 +13,10 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 from streamcell.errors import UsageError
+from streamcell.protocol.links.carrier import CarrierInfo
 from streamcell.protocol.wire.frames import Parts
 from streamcell.transport.address import Address, Scheme, parse_address
-from streamcell.transport.base import AddressInUse, Carrier, LaneClosed, Listener, PeerInfo, check_batch_size
+from streamcell.transport.base import AddressInUse, Carrier, LaneClosed, Listener, check_batch_size
 from streamcell.transport.memory.leases import MOST_LENT_BYTES, Leases, Stored
 from streamcell.transport.memory.pipe import Pipe
 from streamcell.transport.parts import size_of
@@ -26,17 +27,15 @@ _Pipe: TypeAlias = Pipe[Stored]
 class _MemoryCarrier:
     """One end of a lane. What is sent is copied once, part by part, and lent to who receives it."""
 
-    name = "memory"
-
-    def __init__(self, peer: PeerInfo, inbound: _Pipe, outbound: _Pipe, leases: Leases) -> None:
-        self._peer = peer
+    def __init__(self, info: CarrierInfo, inbound: _Pipe, outbound: _Pipe, leases: Leases) -> None:
+        self._info = info
         self._inbound = inbound
         self._outbound = outbound
         self._leases = leases
 
     @property
-    def peer(self) -> PeerInfo:
-        return self._peer
+    def info(self) -> CarrierInfo:
+        return self._info
 
     async def send(self, batch: Parts) -> None:
         check_batch_size(batch)
@@ -108,8 +107,8 @@ class MemoryNetwork:
         listener = self._listeners.get(address.name)
         if listener is None:
             raise LaneClosed(f"no cell listens at {url}")
-        here = PeerInfo(f"{url}#{next(self._lane_numbers)}")
-        there = PeerInfo(url)
+        here = CarrierInfo("memory", f"{url}#{next(self._lane_numbers)}")
+        there = CarrierInfo("memory", url)
         outbound, inbound = _Pipe(), _Pipe()
         listener.accept(_MemoryCarrier(here, inbound=outbound, outbound=inbound, leases=self.leases))
         return _MemoryCarrier(there, inbound=inbound, outbound=outbound, leases=self.leases)

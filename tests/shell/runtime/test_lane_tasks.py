@@ -8,10 +8,11 @@ from typing import Any, TypeVar, TypeVarTuple
 import pytest
 
 from streamcell.errors import CellError, LinkError, ProtocolError
+from streamcell.protocol.links.carrier import CarrierInfo
 from streamcell.protocol.wire.frames import Chunk, Frame, Parts, Pong, StreamKey
 from streamcell.runtime.network.lane_tasks import LaneTasks
 from streamcell.runtime.threads.trace import cell_log
-from streamcell.transport.base import LaneClosed, PeerInfo
+from streamcell.transport.base import LaneClosed
 from tests.kit.timing import scaled
 
 Args = TypeVarTuple("Args")
@@ -85,8 +86,7 @@ class Codec:
 class Carrier:
     """Hands out what the test puts into it, and forgets what it is given."""
 
-    name = "test"
-    peer = PeerInfo("there")
+    info = CarrierInfo("test", "there")
 
     def __init__(self) -> None:
         self.arriving: asyncio.Queue[Parts | Exception] = asyncio.Queue()

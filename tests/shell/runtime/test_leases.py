@@ -6,6 +6,7 @@ The network in memory overwrites what comes back: whoever reads it later reads w
 from __future__ import annotations
 
 import dataclasses
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -18,7 +19,7 @@ from tests.kit.cells import QUICK, Carrier, Cells, Pair, Peer, making_cells
 from tests.kit.fixtures import gate
 from tests.kit.payloads import KIB, MIB, pattern
 from tests.kit.transfers import Reader
-from tests.kit.waiting import PATIENCE_S, Box, Gate, eventually
+from tests.kit.waiting import PATIENCE_S, Box, Gate, eventually, wait_for
 
 __all__ = ["gate"]
 
@@ -190,13 +191,16 @@ def test_a_relay_that_holds_chunks_when_its_lanes_break_gives_them_back(plenty: 
     server, relay, leaf = plenty.line()
     reader = Reader()
     server.on_stream(reader)
+    stalled = threading.Event()
 
     def source() -> Iterator[bytes]:
         yield DATA[: SIZE // 2]
         plenty.above.stall(Direction.TO_LISTENER)
+        stalled.set()
         yield DATA[SIZE // 2 :]
 
     future = leaf.send_stream("server", source())
+    wait_for(stalled)
     eventually(lambda: any(each.held_bytes for each in relay.stats().protocol.relays), "the relay holds chunks")
     plenty.above.cut()
     plenty.above.release()

@@ -157,13 +157,14 @@ def test_a_batch_over_the_limit_is_refused(place: Place, from_dialler: bool) -> 
     run(scenario())
 
 
-def test_a_lane_knows_its_peer_and_what_carries_it(place: Place) -> None:
+def test_a_carrier_knows_what_it_is_and_the_other_side(place: Place) -> None:
     async def scenario() -> None:
         async with await open_pair(place.network, place.url) as pair:
-            assert pair.dialled.peer.address == pair.listener.url
-            assert pair.arrived.peer.address
-            assert pair.dialled.peer.identity == pair.arrived.peer.identity == ""
-            assert pair.dialled.name == pair.arrived.name == place.name
+            here, there = pair.dialled.info, pair.arrived.info
+            assert here.address == pair.listener.url
+            assert there.address
+            assert here.identity == there.identity == ""
+            assert here.name == there.name == place.name
 
     run(scenario())
 
