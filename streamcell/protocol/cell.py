@@ -378,21 +378,24 @@ class CellCore:
             **context.counters.snapshot(),
         )
 
-    # What the links report.
+    # What the links report. There is one order in which the wings hear of it: what is received, what is sent, what
+    # passes through, the tree, and last what follows from ways that are others now. The streams take back what the link
+    # carried, and say so by the ways that there are, before the tree changes these; and no stream that goes another way
+    # meets one that has yet to hear that its own is lost.
 
     def on_link_begun(self, link: Link, now: float) -> None:
         """The neighbour is to be told who is here, and tells who is there; of earlier streams it knows nothing."""
-        self._relays.on_link_down(link)
         self._sends.on_link_begun(link, now)
+        self._relays.on_link_down(link)
         self._announcements.on_link_begun(link, now)
 
     def on_lane_up(self, link: Link, now: float) -> None:
         """Streams over this link can go, or go on."""
-        if link.kind is LinkKind.SHORTCUT:
-            self.on_ways_changed((link.fqcn,), now)
         self._receives.on_lane_up(link)
         self._sends.on_lane_up(link, now)
         self._relays.on_lane_up(link, now)
+        if link.kind is LinkKind.SHORTCUT:
+            self.on_ways_changed((link.fqcn,), now)
 
     def is_outdated(self, frame: Frame) -> bool:
         """Return whether a frame that a lane may have carried in vain need not be said again."""
@@ -402,10 +405,10 @@ class CellCore:
 
     def on_lane_lost(self, link: Link, lane_id: int, now: float) -> None:
         """Whatever was on the lane may be lost."""
-        self._announcements.on_lane_lost(link)
         self._receives.on_lane_lost(link)
         self._sends.on_lane_lost(link, lane_id, now)
         self._relays.on_lane_lost(link, lane_id)
+        self._announcements.on_lane_lost(link)
         if link.kind is LinkKind.SHORTCUT:
             # Without a lane the way leads over the tree.
             self.on_ways_changed((link.fqcn,), now)
@@ -417,9 +420,9 @@ class CellCore:
 
     def on_link_down(self, link: Link, now: float) -> None:
         """The way by this link is gone."""
+        self._receives.on_link_down(link)
         self._relays.on_link_down(link)
         self._announcements.on_link_down(link, now)
-        self._receives.on_link_down(link)
         self.on_ways_changed(None, now)
 
     # What the announcements report.
