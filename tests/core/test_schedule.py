@@ -5,7 +5,7 @@ import dataclasses
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamcell.protocol.flow.schedule import RoundRobin
+from streamcell.protocol.flow.schedule import RoundRobin, Standing
 
 QUANTUM = 1000
 
@@ -18,19 +18,21 @@ class Member:
     eligible: bool = True
     sent: int = 0
 
-    def can_send(self) -> bool:
-        return self.left > 0
+    def standing_at(self, place: str) -> Standing:
+        if self.left == 0:
+            return Standing.GONE
+        return Standing.READY if self.eligible else Standing.PASSES
 
 
-def queue_of(*members: Member) -> RoundRobin[Member]:
-    queue: RoundRobin[Member] = RoundRobin(QUANTUM)
+def queue_of(*members: Member) -> RoundRobin[Member, str]:
+    queue: RoundRobin[Member, str] = RoundRobin(QUANTUM)
     for member in members:
         queue.add(member)
     return queue
 
 
-def take_turn(queue: RoundRobin[Member]) -> Member | None:
-    member = queue.next(lambda candidate: candidate.eligible)
+def take_turn(queue: RoundRobin[Member, str]) -> Member | None:
+    member = queue.next("here")
     if member is not None:
         size = min(member.chunk, member.left)
         member.left -= size
@@ -57,7 +59,7 @@ def test_everybody_is_served_to_the_end(lengths: list[int]) -> None:
     while take_turn(queue) is not None:
         pass
     assert [member.sent for member in members] == lengths
-    assert len(queue) == 0
+    assert len(queue.members) == 0
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=8), st.integers(1, 50))
@@ -68,7 +70,7 @@ def test_who_is_not_eligible_keeps_a_place_and_is_not_served(eligible: list[bool
         member = take_turn(queue)
         assert member is None or member.eligible
         assert (member is None) == (not any(eligible))
-    assert len(queue) == len(members)
+    assert len(queue.members) == len(members)
     for member in members:
         member.eligible = True
     for _ in range(20 * len(members)):
@@ -79,7 +81,7 @@ def test_who_is_not_eligible_keeps_a_place_and_is_not_served(eligible: list[bool
 def test_a_second_add_gives_no_second_place() -> None:
     member = Member(left=150)
     queue = queue_of(member, member)
-    assert len(queue) == 1
+    assert len(queue.members) == 1
     assert [take_turn(queue), take_turn(queue), take_turn(queue)] == [member, member, None]
 
 
@@ -101,15 +103,3 @@ def test_who_overdrew_waits_until_it_is_paid_back() -> None:
     greedy, modest = Member("greedy", chunk=3 * QUANTUM), Member("modest", chunk=QUANTUM)
     queue = queue_of(greedy, modest)
     assert [member.name for _ in range(8) if (member := take_turn(queue))].count("greedy") == 2
-
-
-def test_who_can_send_here_waits() -> None:
-    here, elsewhere = Member("here", left=0), Member("elsewhere")
-    queue: RoundRobin[Member] = RoundRobin(QUANTUM, lambda member: member is here)
-    assert not queue.waits()
-    queue.add(here)
-    queue.add(elsewhere)
-    assert not queue.waits()
-    here.left = 1
-    assert queue.waits()
-    assert queue_of(elsewhere).waits()

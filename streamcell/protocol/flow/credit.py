@@ -39,7 +39,8 @@ class WindowBudget:
         self._free = capacity_bytes
         self._ahead = 0
         self._windows = 0
-        self._short = False
+        #: Whether somebody wanted more than there was when it was last asked for.
+        self.short = False
 
     @property
     def free_bytes(self) -> int:
@@ -50,7 +51,7 @@ class WindowBudget:
         """Take up to ``size`` bytes and return how many."""
         taken = min(size, self._free)
         self._free -= taken
-        self._short = taken < size
+        self.short = taken < size
         return taken
 
     def take_ahead(self, size: int) -> int:
@@ -82,7 +83,7 @@ class WindowBudget:
 
     def excess(self, size: int) -> int:
         """Return how much of ``size`` bytes taken is above the fair share, while somebody wants more than there is."""
-        return max(0, size - self._capacity // max(1, self._windows)) if self._short else 0
+        return max(0, size - self._capacity // max(1, self._windows)) if self.short else 0
 
 
 class RememberedWindow:
@@ -151,7 +152,7 @@ class Window:
         Where others want memory a window above its fair share shrinks instead, and so does one that was given ahead to
         a reader that turns out slow; by no more than was consumed, so that the credit that it has given never falls.
         """
-        excess = self._budget.excess(self.size - INITIAL_CREDIT_BYTES)
+        excess = self._budget.excess(self.size - INITIAL_CREDIT_BYTES) if self._budget.short else 0
         unread = received - consumed
         if unread > self.size - self.size // 4:
             excess = max(excess, self._ahead)

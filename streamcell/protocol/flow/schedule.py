@@ -6,71 +6,81 @@ overdraw by less than one chunk, and the next turns pay it back, since a chunk i
 
 from __future__ import annotations
 
+import enum
 from collections import deque
-from collections.abc import Callable
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 
-class Turn(Protocol):
-    """Something that takes turns."""
+class Standing(enum.Enum):
+    """How a member stands where the next turn is given."""
 
-    def can_send(self) -> bool:
-        """Return whether it has something to send now."""
+    #: It has nothing to send here, and loses its place.
+    GONE = enum.auto()
+    #: It has, but not at this place.
+    PASSES = enum.auto()
+    #: It may have the turn.
+    READY = enum.auto()
+
+
+PlaceT = TypeVar("PlaceT")
+PlaceT_contra = TypeVar("PlaceT_contra", contravariant=True)
+
+
+class Turn(Protocol[PlaceT_contra]):
+    """Something that takes turns at places of one kind, lanes say."""
+
+    def standing_at(self, place: PlaceT_contra) -> Standing:
+        """Return whether it can have the turn at ``place`` now."""
         ...
 
 
-T = TypeVar("T", bound=Turn)
+T = TypeVar("T", bound=Turn[Any])
 
 
-class RoundRobin(Generic[T]):
+class RoundRobin(Generic[T, PlaceT]):
     """Members take turns of about ``quantum`` bytes. A member that has nothing to send here loses its place.
 
-    :param belongs: tells whether a member still goes this way.
+    :ivar members: those that have a place, the one whose turn is next in front. For reading only.
     """
 
-    def __init__(self, quantum: int, belongs: Callable[[T], bool] | None = None) -> None:
+    __slots__ = ("_deficits", "_quantum", "members")
+
+    def __init__(self, quantum: int) -> None:
+        self.members: deque[T] = deque()
         self._quantum = quantum
-        self._belongs = belongs
-        self._queue: deque[T] = deque()
         # What each member has left of its turn, by identity: below 0 where it has overdrawn.
         self._deficits: dict[int, int] = {}
-
-    def __len__(self) -> int:
-        return len(self._queue)
 
     def add(self, member: T) -> None:
         """Give ``member`` a place at the end, unless it has one."""
         if id(member) not in self._deficits:
             self._deficits[id(member)] = 0
-            self._queue.append(member)
+            self.members.append(member)
 
-    def waits(self) -> bool:
-        """Return whether a member has something to send here."""
-        belongs = self._belongs
-        return any(member.can_send() and (belongs is None or belongs(member)) for member in self._queue)
-
-    def next(self, eligible: Callable[[T], bool]) -> T | None:
-        """Return the member whose turn it is among those that are ``eligible`` now."""
+    def next(self, place: PlaceT) -> T | None:
+        """Return the member whose turn it is among those that can have it at ``place``."""
+        members = self.members
         passed_over = 0
-        while passed_over < len(self._queue):
-            member = self._queue[0]
-            if not member.can_send() or (self._belongs is not None and not self._belongs(member)):
-                self._queue.popleft()
-                del self._deficits[id(member)]
-            elif not eligible(member):
-                self._queue.rotate(-1)
-                passed_over += 1
-            else:
+        while passed_over < len(members):
+            member = members[0]
+            standing = member.standing_at(place)
+            if standing is Standing.READY:
                 left = self._deficits[id(member)]
                 if left <= 0:
                     left = self._deficits[id(member)] = left + self._quantum
                 if left > 0:
                     return member
-                self._queue.rotate(-1)
+                members.rotate(-1)
+            elif standing is Standing.GONE:
+                members.popleft()
+                del self._deficits[id(member)]
+            else:
+                members.rotate(-1)
+                passed_over += 1
         return None
 
     def charge(self, member: T, size: int) -> None:
         """Count ``size`` bytes against the turn of ``member``, which ``next`` has just returned."""
         left = self._deficits[id(member)] = self._deficits[id(member)] - size
         if left <= 0:
-            self._queue.rotate(-1)
+            self.members.rotate(-1)

@@ -22,6 +22,7 @@ from streamcell.protocol.wire.frames import (
     AnnounceReply,
     Chunk,
     Frame,
+    LaneRole,
     Lost,
     Ping,
     Query,
@@ -56,7 +57,8 @@ class Batches:
         # A lane that ends by itself takes nothing more with it: the link's other lanes, or later ones, do. The last
         # lane of a link of a cell that stops takes all that is left.
         flushes = lane.goodbye is not None and lane.goodbye.code is ErrorCode.STOPPING
-        if link is not None and (lane.usable or flushes):
+        usable = lane.usable
+        if link is not None and (usable or flushes):
             control = link.control_lane() is lane
             if control or flushes:
                 self._take_control_frames(link, lane, frames, now)
@@ -65,9 +67,9 @@ class Batches:
             if control and pings:
                 pings[-1] = self._settled.telling(link, pings[-1])
             frames += pings
-            if lane.usable:
+            if usable:
                 self._take_chunks(link, lane, frames, now, control=control)
-                if lane.shared_room.wants_mark:
+                if lane.role is not LaneRole.BULK and lane.shared_room.wants_mark:
                     frames.append(self._mark(lane))
         elif lane.goodbye is None:
             frames += pings
@@ -101,7 +103,7 @@ class Batches:
             if chunk is None:
                 return
             frames.append(chunk)
-            size += _frame_bytes(chunk)
+            size += _CONTROL_FRAME_BYTES + len(chunk.payload) if chunk.open is None else _frame_bytes(chunk)
 
     def _await_answer(self, lane: Lane, frames: list[Frame], now: float) -> None:
         for frame in frames:

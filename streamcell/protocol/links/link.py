@@ -17,7 +17,7 @@ from streamcell.protocol.base.context import Context
 from streamcell.protocol.base.events import CellConnected, CellDisconnected, FrameRefused, ProtocolBroken
 from streamcell.protocol.base.timers import Timed
 from streamcell.protocol.flow.credit import RememberedWindow
-from streamcell.protocol.flow.schedule import RoundRobin
+from streamcell.protocol.flow.schedule import RoundRobin, Standing
 from streamcell.protocol.links.bulk import BulkWish
 from streamcell.protocol.links.greeting import Terms
 from streamcell.protocol.links.kinds import LinkKind
@@ -39,9 +39,8 @@ _PROVES_ITSELF_S = 1.0
 class ChunkSource(StreamSpeaker, Protocol):
     """A stream that has chunks to send: one of this cell, or one that it relays."""
 
-    @property
-    def lane_id(self) -> int | None:
-        """The lane that it keeps to for now, or None."""
+    def standing_at(self, lane: Lane) -> Standing:
+        """Return whether its next chunk may go on that lane."""
         ...
 
     def can_send(self) -> bool:
@@ -167,8 +166,8 @@ class Link(Timed):
         self.terms = Terms()
         self.lanes: dict[int, Lane] = {}
         self.outbox = Outbox()
-        self.small: RoundRobin[ChunkSource] = RoundRobin(_SMALL_QUANTUM, self._carries)
-        self.bulk: RoundRobin[ChunkSource] = RoundRobin(_BULK_QUANTUM, self._carries)
+        self.small: RoundRobin[ChunkSource, Lane] = RoundRobin(_SMALL_QUANTUM)
+        self.bulk: RoundRobin[ChunkSource, Lane] = RoundRobin(_BULK_QUANTUM)
         self.remembered_window = RememberedWindow()
         self.settled_told = 0
         self.up_since = now
@@ -188,15 +187,12 @@ class Link(Timed):
     def __repr__(self) -> str:
         return f"<Link to {self.kind.name} {self.fqcn} lanes {sorted(self.lanes)} {'down' if self.down else 'up'}>"
 
-    def _carries(self, source: ChunkSource) -> bool:
-        return source.goes_by(self)
-
     # What it is asked.
 
     @property
     def idle(self) -> bool:
         """Whether nothing waits for a lane."""
-        return not (len(self.small) or len(self.bulk) or self.outbox)
+        return not (self.small.members or self.bulk.members or self.outbox)
 
     @property
     def lasts(self) -> bool:
@@ -219,10 +215,13 @@ class Link(Timed):
 
     def control_lane(self) -> Lane | None:
         """Return the lane that control frames go on: the newest trusted control lane, or any while there is none."""
-        best = None
+        best, first = None, None
         for lane in self.lanes.values():
-            if lane.goodbye is None and lane.state in USABLE and (best is None or lane.precedence < best.precedence):
-                best = lane
+            if lane.goodbye is None and lane.state in USABLE:
+                # Trusted ones first, then by role and age.
+                precedence = lane.state is LaneState.SUSPECT, lane.role, -lane.number
+                if first is None or precedence < first:
+                    best, first = lane, precedence
         return best
 
     def count_bulk_lanes(self) -> int:
@@ -271,11 +270,16 @@ class Link(Timed):
             self.wake_control()
             return
         self.bulk.add(source)
-        self.want_bulk_lanes(now)
-        # While bulk has a lane of its own the writer of control frames is spared a turn for each chunk.
-        shared = not self.has_bulk_lane()
+        up = 0
         for lane in self.lanes.values():
-            if shared or lane.role is LaneRole.BULK:
+            if lane.role is LaneRole.BULK and lane.goodbye is None and lane.state in USABLE:
+                lane.wake()
+                up += 1
+        if up < self._context.config.bulk_lanes:
+            self.want_bulk_lanes(now)
+        if up == 0:
+            # While bulk has a lane of its own the writer of control frames is spared a turn for each chunk.
+            for lane in self.lanes.values():
                 lane.wake()
 
     # Bulk lanes.
@@ -373,7 +377,7 @@ class Link(Timed):
             self._keeper.on_last_lane_lost(self, now)
         if lost:
             self._observer.on_lane_lost(self, lane.lane_id, now)
-        if self.bulk.waits():
+        if any(source.goes_by(self) and source.can_send() for source in self.bulk.members):
             # Streams that have had no turn on this lane do not hear of its end, and rely on another one.
             self.want_bulk_lanes(now)
         self.wake_control()

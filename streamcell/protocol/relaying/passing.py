@@ -23,6 +23,7 @@ from streamcell.protocol.base.context import Context, Count
 from streamcell.protocol.base.machine import step
 from streamcell.protocol.base.timers import Timed
 from streamcell.protocol.flow.credit import Window, WindowBudget
+from streamcell.protocol.flow.schedule import Standing
 from streamcell.protocol.links.lane import Lane
 from streamcell.protocol.links.link import Link
 from streamcell.protocol.relaying.branch import Branch
@@ -115,11 +116,6 @@ class RelayedStream(Timed):
     # What can be asked.
 
     @property
-    def lane_id(self) -> int | None:
-        """The lane that the stream keeps to for now, or None."""
-        return self.branch.lane_id
-
-    @property
     def held_bytes(self) -> int:
         """Payload bytes that wait to go on."""
         return self._held.bytes
@@ -135,6 +131,15 @@ class RelayedStream(Timed):
         if front is None or self.state is not RelayState.FORWARDING:
             return False
         return front.offset < self.branch.allowed_by_next or len(front.payload) == 0
+
+    def standing_at(self, lane: Lane) -> Standing:
+        """Return whether the next chunk may go on that lane."""
+        front, branch = self._held.front, self.branch
+        if front is None or branch.link is not lane.link or self.state is not RelayState.FORWARDING:
+            return Standing.GONE
+        if front.offset >= branch.allowed_by_next and len(front.payload) > 0:
+            return Standing.GONE
+        return Standing.READY if branch.lane_id is None or branch.lane_id == lane.lane_id else Standing.PASSES
 
     def goes_by(self, link: Link) -> bool:
         """Return whether its way leads over ``link``."""

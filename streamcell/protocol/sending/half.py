@@ -27,6 +27,7 @@ from streamcell.protocol.base.context import Count
 from streamcell.protocol.base.events import SendFailed, SendFinished, SendPlaced, SendProgressed
 from streamcell.protocol.base.machine import step
 from streamcell.protocol.base.timers import Timed
+from streamcell.protocol.flow.schedule import Standing
 from streamcell.protocol.sending import errors as send_errors
 from streamcell.protocol.sending import patience, starting_point
 from streamcell.protocol.sending.attempt import Attempt
@@ -128,11 +129,6 @@ class StreamSender(Timed):
     def has_arrived(self) -> bool:
         """Whether the target has every byte and the end, as far as it has said."""
         return self.attempt.last_sent and self.confirmed.received == self.source.total
-
-    @property
-    def speaks(self) -> bool:
-        """Whether the stream is under way, so that silence about it would look like death."""
-        return self.attempt.opened or self.state is SenderState.SEEKING
 
     def _step(self, event: SenderInput, now: float) -> None:
         """Advance the state, and do what follows."""
@@ -435,6 +431,12 @@ class StreamSender(Timed):
         if attempt.next_offset < self.source.buffer.end:
             return attempt.next_offset < attempt.allowed_by_next
         return self.source.ended
+
+    def standing_at(self, lane: Lane) -> Standing:
+        """Return whether the next chunk may go on that lane."""
+        if self.link is not lane.link or not self.can_send():
+            return Standing.GONE
+        return Standing.READY if self.lane_id is None or self.lane_id == lane.lane_id else Standing.PASSES
 
     def goes_by(self, link: Link) -> bool:
         """Return whether its way leads over ``link``."""

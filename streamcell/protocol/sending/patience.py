@@ -30,7 +30,7 @@ def due_at(sender: StreamSender, ask_again_s: float) -> float | None:
             times.append(sender.heard_at + sender.spec.unreachable_timeout_s)
     elif idle > 0:
         times.append(sender.heard_at + idle)
-    if idle > 0 and sender.speaks and not sender.attempt.life_sign_due:
+    if idle > 0 and _is_under_way(sender) and not sender.attempt.life_sign_due:
         times.append(sender.spoke_at + idle / LIFE_SIGNS_PER_TIMEOUT)
     return min(times, default=None)
 
@@ -47,4 +47,9 @@ def fault_in_waiting(sender: StreamSender, now: float) -> CellError | None:
 def owes_life_sign(sender: StreamSender, now: float) -> bool:
     """Return whether a sender is to show that it is alive."""
     idle = sender.spec.description.idle_timeout_s
-    return sender.speaks and idle > 0 and now >= sender.spoke_at + idle / LIFE_SIGNS_PER_TIMEOUT
+    return idle > 0 and _is_under_way(sender) and now >= sender.spoke_at + idle / LIFE_SIGNS_PER_TIMEOUT
+
+
+def _is_under_way(sender: StreamSender) -> bool:
+    """Return whether silence about the stream would look like death."""
+    return sender.attempt.opened or sender.state is SenderState.SEEKING
