@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol, Self, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias, TypeVar
 
 from streamcell.digest import Digest
 from streamcell.errors import CellError, ErrorCode, Fault, one_line
@@ -71,16 +71,17 @@ class OfAttempt(Protocol):
         """Which attempt of its origin to send it, counted from 1."""
 
 
-class Travelling:
+class Travelling(Protocol):
     """A frame that goes further than to the neighbour, over ``hops_left`` more cells at most."""
-
-    __slots__ = ()
 
     hops_left: int
 
-    def one_hop_on(self) -> Self:
-        """Return the frame as a cell passes it on: with one hop less. Only if there is one left."""
-        return dataclasses.replace(self, hops_left=self.hops_left - 1)  # type: ignore[type-var]
+
+TravellingT = TypeVar("TravellingT", bound=Travelling)
+
+
+def _one_hop_on(frame: TravellingT) -> TravellingT:
+    return dataclasses.replace(frame, hops_left=frame.hops_left - 1)  # type: ignore[type-var]
 
 
 @dataclasses.dataclass(slots=True)
@@ -163,7 +164,7 @@ class Open:
 
 
 @dataclasses.dataclass(slots=True)
-class Chunk(Travelling):
+class Chunk:
     """A piece of a stream.
 
     ``encoded`` is the message that brought it here, in parts, if that holds nothing else and is large: whoever passes
@@ -225,7 +226,7 @@ class Credit:
 
 
 @dataclasses.dataclass(slots=True)
-class Ack(Travelling):
+class Ack:
     """What the target of a stream has received and consumed."""
 
     key: StreamKey
@@ -252,7 +253,7 @@ class Ack(Travelling):
 
 
 @dataclasses.dataclass(slots=True)
-class Lost(Travelling):
+class Lost:
     """Frames of a stream were lost on the way."""
 
     key: StreamKey
@@ -267,9 +268,13 @@ class Lost(Travelling):
         """Return what a cell tells the origin when frames of an attempt got no further than to it."""
         return cls(attempt.key, attempt.target, attempt.attempt, reason, reporter, HOPS)
 
+    def one_hop_on(self) -> Lost:
+        """Return the frame as a cell passes it on: with one hop less. Only if there is one left."""
+        return _one_hop_on(self)
+
 
 @dataclasses.dataclass(slots=True)
-class Reset(Travelling):
+class Reset:
     """One end gave up a stream."""
 
     key: StreamKey
@@ -293,9 +298,13 @@ class Reset(Travelling):
         fault, sentence = error.fault or Fault.TARGET, one_line(error.sentence)
         return cls(key, target, attempt, True, error.code, fault, sentence, HOPS)
 
+    def one_hop_on(self) -> Reset:
+        """Return the frame as a cell passes it on: with one hop less. Only if there is one left."""
+        return _one_hop_on(self)
+
 
 @dataclasses.dataclass(slots=True)
-class ResumeQuery(Travelling):
+class ResumeQuery:
     """The origin asks where to go on, or, with ``probe``, shows that it is alive."""
 
     key: StreamKey
@@ -320,9 +329,13 @@ class ResumeQuery(Travelling):
         """Return a sign of life of a cell that concerns none of its streams."""
         return cls(StreamKey(origin, incarnation, NO_STREAM), target, 0, True, HOPS)
 
+    def one_hop_on(self) -> ResumeQuery:
+        """Return the frame as a cell passes it on: with one hop less. Only if there is one left."""
+        return _one_hop_on(self)
+
 
 @dataclasses.dataclass(slots=True)
-class ResumeReply(Travelling):
+class ResumeReply:
     """The target answers where to go on."""
 
     key: StreamKey
@@ -340,9 +353,13 @@ class ResumeReply(Travelling):
         """Return a target's answer to a question or probe: where the stream stands in this life of it, if it knows."""
         return cls(query.key, query.target, query.attempt, incarnation, unknown, offset, HOPS, probe=query.probe)
 
+    def one_hop_on(self) -> ResumeReply:
+        """Return the frame as a cell passes it on: with one hop less. Only if there is one left."""
+        return _one_hop_on(self)
+
 
 @dataclasses.dataclass(slots=True)
-class Query(Travelling):
+class Query:
     """Asks which cells there are, or by which hops a cell is reached."""
 
     query_id: int
@@ -355,6 +372,10 @@ class Query(Travelling):
     def by(cls, query_id: int, asker: str, subject: str = "", *, trace: bool = False) -> Query:
         """Return a question that begins here. No ``subject``: which cells there are."""
         return cls(query_id, asker, subject, trace, HOPS)
+
+    def one_hop_on(self) -> Query:
+        """Return the frame as a cell passes it on: with one hop less. Only if there is one left."""
+        return _one_hop_on(self)
 
 
 @dataclasses.dataclass(slots=True)
@@ -370,7 +391,7 @@ class CellInfo:
 
 
 @dataclasses.dataclass(slots=True)
-class QueryReply(Travelling):
+class QueryReply:
     """Answers a Query."""
 
     query_id: int
@@ -384,6 +405,10 @@ class QueryReply(Travelling):
     def to(cls, query: Query, responder: str, cells: tuple[CellInfo, ...], *, more: bool = False) -> QueryReply:
         """Return an answer, the last one unless there is ``more``."""
         return cls(query.query_id, query.asker, responder, cells, HOPS, more)
+
+    def one_hop_on(self) -> QueryReply:
+        """Return the frame as a cell passes it on: with one hop less. Only if there is one left."""
+        return _one_hop_on(self)
 
 
 @dataclasses.dataclass(slots=True)
