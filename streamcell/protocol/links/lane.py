@@ -431,17 +431,17 @@ class Lane(Timed):
         pass
 
     ACTS: ClassVar[Mapping[LaneAction, Callable[[Lane, float], None]]] = {
-        LaneAction.IGNORE: _ignore,
-        LaneAction.GREET: _greet,
-        LaneAction.JOIN: _join,
-        LaneAction.AWAIT_HOLDER: _await_holder,
-        LaneAction.DIAL_BESIDE: _tell_of_silence,
-        LaneAction.TRUST_AGAIN: _trust_again,
-        LaneAction.DIAL_NEXT: _dial_next,
-        LaneAction.DRAIN: _drain,
-        LaneAction.RELEASE: _release,
-        LaneAction.PART: _part,
-        LaneAction.FORGET: _forget,
+        LaneAction.IGNORE: lambda self, now: self._ignore(now),
+        LaneAction.GREET: lambda self, now: self._greet(now),
+        LaneAction.JOIN: lambda self, now: self._join(now),
+        LaneAction.AWAIT_HOLDER: lambda self, now: self._await_holder(now),
+        LaneAction.DIAL_BESIDE: lambda self, now: self._tell_of_silence(now),
+        LaneAction.TRUST_AGAIN: lambda self, now: self._trust_again(now),
+        LaneAction.DIAL_NEXT: lambda self, now: self._dial_next(now),
+        LaneAction.DRAIN: lambda self, now: self._drain(now),
+        LaneAction.RELEASE: lambda self, now: self._release(now),
+        LaneAction.PART: lambda self, now: self._part(now),
+        LaneAction.FORGET: lambda self, now: self._forget(now),
     }
 
     def step(self, event: LaneInput, now: float) -> None:

@@ -440,14 +440,14 @@ class StreamReceiver(Timed):
 
     # What each action of the table does.
     ACTS: ClassVar[Mapping[ReceiverAction, Callable[[StreamReceiver, float], None]]] = {
-        ReceiverAction.IGNORE: _ignore,
-        ReceiverAction.ADMIT: _admit,
-        ReceiverAction.ASSEMBLE: _assemble,
-        ReceiverAction.RESERVE: _reserve,
-        ReceiverAction.DELIVER: _begin_delivery,
-        ReceiverAction.END_DATA: _end_data,
-        ReceiverAction.CONFIRM_IF_RELEASED: _confirm_if_released,
-        ReceiverAction.CONFIRM: _confirm,
-        ReceiverAction.FAIL: _fail,
-        ReceiverAction.RESET_AND_FAIL: _reset_and_fail,
+        ReceiverAction.IGNORE: lambda self, now: self._ignore(now),
+        ReceiverAction.ADMIT: lambda self, now: self._admit(now),
+        ReceiverAction.ASSEMBLE: lambda self, now: self._assemble(now),
+        ReceiverAction.RESERVE: lambda self, now: self._reserve(now),
+        ReceiverAction.DELIVER: lambda self, now: self._begin_delivery(now),
+        ReceiverAction.END_DATA: lambda self, now: self._end_data(now),
+        ReceiverAction.CONFIRM_IF_RELEASED: lambda self, now: self._confirm_if_released(now),
+        ReceiverAction.CONFIRM: lambda self, now: self._confirm(now),
+        ReceiverAction.FAIL: lambda self, now: self._fail(now),
+        ReceiverAction.RESET_AND_FAIL: lambda self, now: self._reset_and_fail(now),
     }

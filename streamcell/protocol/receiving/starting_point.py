@@ -122,8 +122,8 @@ class StartingPoint:
 
     # What each action of the table does.
     ACTS: ClassVar[Mapping[StartingPointAction, Callable[[StartingPoint], None]]] = {
-        StartingPointAction.IGNORE: _ignore,
-        StartingPointAction.TELL: _adopt_proposal,
-        StartingPointAction.TELL_AGAIN: _tell_again,
-        StartingPointAction.STOP_TELLING: _stop_telling,
+        StartingPointAction.IGNORE: lambda self: self._ignore(),
+        StartingPointAction.TELL: lambda self: self._adopt_proposal(),
+        StartingPointAction.TELL_AGAIN: lambda self: self._tell_again(),
+        StartingPointAction.STOP_TELLING: lambda self: self._stop_telling(),
     }

@@ -367,9 +367,9 @@ class RelayedStream(Timed):
 
     # What is done in each step.
     ACTS: ClassVar[Mapping[RelayAction, Callable[[RelayedStream], None]]] = {
-        RelayAction.IGNORE: _ignore,
-        RelayAction.CLEAR: _clear,
-        RelayAction.BEGIN: _begin,
-        RelayAction.TELL_ORIGIN: _tell_origin,
-        RelayAction.FORGET: _forget,
+        RelayAction.IGNORE: lambda self: self._ignore(),
+        RelayAction.CLEAR: lambda self: self._clear(),
+        RelayAction.BEGIN: lambda self: self._begin(),
+        RelayAction.TELL_ORIGIN: lambda self: self._tell_origin(),
+        RelayAction.FORGET: lambda self: self._forget(),
     }

@@ -583,16 +583,16 @@ class StreamSender(Timed):
 
     #: What each action of the table of states is.
     ACTS: ClassVar[Mapping[SenderAction, Callable[[StreamSender, float], None]]] = {
-        SenderAction.IGNORE: _ignore,
-        SenderAction.START: _begin,
-        SenderAction.ASK_FOR_LIFE: _ask,
-        SenderAction.QUERY_AT_ONCE: _query_at_once,
-        SenderAction.QUERY: _query,
-        SenderAction.WAIT: _wait,
-        SenderAction.OFFER: _begin,
-        SenderAction.MOVE_SOURCE: _have_source_moved,
-        SenderAction.CONTINUE: _go_on,
-        SenderAction.SUCCEED: _succeed,
-        SenderAction.FAIL: _fail,
-        SenderAction.RESET_AND_FAIL: _reset_and_fail,
+        SenderAction.IGNORE: lambda self, now: self._ignore(now),
+        SenderAction.START: lambda self, now: self._begin(now),
+        SenderAction.ASK_FOR_LIFE: lambda self, now: self._ask(now),
+        SenderAction.QUERY_AT_ONCE: lambda self, now: self._query_at_once(now),
+        SenderAction.QUERY: lambda self, now: self._query(now),
+        SenderAction.WAIT: lambda self, now: self._wait(now),
+        SenderAction.OFFER: lambda self, now: self._begin(now),
+        SenderAction.MOVE_SOURCE: lambda self, now: self._have_source_moved(now),
+        SenderAction.CONTINUE: lambda self, now: self._go_on(now),
+        SenderAction.SUCCEED: lambda self, now: self._succeed(now),
+        SenderAction.FAIL: lambda self, now: self._fail(now),
+        SenderAction.RESET_AND_FAIL: lambda self, now: self._reset_and_fail(now),
     }

@@ -125,10 +125,10 @@ class Announcement:
 
     # What is done in each step.
     ACTS: ClassVar[Mapping[AnnouncementAction, Callable[[Announcement], None]]] = {
-        AnnouncementAction.IGNORE: _ignore,
-        AnnouncementAction.SAY: _say,
-        AnnouncementAction.CONFIRM: _confirm,
-        AnnouncementAction.FORGET: _forget,
+        AnnouncementAction.IGNORE: lambda self: self._ignore(),
+        AnnouncementAction.SAY: lambda self: self._say(),
+        AnnouncementAction.CONFIRM: lambda self: self._confirm(),
+        AnnouncementAction.FORGET: lambda self: self._forget(),
     }
 
 
