@@ -11,7 +11,7 @@ import grpc
 import pytest
 
 from streamcell import CellConfig, CoreCell, LinkError, Message, ReceivedStream, StreamCell
-from streamcell.protocol.links import table as links
+from streamcell.protocol.links import reception
 from tests.kit import answers
 from tests.kit.cells import QUICK, Carrier, running
 from tests.kit.fixtures import carrier
@@ -145,7 +145,7 @@ def test_case_2_3_both_addresses_are_silent_and_the_first_one_wakes(hub: CoreCel
 
 
 def test_case_2_4_a_full_hub_is_passed_over_and_tried_again(carrier: Carrier, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(links, "LINKS", 1)
+    monkeypatch.setattr(reception, "LINKS", 1)
     with (
         running(carrier.cell("full", listen=carrier.url)) as full,
         running(carrier.cell("first", connect=full.listen_urls)) as first,
@@ -159,7 +159,7 @@ def test_case_2_4_a_full_hub_is_passed_over_and_tried_again(carrier: Carrier, mo
 
 
 def test_case_2_4_a_full_hub_is_no_end_for_a_list(carrier: Carrier, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(links, "LINKS", 1)
+    monkeypatch.setattr(reception, "LINKS", 1)
     with two_listening(carrier) as urls, running(carrier.cell("first", connect=urls[0])) as first:
         first.wait_connected(PATIENCE_S)
         with running(carrier.cell("site", connect=urls)) as site:

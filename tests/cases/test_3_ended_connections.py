@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from streamcell import CoreCell
-from streamcell.protocol.links import table as links
+from streamcell.protocol.links import reception
 from tests.kit.cells import QUICK, running
 from tests.kit.proxy import proxy_to
 from tests.kit.waiting import PATIENCE_S, eventually
@@ -53,7 +53,7 @@ def test_case_3_4_a_link_that_has_ended_leaves_nothing_open(hub: CoreCell) -> No
 @pytest.mark.usefixtures("no_collector")
 def test_case_3_4_a_dial_that_is_refused_leaves_nothing_open(hub: CoreCell, monkeypatch: pytest.MonkeyPatch) -> None:
     """A cell that waits for a place at a full hub dials again and again."""
-    monkeypatch.setattr(links, "LINKS", 1)
+    monkeypatch.setattr(reception, "LINKS", 1)
     with running(CoreCell("first", connect=hub.listen_urls, config=QUICK)) as first:
         first.wait_connected(PATIENCE_S)
         with proxy_to(hub.listen_urls[0]) as proxy:

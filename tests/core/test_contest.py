@@ -14,11 +14,18 @@ NEWCOMER, HOLDER = 2, 1
 class Claim:
     """A newcomer that writes down what becomes of it."""
 
-    def __init__(self, decided: list[tuple[str, str]], name: str, then: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        decided: list[tuple[str, str]],
+        name: str,
+        then: Callable[[], None] = lambda: None,
+        when_passed: Callable[[], None] = lambda: None,
+    ) -> None:
         self.incarnation = NEWCOMER
         self._decided = decided
         self._name = name
         self._then = then
+        self._when_passed = when_passed
 
     def on_name_free(self, holder: Holder, now: float) -> None:
         self._decided.append((self._name, "free"))
@@ -29,6 +36,7 @@ class Claim:
 
     def on_passed_over(self, now: float) -> None:
         self._decided.append((self._name, "passed over"))
+        self._when_passed()
 
 
 class Rig:
@@ -135,3 +143,16 @@ def test_a_claim_that_goes_while_another_is_decided_is_not_decided() -> None:
     rig.claim("a", "right")
     rig.pass_time(CLAIM_S)
     assert rig.decided == [("left", "free")]
+
+
+def test_who_claims_anew_when_passed_over_is_not_passed_over_twice() -> None:
+    rig = Rig()
+    rig.claim(
+        "a", "left", claim=Claim(rig.decided, "left", when_passed=lambda: rig.claim("a", "left", life=HOLDER + 5))
+    )
+    rig.claim("a", "right")
+    rig.claim("a", "third", life=HOLDER + 5)
+    assert rig.decided[0] == ("left", "passed over")
+    rig.answer("a", HOLDER + 5, query=-2)
+    rig.answer("a", HOLDER + 5)
+    assert sorted(rig.decided[-2:]) == [("left", "held at a:1"), ("third", "held at a:1")]

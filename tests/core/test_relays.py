@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from streamcell.errors import ErrorCode
-from streamcell.limits import INITIAL_CREDIT_BYTES, KIB, SHARED_LANE_IN_FLIGHT_BYTES
+from streamcell.limits import INITIAL_CREDIT_BYTES, KIB, MESSAGE_BYTES, SHARED_LANE_IN_FLIGHT_BYTES
 from streamcell.protocol.base.events import FrameRefused
+from streamcell.protocol.links.carrier import CarrierInfo
 from streamcell.protocol.links.greeting import ROUTES_CAPABILITY
 from streamcell.protocol.relaying.passing import RelayedStream
 from streamcell.protocol.wire.description import StreamKind
@@ -20,6 +21,7 @@ from streamcell.protocol.wire.frames import (
     Chunk,
     Credit,
     Frame,
+    Hello,
     LaneRole,
     Lost,
     LostReason,
@@ -373,6 +375,33 @@ def test_a_stream_says_what_it_is() -> None:
     near: Any = SimpleNamespace(context=make_context())
     stream = RelayedStream(near, chunk(root, "leaf"), make_link("a"), make_link("b"), net.now)
     assert "root to leaf WAITING" in repr(stream)
+
+
+def test_a_last_word_that_comes_another_way_is_not_about_the_attempt_here() -> None:
+    net = Net()
+    root, _relay, _leaf = line(net)
+    near: Any = SimpleNamespace(context=make_context())
+    stream = RelayedStream(near, chunk(root, "leaf"), make_link("a"), make_link("b"), net.now)
+    stream.on_last_word(make_link("c"))
+    assert "WAITING" in repr(stream)
+
+
+def test_a_chunk_beyond_the_credit_of_the_next_hop_waits_behind_one_that_has_gone() -> None:
+    """A neighbour that gives no initial credit gets the beginning, which has no bytes, and nothing more."""
+    net = Net()
+    root, relay, _leaf = line(net)
+    lane_id = relay.core.lane_accepted(CarrierInfo("test", "stranger"), net.now)
+    relay.core.receive(
+        lane_id, [Hello("tiny", 1, 1, 1, 1, LaneRole.CONTROL, message_bytes=MESSAGE_BYTES, lanes=1)], net.now
+    )
+    net.run()
+    small = make_open(StreamKind.STREAM, size=1000)
+    receive(
+        net, relay, "root", chunk(root, "tiny", payload=b"", open=small), chunk(root, "tiny", sequence=1, open=None)
+    )
+    sent = [frame for _ in range(3) for frame in relay.core.frames_to_send(lane_id, net.now)]
+    assert [len(passed.payload) for passed in sent if isinstance(passed, Chunk)] == [0]
+    assert relay.core.stats().relays[0].held_bytes > 0
 
 
 def test_a_relay_that_is_restarted_while_the_reader_rests_is_told_of_the_stream_again() -> None:

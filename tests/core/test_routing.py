@@ -579,6 +579,20 @@ def test_a_claim_is_decided_when_the_holder_is_withdrawn_or_the_newcomer_is() ->
     assert routes(root)["left-leaf"] == "right"
 
 
+def test_a_claim_is_made_anew_when_the_name_has_got_another_holder_meanwhile() -> None:
+    net = Net()
+    nodes = branches(net)
+    net.mute.add("left-leaf")
+    root = nodes["root"]
+    minimal(net, nodes["right"], "left-leaf", 11 << 30)
+    lanes = {there[0]: here[1] for here, there in net.peers.items() if here[0] == "root"}
+    root.core.receive(lanes["left"], [Announce("left-leaf", 5, 1, ("left-leaf", "left"))], net.now)
+    root.core.receive(lanes["right"], [Announce("left-leaf", 12 << 30, 0, ("left-leaf", "right"))], net.now)
+    assert [route.incarnation for route in root.core.stats().routes if route.fqcn == "left-leaf"] == [5]
+    net.run()
+    assert len([query for query in net.sent("root", Query) if query.subject == "left-leaf"]) >= 2
+
+
 def test_claims_over_a_link_that_goes_are_dropped() -> None:
     net = Net()
     nodes = branches(net)

@@ -103,7 +103,9 @@ class Batches:
             if chunk is None:
                 return
             frames.append(chunk)
-            size += _CONTROL_FRAME_BYTES + len(chunk.payload) if chunk.open is None else _frame_bytes(chunk)
+            size += _CONTROL_FRAME_BYTES + len(chunk.payload)
+            if chunk.open is not None:
+                size += sum(len(key) + _value_bytes(value) for key, value in chunk.open.description.headers)
 
     def _await_answer(self, lane: Lane, frames: list[Frame], now: float) -> None:
         for frame in frames:
@@ -119,12 +121,7 @@ class Batches:
 
 
 def _frame_bytes(frame: Frame) -> int:
-    """Return about what a frame takes of a batch, so that a batch stays well below what a neighbour takes."""
-    if isinstance(frame, Chunk):
-        size = _CONTROL_FRAME_BYTES + len(frame.payload)
-        if frame.open is not None:
-            size += sum(len(key) + _value_bytes(value) for key, value in frame.open.description.headers)
-        return size
+    """Return about what a control frame takes of a batch, so that a batch stays well below what a neighbour takes."""
     if isinstance(frame, Ack):
         return _CONTROL_FRAME_BYTES
     if isinstance(frame, (Reset, AnnounceReply)):

@@ -144,11 +144,6 @@ class Lane(Timed):
         """Whether what comes on it counts."""
         return self.goodbye is None and self.state is not LaneState.CLOSED
 
-    @property
-    def precedence(self) -> tuple[bool, LaneRole, int]:
-        """The lower, the rather it is the one for control frames: trusted ones first, then by role and age."""
-        return self.state is LaneState.SUSPECT, self.role, -self.number
-
     def silent_since(self, now: float) -> float:
         """Return since when nothing has come, if this was noticed, or else ``now``."""
         return now if self._pinged_at is None else self._heard_at

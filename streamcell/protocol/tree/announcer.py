@@ -56,8 +56,8 @@ class Announcement:
         self.frame = frame
         self.state = AnnouncementState.ANNOUNCING
         self._announcer = announcer
-        # What the next action is about: what the parent said, and when.
-        self._answer: AnnounceReply | None = None
+        # What the next action is about: what the parent said last, and when.
+        self._answer = AnnounceReply(frame.fqcn, frame.incarnation, frame.epoch)
         self._now = 0.0
 
     @property
@@ -115,13 +115,11 @@ class Announcement:
 
     def _confirm(self) -> None:
         self._announcer.hush(self)
-        if self._answer is not None:
-            self._announcer.keeper.on_name_accepted(self._answer, self._now)
+        self._announcer.keeper.on_name_accepted(self._answer, self._now)
 
     def _forget(self) -> None:
         self._announcer.remove(self)
-        if self._answer is not None:
-            self._announcer.keeper.on_name_lost(self._answer, self._now)
+        self._announcer.keeper.on_name_lost(self._answer, self._now)
 
     # What is done in each step.
     ACTS: ClassVar[Mapping[AnnouncementAction, Callable[[Announcement], None]]] = {
