@@ -27,7 +27,7 @@ if sys.argv[2]:
 config = CellConfig(batch_grpc_threads=sys.argv[1] == "True")
 with CoreCell("server", listen="grpc://127.0.0.1:0", config=config) as server:
     with CoreCell("site", connect=server.listen_urls, config=config) as site:
-        site.wait_connected(20)
+        site.wait_connected(float(sys.argv[3]))
         classes = {}
         for task in pathlib.Path("/proc/self/task").iterdir():
             name = (task / "comm").read_text().strip()
@@ -45,7 +45,7 @@ async def class_meanwhile() -> int | None:
 def classes_of_threads(*, batch: bool, scheduler: str = "") -> tuple[set[int], set[int]]:
     """Return the classes of the event engine's threads and of all others while two cells are connected."""
     run = subprocess.run(
-        [sys.executable, "-c", PROGRAM, str(batch), scheduler],
+        [sys.executable, "-c", PROGRAM, str(batch), scheduler, str(scaled(50))],
         capture_output=True,
         text=True,
         timeout=scaled(60),
