@@ -12,6 +12,7 @@ import socket
 import struct
 import threading
 import time
+import weakref
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -76,6 +77,8 @@ class Proxy:
         self._thread = threading.Thread(target=self._loop.run_forever, name="proxy", daemon=True)
         self._server: asyncio.Server | None = None
         self._connections: dict[_Connection, None] = {}
+        # All that are open, also those that are closed later, or when what is left to write was taken.
+        self._open: weakref.WeakSet[asyncio.WriteTransport] = weakref.WeakSet()
         self._tasks: set[asyncio.Task[None]] = set()
         self._flows = dict.fromkeys(Way, True)
         self._strike_at = dict.fromkeys(Way, math.inf)
@@ -242,11 +245,14 @@ class Proxy:
             task.cancel()
         while rest := asyncio.all_tasks() - {asyncio.current_task()}:
             await asyncio.wait(rest)
+        for transport in list(self._open):
+            transport.abort()
         if self._server is not None:
             self._server.close()
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
+        self._open.add(writer.transport)
         if self.path.refuses:
             _reset(writer)
             return
@@ -262,6 +268,7 @@ class Proxy:
             self._connections.pop(connection, None)
             _reset(writer)
             return
+        self._open.add(there_writer.transport)
         connection.writers[Way.UP] = there_writer
         if connection not in self._connections:
             # It was dropped meanwhile.
