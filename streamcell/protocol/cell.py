@@ -171,34 +171,38 @@ class CellCore:
         """Take in the frames of a batch: what is about the lane, about the link, or of a stream or a question.
 
         What is behind a Goodbye, or behind what ends the lane, is dropped.
+
+        A handler cuts the neighbour off by raising a :class:`ProtocolError` as its last act: with the code PROTOCOL for
+        a broken rule, with LIMIT for a neighbour that is itself beyond a limit (never for one that passes on what comes
+        of others). The sentence says which limit, and what to do. The lane ends with a Goodbye that says both, and the
+        log has it once (:meth:`LinkTable.cut_off`: what becomes of the link). Neither is final.
         """
         lane = self._links.lanes.get(lane_id)
         if lane is None:
             return
-        for frame in frames:
-            if lane.goodbye is not None or lane.state is LaneState.CLOSED:
-                return
-            kind = type(frame)
-            if lane.state is LaneState.GREETING and kind not in _FIRST_FRAMES:
-                self._links.fail_lane(lane, ErrorCode.PROTOCOL, "the first frame on a lane must be a Hello", now)
-                return
-            lane.on_heard(now, bulk=kind is Chunk)
-            if kind in self._lane_handlers:
-                self._lane_handlers[kind](lane, frame, now)
-            elif lane.link is not None:
-                try:
+        try:
+            for frame in frames:
+                if lane.goodbye is not None or lane.state is LaneState.CLOSED:
+                    return
+                kind = type(frame)
+                if lane.state is LaneState.GREETING and kind not in _FIRST_FRAMES:
+                    raise ProtocolError("the first frame on a lane must be a Hello")
+                lane.on_heard(now, bulk=kind is Chunk)
+                if kind in self._lane_handlers:
+                    self._lane_handlers[kind](lane, frame, now)
+                elif lane.link is not None:
                     if kind in ROUTED:
                         self._receive_routed(lane.link, frame, now)
                     else:
                         self._link_handlers[kind](lane.link, frame, now)
-                except ProtocolError as error:
-                    self._links.fail_lane(lane, error.code, str(error), now)
+        except ProtocolError as error:
+            self._links.cut_off(lane, error.code, error.sentence, now)
 
     def reject_batch(self, lane_id: int, sentence: str, now: float) -> None:
         """Say that a batch breaks the rules of the wire, so that it has no frames: whoever sent it is cut off."""
         lane = self._links.lanes.get(lane_id)
         if lane is not None and lane.listens:
-            self._links.cut_off(lane, sentence, now)
+            self._links.reject_batch(lane, sentence, now)
 
     def frames_to_send(self, lane_id: int, now: float) -> list[Frame]:
         """Return the next batch for a lane; empty: nothing now."""

@@ -84,7 +84,9 @@ class UplinkEnded:
 
 @dataclasses.dataclass(slots=True)
 class ProtocolBroken:
-    """A link or lane ends because of what one side had sent. Said once for each link; a parent's word is UplinkRefused.
+    """A link or lane ends because of what one side had sent: something against a rule, or more than a limit allows.
+
+    Said once for each link. A parent's word is UplinkRefused, and so is this cell's about a parent.
 
     ``fqcn``: the neighbour; empty: it had not said who it is. ``by_neighbour``: it was the neighbour; else that one
     says so of this cell.

@@ -6,7 +6,7 @@ becomes of streams and routes when a link changes is not decided in this wing: t
 
 from __future__ import annotations
 
-from streamcell.errors import CellError, ErrorCode
+from streamcell.errors import CellError, ErrorCode, ProtocolError
 from streamcell.protocol.base.context import Context
 from streamcell.protocol.base.events import LaneDropped, ProtocolBroken
 from streamcell.protocol.links.carrier import CarrierInfo
@@ -21,6 +21,9 @@ from streamcell.protocol.links.reception import Reception
 from streamcell.protocol.links.states import LaneState
 from streamcell.protocol.links.uplink import Uplink
 from streamcell.protocol.wire.frames import Goodbye, Hello, LaneRole
+
+# Codes by which one end says that it cannot accept what the other has sent.
+_CUT_OFF = (ErrorCode.PROTOCOL, ErrorCode.LIMIT)
 
 
 class LinkTable:
@@ -85,13 +88,15 @@ class LinkTable:
     # Frames.
 
     def handle_hello(self, lane: Lane, hello: Hello, now: float) -> None:
-        """Take in the first frame of a lane."""
+        """Take in the first frame of a lane.
+
+        :raises ProtocolError: if it is not the first.
+        """
         if lane.state is not LaneState.GREETING:
-            self.fail_lane(lane, ErrorCode.PROTOCOL, "a second Hello came on the lane", now)
-            return
+            raise ProtocolError("a second Hello came on the lane")
         fault = fault_in(hello, self._context.fqcn)
         if fault is not None:
-            self.fail_lane(lane, *fault, now)
+            self.cut_off(lane, *fault, now)
         elif lane.uplink is not None:
             lane.uplink.on_hello(lane, hello, now)
         else:
@@ -104,30 +109,34 @@ class LinkTable:
             lane.uplink.on_goodbye(lane, frame, now)
             return
         lane.give_up(now)
-        if frame.code is ErrorCode.PROTOCOL:
+        if frame.code in _CUT_OFF:
             # It comes again, and finds its names as after any break.
             self._tell_of_break(lane, frame.sentence, by_neighbour=False)
         elif link is not None and frame.code is not ErrorCode.UNSPECIFIED:
             link.retire(now, left=frame.code in (ErrorCode.STOPPING, ErrorCode.CANCELLED))
 
-    def cut_off(self, lane: Lane, sentence: str, now: float) -> None:
-        """What came on a lane cannot be read. What a cell cannot read of its own is lost with the lane, and no more."""
+    def reject_batch(self, lane: Lane, sentence: str, now: float) -> None:
+        """What came on a lane cannot be read."""
         who = lane.carrier.address if lane.link is None else lane.link.fqcn
-        sentence = f"{self._context.fqcn} cannot read what {who} sent: {sentence}"
+        self.cut_off(lane, ErrorCode.PROTOCOL, f"{self._context.fqcn} cannot read what {who} sent: {sentence}", now)
+
+    def cut_off(self, lane: Lane, code: ErrorCode, sentence: str, now: float) -> None:
+        """Cut off a neighbour that broke a rule, or went beyond a limit: its lane ends with a Goodbye that says so.
+
+        With a lane that this cell has dialled the link ends, and is dialled again. A neighbour that dialled keeps the
+        link here as after any break, with its names, until it has come again or the link is down. What a cell has said
+        to itself, and cannot take, is lost with the lane, and no more.
+        """
         if lane.link is self.loop:
             self._tell_of_break(lane, sentence, by_neighbour=True)
             self._context.events.append(LaneDropped(lane.lane_id, False))
-        else:
-            self.fail_lane(lane, ErrorCode.PROTOCOL, sentence, now)
-
-    def fail_lane(self, lane: Lane, code: ErrorCode, sentence: str, now: float) -> None:
-        """Cut off a neighbour that broke the rules: its lane ends with a Goodbye that says so."""
+            return
         if lane.link is not None:
             lane.link.on_lane_broken(lane, sentence)
         if lane.uplink is not None:
             lane.uplink.on_fault(lane, code, sentence, now)
             return
-        if code is ErrorCode.PROTOCOL:
+        if code in _CUT_OFF:
             self._tell_of_break(lane, sentence, by_neighbour=True)
         lane.refuse(code, sentence, now)
 
