@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from streamcell.message import HeaderValue, Message
     from streamcell.stream import BytesStream, FileStream, IterStream, ReceivedStream, Stream
     from streamcell.stream_cell import StreamCell
-    from streamcell.topology import Hop, KnownCell
+    from streamcell.topology import Hop, KnownCell, KnownCells
 
     __version__: str
 
@@ -56,6 +56,7 @@ __all__ = [
     "Hop",
     "IterStream",
     "KnownCell",
+    "KnownCells",
     "LinkError",
     "Message",
     "NameInUse",
@@ -111,7 +112,7 @@ _EXPORTS = {
     "stream": ("BytesStream", "FileStream", "IterStream", "ReceivedStream", "Stream"),
     "stats": (),
     "stream_cell": ("StreamCell",),
-    "topology": ("Hop", "KnownCell"),
+    "topology": ("Hop", "KnownCell", "KnownCells"),
 }
 _MODULE_OF = {name: module for module, names in _EXPORTS.items() for name in names}
 

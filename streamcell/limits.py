@@ -17,6 +17,8 @@ CHUNK_PAYLOAD_BYTES = 4 * MIB
 HEADERS_BYTES = 1 * MIB
 # A gRPC message: the largest payload, the largest headers, and a margin for the other fields.
 MESSAGE_BYTES = 6 * MIB
+# Bytes of one message that are in no known field: room for what later versions add, and none to hide in.
+UNKNOWN_BYTES = 64 * KIB
 # What a writer puts into one batch unless a single frame is larger: enough to make per-message costs small, little
 # enough to keep control frames from waiting behind it.
 BATCH_BYTES = 256 * KIB

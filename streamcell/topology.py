@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -24,6 +25,47 @@ class KnownCell:
     address: str
     software: str
     known_for_s: float
+
+
+class KnownCells(list[KnownCell]):
+    """Cells by name, as ``cells()`` returns them.
+
+    Attributes:
+        total: how many there are whose names begin with the prefix that was asked for.
+        told_by: the name of the cell that has told, which is the root of the tree unless the way to it is broken.
+    """
+
+    def __init__(self, cells: Iterable[KnownCell] = (), *, total: int = 0, told_by: str = "") -> None:
+        super().__init__(cells)
+        self.total = total
+        self.told_by = told_by
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class CellSelection:
+    """Which cells are asked for.
+
+    Attributes:
+        prefix: what their names begin with.
+        limit: the most of them, the first by name; 0: all.
+        after: the name behind which they begin.
+    """
+
+    prefix: str = ""
+    limit: int = 0
+    after: str = ""
+
+    def takes(self, fqcn: str) -> bool:
+        """Return whether a cell counts."""
+        return fqcn.startswith(self.prefix)
+
+    def cut(self, fqcns: Iterable[str]) -> list[str]:
+        """Return the names of cells that count which are asked for, in their order."""
+        behind = sorted(fqcn for fqcn in fqcns if fqcn > self.after)
+        return behind[: self.limit] if self.limit else behind
+
+
+ALL_CELLS = CellSelection()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

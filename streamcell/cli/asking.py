@@ -12,8 +12,12 @@ import typer
 from streamcell.cli.options import AsJson, Connect, OwnName, Verbose, Wait
 from streamcell.cli.streams import lost_output
 from streamcell.config import LONGEST_TIMEOUT_S
+from streamcell.errors import one_line
+from streamcell.topology import CellSelection
 
 _ASK_WAIT_S = 10.0
+# Cells that are shown unless more are asked for: more are no picture.
+_CELLS_SHOWN = 500
 
 Target = Annotated[str, typer.Argument(metavar="NAME", help="The cell that is asked.")]
 
@@ -62,25 +66,36 @@ def ping(
 def cells(
     connect: Connect,
     own_name: OwnName = None,
+    prefix: Annotated[
+        str, typer.Option("--prefix", metavar="TEXT", help="Only cells whose names begin with this, as in 'site-1.'.")
+    ] = "",
+    limit: Annotated[
+        int, typer.Option("--limit", min=0, max=2**31, metavar="NUMBER", help="At most so many; 0: all.")
+    ] = _CELLS_SHOWN,
+    after: Annotated[str, typer.Option("--after", metavar="NAME", help="Only cells behind this one, by name.")] = "",
     wait: Wait = _ASK_WAIT_S,
     as_json: AsJson = False,
     verbose: Verbose = 0,
 ) -> None:
     """Show the tree of cells that one belongs to."""
     from streamcell.cli.cells import dialled_cell, log_to_stderr
-    from streamcell.cli.tree import branches_for, find_tree, tree_lines
+    from streamcell.cli.tree import branches_for, counted, find_tree, tree_lines
 
     log_to_stderr(verbose)
     with dialled_cell(own_name or _own_name("cells"), connect, wait) as cell:
-        found = find_tree(cell, wait)
+        found = find_tree(cell, wait, CellSelection(prefix, limit, after))
     if as_json:
-        for each in found:
+        for each in found.cells:
             print(json.dumps(each.to_values()))
-        return
-    lines = list(tree_lines(found, branches_for(sys.stdout.encoding)))
-    width = max((len(line) for line, _ in lines), default=0)
-    for line, each in lines:
-        print("  ".join(filter(None, [line.ljust(width), each.known.software, each.known.address])))
+    else:
+        lines = list(tree_lines(found.cells, branches_for(sys.stdout.encoding)))
+        width = max((len(line) for line, _ in lines), default=0)
+        for line, each in lines:
+            # What others say of themselves is shown as text, whatever it is.
+            said = (one_line(each.known.software), one_line(each.known.address))
+            print("  ".join(filter(None, [line.ljust(width), *said])))
+    if found.total > len(found.cells):
+        print(counted(found), file=sys.stderr)
 
 
 def bench(

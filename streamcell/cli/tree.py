@@ -15,7 +15,7 @@ from streamcell.coats import questions
 from streamcell.core_cell import CoreCell
 from streamcell.errors import CellError
 from streamcell.runtime.transfers import AnyFuture
-from streamcell.topology import KnownCell
+from streamcell.topology import ALL_CELLS, CellSelection, KnownCell
 
 # Ways that are asked for at the same time.
 _AT_A_TIME = 16
@@ -32,6 +32,14 @@ class TreeCell:
         """Return it for JSON. What has 64 bits is text there: many programs read numbers with 53."""
         known = dataclasses.asdict(self.known) | {"incarnation": str(self.known.incarnation)}
         return {"parent": self.parent, **known}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Tree:
+    """The cells that are shown, and how many there are."""
+
+    cells: list[TreeCell]
+    total: int
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -56,16 +64,21 @@ def branches_for(encoding: str) -> Branches:
     return _LINES
 
 
-def find_tree(cell: CoreCell, wait_s: float) -> list[TreeCell]:
-    """Return all cells but ``cell`` with their parents, by name.
+def find_tree(cell: CoreCell, wait_s: float, selection: CellSelection = ALL_CELLS) -> Tree:
+    """Return the chosen cells, but not ``cell``, with their parents, by name.
 
     Raises:
         CellError: the root did not answer in time.
     """
-    listed = cell.cells(wait_s)
+    # One more, since this cell may be among them.
+    limit = selection.limit + 1 if selection.limit else 0
+    listed = cell.cells(wait_s, prefix=selection.prefix, limit=limit, after=selection.after)
     others = [known for known in listed if known.fqcn != cell.fqcn]
-    # The root tells the list and is reached over none; if it is this cell's parent, this cell tells of it itself.
-    root = next((known.fqcn for known in others if not known.via), _parent_of(cell))
+    if selection.limit:
+        del others[selection.limit :]
+    total = listed.total - selection.takes(cell.fqcn)
+    # Whoever has told is the root; if nobody has, or this cell itself, that is its parent.
+    root = listed.told_by if listed.told_by != cell.fqcn else _parent_of(cell)
     parents = {root: ""}
     # From this cell upwards each hop is the parent of the one before.
     above = [cell.fqcn, *_way(cell, root, wait_s)]
@@ -79,14 +92,25 @@ def find_tree(cell: CoreCell, wait_s: float) -> list[TreeCell]:
         else:
             unknown.append(known)
     parents.update(_trace_parents(cell, unknown, wait_s))
-    return [TreeCell(known, parents[known.fqcn]) for known in others]
+    return Tree([TreeCell(known, parents[known.fqcn]) for known in others], total)
+
+
+def counted(tree: Tree) -> str:
+    """Return how many of the cells are shown, and how to see others."""
+    sentence = f"{tree.total:,} cells, {len(tree.cells):,} shown"
+    return f"{sentence}; --after {tree.cells[-1].known.fqcn} shows those behind" if tree.cells else sentence
 
 
 def tree_lines(cells: Iterable[TreeCell], branches: Branches) -> Iterator[tuple[str, TreeCell]]:
-    """Return the cells in the order of the tree, each with its name behind the branches that lead to it."""
+    """Return the cells in the order of the tree, each with its name behind the branches that lead to it.
+
+    What is below a cell that is not shown begins at the left.
+    """
     below: dict[str, list[TreeCell]] = {}
+    cells = list(cells)
+    shown = {each.known.fqcn for each in cells}
     for each in cells:
-        below.setdefault(each.parent, []).append(each)
+        below.setdefault(each.parent if each.parent in shown else "", []).append(each)
 
     def walk(parent: str, indent: str) -> Iterator[tuple[str, TreeCell]]:
         children = below.get(parent, [])

@@ -12,12 +12,14 @@ import functools
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
+from streamcell.errors import UsageError
 from streamcell.fqcn import check_fqcn
+from streamcell.limits import FQCN_BYTES
 from streamcell.runtime.cell.runner import CellRunner
 from streamcell.runtime.sending.specs import check_timeout
 from streamcell.runtime.threads.waiting import check_may_wait
 from streamcell.stats import RunningStats
-from streamcell.topology import Hop, KnownCell
+from streamcell.topology import CellSelection, Hop, KnownCells
 from streamcell.transport.address import as_urls
 
 P = ParamSpec("P")
@@ -76,21 +78,36 @@ def disconnect(self: Coat, url: str | Iterable[str]) -> concurrent.futures.Futur
     return self.__streamcell__.ask(lambda life, now: life.peers.disconnect(urls, now))
 
 
-def cells(self: Coat, timeout: float = ANSWER_S) -> concurrent.futures.Future[list[KnownCell]]:  # noqa: D417
-    """Return every cell of the tree, this one included, by name; and the peers.
+def cells(  # noqa: D417
+    self: Coat, timeout: float = ANSWER_S, *, prefix: str = "", limit: int = 0, after: str = ""
+) -> concurrent.futures.Future[KnownCells]:
+    """Return the cells of the tree, this one included, by name; and the peers.
 
     The root of the tree is asked, since every cell is announced up to it. While the way up is broken, it is the
     cells below the break and the one just above it; here, where there is no uplink.
 
+    A large tree is told in pages: ``cells(limit=500)``, then ``cells(limit=500, after=page[-1].fqcn)``, until one is
+    empty; ``total`` says how many cells there are in all.
+
     Args:
         timeout: seconds to wait for the answer.
+        prefix: tell only cells whose names begin with this, as in ``"site-1."``.
+        limit: tell at most so many, the first by name in the order of bytes; 0: all.
+        after: tell only those behind this name.
+
+    Returns:
+        A list with two attributes more: ``total`` is the number of cells with that prefix, ``told_by`` the cell that
+        has told.
 
     Raises:
         StreamError: no answer in time (code TIMEOUT).
-        UsageError: the cell is not running.
+        UsageError: the cell is not running, or an argument is none that can be.
     """
     timeout_s = check_timeout(timeout, "timeout", ANSWER_S)
-    return self.__streamcell__.ask_later(lambda life, answer, now: life.questions.ask_cells(answer, timeout_s, now))
+    selection = _selection(prefix, limit, after)
+    return self.__streamcell__.ask_later(
+        lambda life, answer, now: life.questions.ask_cells(answer, timeout_s, selection, now)
+    )
 
 
 def trace(self: Coat, target: str, timeout: float = ANSWER_S) -> concurrent.futures.Future[list[Hop]]:  # noqa: D417
@@ -115,3 +132,16 @@ def trace(self: Coat, target: str, timeout: float = ANSWER_S) -> concurrent.futu
 def stats(self: Coat) -> concurrent.futures.Future[RunningStats]:
     """Return a snapshot of links, transfers, threads and counts."""
     return self.__streamcell__.ask(lambda life, _now: life.stats())
+
+
+def _selection(prefix: object, limit: object, after: object) -> CellSelection:
+    """Return what is asked for.
+
+    :raises UsageError: if it is no such thing.
+    """
+    for what, name in (("prefix", prefix), ("after", after)):
+        if not isinstance(name, str) or len(name) > FQCN_BYTES or not name.isascii():
+            raise UsageError(f"{what} must be a name of a cell or the beginning of one, not {name!r:.100}")
+    if isinstance(limit, bool) or not isinstance(limit, int) or not 0 <= limit < 2**32:
+        raise UsageError(f"limit must be a number of cells, 0 for all, not {limit!r:.100}")
+    return CellSelection(str(prefix), limit, str(after))

@@ -16,6 +16,8 @@ from streamcell.fqcn import is_fqcn
 # Unknown codes: INTERNAL, because UNSPECIFIED would mean that all is well.
 ERROR_CODES = {int(code): code for code in ErrorCode}
 
+# Text that a cell gives of itself for display: an address, a version.
+LABEL_BYTES = 1024
 # A name comes again in every frame of its stream. Only names of legal length get in, so that a peer
 # cannot fill it.
 _is_known_fqcn = functools.lru_cache(maxsize=4096)(is_fqcn)
@@ -44,6 +46,11 @@ def checked_text(text: str, limit_bytes: int, what: str) -> str:
     if len(text) > limit_bytes // 4 and text_bytes(text) > limit_bytes:
         raise ProtocolError(f"{what} {text!r:.100}... is longer than {limit_bytes} bytes")
     return text
+
+
+def checked_label(text: str, what: str) -> str:
+    """Return what a cell gives of itself for people to read, on one line and without what a terminal obeys."""
+    return one_line(checked_text(text, LABEL_BYTES, what)) if text else text
 
 
 def checked_name(name: str, what: str) -> str:

@@ -8,9 +8,10 @@ protobuf itself would write, and any order of fields that protobuf would read is
 parts it comes. A large chunk that came as a batch of its own keeps that: where it goes on
 unchanged, it goes on as it came.
 
-What a peer can make this module do is bounded: no recursion of its own, no more than a few thousand
-fields walked, and no more than about a megabyte at a time given to protobuf, whose objects can take
-fifty times the space of their bytes.
+What a peer can make this module do, and keep, is bounded: no recursion of its own, no more than a few
+thousand fields walked, and no more than about a megabyte at a time given to protobuf, whose objects
+can take fifty times the space of their bytes. A batch may have a little that this version does not
+know, not much; and a view is never the small part of what it keeps in memory.
 """
 
 from __future__ import annotations
@@ -39,6 +40,10 @@ _RUN_BYTES = 256 * limits.KIB
 # Fields walked in one message: the frames of a batch and, for later versions, as many unknown
 # fields.
 _FIELDS = 2 * limits.BATCH_FRAMES
+
+# From this size on the head of a large chunk may hold so much that is not known that it is looked at. Of smaller ones
+# a batch has too few to count.
+_HEAD_BYTES = 512
 
 # Wire types, and field numbers with wire types, as protobuf encodes them ("tags").
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
@@ -87,23 +92,90 @@ def decode_batch(parts: Parts) -> list[Frame]:
     if size > limits.MESSAGE_BYTES:
         raise ProtocolError(f"a batch has {size} bytes, more than {limits.MESSAGE_BYTES}")
     if size < LARGE_BYTES:
-        return _read_run(join(parts))
-    frames: list[Frame] = []
-    data: _Data = parts[0] if len(parts) == 1 else Rope(parts)
-    count = run_start = 0
-    for tag, start, body, end in _fields(data, 0, size):
-        large = tag == _FRAME_TAG and end - body >= LARGE_BYTES
-        if start > run_start and (large or end - run_start > _RUN_BYTES):
-            frames += _read_run(data[run_start:start])
-            run_start = start
-        if large:
-            frames += _read_large_frame(data, body, end, parts if start == 0 and end == size else None)
-            run_start = end
-        count += tag == _FRAME_TAG
-        _check_frames(count)
-    if run_start < size:
-        frames += _read_run(data[run_start:size])
-    return frames
+        return [*_read_run(_parse(cell_pb2.ExchangeRequest, join(parts)))]
+    return _LargeBatch(parts, size).read()
+
+
+class _LargeBatch:
+    """A batch that is walked field by field."""
+
+    def __init__(self, parts: Parts, size: int) -> None:
+        self._parts = parts
+        self._size = size
+        self._data: _Data = parts[0] if len(parts) == 1 else Rope(parts)
+        self._unknown_bytes = 0
+
+    def read(self) -> list[Frame]:
+        """Return the frames."""
+        frames: list[Frame] = []
+        size = self._size
+        count = run_start = 0
+        for tag, start, body, end in _fields(self._data, 0, size):
+            large = tag == _FRAME_TAG and end - body >= LARGE_BYTES
+            if start > run_start and (large or end - run_start > _RUN_BYTES):
+                frames += self._read_run(run_start, start)
+                run_start = start
+            if large:
+                frames += self._read_large_frame(body, end, alone=start == 0 and end == size)
+                run_start = end
+            count += tag == _FRAME_TAG
+            _check_frames(count)
+        if run_start < size:
+            frames += self._read_run(run_start, size)
+        return frames
+
+    def _read_run(self, start: int, end: int) -> Iterator[Frame]:
+        batch = _parse(cell_pb2.ExchangeRequest, self._data[start:end])
+        self._note_unknown(batch, end - start)
+        return _read_run(batch)
+
+    def _read_large_frame(self, start: int, end: int, *, alone: bool) -> list[Frame]:
+        """Return the frame, if it is known; ``alone``: the batch holds nothing else."""
+        fields = [*_fields(self._data, start, end)]
+        kinds = [field for field in fields if field[0] in _KIND_TAGS]
+        if len(kinds) == 1 and kinds[0][0] == _CHUNK_TAG:
+            _, field, body, chunk_end = kinds[0]
+            self._note(end - start - (chunk_end - field))
+            return [self._read_large_chunk(body, chunk_end, alone=alone)]
+        _check_frame_bytes(end - start)
+        message = _parse(cell_pb2.Frame, self._data[start:end])
+        self._note_unknown(message, end - start)
+        frame = read_frame(message)
+        return [] if frame is None else [frame]
+
+    def _read_large_chunk(self, start: int, end: int, *, alone: bool) -> Chunk:
+        # The payload is usually the last field, but may stand anywhere, and of several the last one
+        # counts.
+        payload: Payload = b""
+        head: list[Payload] = []
+        head_start = start
+        for tag, field, body, field_end in _fields(self._data, start, end):
+            if tag == _PAYLOAD_TAG:
+                self._note(len(payload))
+                payload = _view(self._data, body, field_end)
+                head.append(self._data[head_start:field])
+                head_start = field_end
+        head.append(self._data[head_start:end])
+        encoded = b"".join(head)
+        _check_frame_bytes(len(encoded))
+        message = _parse(cell_pb2.Chunk, encoded)
+        if len(encoded) >= _HEAD_BYTES:
+            self._note_unknown(message, len(encoded))
+        if 2 * len(payload) < self._size:
+            payload = bytes(payload)
+        return read_chunk(message, payload, self._parts if alone else None)
+
+    def _note_unknown(self, message: Message, size: int) -> None:
+        """Take note of what a message of so many bytes has beside the fields that are known."""
+        message.DiscardUnknownFields()
+        self._note(size - message.ByteSize())
+
+    def _note(self, unknown_bytes: int) -> None:
+        self._unknown_bytes += unknown_bytes
+        if self._unknown_bytes > limits.UNKNOWN_BYTES:
+            raise ProtocolError(
+                f"a batch has more than {limits.UNKNOWN_BYTES} bytes beside the fields that are known here"
+            )
 
 
 def _large_chunk_prefix(chunk: Chunk) -> bytes:
@@ -127,39 +199,10 @@ def _varint(value: int) -> bytes:
     return bytes(encoded)
 
 
-def _read_run(data: Payload) -> list[Frame]:
-    batch = _parse(cell_pb2.ExchangeRequest, data)
+def _read_run(batch: cell_pb2.ExchangeRequest) -> Iterator[Frame]:
     _check_frames(len(batch.frames))
     frames = (read_frame(message) for message in batch.frames)
-    return [frame for frame in frames if frame is not None]
-
-
-def _read_large_frame(data: _Data, start: int, end: int, alone_in: Parts | None) -> list[Frame]:
-    """Return the frame, if it is known; ``alone_in``: the batch, if that holds nothing else."""
-    kinds = [field for field in _fields(data, start, end) if field[0] in _KIND_TAGS]
-    if len(kinds) == 1 and kinds[0][0] == _CHUNK_TAG:
-        _, _, body, chunk_end = kinds[0]
-        return [_read_large_chunk(data, body, chunk_end, alone_in)]
-    _check_frame_bytes(end - start)
-    frame = read_frame(_parse(cell_pb2.Frame, data[start:end]))
-    return [] if frame is None else [frame]
-
-
-def _read_large_chunk(data: _Data, start: int, end: int, alone_in: Parts | None) -> Chunk:
-    # The payload is usually the last field, but may stand anywhere, and of several the last one
-    # counts.
-    payload: Payload = b""
-    head: list[Payload] = []
-    head_start = start
-    for tag, field, body, field_end in _fields(data, start, end):
-        if tag == _PAYLOAD_TAG:
-            payload = _view(data, body, field_end)
-            head.append(data[head_start:field])
-            head_start = field_end
-    head.append(data[head_start:end])
-    encoded = b"".join(head)
-    _check_frame_bytes(len(encoded))
-    return read_chunk(_parse(cell_pb2.Chunk, encoded), payload, alone_in)
+    return (frame for frame in frames if frame is not None)
 
 
 def _view(data: _Data, start: int, end: int) -> Payload:

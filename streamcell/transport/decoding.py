@@ -15,11 +15,13 @@ from typing import Any, TypeAlias
 from streamcell import limits
 from streamcell.errors import ErrorCode, Fault, ProtocolError
 from streamcell.protocol.wire import frames
+from streamcell.topology import CellSelection
 from streamcell.transport.checks import (
     ERROR_CODES,
     check_count,
     checked_digest,
     checked_fqcn,
+    checked_label,
     checked_name,
     checked_optional_fqcn,
     checked_required_name,
@@ -36,8 +38,6 @@ from streamcell.v1 import cell_pb2
 _PATH_NAMES = 4 * limits.HOPS
 # Cells in one QueryReply: more than a hub holds links.
 _CELLS = 4 * limits.LINKS
-# Text that a cell gives of itself for display: an address, a version.
-_LABEL_BYTES = 1024
 _LINK_ID_BYTES = 16
 
 _FAULTS = {int(fault): fault for fault in Fault}
@@ -136,7 +136,7 @@ def _hello(message: cell_pb2.Hello) -> frames.Hello:
         lanes=message.limits.lanes,
         initial_credit=message.initial_credit,
         peer=message.peer,
-        software=checked_text(message.software, _LABEL_BYTES, "software"),
+        software=checked_label(message.software, "software"),
         lanes_replaced=tuple(message.lanes_replaced),
     )
 
@@ -152,8 +152,8 @@ def _announce(message: cell_pb2.Announce) -> frames.Announce:
         message.incarnation,
         message.epoch,
         tuple(checked_fqcn(name, "path") for name in message.path),
-        checked_text(message.software, _LABEL_BYTES, "software"),
-        checked_text(message.address, _LABEL_BYTES, "address"),
+        checked_label(message.software, "software"),
+        checked_label(message.address, "address"),
     )
 
 
@@ -241,6 +241,11 @@ def _query(message: cell_pb2.Query) -> frames.Query:
         checked_optional_fqcn(message.subject, "subject"),
         message.trace,
         message.hops_left,
+        CellSelection(
+            checked_text(message.prefix, limits.FQCN_BYTES, "prefix"),
+            message.limit,
+            checked_text(message.after, limits.FQCN_BYTES, "after"),
+        ),
     )
 
 
@@ -249,8 +254,8 @@ def _cell_info(message: cell_pb2.CellInfo) -> frames.CellInfo:
         checked_fqcn(message.fqcn, "fqcn"),
         message.incarnation,
         checked_optional_fqcn(message.via, "via"),
-        checked_text(message.address, _LABEL_BYTES, "address"),
-        checked_text(message.software, _LABEL_BYTES, "software"),
+        checked_label(message.address, "address"),
+        checked_label(message.software, "software"),
         checked_seconds(message.known_for_s, "known_for_s"),
     )
 
@@ -264,6 +269,7 @@ def _query_reply(message: cell_pb2.QueryReply) -> frames.QueryReply:
         tuple(_cell_info(cell) for cell in message.cells),
         message.hops_left,
         message.more,
+        message.total,
     )
 
 

@@ -191,6 +191,9 @@ def _fill_query(message: cell_pb2.Frame, frame: frames.Query) -> None:
     query.subject = frame.subject
     query.trace = frame.trace
     query.hops_left = frame.hops_left
+    query.prefix = frame.selection.prefix
+    query.limit = frame.selection.limit
+    query.after = frame.selection.after
 
 
 def _fill_query_reply(message: cell_pb2.Frame, frame: frames.QueryReply) -> None:
@@ -200,6 +203,7 @@ def _fill_query_reply(message: cell_pb2.Frame, frame: frames.QueryReply) -> None
     reply.responder = frame.responder
     reply.hops_left = frame.hops_left
     reply.more = frame.more
+    reply.total = frame.total
     for cell in frame.cells:
         info = reply.cells.add()
         info.fqcn = cell.fqcn

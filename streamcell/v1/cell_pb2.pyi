@@ -439,18 +439,24 @@ class ResumeReply(_message.Message):
     def __init__(self, stream: _Optional[_Union[StreamRef, _Mapping]] = ..., target_incarnation: _Optional[int] = ..., unknown: bool = ..., offset: _Optional[int] = ..., prefix_digest: _Optional[str] = ..., probe: bool = ..., hops_left: _Optional[int] = ...) -> None: ...
 
 class Query(_message.Message):
-    __slots__ = ("query_id", "asker", "subject", "trace", "hops_left")
+    __slots__ = ("query_id", "asker", "subject", "trace", "hops_left", "prefix", "limit", "after")
     QUERY_ID_FIELD_NUMBER: _ClassVar[int]
     ASKER_FIELD_NUMBER: _ClassVar[int]
     SUBJECT_FIELD_NUMBER: _ClassVar[int]
     TRACE_FIELD_NUMBER: _ClassVar[int]
     HOPS_LEFT_FIELD_NUMBER: _ClassVar[int]
+    PREFIX_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    AFTER_FIELD_NUMBER: _ClassVar[int]
     query_id: int
     asker: str
     subject: str
     trace: bool
     hops_left: int
-    def __init__(self, query_id: _Optional[int] = ..., asker: _Optional[str] = ..., subject: _Optional[str] = ..., trace: bool = ..., hops_left: _Optional[int] = ...) -> None: ...
+    prefix: str
+    limit: int
+    after: str
+    def __init__(self, query_id: _Optional[int] = ..., asker: _Optional[str] = ..., subject: _Optional[str] = ..., trace: bool = ..., hops_left: _Optional[int] = ..., prefix: _Optional[str] = ..., limit: _Optional[int] = ..., after: _Optional[str] = ...) -> None: ...
 
 class CellInfo(_message.Message):
     __slots__ = ("fqcn", "incarnation", "via", "address", "software", "known_for_s")
@@ -469,20 +475,22 @@ class CellInfo(_message.Message):
     def __init__(self, fqcn: _Optional[str] = ..., incarnation: _Optional[int] = ..., via: _Optional[str] = ..., address: _Optional[str] = ..., software: _Optional[str] = ..., known_for_s: _Optional[float] = ...) -> None: ...
 
 class QueryReply(_message.Message):
-    __slots__ = ("query_id", "asker", "responder", "cells", "hops_left", "more")
+    __slots__ = ("query_id", "asker", "responder", "cells", "hops_left", "more", "total")
     QUERY_ID_FIELD_NUMBER: _ClassVar[int]
     ASKER_FIELD_NUMBER: _ClassVar[int]
     RESPONDER_FIELD_NUMBER: _ClassVar[int]
     CELLS_FIELD_NUMBER: _ClassVar[int]
     HOPS_LEFT_FIELD_NUMBER: _ClassVar[int]
     MORE_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_FIELD_NUMBER: _ClassVar[int]
     query_id: int
     asker: str
     responder: str
     cells: _containers.RepeatedCompositeFieldContainer[CellInfo]
     hops_left: int
     more: bool
-    def __init__(self, query_id: _Optional[int] = ..., asker: _Optional[str] = ..., responder: _Optional[str] = ..., cells: _Optional[_Iterable[_Union[CellInfo, _Mapping]]] = ..., hops_left: _Optional[int] = ..., more: bool = ...) -> None: ...
+    total: int
+    def __init__(self, query_id: _Optional[int] = ..., asker: _Optional[str] = ..., responder: _Optional[str] = ..., cells: _Optional[_Iterable[_Union[CellInfo, _Mapping]]] = ..., hops_left: _Optional[int] = ..., more: bool = ..., total: _Optional[int] = ...) -> None: ...
 
 class Ping(_message.Message):
     __slots__ = ("nonce", "settled_below", "settled")

@@ -26,6 +26,6 @@ def test_case_3_1_the_tree_needs_no_threads(monkeypatch: pytest.MonkeyPatch) -> 
         leaf.wait_connected(PATIENCE_S)
         asker.wait_connected(PATIENCE_S)
         monkeypatch.setattr(threading.Thread, "start", refuse)
-        found = {each.known.fqcn: each.parent for each in find_tree(asker, PATIENCE_S)}
+        found = {each.known.fqcn: each.parent for each in find_tree(asker, PATIENCE_S).cells}
         monkeypatch.undo()
     assert found == {"hub": "", "relay": "hub", "leaf": "relay"}

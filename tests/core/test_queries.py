@@ -6,8 +6,8 @@ import pytest
 
 from streamcell.errors import ErrorCode, StreamTargetUnreachable
 from streamcell.protocol.base.events import CellsListed, QueryFailed, RouteTraced
-from streamcell.protocol.wire.frames import Query, QueryReply
-from streamcell.topology import KnownCell
+from streamcell.protocol.wire.frames import CellInfo, Query, QueryReply
+from streamcell.topology import CellSelection, KnownCell, KnownCells
 from tests.core.harness import Net, Node
 from tests.core.trees import branches, tree
 
@@ -53,6 +53,69 @@ def test_a_large_tree_is_told_in_pieces() -> None:
     nodes = tree(net, names)
     assert set(cells(net, nodes["leaf-7"])) == set(names)
     assert [reply.more for reply in net.sent("root", QueryReply)] == [True, False]
+
+
+def page(net: Net, node: Node, selection: CellSelection) -> KnownCells:
+    number = node.core.ask_cells(5.0, net.now, selection)
+    net.run()
+    (listed,) = [event for event in node.of(CellsListed) if event.query_id == number]
+    return listed.cells
+
+
+def names_of(cells: KnownCells) -> list[str]:
+    return [cell.fqcn for cell in cells]
+
+
+@pytest.mark.parametrize("name", ["root", "left", "left-leaf"])
+def test_cells_are_told_in_pages(name: str) -> None:
+    net = Net()
+    nodes = branches(net)
+    seen: list[str] = []
+    after = ""
+    while True:
+        cells = page(net, nodes[name], CellSelection(limit=2, after=after))
+        assert cells.total == len(nodes)
+        assert cells.told_by == "root"
+        if not cells:
+            break
+        assert len(cells) <= 2
+        seen += names_of(cells)
+        after = seen[-1]
+    assert seen == sorted(nodes)
+
+
+@pytest.mark.parametrize("name", ["root", "left-leaf", "right"])
+def test_cells_are_told_by_the_beginnings_of_their_names(name: str) -> None:
+    net = Net()
+    nodes = branches(net)
+    left = page(net, nodes[name], CellSelection("left"))
+    assert (names_of(left), left.total) == (["left", "left-leaf"], 2)
+    some = page(net, nodes[name], CellSelection("right", 1))
+    assert (names_of(some), some.total) == (["right"], 2)
+    none = page(net, nodes[name], CellSelection("nobody"))
+    assert (names_of(none), none.total) == ([], 0)
+
+
+def test_what_is_not_asked_for_does_not_travel() -> None:
+    net = Net()
+    nodes = branches(net)
+    page(net, nodes["left-leaf"], CellSelection("ri", 1))
+    (reply,) = net.sent("root", QueryReply)
+    assert [info.fqcn for info in reply.cells] == ["right"]
+    assert (reply.more, reply.total) == (False, 2)
+
+
+def test_an_older_cell_tells_all_and_the_asker_chooses() -> None:
+    net = Net()
+    nodes = branches(net)
+    leaf = nodes["left-leaf"]
+    net.mute.add("left")
+    number = leaf.core.ask_cells(5.0, net.now, CellSelection("right", 1))
+    infos = tuple(CellInfo(name, 1) for name in ("root", "left", "right-leaf", "right"))
+    leaf.core.receive(leaf.lane(), [QueryReply(number, "left-leaf", "root", infos, 1)], net.now)
+    net.run()
+    (listed,) = [event for event in leaf.of(CellsListed) if event.query_id == number]
+    assert (names_of(listed.cells), listed.cells.total) == (["right"], 2)
 
 
 @pytest.mark.parametrize("name", ["left", "left-leaf"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import dataclasses
+from typing import Any
 
 import pytest
 
@@ -150,6 +151,32 @@ def test_every_cell_can_list_all_cells(tree: Tree) -> None:
         assert all(cell.software.startswith("streamcell ") for cell in known.values())
         assert known["leaf"].known_for_s >= 0
         assert known["leaf"].address
+
+
+def test_cells_can_be_listed_in_parts(tree: Tree) -> None:
+    for peer in (tree.hub, tree.leaf):
+        page = peer.cells(PATIENCE_S, limit=2)
+        assert ([cell.fqcn for cell in page], page.total, page.told_by) == (["leaf", "other"], 4, "server")
+        page = peer.cells(PATIENCE_S, limit=2, after="other")
+        assert [cell.fqcn for cell in page] == ["relay", "server"]
+        page = peer.cells(PATIENCE_S, prefix="re")
+        assert ([cell.fqcn for cell in page], page.total) == (["relay"], 1)
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"limit": -1}, "limit"),
+        ({"limit": 1.5}, "limit"),
+        ({"limit": True}, "limit"),
+        ({"prefix": 3}, "prefix"),
+        ({"prefix": "é"}, "prefix"),
+        ({"after": "a" * 300}, "after"),
+    ],
+)
+def test_parts_of_the_list_that_cannot_be_are_refused(tree: Tree, asked: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        tree.hub.cells(PATIENCE_S, **asked)
 
 
 def test_a_way_can_be_traced(tree: Tree) -> None:

@@ -7,7 +7,7 @@ import dataclasses
 from typing import Any, assert_type
 
 import streamcell
-from streamcell import CellError, Hop, KnownCell, Message, StreamFuture, aio
+from streamcell import CellError, Hop, KnownCells, Message, StreamFuture, aio
 
 
 def threads(cell: streamcell.CoreCell, streams: streamcell.StreamCell, message: Message) -> None:
@@ -21,7 +21,7 @@ def threads(cell: streamcell.CoreCell, streams: streamcell.StreamCell, message: 
     assert_type(cell.is_cell_connected("target"), bool)
     assert_type(cell.is_cell_reachable(name="target"), bool)
     assert_type(cell.disconnect(["grpc://localhost:1"]), bool)
-    assert_type(cell.cells(timeout=1), list[KnownCell])
+    assert_type(cell.cells(timeout=1), KnownCells)
     assert_type(cell.trace("target", 1.0), list[Hop])
     assert_type(cell.stats().protocol.fqcn, str)
     with cell as entered:
@@ -46,7 +46,7 @@ async def event_loops(cell: aio.CoreCell, streams: aio.StreamCell, message: Mess
     assert_type(await cell.is_cell_connected("target"), bool)
     assert_type(await cell.is_cell_reachable(name="target"), bool)
     assert_type(await cell.disconnect(["grpc://localhost:1"]), bool)
-    assert_type(await cell.cells(timeout=1), list[KnownCell])
+    assert_type(await cell.cells(timeout=1), KnownCells)
     assert_type(await cell.trace("target", 1.0), list[Hop])
     assert_type((await cell.stats()).protocol.fqcn, str)
     task = asyncio.create_task(cell.stats())

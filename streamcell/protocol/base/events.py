@@ -13,7 +13,7 @@ from streamcell.digest import Digest
 from streamcell.errors import CellError
 from streamcell.protocol.wire.description import StreamDescription
 from streamcell.protocol.wire.frames import LaneRole, Payload, StreamKey
-from streamcell.topology import Hop, KnownCell
+from streamcell.topology import Hop, KnownCells
 
 
 @dataclasses.dataclass(slots=True)
@@ -271,10 +271,10 @@ class LifeDoubted:
 
 @dataclasses.dataclass(slots=True)
 class CellsListed:
-    """All cells that are known, this one included, by name."""
+    """The cells that were asked for."""
 
     query_id: int
-    cells: tuple[KnownCell, ...]
+    cells: KnownCells
 
 
 @dataclasses.dataclass(slots=True)

@@ -7,8 +7,7 @@ for itself; the asker measures the time and puts the answers into order.
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from streamcell.errors import CellError, ErrorCode, StreamError, StreamTargetUnreachable
 from streamcell.limits import CELLS_TOLD
@@ -20,7 +19,7 @@ from streamcell.protocol.links.link import Link
 from streamcell.protocol.links.table import LinkTable
 from streamcell.protocol.tree.routes import RouteTable
 from streamcell.protocol.wire.frames import CellInfo, Query, QueryReply
-from streamcell.topology import Hop, KnownCell
+from streamcell.topology import ALL_CELLS, CellSelection, Hop, KnownCell, KnownCells
 
 
 class Question(Timed):
@@ -30,6 +29,7 @@ class Question(Timed):
         self,
         query_id: int,
         subject: str,
+        selection: CellSelection,
         asked_at: float,
         timeout_s: float,
         on_timer: Callable[[Question, float], None],
@@ -37,15 +37,38 @@ class Question(Timed):
         super().__init__()
         self.query_id = query_id
         self.subject = subject
+        self.selection = selection
         self.asked_at = asked_at
         self.timeout_s = timeout_s
         self.cells: dict[str, CellInfo] = {}
+        self.total = 0
+        self.told_by = ""
         self.hops: dict[str, Hop] = {}
         self._on_timer = on_timer
 
     def handle_timer(self, now: float) -> None:
         """Pass the deadline on to the table."""
         self._on_timer(self, now)
+
+    def take(self, cells: Iterable[CellInfo], total: int, told_by: str) -> None:
+        """Take in cells that one tells of; who has told of a cell first is believed.
+
+        ``total``: how many there are, if it has told of some of them only. An older cell tells of all.
+        """
+        for info in cells:
+            if self.selection.takes(info.fqcn):
+                self.cells.setdefault(info.fqcn, info)
+        self.total = max(self.total, total)
+        self.told_by = told_by
+
+    def listing(self) -> KnownCells:
+        """Return the answer."""
+        chosen = (self.cells[fqcn] for fqcn in self.selection.cut(self.cells))
+        known = (
+            KnownCell(info.fqcn, info.incarnation, info.via, info.address, info.software, info.known_for_s)
+            for info in chosen
+        )
+        return KnownCells(known, total=max(self.total, len(self.cells)), told_by=self.told_by)
 
     def hops_from(self, first: str) -> list[Hop]:
         """Return the hops that have answered without a gap, the first one first."""
@@ -68,21 +91,20 @@ class QueryTable:
 
     # Asking.
 
-    def ask_cells(self, timeout_s: float, now: float) -> int:
-        """Ask for all cells; the answer is CellsListed. Returns the number of the question."""
-        question = self._ask("", timeout_s, now)
-        for info in self._known(now):
-            question.cells[info.fqcn] = info
+    def ask_cells(self, timeout_s: float, now: float, selection: CellSelection) -> int:
+        """Ask for cells; the answer is CellsListed. Returns the number of the question."""
+        question = self._ask("", selection, timeout_s, now)
+        question.take(self._known(now), 0, self._context.fqcn)
         above = self._above()
         if above is None:
             self._end_listing(question)
         else:
-            self._send(above, question, trace=False)
+            above.post(Query.who(question.query_id, self._context.fqcn, selection))
         return question.query_id
 
     def ask_trace(self, target: str, timeout_s: float, now: float) -> int:
         """Ask each hop on the way to a cell; the answer is RouteTraced. Returns the number of the question."""
-        question = self._ask(target, timeout_s, now)
+        question = self._ask(target, ALL_CELLS, timeout_s, now)
         way = self._routes.next_hop(target)
         if target == self._context.fqcn:
             self._end(question)
@@ -90,7 +112,7 @@ class QueryTable:
         elif way is None:
             self._fail(question, self._unreachable(question, [self._context.fqcn]))
         else:
-            self._send(way, question, trace=True)
+            way.post(Query.by(question.query_id, self._context.fqcn, target, trace=True))
         return question.query_id
 
     def fail_all(self, error: CellError) -> None:
@@ -98,14 +120,11 @@ class QueryTable:
         for question in list(self._questions.values()):
             self._fail(question, error)
 
-    def _ask(self, subject: str, timeout_s: float, now: float) -> Question:
-        question = Question(self._context.random_bits(64), subject, now, timeout_s, self._expire)
+    def _ask(self, subject: str, selection: CellSelection, timeout_s: float, now: float) -> Question:
+        question = Question(self._context.random_bits(64), subject, selection, now, timeout_s, self._expire)
         self._questions[question.query_id] = question
         self._context.deadlines.schedule(question, now + timeout_s)
         return question
-
-    def _send(self, link: Link, question: Question, *, trace: bool) -> None:
-        link.post(Query.by(question.query_id, self._context.fqcn, question.subject, trace=trace))
 
     # Answering.
 
@@ -128,20 +147,21 @@ class QueryTable:
         if above is not None and above is not link and frame.hops_left > 0 and link.kind is not LinkKind.SHORTCUT:
             above.answer(frame.one_hop_on())
             return
-        known = iter([self._me(""), *self._known(now)])
-        cells = tuple(itertools.islice(known, CELLS_TOLD))
-        while cells:
-            following = tuple(itertools.islice(known, CELLS_TOLD))
-            self._reply(link, frame, cells, more=bool(following))
-            cells = following
+        known = {info.fqcn: info for info in (self._me(""), *self._known(now)) if frame.selection.takes(info.fqcn)}
+        told = [known[fqcn] for fqcn in frame.selection.cut(known)]
+        for start in range(0, max(len(told), 1), CELLS_TOLD):
+            end = start + CELLS_TOLD
+            self._reply(link, frame, tuple(told[start:end]), more=end < len(told), total=len(known))
 
     def _above(self) -> Link | None:
         """Return the link to the parent, while a question can go up by it."""
         parent = self._routes.parent
         return parent if parent is not None and parent.control_lane() is not None else None
 
-    def _reply(self, link: Link, frame: Query, cells: tuple[CellInfo, ...], *, more: bool = False) -> None:
-        link.answer(QueryReply.to(frame, self._context.fqcn, cells, more=more))
+    def _reply(
+        self, link: Link, frame: Query, cells: tuple[CellInfo, ...], *, more: bool = False, total: int = 0
+    ) -> None:
+        link.answer(QueryReply.to(frame, self._context.fqcn, cells, more=more, total=total))
 
     def _me(self, via: str) -> CellInfo:
         return CellInfo(self._context.fqcn, self._context.incarnation, via, software=self._context.software)
@@ -177,8 +197,7 @@ class QueryTable:
         if question.subject:
             self._take_hop(question, frame, now)
             return
-        for info in frame.cells:
-            question.cells.setdefault(info.fqcn, info)
+        question.take(frame.cells, frame.total, frame.responder)
         if not frame.more:
             self._end_listing(question)
 
@@ -199,13 +218,9 @@ class QueryTable:
 
     def _end_listing(self, question: Question) -> None:
         self._end(question)
-        question.cells.setdefault(self._context.fqcn, self._me(""))
-        known = sorted(question.cells.values(), key=lambda info: info.fqcn)
-        cells = tuple(
-            KnownCell(info.fqcn, info.incarnation, info.via, info.address, info.software, info.known_for_s)
-            for info in known
-        )
-        self._context.events.append(CellsListed(question.query_id, cells))
+        # Who is asked knows more of this cell than it does itself.
+        question.take((self._me(""),), 0, question.told_by)
+        self._context.events.append(CellsListed(question.query_id, question.listing()))
 
     # Ends.
 

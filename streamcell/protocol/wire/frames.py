@@ -16,6 +16,7 @@ from streamcell.digest import Digest
 from streamcell.errors import CellError, ErrorCode, Fault, one_line
 from streamcell.limits import HOPS
 from streamcell.protocol.wire.description import StreamDescription
+from streamcell.topology import ALL_CELLS, CellSelection
 
 # Payload bytes of a chunk: anything that supports the buffer protocol with items of one byte.
 Payload: TypeAlias = bytes | memoryview
@@ -367,11 +368,17 @@ class Query:
     subject: str
     trace: bool
     hops_left: int
+    selection: CellSelection = ALL_CELLS
 
     @classmethod
     def by(cls, query_id: int, asker: str, subject: str = "", *, trace: bool = False) -> Query:
         """Return a question that begins here. No ``subject``: which cells there are."""
         return cls(query_id, asker, subject, trace, HOPS)
+
+    @classmethod
+    def who(cls, query_id: int, asker: str, selection: CellSelection) -> Query:
+        """Return the question which of all cells there are."""
+        return cls(query_id, asker, "", False, HOPS, selection)
 
     def one_hop_on(self) -> Query:
         """Return the frame as a cell passes it on: with one hop less. Only if there is one left."""
@@ -400,11 +407,14 @@ class QueryReply:
     cells: tuple[CellInfo, ...]
     hops_left: int
     more: bool = False
+    total: int = 0
 
     @classmethod
-    def to(cls, query: Query, responder: str, cells: tuple[CellInfo, ...], *, more: bool = False) -> QueryReply:
+    def to(
+        cls, query: Query, responder: str, cells: tuple[CellInfo, ...], *, more: bool = False, total: int = 0
+    ) -> QueryReply:
         """Return an answer, the last one unless there is ``more``."""
-        return cls(query.query_id, query.asker, responder, cells, HOPS, more)
+        return cls(query.query_id, query.asker, responder, cells, HOPS, more, total)
 
     def one_hop_on(self) -> QueryReply:
         """Return the frame as a cell passes it on: with one hop less. Only if there is one left."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from streamcell.protocol.base.events import CellsListed, QueryFailed, RouteTraced
 from streamcell.runtime.context import CellContext
 from streamcell.runtime.transfers import AnyFuture, fail, succeed
+from streamcell.topology import CellSelection
 
 
 class Questions:
@@ -14,10 +15,10 @@ class Questions:
         self._context = context
         self._waiting: dict[int, AnyFuture] = {}
 
-    def ask_cells(self, answer: AnyFuture, timeout_s: float, now: float) -> None:
-        """Ask which cells there are; ``answer`` gets a list of KnownCell."""
+    def ask_cells(self, answer: AnyFuture, timeout_s: float, selection: CellSelection, now: float) -> None:
+        """Ask which cells there are; ``answer`` gets KnownCells."""
         # An answer that needs nobody else is an event already, which is handed out after this.
-        self._waiting[self._context.core.ask_cells(timeout_s, now)] = answer
+        self._waiting[self._context.core.ask_cells(timeout_s, now, selection)] = answer
 
     def ask_trace(self, answer: AnyFuture, target: str, timeout_s: float, now: float) -> None:
         """Ask by which hops a cell is reached; ``answer`` gets a list of Hop."""
@@ -25,7 +26,7 @@ class Questions:
 
     def on_cells_listed(self, event: CellsListed, _now: float) -> None:
         """All cells above have told."""
-        self._succeed(event.query_id, list(event.cells))
+        self._succeed(event.query_id, event.cells)
 
     def on_route_traced(self, event: RouteTraced, _now: float) -> None:
         """All hops have answered."""

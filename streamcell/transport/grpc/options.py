@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
-from streamcell.limits import MESSAGE_BYTES
+from streamcell.limits import KIB, MESSAGE_BYTES
 
 Options: TypeAlias = tuple[tuple[str, int | str], ...]
 
@@ -15,8 +15,15 @@ _KEEPALIVE_MS = 30_000
 _KEEPALIVE_TIMEOUT_MS = 20_000
 # Frames of HTTP/2 near the largest that it allows: less memory and fewer wake-ups on receipt.
 _HTTP2_FRAME_BYTES = 2**24 - 1
-# A peer's lanes have a connection each. The rest is for health checks and reflection beside them.
-_CALLS_PER_CONNECTION = 32
+# A peer's lanes have a connection each. The rest is for health checks and reflection.
+_CALLS_PER_CONNECTION = 4
+# Metadata of a call: more is trimmed by chance from the first size on, and refused from the second on.
+_METADATA_BYTES = 8 * KIB
+_METADATA_MOST_BYTES = 16 * KIB
+# Connections of a listener, also those that never become a lane. Older cores do not know the option.
+_CONNECTIONS = 16_384
+# Identity alone, of none, deflate and gzip: a bit for each.
+_NO_COMPRESSION = 1
 # How soon pings of peers may follow each other: below every client's interval, above a flood.
 _PING_INTERVAL_MS = 10_000
 _HANDSHAKE_MS = 10_000
@@ -27,6 +34,10 @@ _COMMON: Options = (
     ("grpc.max_send_message_length", MESSAGE_BYTES),
     ("grpc.max_receive_message_length", MESSAGE_BYTES),
     ("grpc.http2.max_frame_size", _HTTP2_FRAME_BYTES),
+    # A call with a compressed message ends. Older cores look at a message's size before they inflate it only.
+    ("grpc.compression_enabled_algorithms_bitset", _NO_COMPRESSION),
+    ("grpc.max_metadata_size", _METADATA_BYTES),
+    ("grpc.absolute_max_metadata_size", _METADATA_MOST_BYTES),
     # Finds dead paths under a living call. A stopped process is found by our own Ping.
     ("grpc.keepalive_time_ms", _KEEPALIVE_MS),
     ("grpc.keepalive_timeout_ms", _KEEPALIVE_TIMEOUT_MS),
@@ -51,6 +62,7 @@ _SERVER: Options = (
     ("grpc.so_reuseport", 0),
     ("grpc.http2.min_ping_interval_without_data_ms", _PING_INTERVAL_MS),
     ("grpc.max_concurrent_streams", _CALLS_PER_CONNECTION),
+    ("grpc.max_allowed_incoming_connections", _CONNECTIONS),
     # Connections that never become a lane: gRPC's own limits are two minutes, and none.
     ("grpc.server_handshake_timeout_ms", _HANDSHAKE_MS),
     ("grpc.max_connection_idle_ms", _IDLE_CONNECTION_MS),

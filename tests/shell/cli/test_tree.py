@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from streamcell import CoreCell
-from streamcell.cli.tree import TreeCell, branches_for, find_tree, tree_lines
-from streamcell.topology import KnownCell
+from streamcell.cli.tree import TreeCell, branches_for, counted, find_tree, tree_lines
+from streamcell.topology import CellSelection, KnownCell
 from tests.kit.cells import CARRIERS, Carrier, running
 from tests.kit.waiting import PATIENCE_S, eventually
 
@@ -42,7 +42,24 @@ def test_tree_is_the_same_from_everywhere(cells: dict[str, CoreCell], carrier: C
     with running(asker):
         asker.wait_connected(PATIENCE_S)
         found = find_tree(asker, PATIENCE_S)
-    assert {each.known.fqcn: each.parent for each in found} == PARENTS
+    assert {each.known.fqcn: each.parent for each in found.cells} == PARENTS
+    assert found.total == len(PARENTS)
+
+
+@pytest.mark.parametrize("at", ["hub", "lab.bench"])
+def test_a_part_of_the_tree_has_the_same_parents(cells: dict[str, CoreCell], carrier: Carrier, at: str) -> None:
+    asker = carrier.cell("lab.asker", connect=cells[at].listen_urls)
+    with running(asker):
+        asker.wait_connected(PATIENCE_S)
+        first = find_tree(asker, PATIENCE_S, CellSelection("lab", 2))
+        rest = find_tree(asker, PATIENCE_S, CellSelection("lab", 2, "lab.bench"))
+        none = find_tree(asker, PATIENCE_S, CellSelection("elsewhere"))
+    assert [(each.known.fqcn, each.parent) for each in first.cells] == [("lab", "hub"), ("lab.bench", "lab")]
+    assert [(each.known.fqcn, each.parent) for each in rest.cells] == [("lab.bench.job", "lab.bench")]
+    assert (first.total, rest.total, none.total, none.cells) == (3, 3, 0, [])
+    assert counted(first) == "3 cells, 2 shown; --after lab.bench shows those behind"
+    lines = [line for line, _ in tree_lines(first.cells, branches_for("ascii"))]
+    assert lines == ["lab", "`-- lab.bench"]
 
 
 def known(fqcn: str, parent: str) -> TreeCell:

@@ -223,7 +223,7 @@ def canonical(batch: bytes) -> bytes:
 
 UNKNOWN_FIELDS = (
     wire.field(30, b"from a later version"),
-    wire.field(2000, bytes(LARGE_BYTES)),
+    wire.field(2000, bytes(limits.KIB)),
     wire.varint(31 << 3) + wire.varint(2**64 - 1),
     wire.varint(32 << 3 | 1) + bytes(8),
     wire.varint(33 << 3 | 5) + bytes(4),
@@ -236,7 +236,9 @@ UNKNOWN_FIELDS = (
 def shuffled(message: bytes, rng: random.Random) -> bytes:
     """The fields of a message in another order, with unknown ones, and some twice."""
     fields = [encoded for _, encoded in wire.split_fields(message)]
-    fields += rng.choices(fields, k=rng.randrange(3)) if fields else []
+    # What stands there twice is nothing that is known, so there may be little of it.
+    short = [field for field in fields if len(field) < limits.KIB]
+    fields += rng.choices(short, k=rng.randrange(3)) if short else []
     fields += rng.choices(UNKNOWN_FIELDS, k=rng.randrange(3))
     rng.shuffle(fields)
     return b"".join(fields)
@@ -281,7 +283,7 @@ def test_of_several_payloads_the_last_one_counts() -> None:
 
 
 def test_of_several_kinds_in_one_frame_the_last_one_counts() -> None:
-    large = wire.field(6, cell_pb2.Chunk(payload=bytes(LARGE_BYTES)).SerializeToString())
+    large = wire.field(6, cell_pb2.Chunk(payload=bytes(LARGE_BYTES - 12)).SerializeToString())
     pong = wire.field(16, cell_pb2.Pong(nonce=4).SerializeToString())
     assert decode(wire.field(1, large + pong)) == [frames.Pong(4)]
 
@@ -289,10 +291,46 @@ def test_of_several_kinds_in_one_frame_the_last_one_counts() -> None:
 def test_what_this_version_does_not_know_is_left_out() -> None:
     unknown_kind = wire.field(1, wire.field(18, b"a later kind"))
     no_kind = wire.field(1, b"")
-    large_unknown_kind = wire.field(1, wire.field(18, bytes(LARGE_BYTES)))
+    large_unknown_kind = wire.field(1, wire.field(18, bytes(LARGE_BYTES // 2 - 100)))
     pong = encode([frames.Pong(1)])
     for unknown in (unknown_kind, no_kind, large_unknown_kind, *UNKNOWN_FIELDS):
         assert decode(unknown + pong + unknown) == [frames.Pong(1)]
+
+
+def padded(batch: bytes, place: str, padding: bytes) -> bytes:
+    """A batch of one chunk with bytes in an unknown field of one of its messages."""
+    [(_, frame)] = wire.split_fields(batch)
+    frame = frame[wire.read_varint(frame, 1)[1] :]
+    [(_, body)] = wire.split_fields(frame)
+    body = body[wire.read_varint(body, 1)[1] :]
+    unknown = wire.field(2000, padding)
+    inside = {name: unknown if name == place else b"" for name in ("batch", "frame", "chunk")}
+    return inside["batch"] + wire.field(1, inside["frame"] + wire.field(6, body + inside["chunk"]))
+
+
+@pytest.mark.parametrize("place", ["batch", "frame", "chunk"])
+@pytest.mark.parametrize("payload_bytes", [1, LARGE_BYTES, limits.MIB])
+def test_a_batch_has_little_room_for_what_is_not_known(place: str, payload_bytes: int) -> None:
+    batch = encode([chunk(bytes(payload_bytes))])
+    assert decode(padded(batch, place, bytes(limits.UNKNOWN_BYTES - 100))) == [chunk(bytes(payload_bytes))]
+    with pytest.raises(ProtocolError, match="beside the fields that are known here"):
+        decode(padded(batch, place, bytes(limits.UNKNOWN_BYTES)))
+
+
+def test_the_room_for_what_is_not_known_is_for_the_whole_batch() -> None:
+    some = padded(encode([chunk(bytes(LARGE_BYTES))]), "chunk", bytes(limits.UNKNOWN_BYTES // 3))
+    assert len(decode(some * 2)) == 2
+    with pytest.raises(ProtocolError, match="beside the fields that are known here"):
+        decode(some * 4)
+
+
+@pytest.mark.parametrize("beside", [0, LARGE_BYTES - 1000, LARGE_BYTES + 1000, 4 * limits.MIB])
+def test_a_view_is_no_small_part_of_what_it_keeps(beside: int) -> None:
+    encoded = encode([chunk(bytes(LARGE_BYTES)), chunk(bytes(beside))])
+    for read in decode(encoded):
+        assert isinstance(read, Chunk)
+        if isinstance(read.payload, memoryview):
+            assert 2 * len(read.payload) >= len(encoded)
 
 
 def test_enum_values_of_later_versions_become_what_is_safe() -> None:
@@ -368,6 +406,14 @@ REFUSED = {
     "a frame over the limit": (
         batch_of_opening(headers=headers_of(2, limits.HEADERS_BYTES)),
         "beside its payload",
+    ),
+    "one payload after the other": (
+        wire.field(1, wire.field(6, wire.field(15, bytes(LARGE_BYTES)) * 9)),
+        "beside the fields",
+    ),
+    "one text after the other": (
+        wire.field(1, wire.field(17, wire.field(2, bytes(limits.KIB)) * 99)),
+        "beside the fields",
     ),
     "many empty cells": (
         wire.field(1, wire.field(14, wire.field(4, b"") * (limits.MIB // 2))),
@@ -462,6 +508,23 @@ def test_headers_without_a_value_are_ignored() -> None:
     assert isinstance(decoded, Chunk)
     assert decoded.open is not None
     assert decoded.open.description.headers == (("b", True),)
+
+
+def test_what_a_cell_gives_of_itself_cannot_command_a_terminal() -> None:
+    bad = "v1\x1b]0;owned\x07\n\u202e2"
+    hello, announce, reply = decode(
+        batch_of(hello={"fqcn": "a", "software": bad})
+        + batch_of(announce={"fqcn": "a", "software": bad, "address": bad})
+        + batch_of(
+            query_reply={"asker": "a", "responder": "b", "cells": [{"fqcn": "c", "software": bad, "address": bad}]}
+        )
+    )
+    assert isinstance(hello, frames.Hello)
+    assert isinstance(announce, frames.Announce)
+    assert isinstance(reply, frames.QueryReply)
+    [cell] = reply.cells
+    shown = {hello.software, announce.software, announce.address, cell.software, cell.address}
+    assert shown == {"v1?]0;owned? ?2"}
 
 
 def test_sentences_of_peers_are_put_on_one_line_and_shortened() -> None:

@@ -399,6 +399,52 @@ def test_a_dialler_that_sends_too_much_is_cut_off_alone() -> None:
     run(scenario())
 
 
+@pytest.mark.parametrize("compression", [grpc.Compression.Gzip, grpc.Compression.Deflate])
+def test_a_message_that_would_grow_when_it_is_read_is_not_read(compression: grpc.Compression) -> None:
+    async def scenario() -> None:
+        listener, arrivals = await listen_for_lanes()
+        async with grpc.aio.insecure_channel(listener.url.removeprefix("grpc://"), compression=compression) as channel:
+            call: grpc.aio.StreamStreamCall[bytes, bytes] = channel.stream_stream(METHOD)()
+            with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
+                await call.write(bytes(5 * MIB))
+            # Which of its codes gRPC takes is chance.
+            assert await call.code() in (grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.INTERNAL)
+        assert arrivals.lanes.empty()
+        await listener.close()
+
+    run(scenario())
+
+
+def test_a_call_with_a_lot_of_metadata_is_refused() -> None:
+    async def scenario() -> None:
+        listener, arrivals = await listen_for_lanes()
+        async with grpc.aio.insecure_channel(listener.url.removeprefix("grpc://")) as channel:
+            call: grpc.aio.StreamStreamCall[bytes, bytes] = channel.stream_stream(METHOD)(
+                metadata=(("x-much", "y" * 20_000),)
+            )
+            assert await call.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert arrivals.lanes.empty()
+        await listener.close()
+
+    run(scenario())
+
+
+def test_a_connection_has_few_calls() -> None:
+    async def scenario() -> None:
+        listener, arrivals = await listen_for_lanes()
+        async with grpc.aio.insecure_channel(listener.url.removeprefix("grpc://")) as channel:
+            calls: list[grpc.aio.StreamStreamCall[bytes, bytes]] = [channel.stream_stream(METHOD)() for _ in range(9)]
+            lanes = [await arrivals.lanes.get() for _ in range(4)]
+            for call in calls:
+                call.cancel()
+            for lane in lanes:
+                await lane.close()
+        assert arrivals.lanes.empty()
+        await listener.close()
+
+    run(scenario())
+
+
 def test_a_dialler_that_goes_away_ends_its_lane() -> None:
     async def send_on(lane: Carrier) -> None:
         # There may be room for one batch more.

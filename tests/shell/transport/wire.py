@@ -5,10 +5,11 @@ from collections.abc import Iterator
 from hypothesis import strategies as st
 
 from streamcell.digest import Digest
-from streamcell.errors import ErrorCode, Fault
+from streamcell.errors import ErrorCode, Fault, one_line
 from streamcell.message import Headers, HeaderValue
 from streamcell.protocol.wire import frames
 from streamcell.protocol.wire.description import ReplyTo, StreamDescription, StreamKind
+from streamcell.topology import CellSelection
 from streamcell.transport.codec import LARGE_BYTES
 
 uint32 = st.integers(0, 2**32 - 1)
@@ -19,7 +20,8 @@ optional_fqcns = st.one_of(st.just(""), fqcns)
 texts = st.text(max_size=40)
 names = st.text(min_size=1, max_size=40)
 sentences = st.from_regex(r"([a-zé]{1,9}( [a-z]{1,9}){0,5})?", fullmatch=True)
-labels = st.text(max_size=40)
+selections = st.builds(CellSelection, optional_fqcns, uint32, optional_fqcns)
+labels = st.text(max_size=40).map(one_line)
 keys = st.builds(frames.StreamKey, fqcns, uint64, uint64)
 error_codes = st.sampled_from(ErrorCode)
 refs = {"key": keys, "target": fqcns, "attempt": uint32}
@@ -174,7 +176,7 @@ small_frames: st.SearchStrategy[frames.Frame] = st.one_of(
         prefix_digest=digests,
         probe=st.booleans(),
     ),
-    st.builds(frames.Query, uint64, fqcns, optional_fqcns, st.booleans(), uint32),
+    st.builds(frames.Query, uint64, fqcns, optional_fqcns, st.booleans(), uint32, selections),
     st.builds(
         frames.QueryReply,
         uint64,
@@ -184,6 +186,8 @@ small_frames: st.SearchStrategy[frames.Frame] = st.one_of(
             st.builds(frames.CellInfo, fqcns, uint64, optional_fqcns, labels, labels, seconds),
             max_size=3,
         ).map(tuple),
+        uint32,
+        st.booleans(),
         uint32,
     ),
     st.builds(frames.Ping, uint64, uint64, runs),
