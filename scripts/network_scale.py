@@ -6,6 +6,10 @@ request through the hub, how long as many concurrent streams take as were asked 
 relayed by the hub, and what a cell costs the hub at rest. The digest of every stream is checked.
 
     .venv/bin/python scripts/network_scale.py [--cells 200] [--processes 10] [--streams 1000] [--kib 256]
+
+With ``--storm`` the hub is killed under the cells and started again, and it is told how they come back:
+
+    .venv/bin/python scripts/network_scale.py --storm [--cells 1500] [--processes 8] [--busy]
 """
 
 from __future__ import annotations
@@ -21,6 +25,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from scripts import network_storm
 from streamcell import CoreCell, Message, ReceivedStream, StreamCell, StreamFuture
 
 PATIENCE_S = 300.0
@@ -146,7 +151,17 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=10)
     parser.add_argument("--streams", type=int, default=1000)
     parser.add_argument("--kib", type=int, default=256)
+    parser.add_argument("--storm", action="store_true", help="kill the hub under the cells, and start it again")
+    parser.add_argument("--busy", action="store_true", help="with --storm: beside a process that uses all processors")
+    parser.add_argument("--patience", type=float, default=PATIENCE_S, help="with --storm: seconds to come back in")
     given = parser.parse_args()
+    if given.storm:
+        network_storm.measure(
+            network_storm.Scale(
+                cells=given.cells, processes=given.processes, busy=given.busy, patience_s=given.patience
+            )
+        )
+        return
     measure(given.cells, given.processes, given.streams, given.kib * 1024)
 
 

@@ -159,12 +159,17 @@ class GrpcClientCarrier:
         except TimeoutError:
             _logger.debug("the call to %s did not end when it was cancelled", self._address)
             self._use.cancel()
-        self._let_go()
+            self._let_go(ended=False)
+        else:
+            self._let_go(ended=True)
 
-    def _let_go(self) -> None:
-        """Break the circles of references that would keep the connection open until the garbage collector comes."""
+    def _let_go(self, *, ended: bool) -> None:
+        """Break the circles of references that would keep the connection open until the garbage collector comes.
+
+        :param ended: nothing is under way on the call, which would still need what it is made of.
+        """
         self._use.let_go()
-        if self._call.done():
+        if ended and self._call.done():
             # grpc.aio keeps each done-callback with the call that it is for, inside that call.
             vars(self._call).pop("_cython_call", None)
 
