@@ -200,7 +200,7 @@ def edge_cases() -> list[Json]:
         (
             "Every reason for a loss",
             "",
-            batch(*({"lost": {"stream": STREAM, "reason": reason, "hops_left": 1}} for reason in range(5))),
+            batch(*({"lost": {"stream": STREAM, "reason": reason, "hops_left": 1}} for reason in range(7))),
         ),
         (
             "A Ping with sixteen runs",

@@ -46,9 +46,11 @@ SETTLED_UNTOLD = 256
 HOPS = 16
 # Cells that a cell keeps a way to: bounds what announcements can make it hold.
 ROUTES = 50_000
-# Streams that a cell relays at a time, and chunks of one of them that wait: credit bounds their bytes, these their
-# number. Beyond, the origin is told that the way is lost, and tries again later, in larger pieces.
+# Streams that a cell relays at a time, those of them that come from one neighbour, and chunks of one of them that wait:
+# credit bounds their bytes, these their number. Beyond, the origin is told so, and tries again later. What one
+# neighbour may have of them leaves room for the others.
 RELAYED_STREAMS = 50_000
+RELAYED_STREAMS_OF_NEIGHBOUR = 8192
 RELAYED_CHUNKS = 4096
 # Answers to frames that have no stream behind them here, waiting on one link: what a peer can make a cell hold by
 # asking and not listening.

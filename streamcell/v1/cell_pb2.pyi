@@ -29,6 +29,7 @@ class LostReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     LOST_REASON_UNKNOWN_HERE: _ClassVar[LostReason]
     LOST_REASON_CORRUPT: _ClassVar[LostReason]
     LOST_REASON_OTHER_LIFE: _ClassVar[LostReason]
+    LOST_REASON_LIMIT: _ClassVar[LostReason]
 
 class ErrorCode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -74,6 +75,7 @@ LOST_REASON_NO_ROUTE: LostReason
 LOST_REASON_UNKNOWN_HERE: LostReason
 LOST_REASON_CORRUPT: LostReason
 LOST_REASON_OTHER_LIFE: LostReason
+LOST_REASON_LIMIT: LostReason
 ERROR_CODE_UNSPECIFIED: ErrorCode
 ERROR_CODE_INTERNAL: ErrorCode
 ERROR_CODE_PROTOCOL: ErrorCode

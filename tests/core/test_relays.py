@@ -290,8 +290,9 @@ def test_more_chunks_than_are_kept_are_lost(monkeypatch: pytest.MonkeyPatch) -> 
     assert leaf.opened == {}
 
 
-def test_more_streams_than_are_kept_wait_at_their_origin(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("streamcell.protocol.relaying.table.RELAYED_STREAMS", 2)
+@pytest.mark.parametrize("limit", ["RELAYED_STREAMS", "RELAYED_STREAMS_OF_NEIGHBOUR"])
+def test_more_streams_than_are_kept_wait_at_their_origin(limit: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(f"streamcell.protocol.relaying.table.{limit}", 2)
     net = Net()
     root, relay, leaf = line(net)
     ids = [root.stream("leaf", None) for _ in range(2)]
@@ -300,12 +301,27 @@ def test_more_streams_than_are_kept_wait_at_their_origin(monkeypatch: pytest.Mon
     fourth = root.stream("leaf", LARGE)
     net.advance(1.0)
     assert not root.finished(third)
+    assert {lost.reason for lost in net.sent("relay", Lost)} == {LostReason.LIMIT}
     for stream_id in ids:
         root.supply(stream_id, SMALL, end=True)
     net.advance(12.0)
     assert all(root.finished(stream_id) for stream_id in [*ids, third, fourth])
     assert relay.core.stats().relays == ()
     assert leaf.got(root.key(third)) == LARGE
+
+
+def test_one_neighbour_takes_no_stream_from_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streamcell.protocol.relaying.table.RELAYED_STREAMS_OF_NEIGHBOUR", 2)
+    net = Net()
+    nodes = branches(net)
+    for _ in range(5):
+        nodes["left-leaf"].stream("right-leaf", None)
+    net.run()
+    assert len(nodes["left"].core.stats().relays) == 2
+    for origin in ("root", "right-leaf"):
+        stream_id = nodes[origin].send("left-leaf", LARGE)
+        net.run()
+        assert nodes[origin].finished(stream_id)
 
 
 def test_a_stream_whose_ends_are_silent_is_forgotten_after_its_time_or_never() -> None:

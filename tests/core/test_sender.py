@@ -422,6 +422,18 @@ def test_an_end_that_a_refused_attempt_sent_has_reached_nobody() -> None:
     assert failed.error.code is ErrorCode.OUTCOME_UNKNOWN
 
 
+def test_where_there_is_no_room_the_origin_rests_before_it_asks_again() -> None:
+    origin = Origin().begin(b"abc")
+    origin.cut()
+    for attempt in (1, 2):
+        origin.lost(LostReason.LIMIT)
+        assert (origin.sender.state, origin.sender.attempt.number) == (SenderState.BACKING_OFF, attempt)
+        origin.now = origin.sender.backoff_until
+        origin.sender.handle_timer(origin.now)
+        assert (origin.sender.state, origin.sender.attempt.number) == (SenderState.RESUMING, attempt + 1)
+    assert origin.told(SendFailed) == []
+
+
 # The source.
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TypeVar
 
-from streamcell.limits import RELAYED_STREAMS
+from streamcell.limits import RELAYED_STREAMS, RELAYED_STREAMS_OF_NEIGHBOUR
 from streamcell.protocol.base.context import Context
 from streamcell.protocol.flow.credit import WindowBudget
 from streamcell.protocol.links.link import Link
@@ -90,6 +90,9 @@ class RelayTable:
             return
         link.remembered_window.heard(now)
         if chunk.open is not None and (stream is None or chunk.attempt > stream.attempt):
+            if stream is None and self._is_full(link):
+                self._say_lost(link, chunk, LostReason.LIMIT)
+                return
             stream = self._enter(stream, link, way, chunk, now)
         if stream is None or chunk.attempt != stream.attempt or not stream.on_chunk(link, chunk, now):
             self._say_lost(link, chunk, LostReason.LANE_LOST)
@@ -100,9 +103,12 @@ class RelayTable:
         """A question begins an attempt, unless it is the question of the present one that is asked again."""
         if stream is not None and frame.attempt < stream.attempt:
             return
+        if stream is None and self._is_full(link):
+            self._say_lost(link, frame, LostReason.LIMIT)
+            return
         if stream is None or frame.attempt > stream.attempt:
-            stream = self._enter(stream, link, way, frame, now)
-        if stream is None or not way.answer(frame):
+            self._enter(stream, link, way, frame, now)
+        if not way.answer(frame):
             self._say_lost(link, frame, LostReason.LANE_LOST)
 
     def _pass_word(self, stream: RelayedStream | None, link: Link, way: Link, frame: StreamFrame, now: float) -> None:
@@ -166,15 +172,17 @@ class RelayTable:
 
     # Which streams there are.
 
+    def _is_full(self, link: Link) -> bool:
+        """Return whether no stream more may come over a link."""
+        return len(self._streams) >= RELAYED_STREAMS or len(self._by_up.get(link, ())) >= RELAYED_STREAMS_OF_NEIGHBOUR
+
     def _enter(
         self, stream: RelayedStream | None, link: Link, way: Link, frame: Chunk | ResumeQuery, now: float
-    ) -> RelayedStream | None:
-        """Return the stream in the attempt that a frame begins, made if it was not known; None: there are too many."""
+    ) -> RelayedStream:
+        """Return the stream in the attempt that a frame begins, made if it was not known."""
         if stream is not None:
             self._unlink(stream)
             stream.enter_attempt(frame.attempt, link, way, now)
-        elif len(self._streams) >= RELAYED_STREAMS:
-            return None
         else:
             stream = self._streams[frame.key] = RelayedStream(self._near, frame, link, way, now)
         self._by_up.setdefault(link, {})[stream.key] = stream

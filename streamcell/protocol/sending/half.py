@@ -264,7 +264,8 @@ class StreamSender(Timed):
         if frame.reason is LostReason.NO_ROUTE and self.spec.optional:
             self.give_up(send_errors.unreachable(self, f"{frame.reporter} knows no way to it now"), now)
         else:
-            self._lose_path(now)
+            # Where there was no room just now there will be none at once.
+            self._lose_path(now, rest=frame.reason is LostReason.LIMIT)
 
     def on_reset(self, frame: Reset, now: float) -> None:
         """The target gave the stream up."""
@@ -401,8 +402,8 @@ class StreamSender(Timed):
         self._around.owner.on_way_taken(self, link)
         self.link = link
 
-    def _lose_path(self, now: float) -> None:
-        again = self._lost_in_a_row > 0
+    def _lose_path(self, now: float, *, rest: bool = False) -> None:
+        again = rest or self._lost_in_a_row > 0
         self._step(SenderInput.PATH_LOST_AGAIN if again else SenderInput.PATH_LOST, now)
 
     def _pump(self, now: float) -> None:

@@ -46,6 +46,7 @@ class LostReason(enum.IntEnum):
     UNKNOWN_HERE = 3
     CORRUPT = 4
     OTHER_LIFE = 5
+    LIMIT = 6
 
 
 class StreamKey(NamedTuple):
