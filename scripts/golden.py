@@ -334,7 +334,7 @@ STATE_TABLES = (
     StateTable(
         "Sender (the origin's half of a stream)",
         pairs(SENDER_TABLE),
-        "`START` and `CONTINUE` begin to send chunks, `QUERY` raises the attempt and asks, `WAIT` starts the\n"
+        "`CONTINUE` begins to send chunks, `QUERY` raises the attempt and asks, `WAIT` starts the\n"
         "back-off, `OFFER` sends the chunk that awaits an offset, `MOVE_SOURCE` has the source go to the offset.",
     ),
     StateTable(

@@ -64,6 +64,8 @@ from streamcell.topology import ALL_CELLS, CellSelection
 
 # Before the Hellos nothing else is heard.
 _FIRST_FRAMES = (Hello, Goodbye)
+# Asked of each frame: found once, since a member of an enumeration is found slowly before Python 3.12.
+_CLOSED, _GREETING = LaneState.CLOSED, LaneState.GREETING
 
 
 class CellCore:
@@ -183,10 +185,10 @@ class CellCore:
             return
         try:
             for frame in frames:
-                if lane.goodbye is not None or lane.state is LaneState.CLOSED:
+                if lane.goodbye is not None or lane.state is _CLOSED:
                     return
                 kind = type(frame)
-                if lane.state is LaneState.GREETING and kind not in _FIRST_FRAMES:
+                if lane.state is _GREETING and kind not in _FIRST_FRAMES:
                     raise ProtocolError("the first frame on a lane must be a Hello")
                 lane.on_heard(now, bulk=kind is Chunk)
                 if kind in self._lane_handlers:

@@ -45,7 +45,7 @@ Row = tuple[str, str]
 # Of each state, what each input does and where it leads; an input that is not named is ignored.
 SENDER: dict[str, dict[str, Row]] = {
     "QUEUED": {
-        "ADMITTED": ("START", "SENDING"),
+        "ADMITTED": ("IGNORE", "SENDING"),
         # An earlier life of this origin may have sent part of it.
         "ADMITTED_TO_ASK": ("OFFER", "AWAITING_OFFSET"),
         # Nobody knows who would get it.
@@ -279,7 +279,7 @@ def test_the_tables_have_no_other_pairs() -> None:
     assert sum(len(table) for table in TABLES.values()) == len(CASES)
 
 
-def test_only_a_query_begins_an_attempt_and_only_a_start_the_first() -> None:
+def test_only_a_query_begins_an_attempt_but_for_the_first() -> None:
     into_resuming = {
         action.name
         for (state, _), (action, following) in SENDER_TABLE.items()
@@ -291,7 +291,7 @@ def test_only_a_query_begins_an_attempt_and_only_a_start_the_first() -> None:
         if state is SenderState.QUEUED and to not in (SenderState.QUEUED, SenderState.SETTLED)
     }
     assert into_resuming == {"QUERY_AT_ONCE", "QUERY"}
-    assert out_of_queue == {"START", "OFFER", "ASK_FOR_LIFE"}
+    assert out_of_queue == {"IGNORE", "OFFER", "ASK_FOR_LIFE"}
 
 
 @pytest.mark.parametrize(

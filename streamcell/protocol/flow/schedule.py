@@ -22,6 +22,9 @@ class Standing(enum.Enum):
     READY = enum.auto()
 
 
+# Found once: a member of an enumeration is found slowly before Python 3.12, and this is asked for each chunk.
+_READY, _GONE = Standing.READY, Standing.GONE
+
 PlaceT = TypeVar("PlaceT")
 PlaceT_contra = TypeVar("PlaceT_contra", contravariant=True)
 
@@ -64,14 +67,14 @@ class RoundRobin(Generic[T, PlaceT]):
         while passed_over < len(members):
             member = members[0]
             standing = member.standing_at(place)
-            if standing is Standing.READY:
+            if standing is _READY:
                 left = self._deficits[id(member)]
                 if left <= 0:
                     left = self._deficits[id(member)] = left + self._quantum
                 if left > 0:
                     return member
                 members.rotate(-1)
-            elif standing is Standing.GONE:
+            elif standing is _GONE:
                 members.popleft()
                 del self._deficits[id(member)]
             else:

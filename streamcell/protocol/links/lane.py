@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 _CARRIED_FRAMES = 1024
 # What a lane that frames may go on is.
 USABLE = (LaneState.READY, LaneState.SUSPECT, LaneState.LEAVING)
+# Asked of each frame: found once, since a member of an enumeration is found slowly before Python 3.12.
+_SUSPECT = LaneState.SUSPECT
 
 
 class LaneKeeper(Protocol):
@@ -214,7 +216,7 @@ class Lane(Timed):
         self._pinged_at = None
         if bulk:
             self._used_at = now
-        if self.state is LaneState.SUSPECT:
+        if self.state is _SUSPECT:
             self.step(LaneInput.HEARD, now)
 
     def on_spoken(self, now: float) -> None:

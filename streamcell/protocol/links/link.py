@@ -34,6 +34,8 @@ _SMALL_QUANTUM = 64 * 1024
 _BULK_QUANTUM = 1024 * 1024
 # How long a link has to last before it is believed in, after a break that was no break of the network.
 _PROVES_ITSELF_S = 1.0
+# What is asked for each frame is looked up once: a member of an enumeration is found slowly before Python 3.12.
+_BULK, _SUSPECT, _DRAINING = LaneRole.BULK, LaneState.SUSPECT, LaneState.DRAINING
 
 
 class ChunkSource(StreamSpeaker, Protocol):
@@ -219,7 +221,7 @@ class Link(Timed):
         for lane in self.lanes.values():
             if lane.goodbye is None and lane.state in USABLE:
                 # Trusted ones first, then by role and age.
-                precedence = lane.state is LaneState.SUSPECT, lane.role, -lane.number
+                precedence = lane.state is _SUSPECT, lane.role, -lane.number
                 if first is None or precedence < first:
                     best, first = lane, precedence
         return best
@@ -228,17 +230,17 @@ class Link(Timed):
         """Return how many lanes for bulk are up."""
         count = 0
         for lane in self.lanes.values():
-            if lane.role is LaneRole.BULK and lane.goodbye is None and lane.state in USABLE:
+            if lane.role is _BULK and lane.goodbye is None and lane.state in USABLE:
                 count += 1
         return count
 
     def has_bulk_lane(self) -> bool:
         """Return whether a lane for bulk is up."""
-        return any(lane.role is LaneRole.BULK and lane.usable for lane in self.lanes.values())
+        return any(lane.role is _BULK and lane.usable for lane in self.lanes.values())
 
     def drains(self) -> bool:
         """Return whether a lane may still carry frames that later ones on other lanes overtake."""
-        return any(lane.state is LaneState.DRAINING for lane in self.lanes.values())
+        return any(lane.state is _DRAINING for lane in self.lanes.values())
 
     def highest_number(self) -> int:
         """Return the highest number of a lane that said Hello."""
@@ -272,7 +274,7 @@ class Link(Timed):
         self.bulk.add(source)
         up = 0
         for lane in self.lanes.values():
-            if lane.role is LaneRole.BULK and lane.goodbye is None and lane.state in USABLE:
+            if lane.role is _BULK and lane.goodbye is None and lane.state in USABLE:
                 lane.wake()
                 up += 1
         if up < self._context.config.bulk_lanes:

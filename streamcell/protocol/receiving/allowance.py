@@ -12,6 +12,9 @@ from streamcell.protocol.receiving.progress import Progress
 from streamcell.protocol.receiving.starting_point import StartingPoint
 from streamcell.protocol.receiving.states import StartingPointState
 
+# Asked for each chunk: found once, since a member of an enumeration is found slowly before Python 3.12.
+_PLACED = StartingPointState.PLACED
+
 
 class Allowance:
     """The credit of one stream, and the window that it comes from.
@@ -71,7 +74,7 @@ class Allowance:
         offset.
         """
         self.allowed_ever = max(self.allowed_ever, offset)
-        if self._progress.whole or self._point.state is not StartingPointState.PLACED:
+        if self._progress.whole or self._point.state is not _PLACED:
             return
         if not self._told or self.allowed_ever - self.allowed_to_previous >= self.window.step_bytes:
             self.allowed_to_previous = max(self.allowed_to_previous, self.allowed_ever)

@@ -62,8 +62,11 @@ if TYPE_CHECKING:
 # Of this part of the window the application tells at once that it was consumed: less than would ever leave the sender
 # without credit.
 _REPORT_WINDOW_PART = 8
+# Asked for each chunk: found once, since a member of an enumeration is found slowly before Python 3.12.
+_RECEIVING, _RECEIVED, _ENDED = ReceiverState.RECEIVING, ReceiverState.RECEIVED, ReceiverState.ENDED
+_REPLY = StreamKind.REPLY
 # The states in which the application is given what comes, or has all of it.
-_ADMITTED = (ReceiverState.RECEIVING, ReceiverState.RECEIVED, ReceiverState.APPROVED)
+_ADMITTED = (_RECEIVING, _RECEIVED, ReceiverState.APPROVED)
 
 
 class StreamReceiver(Timed):
@@ -145,7 +148,7 @@ class StreamReceiver(Timed):
 
         ``anew``: bytes of an earlier stream of its name are of another source, so that it begins at 0.
         """
-        kind = self.description.kind
+        kind, key = self.description.kind, self.news.key
         if anew:
             self.point.on_choice(0, None)
         if kind is StreamKind.UNSPECIFIED:
@@ -153,14 +156,14 @@ class StreamReceiver(Timed):
             return False
         if kind.whole and self._refuses_size(self.progress.size or 0, now):
             return False
-        if kind is StreamKind.REPLY and not self._near.requests.awaits(self.description.reply_to, self.key.origin):
+        if kind is _REPLY and not self._near.requests.awaits(self.description.reply_to, key.origin):
             self.give_up(receive_errors.not_awaited(), now)
             return False
         self._context.counters.add(Count.STREAMS_ACCEPTED)
         self._schedule()
         undecided = self.point.undecided
         self._context.events.append(
-            StreamOpened(self.key, self.channel, self.topic, self.description, opening.seen_before, undecided)
+            StreamOpened(key, self.channel, self.topic, self.description, opening.seen_before, undecided)
         )
         return True
 
@@ -191,13 +194,13 @@ class StreamReceiver(Timed):
         if is_first is not self.progress.whole:
             # What came whole in one chunk is about to be confirmed as complete; if not, it is said after ACK_DELAY_S.
             news.want_ack()
-        if self.state is ReceiverState.RECEIVING:
+        if self.state is _RECEIVING:
             self._deliver(pieces, now)
         else:
             self._undelivered += pieces
         if self.released:
             self._confirm_if_released(now)
-        if self.state is not ReceiverState.ENDED and news.tell(now, link):
+        if self.state is not _ENDED and news.tell(now, link):
             self._schedule()
 
     def on_query(self, link: Link, query: ResumeQuery, now: float) -> None:
@@ -320,8 +323,10 @@ class StreamReceiver(Timed):
         progress, events = self.progress, self._context.events
         if self.allowance.assembled and self._refuses_size(progress.received, now):
             return
-        for payload in pieces:
-            events.append(DataReceived(self.news.key, payload, self.allowance.window.size // _REPORT_WINDOW_PART))
+        if pieces:
+            key, report_bytes = self.news.key, self.allowance.window.size // _REPORT_WINDOW_PART
+            for payload in pieces:
+                events.append(DataReceived(key, payload, report_bytes))
         if self.allowance.assembled:
             progress.consume(progress.received)
             if progress.size is None:
@@ -377,7 +382,7 @@ class StreamReceiver(Timed):
 
     def _begin_delivery(self, now: float) -> None:
         """Hand over what came before admission, and give the credit that admission means."""
-        self._context.events.append(StreamAdmitted(self.key))
+        self._context.events.append(StreamAdmitted(self.news.key))
         link = self.news.link
         if not self.allowance.assembled:
             self.allowance.open_window(None if link is None else link.remembered_window)
@@ -385,12 +390,12 @@ class StreamReceiver(Timed):
             self.allowance.allow(self.progress.size)
         pieces, self._undelivered = self._undelivered, []
         self._deliver(pieces, now)
-        if self.state is not ReceiverState.ENDED:
+        if self.state is not _ENDED:
             self.news.tell(None)
 
     def _end_data(self, now: float) -> None:
         self._near.memory.note_whole(self)
-        self._context.events.append(DataEnded(self.key, self.progress.received, self.progress.digest))
+        self._context.events.append(DataEnded(self.news.key, self.progress.received, self.progress.digest))
         self._end_request(None)
         self._confirm_if_released(now)
 
@@ -398,7 +403,7 @@ class StreamReceiver(Timed):
         """Confirm the stream if the application has released it, and its origin has said that it ends there."""
         if not (self.released and self.progress.end_said):
             return
-        if self.allowance.assembled and self.state is ReceiverState.RECEIVED:
+        if self.allowance.assembled and self.state is _RECEIVED:
             # It was checked before it was released.
             self.step(ReceiverInput.APPROVED, now)
         else:
@@ -406,7 +411,7 @@ class StreamReceiver(Timed):
 
     def _confirm(self, now: float) -> None:
         self._context.counters.add(Count.RECEIVES_FINISHED)
-        self._context.events.append(ReceiveFinished(self.key, self.progress.received))
+        self._context.events.append(ReceiveFinished(self.news.key, self.progress.received))
         self._part(self.news.ack(complete=True), now, say=True)
 
     def _reset_and_fail(self, now: float) -> None:
@@ -425,7 +430,7 @@ class StreamReceiver(Timed):
 
     def _end_request(self, error: CellError | None) -> None:
         """The stream is whole, or has failed: if it is a reply, its request has ended with it."""
-        if self.description.kind is StreamKind.REPLY:
+        if self.description.kind is _REPLY:
             self._near.requests.on_reply_ended(self.description.reply_to, self.key.origin, error)
 
     def _part(self, last_word: Ack | Reset | None, now: float, *, say: bool) -> None:

@@ -20,6 +20,9 @@ from streamcell.protocol.wire.frames import StreamKey
 if TYPE_CHECKING:
     from streamcell.protocol.receiving.half import StreamReceiver
 
+# What is kept apart from blobs.
+_OF_REQUESTS = (StreamKind.REQUEST, StreamKind.REPLY)
+
 
 class ReceiveMemory:
     """Gives each receiver its window, and admits those that are assembled.
@@ -47,9 +50,9 @@ class ReceiveMemory:
 
     def reserve(self, receiver: StreamReceiver, now: float) -> None:
         """Admit a receiver as soon as there is memory for it."""
-        admission = self._admission(receiver)
-        admission.request(receiver.key, receiver.progress.size)
-        self._in_line[receiver.key] = receiver
+        admission, key = self._admission(receiver), receiver.key
+        admission.request(key, receiver.progress.size)
+        self._in_line[key] = receiver
         self._admit_waiting(admission, now)
 
     def take_more(self, receiver: StreamReceiver, size: int) -> bool:
@@ -72,16 +75,17 @@ class ReceiveMemory:
 
     def free(self, receiver: StreamReceiver, now: float) -> None:
         """Let others have what a receiver that has ended holds, or its place in line."""
-        admission = self._admission(receiver)
-        admission.release(receiver.key)
-        self._in_line.pop(receiver.key, None)
-        self._starved.pop(receiver.key, None)
+        admission, key = self._admission(receiver), receiver.key
+        admission.release(key)
+        self._in_line.pop(key, None)
+        self._starved.pop(key, None)
         self._admit_waiting(admission, now)
-        for starved in list(self._starved.values()):
-            starved.on_memory_freed()
+        if self._starved:
+            for starved in list(self._starved.values()):
+                starved.on_memory_freed()
 
     def _admission(self, receiver: StreamReceiver) -> Admission:
-        if receiver.description.kind in (StreamKind.REQUEST, StreamKind.REPLY):
+        if receiver.description.kind in _OF_REQUESTS:
             return self._requests
         return self._blobs
 

@@ -17,12 +17,13 @@ if TYPE_CHECKING:
 def due_at(receiver: StreamReceiver) -> float | None:
     """Return when a receiver is to be looked at, or None."""
     idle = receiver.description.idle_timeout_s
-    times = [] if receiver.news.ack_at is None else [receiver.news.ack_at]
-    if receiver.unclaimed_until is not None:
-        times.append(receiver.unclaimed_until)
+    due = receiver.news.ack_at
     if idle > 0:
-        times += [receiver.origin.heard_at + idle, receiver.spoke_at + idle / LIFE_SIGNS_PER_TIMEOUT]
-    return min(times, default=None)
+        looks_at = min(receiver.origin.heard_at + idle, receiver.spoke_at + idle / LIFE_SIGNS_PER_TIMEOUT)
+        due = looks_at if due is None else min(due, looks_at)
+    if receiver.unclaimed_until is not None:
+        due = receiver.unclaimed_until if due is None else min(due, receiver.unclaimed_until)
+    return due
 
 
 def origin_is_silent(receiver: StreamReceiver, now: float) -> bool:

@@ -23,6 +23,8 @@ from streamcell.protocol.receiving.states import (
 )
 from streamcell.protocol.wire.frames import ResumeReply, StreamKey
 
+_OPEN, _WEIGHING, _PLACED = StartingPointState.OPEN, StartingPointState.WEIGHING, StartingPointState.PLACED
+
 
 class StartingPoint:
     """Where one received stream begins, and how far its two ends are in agreeing on that.
@@ -35,7 +37,7 @@ class StartingPoint:
     __slots__ = ("_proposal", "due", "offset", "prefix_digest", "state")
 
     def __init__(self, *, awaited: bool) -> None:
-        self.state = StartingPointState.OPEN if awaited else StartingPointState.PLACED
+        self.state = _OPEN if awaited else _PLACED
         self.offset = 0
         self.prefix_digest: Digest | None = None
         self.due = False
@@ -48,12 +50,12 @@ class StartingPoint:
     @property
     def placed(self) -> bool:
         """Whether it is known where the stream begins."""
-        return self.state is StartingPointState.PLACED
+        return self.state is _PLACED
 
     @property
     def undecided(self) -> bool:
         """Whether the application has not chosen yet."""
-        return self.state in (StartingPointState.OPEN, StartingPointState.WEIGHING)
+        return self.state is _OPEN or self.state is _WEIGHING
 
     def allows(self, offset: int, received: int) -> bool:
         """Return whether the origin may go on at ``offset``.

@@ -64,7 +64,7 @@ class Attempt:
         self.last_sent = False
         self.answered = False
         self.end_sent_before = end_sent_before
-        self.lanes_used: set[int] = set()
+        self.lanes_used: tuple[int, ...] = ()
         self.question_due = question_due
         self.asked = False
         self.life_sign_due = False
@@ -134,11 +134,13 @@ class Attempt:
         self.sequence += 1
         self.next_offset = end
         self.last_sent = last
-        self.lanes_used.add(lane_id)
+        if lane_id not in self.lanes_used:
+            self.lanes_used += (lane_id,)
 
     def take_question(self, lane_id: int) -> bool:
         """Put what is due on a lane; return whether it is the question, and not only a sign of life."""
-        self.lanes_used.add(lane_id)
+        if lane_id not in self.lanes_used:
+            self.lanes_used += (lane_id,)
         question = self.question_due
         self.asked = self.asked or question
         self.question_due = self.life_sign_due = False
@@ -176,13 +178,13 @@ class Attempt:
 
     def leave_way(self) -> None:
         """It goes another way: what becomes of the lanes that it used is no concern of its any more."""
-        self.lanes_used.clear()
+        self.lanes_used = ()
 
     def leave_lane(self, lane_id: int) -> bool:
         """Use a lane no more, and return whether it did."""
         if lane_id not in self.lanes_used:
             return False
-        self.lanes_used.discard(lane_id)
+        self.lanes_used = tuple(used for used in self.lanes_used if used != lane_id)
         return True
 
     def pause(self) -> None:

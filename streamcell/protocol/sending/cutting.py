@@ -16,6 +16,9 @@ from streamcell.protocol.wire.integrity import checksum_fields
 if TYPE_CHECKING:
     from streamcell.protocol.sending.half import StreamSender
 
+# Found once: a member of an enumeration is found slowly before Python 3.12.
+_BYTES_SENT, _AWAITING_OFFSET = Count.BYTES_SENT, SenderState.AWAITING_OFFSET
+
 
 class ChunkCutter:
     """Makes chunks of what the source of one stream gave, and counts what goes, and goes again."""
@@ -72,7 +75,7 @@ class ChunkCutter:
             source.digest if last else None,
         )
         attempt.note_chunk(lane_id, end, last=last)
-        self._context.counters.add(Count.BYTES_SENT, end - offset)
+        self._context.counters.add(_BYTES_SENT, end - offset)
         if offset < self._sent_end:
             self._context.counters.add(Count.BYTES_RETRANSMITTED, min(end, self._sent_end) - offset)
         self._sent_end = max(self._sent_end, end)
@@ -85,6 +88,6 @@ class ChunkCutter:
             settled_below,
             settled,
             sender.confirmed.seen_before,
-            awaits_offset=sender.state is SenderState.AWAITING_OFFSET,
+            awaits_offset=sender.state is _AWAITING_OFFSET,
             target_incarnation=sender.target_life or 0,
         )

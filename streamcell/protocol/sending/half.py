@@ -35,7 +35,7 @@ from streamcell.protocol.sending.confirmed import Confirmed
 from streamcell.protocol.sending.cutting import ChunkCutter
 from streamcell.protocol.sending.source_side import SourceSide
 from streamcell.protocol.sending.spec import SendSpec
-from streamcell.protocol.sending.starting_point import StartingPoint
+from streamcell.protocol.sending.starting_point import AT_THE_START, StartingPoint
 from streamcell.protocol.sending.states import SENDER_TABLE, SenderAction, SenderInput, SenderState
 from streamcell.protocol.sending.surroundings import Surroundings
 from streamcell.protocol.wire.frames import (
@@ -56,6 +56,9 @@ if TYPE_CHECKING:
     from streamcell.protocol.links.lane import Lane
     from streamcell.protocol.links.link import Link
 
+# Asked for each chunk: found once, since a member of an enumeration is found slowly before Python 3.12.
+_QUEUED, _SENDING, _AWAITING_OFFSET = SenderState.QUEUED, SenderState.SENDING, SenderState.AWAITING_OFFSET
+_GONE, _READY, _PASSES = Standing.GONE, Standing.READY, Standing.PASSES
 # Where nothing is asked of the source: it is not known from where on, or nothing is needed.
 _SOURCE_RESTS = (SenderState.QUEUED, SenderState.AWAITING_OFFSET, SenderState.SEEKING, SenderState.SETTLED)
 
@@ -102,7 +105,7 @@ class StreamSender(Timed):
         self.whole = spec.description.kind.whole
         self.keeps_all = spec.keeps_all
         self._bulk = spec.description.size is None or spec.description.size > SMALL_STREAM_BYTES
-        self.state = SenderState.QUEUED
+        self.state = _QUEUED
         self.link: Link | None = None
         self.lane_id: int | None = None
         self.attempt = Attempt()
@@ -113,7 +116,7 @@ class StreamSender(Timed):
         # Attempts that were lost since the target was heard of last.
         self._lost_in_a_row = 0
         # What the next step of the state needs to know: where the attempt is to begin; what the stream fails with.
-        self._starting_point = StartingPoint()
+        self._starting_point = AT_THE_START
         self._failure: CellError | None = None
         self.heard_at = 0.0
         self.spoke_at = 0.0
@@ -157,12 +160,14 @@ class StreamSender(Timed):
     def supply(self, pieces: Sequence[Payload], now: float) -> None:
         """The source gives bytes."""
         if self.source.counts:
-            self._after_source(self.source.take_in(pieces), now)
+            could_send = self.can_send()
+            self._after_source(self.source.take_in(pieces), now, could_send=could_send)
 
     def end_source(self, digest: Digest | None, now: float) -> None:
         """The source has no more."""
         if self.source.counts:
-            self._after_source(self.source.end(digest), now)
+            could_send = self.can_send()
+            self._after_source(self.source.end(digest), now, could_send=could_send)
 
     def fail_source(self, error: CellError, now: float) -> None:
         """The source failed: what it gave before is delivered first, then the stream fails."""
@@ -188,11 +193,14 @@ class StreamSender(Timed):
         self._failure = error
         self._step(SenderInput.GIVE_UP, now)
 
-    def _after_source(self, fault: CellError | None, now: float) -> None:
-        if fault is None:
-            self._pump(now)
-        else:
+    def _after_source(self, fault: CellError | None, now: float, *, could_send: bool) -> None:
+        if fault is not None:
             self.give_up(fault, now)
+        elif could_send and not self._bulk:
+            # Writers know of it already.
+            self._want_source()
+        else:
+            self._pump(now)
 
     def _end_with_source(self, now: float) -> None:
         """Fail when the target has all that a source gave that has failed."""
@@ -317,7 +325,7 @@ class StreamSender(Timed):
             self._step(SenderInput.UNKNOWN, now)
             self._pump(now)
         else:
-            self._starting_point = StartingPoint()
+            self._starting_point = AT_THE_START
             self._step(SenderInput.GO_ON, now)
 
     def _go_to(self, point: StartingPoint, now: float) -> None:
@@ -426,8 +434,8 @@ class StreamSender(Timed):
         if self.link is None:
             return False
         if not attempt.opened:
-            return self.state is SenderState.SENDING or self.state is SenderState.AWAITING_OFFSET
-        if self.state is not SenderState.SENDING:
+            return self.state is _SENDING or self.state is _AWAITING_OFFSET
+        if self.state is not _SENDING:
             return False
         if attempt.next_offset < self.source.buffer.end:
             return attempt.next_offset < attempt.allowed_by_next
@@ -436,8 +444,8 @@ class StreamSender(Timed):
     def standing_at(self, lane: Lane) -> Standing:
         """Return whether the next chunk may go on that lane."""
         if self.link is not lane.link or not self.can_send():
-            return Standing.GONE
-        return Standing.READY if self.lane_id is None or self.lane_id == lane.lane_id else Standing.PASSES
+            return _GONE
+        return _READY if self.lane_id is None or self.lane_id == lane.lane_id else _PASSES
 
     def goes_by(self, link: Link) -> bool:
         """Return whether its way leads over ``link``."""
@@ -447,7 +455,7 @@ class StreamSender(Timed):
         """Return the next chunk, of at most ``room`` bytes; only when ``can_send``."""
         attempt = self.attempt
         opening = None if attempt.opened else self._open_part(link, control=control)
-        offers = self.state is SenderState.AWAITING_OFFSET
+        offers = self.state is _AWAITING_OFFSET
         chunk = self._cutter.cut(attempt, self.source, lane.lane_id, room, opening, offers=offers)
         self.lane_id = lane.lane_id if attempt.credit_heard == 0 else None
         self.spoke_at = now
@@ -487,11 +495,8 @@ class StreamSender(Timed):
     def _ignore(self, now: float) -> None:
         """Do nothing: what the state became is all."""
 
-    def _begin(self, now: float) -> None:
-        """Begin at 0, or offer the stream to a life of the target that is to choose where it goes on.
-
-        Nobody can give it credit before there is a way, or that offset is chosen.
-        """
+    def _offer(self, now: float) -> None:
+        """Offer the stream to a life of the target that is to choose where it goes on, and may give credit then."""
         self._begin_at(0, 0)
 
     def _ask(self, now: float) -> None:
@@ -528,34 +533,29 @@ class StreamSender(Timed):
         self._around.context.events.append(SendPlaced(self.key.stream_id, self.confirmed.received, skipped))
         self._pump(now)
 
-    def _succeed(self, now: float) -> None:
-        self._end(None, now)
-
     def _reset_and_fail(self, now: float) -> None:
         error = self._failure
         if self.link is not None and error is not None:
             reset = Reset.by_origin(self.key, self.spec.target, self.attempt.number, error)
             self.link.post(reset)
-        self._fail(now)
-
-    def _fail(self, now: float) -> None:
-        self._end(self._failure, now)
+        self._end(error, now)
 
     def _begin_at(self, offset: int, initial_credit: int) -> None:
         self.attempt.begin_at(offset, initial_credit, placed=self.confirmed.placed)
         self.lane_id = None
 
     def _end(self, error: CellError | None, now: float) -> None:
-        self._around.context.deadlines.cancel(self)
+        context = self._around.context
+        context.deadlines.cancel(self)
         if self.link is not None:
             self.link.outbox.forget(self)
         self.source.buffer.clear()
         if error is None:
-            self._around.context.counters.add(Count.SENDS_FINISHED)
-            self._around.context.events.append(SendFinished(self.key.stream_id, self.source.total or 0))
+            context.counters.add(Count.SENDS_FINISHED)
+            context.events.append(SendFinished(self.key.stream_id, self.source.total or 0))
         else:
-            self._around.context.counters.add(Count.SENDS_FAILED)
-            self._around.context.events.append(SendFailed(self.key.stream_id, error))
+            context.counters.add(Count.SENDS_FAILED)
+            context.events.append(SendFailed(self.key.stream_id, error))
         self._around.owner.on_sender_settled(self, error, now)
 
     # Time.
@@ -585,15 +585,14 @@ class StreamSender(Timed):
     #: What each action of the table of states is.
     ACTS: ClassVar[Mapping[SenderAction, Callable[[StreamSender, float], None]]] = {
         SenderAction.IGNORE: lambda self, now: self._ignore(now),
-        SenderAction.START: lambda self, now: self._begin(now),
         SenderAction.ASK_FOR_LIFE: lambda self, now: self._ask(now),
         SenderAction.QUERY_AT_ONCE: lambda self, now: self._query_at_once(now),
         SenderAction.QUERY: lambda self, now: self._query(now),
         SenderAction.WAIT: lambda self, now: self._wait(now),
-        SenderAction.OFFER: lambda self, now: self._begin(now),
+        SenderAction.OFFER: lambda self, now: self._offer(now),
         SenderAction.MOVE_SOURCE: lambda self, now: self._have_source_moved(now),
         SenderAction.CONTINUE: lambda self, now: self._go_on(now),
-        SenderAction.SUCCEED: lambda self, now: self._succeed(now),
-        SenderAction.FAIL: lambda self, now: self._fail(now),
+        SenderAction.SUCCEED: lambda self, now: self._end(None, now),
+        SenderAction.FAIL: lambda self, now: self._end(self._failure, now),
         SenderAction.RESET_AND_FAIL: lambda self, now: self._reset_and_fail(now),
     }

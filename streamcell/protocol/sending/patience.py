@@ -6,6 +6,7 @@ asks when it is due next, and what is due by then.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from streamcell.errors import CellError
@@ -16,23 +17,25 @@ from streamcell.protocol.sending.states import SenderState
 if TYPE_CHECKING:
     from streamcell.protocol.sending.half import StreamSender
 
+_NEVER = math.inf
+# Found once: a member of an enumeration is found slowly before Python 3.12.
+_RESUMING, _BACKING_OFF = SenderState.RESUMING, SenderState.BACKING_OFF
+
 
 def due_at(sender: StreamSender, ask_again_s: float) -> float | None:
     """Return when a sender is to be looked at, or None. ``ask_again_s``: how long it waits for an answer."""
     idle = sender.spec.description.idle_timeout_s
-    times = []
-    if sender.state is SenderState.BACKING_OFF:
-        times.append(sender.backoff_until)
-    elif sender.state is SenderState.RESUMING and not sender.attempt.question_due:
-        times.append(sender.spoke_at + ask_again_s)
-    if not sender.confirmed.acknowledged:
-        if sender.spec.unreachable_timeout_s > 0:
-            times.append(sender.heard_at + sender.spec.unreachable_timeout_s)
-    elif idle > 0:
-        times.append(sender.heard_at + idle)
+    patience_s = idle if sender.confirmed.acknowledged else sender.spec.unreachable_timeout_s
+    due = sender.heard_at + patience_s if patience_s > 0 else _NEVER
     if idle > 0 and _is_under_way(sender) and not sender.attempt.life_sign_due:
-        times.append(sender.spoke_at + idle / LIFE_SIGNS_PER_TIMEOUT)
-    return min(times, default=None)
+        due = min(due, sender.spoke_at + idle / LIFE_SIGNS_PER_TIMEOUT)
+    state = sender.state
+    if state is _RESUMING:
+        if not sender.attempt.question_due:
+            due = min(due, sender.spoke_at + ask_again_s)
+    elif state is _BACKING_OFF:
+        due = min(due, sender.backoff_until)
+    return None if due == _NEVER else due
 
 
 def fault_in_waiting(sender: StreamSender, now: float) -> CellError | None:

@@ -12,6 +12,9 @@ from streamcell.config import CellConfig
 from streamcell.protocol.sending.half import StreamSender
 from streamcell.protocol.wire.description import StreamKind
 
+# Found once: a member of an enumeration is found slowly before Python 3.12.
+_REQUEST, _REPLY = StreamKind.REQUEST, StreamKind.REPLY
+
 
 class _Slots:
     """The slots for one target and one sort of stream."""
@@ -31,9 +34,14 @@ class SlotTable:
 
     def take(self, sender: StreamSender) -> bool:
         """Take a slot for a stream and return True, or put it in line."""
-        if sender.spec.description.kind is StreamKind.REPLY:
+        if sender.spec.description.kind is _REPLY:
             return True
-        slots = self._of(sender)
+        key = self._key(sender)
+        slots = self._slots.get(key)
+        if slots is None:
+            config = self._config
+            slots = _Slots(config.max_requests_per_peer if key[1] else config.max_streams_per_peer)
+            self._slots[key] = slots
         if len(slots.taken) >= slots.most:
             slots.waiting.append(sender)
             return False
@@ -47,9 +55,12 @@ class SlotTable:
 
     def release(self, sender: StreamSender) -> list[StreamSender]:
         """Give back a stream's slot, or its place in line, if it has one; return those that have got a slot now."""
-        if sender.spec.description.kind is StreamKind.REPLY:
+        if sender.spec.description.kind is _REPLY:
             return []
-        slots = self._of(sender)
+        key = self._key(sender)
+        slots = self._slots.get(key)
+        if slots is None:
+            return []
         if sender.key.stream_id in slots.taken:
             slots.taken.remove(sender.key.stream_id)
         elif sender in slots.waiting:
@@ -60,17 +71,8 @@ class SlotTable:
             slots.taken.add(following.key.stream_id)
             admitted.append(following)
         if not slots.taken:
-            del self._slots[self._key(sender)]
+            del self._slots[key]
         return admitted
 
-    def _of(self, sender: StreamSender) -> _Slots:
-        key = self._key(sender)
-        slots = self._slots.get(key)
-        if slots is None:
-            config = self._config
-            most = config.max_requests_per_peer if key[1] else config.max_streams_per_peer
-            slots = self._slots[key] = _Slots(most)
-        return slots
-
     def _key(self, sender: StreamSender) -> tuple[str, bool]:
-        return sender.spec.target, sender.spec.description.kind is StreamKind.REQUEST
+        return sender.spec.target, sender.spec.description.kind is _REQUEST

@@ -33,11 +33,15 @@ class StartingPoint:
         return buffer.start <= self.offset <= buffer.end and (whole or self.prefix_digest is None)
 
 
+#: The first byte, which needs no proof.
+AT_THE_START = StartingPoint()
+
+
 def named_by(reply: ResumeReply, size: int | None) -> StartingPoint:
     """Return where a target wants a stream of ``size`` bytes (None: not known) to go on."""
     if size is not None and reply.offset > size:
         # What the target has is not the beginning of this.
-        return StartingPoint()
+        return AT_THE_START
     return StartingPoint(reply.offset, reply.prefix_digest)
 
 

@@ -22,8 +22,8 @@ life by a chunk without payload, and waits in AWAITING_OFFSET until the callback
 stream with a resume id from the start, since an earlier life of its origin may have sent part of it. SEEKING is the
 wait for the source, when the bytes from the offset on are not kept here (SEEK, in both RESUMING and AWAITING_OFFSET).
 
-An attempt is begun by QUERY, and by CONTINUE where a chunk was sent in the present one, and by nothing else (after the
-first, which START begins), so "only the origin raises the attempt, once for each resume" holds by construction. In
+An attempt is begun by QUERY, and by CONTINUE where a chunk was sent in the present one, and by nothing else, so
+"only the origin raises the attempt, once for each resume" holds by construction; the first is there from the start. In
 SEEKING nothing is on its way, so a lost path is ignored there: what it lost has been answered. COMPLETE counts in every
 state after the last chunk was sent in *any* attempt, since the target may have got everything while the origin was
 asking; the owner only offers it then. GIVE_UP is every local reason to stop (cancel, timeout, failed source), RESET is
@@ -74,7 +74,6 @@ class SenderAction(Symbol):
     """What the sending half does."""
 
     IGNORE = enum.auto()
-    START = enum.auto()
     ASK_FOR_LIFE = enum.auto()
     QUERY_AT_ONCE = enum.auto()
     QUERY = enum.auto()
@@ -89,7 +88,7 @@ class SenderAction(Symbol):
 
 _S, _SI, _SA = SenderState, SenderInput, SenderAction
 _SENDER_WRITTEN: dict[tuple[SenderState, SenderInput], tuple[SenderAction, SenderState]] = {
-    (_S.QUEUED, _SI.ADMITTED): (_SA.START, _S.SENDING),
+    (_S.QUEUED, _SI.ADMITTED): (_SA.IGNORE, _S.SENDING),
     (_S.QUEUED, _SI.ADMITTED_TO_ASK): (_SA.OFFER, _S.AWAITING_OFFSET),
     (_S.QUEUED, _SI.ADMITTED_UNAIMED): (_SA.ASK_FOR_LIFE, _S.RESUMING),
     (_S.QUEUED, _SI.GIVE_UP): (_SA.FAIL, _S.SETTLED),

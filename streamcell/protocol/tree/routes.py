@@ -14,6 +14,9 @@ from streamcell.protocol.base.timers import Timed
 from streamcell.protocol.links.kinds import LinkKind
 from streamcell.protocol.links.link import Link
 
+# Asked for each frame: found once, since a member of an enumeration is found slowly before Python 3.12.
+_PARENT, _SHORTCUT = LinkKind.PARENT, LinkKind.SHORTCUT
+
 
 class Route(Timed):
     """A cell below this one, and the link that it was announced over.
@@ -104,16 +107,16 @@ class RouteTable:
         """Return whether a frame that ``source`` has made may come over ``link`` on its way to ``destination``."""
         if link is self.loop:
             return source == self._fqcn
-        if link.kind is LinkKind.SHORTCUT:
+        if link.kind is _SHORTCUT:
             return source == link.fqcn and destination in ("", self._fqcn) and self._is_working_shortcut(link)
         route = self._routes.get(source)
-        if link.kind is LinkKind.PARENT:
+        if link.kind is _PARENT:
             return source != self._fqcn and (route is None or not route.confirmed)
         return route is not None and route.link is link and route.confirmed
 
     def _is_working_shortcut(self, link: Link) -> bool:
         """Return whether ``link`` is a shortcut that works, and leads to the life of the cell that the tree knows."""
-        if link.kind is not LinkKind.SHORTCUT or link.control_lane() is None:
+        if link.kind is not _SHORTCUT or link.control_lane() is None:
             return False
         route = self._routes.get(link.fqcn)
         return route is None or not route.confirmed or route.incarnation == link.incarnation

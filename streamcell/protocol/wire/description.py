@@ -29,7 +29,10 @@ class StreamKind(enum.IntEnum):
     @property
     def whole(self) -> bool:
         """Whether the target assembles it and hands it over in one piece."""
-        return self in (StreamKind.BLOB, StreamKind.REQUEST, StreamKind.REPLY)
+        return self in _WHOLE
+
+
+_WHOLE = (StreamKind.BLOB, StreamKind.REQUEST, StreamKind.REPLY)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
