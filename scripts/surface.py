@@ -61,6 +61,8 @@ def _class(name: str, described: type) -> Iterator[str]:
         return
     fields = dataclasses.fields(described) if dataclasses.is_dataclass(described) else ()
     yield from (f"  {_field(field)}" for field in fields)
+    given = _given_only(described) if fields else ()
+    yield from (f"  {name}: given only" for name in given)
     skipped = {field.name for field in fields} | ({"__init__"} if fields else set())
     for member, value in inspect.getmembers_static(described):
         hidden = member.startswith("_") and member != "__init__"
@@ -72,6 +74,12 @@ def _class(name: str, described: type) -> Iterator[str]:
             yield f"  {type(value).__name__} {_function(member, value.__func__)}"
         elif inspect.isfunction(value):
             yield f"  {_function(member, value)}"
+
+
+def _given_only(described: type) -> Iterator[str]:
+    """Return what the constructor of a dataclass takes beside its fields."""
+    fields = {field.name for field in dataclasses.fields(described)} if dataclasses.is_dataclass(described) else set()
+    return (name for name in inspect.signature(described).parameters if name not in fields)
 
 
 def _is_ours(described: type, member: str) -> bool:

@@ -35,7 +35,10 @@ class ProcessSettings:
 class CellConfig(ProcessSettings):
     """What an application may choose for a cell, and with it for its process. Units are in the names.
 
-    :raises UsageError: when made with a value out of range; the sentence names the field and the range.
+    ``dial_timeout_s`` is an earlier name of ``connect_timeout_s``: it may be given in its place, and is not kept.
+
+    :raises UsageError: when made with a value out of range; the sentence names the field and the range. Or with both
+        names of one value, and they say different things.
     """
 
     # Data path. Chunks of 1 MiB are where throughput on loopback stops rising.
@@ -68,15 +71,22 @@ class CellConfig(ProcessSettings):
     suspect_after_s: float = 3.0
     link_down_s: float = 30.0
     idle_lane_s: float = 60.0
-    dial_timeout_s: float = 3.0
+    # A dial: until there is a connection of HTTP/2, and from then on to the other side's Hello. A listener that has
+    # lost all its cells at once comes to the last of them late; who hangs up before has cost it the work in vain.
+    connect_timeout_s: float = 3.0
+    hello_timeout_s: float = 30.0
     backoff_min_s: float = 0.2
+    # Of dials: after a few failures in a row the waits go beyond (``base/context.py``).
     backoff_max_s: float = 5.0
     # How long to wait, up to twice that, before what refuses is dialled again where no cell has answered yet.
     backoff_refused_s: float = 30.0
     stop_grace_s: float = 5.0
+    dial_timeout_s: dataclasses.InitVar[float | None] = None
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, dial_timeout_s: float | None) -> None:
         _check(self)
+        if dial_timeout_s is not None:
+            self._take_earlier_name("dial_timeout_s", dial_timeout_s)
         if self.backoff_min_s > self.backoff_max_s:
             raise UsageError("CellConfig.backoff_min_s is larger than backoff_max_s")
 
@@ -87,6 +97,21 @@ class CellConfig(ProcessSettings):
             **{field.name: getattr(self, field.name) for field in dataclasses.fields(ProcessSettings)}
         )
 
+    def _take_earlier_name(self, earlier_name: str, value: float) -> None:
+        """Set a field by the name that it had before, unless it was set by the one that it has."""
+        name = EARLIER_NAMES[earlier_name]
+        _check_value(f"CellConfig.{earlier_name}", value, name)
+        kept = getattr(self, name)
+        if kept not in (value, type(self).__dataclass_fields__[name].default):
+            raise UsageError(
+                f"CellConfig.{earlier_name} is an earlier name of {name}, and the two differ ({value:g} and {kept:g}): "
+                f"give {name} only"
+            )
+        object.__setattr__(self, name, value)
+
+
+# Names that a field had before, which a constructor takes as well.
+EARLIER_NAMES = {"dial_timeout_s": "connect_timeout_s"}
 
 # Some thirty years: timers everywhere can count that.
 LONGEST_TIMEOUT_S = 1e9
@@ -116,7 +141,8 @@ _RANGES: dict[str, tuple[float, float]] = {
     "suspect_after_s": (0.01, 3600),
     "link_down_s": (0.01, 1e6),
     "idle_lane_s": (0.01, 1e6),
-    "dial_timeout_s": (0.01, 3600),
+    "connect_timeout_s": (0.01, 3600),
+    "hello_timeout_s": (0.01, 3600),
     "backoff_min_s": (0.001, 3600),
     "backoff_max_s": (0.001, 3600),
     "backoff_refused_s": (0.001, 3600),
@@ -138,8 +164,13 @@ def _check(settings: ProcessSettings) -> None:
             if not isinstance(value, bool):
                 raise UsageError(f"{kind}.{name} must be True or False, not {value!r}")
             continue
-        low, high = _RANGES[name]
-        if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-            raise UsageError(f"{kind}.{name} must be between {low} and {high}, not {value!r}")
-        if not name.endswith("_s") and not isinstance(value, int):
-            raise UsageError(f"{kind}.{name} must be a whole number, not {value!r}")
+        _check_value(f"{kind}.{name}", value, name)
+
+
+def _check_value(what: str, value: object, name: str) -> None:
+    """Check a value that is to be that of the field ``name``."""
+    low, high = _RANGES[name]
+    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+        raise UsageError(f"{what} must be between {low} and {high}, not {value!r}")
+    if not name.endswith("_s") and not isinstance(value, int):
+        raise UsageError(f"{what} must be a whole number, not {value!r}")

@@ -65,6 +65,9 @@ LANES = 8
 LANES_HELD = 64
 # Links that a listener keeps: bounds what strangers who say Hello can make it hold.
 LINKS = 4096
+# Seconds that a listener may tell a dialler to stay away. Longer ones are cut to this: one that lies, or something that
+# only stands in its place, shall not keep a cell away for long.
+RETRY_AFTER_S = 300
 # Bytes that a source may put in its stamp.
 SOURCE_STAMP_BYTES = 256
 # A traceparent: version 00 has 55 characters, and later ones may be longer.

@@ -49,7 +49,7 @@ export class Cell {
     const version = { version_min: 1, version_max: 1, fqcn: this.fqcn, incarnation: this.incarnation };
     const lane = { lane_number: 1, lane_role: 'LANE_ROLE_CONTROL', lanes_held: [1], initial_credit: INITIAL_CREDIT };
     this.post('hello', { ...version, ...lane, limits: { message_bytes: MESSAGE_BYTES, lanes: 1 } });
-    setTimeout(() => this.peer ?? this.call.cancel(), 3000).unref();
+    setTimeout(() => this.peer ?? this.call.cancel(), 30_000).unref();
     return Promise.race([this.ended, new Promise((resolve) => Object.assign(this, { welcome: resolve }))]);
   }
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from streamcell.config import CellConfig
+from streamcell.config import EARLIER_NAMES, CellConfig
 from streamcell.daemon.addresses import check_dialled, check_listened
 from streamcell.daemon.inbox import InboxSettings
 from streamcell.errors import UsageError
@@ -184,7 +184,7 @@ def _read_table(table: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any] |
 
 
 def _read_cell(section: dict[str, Any]) -> CellConfig:
-    names = {field.name for field in dataclasses.fields(CellConfig)}
+    names = {field.name for field in dataclasses.fields(CellConfig)} | EARLIER_NAMES.keys()
     _check_keys(section, names, "[cell] ")
     try:
         return CellConfig(**{"switch_interval_s": DEFAULT_SWITCH_INTERVAL_S, **section})

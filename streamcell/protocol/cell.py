@@ -166,6 +166,10 @@ class CellCore:
         """A lane that was dialled is about to end, its carrier says."""
         self._links.lane_leaving(lane_id, now)
 
+    def dial_deferred(self, lane_id: int, wait_s: float, now: float) -> None:
+        """Whoever answers where a lane was dialled asks to stay away for so long. ``lane_closed`` follows."""
+        self._links.dial_deferred(lane_id, wait_s, now)
+
     def lane_closed(self, lane_id: int, reason: str, refusal: CellError | None, now: float) -> None:
         """A lane has ended, or could not be dialled. ``refusal``: what answers there would end it again."""
         self._links.lane_closed(lane_id, reason, refusal, now)

@@ -44,11 +44,13 @@ class LaneClosed(Exception):
 
     :ivar refusal: set if whoever answers there refused the lane (authentication, permission, limits, not a cell), and
         would do so again. It need not be a cell, or not the one that listens there tomorrow.
+    :ivar retry_after_s: for how long whoever answers there asks not to be dialled again; 0 if it does not say.
     """
 
-    def __init__(self, reason: str, refusal: CellError | None = None) -> None:
+    def __init__(self, reason: str, refusal: CellError | None = None, retry_after_s: float = 0.0) -> None:
         super().__init__(reason)
         self.refusal = refusal
+        self.retry_after_s = retry_after_s
 
 
 class AddressInUse(LinkError):

@@ -37,7 +37,9 @@ STATUSES: dict[str, Answer] = {
     **{f"HTTP/1 {status}": answers.http1_status(status) for status in _HTTP},
 }
 ANSWERS: dict[str, Answer] = STATUSES | {f"no {name}": answer for name, answer in answers.SILENCES.items()}
-CONFIG = CellConfig(backoff_min_s=0.02, backoff_max_s=0.2, backoff_refused_s=0.2, dial_timeout_s=0.5)
+CONFIG = CellConfig(
+    backoff_min_s=0.02, backoff_max_s=0.2, backoff_refused_s=0.2, connect_timeout_s=0.5, hello_timeout_s=0.5
+)
 # Short enough for what is to fail; a command has to have seen one dial end that nobody answers.
 _WAIT_S = 1.0
 _SILENT_WAIT_S = 4.5
@@ -152,7 +154,7 @@ def _assert_named(case: Case, said: str, url: str) -> None:
     """Check that a sentence says where, and what answered."""
     kind, _, number = case.answer.partition(" ")
     if kind == "no":
-        words = ["did not answer", "does not answer"]
+        words = ["did not answer", "said no Hello", "has not said Hello"]
     elif number:
         words = [f"HTTP status {number}"]
     else:

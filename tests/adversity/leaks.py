@@ -130,7 +130,7 @@ def cells_that_never_start_or_never_connect() -> None:
 
 
 def connections_that_are_cut_again_and_again() -> None:
-    config = CellConfig(backoff_min_s=0.001, backoff_max_s=0.01, dial_timeout_s=5.0)
+    config = CellConfig(backoff_min_s=0.001, backoff_max_s=0.01, connect_timeout_s=5.0)
     server = CoreCell("server", listen="grpc://127.0.0.1:0", config=config)
     with running(server), proxy_to(server.listen_urls[0]) as proxy:
         site = CoreCell("site", connect=proxy.url, config=config)

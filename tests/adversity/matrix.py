@@ -31,7 +31,8 @@ CONFIG = CellConfig(
     link_down_s=3 * PATIENCE_S,
     backoff_min_s=0.02,
     backoff_max_s=0.1,
-    dial_timeout_s=0.5,
+    connect_timeout_s=0.5,
+    hello_timeout_s=0.5,
 )
 SIZE = 1_500_000
 KINDS = ("stream", "blob", "request")

@@ -32,7 +32,7 @@ from tests.kit.refusing import never, only, refusing
 from tests.kit.waiting import PATIENCE_S
 
 MIB = 1 << 20
-CONFIG = CellConfig(backoff_min_s=0.02, backoff_max_s=0.2, dial_timeout_s=5.0, idle_buffer_bytes=0)
+CONFIG = CellConfig(backoff_min_s=0.02, backoff_max_s=0.2, connect_timeout_s=5.0, idle_buffer_bytes=0)
 _CHANNEL = "refusals"
 
 

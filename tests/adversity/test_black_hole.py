@@ -33,7 +33,8 @@ CONFIG = CellConfig(
     link_down_s=3 * PATIENCE_S,
     backoff_min_s=0.02,
     backoff_max_s=0.1,
-    dial_timeout_s=0.5,
+    connect_timeout_s=0.5,
+    hello_timeout_s=0.5,
 )
 DATA = pattern(8_000_000)
 

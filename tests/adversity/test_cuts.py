@@ -14,7 +14,7 @@ from tests.kit.payloads import pattern
 from tests.kit.proxy import Proxy, Way, proxy_to
 from tests.kit.waiting import PATIENCE_S, Box
 
-CONFIG = CellConfig(chunk_bytes=64 * 1024, backoff_min_s=0.01, backoff_max_s=0.05, dial_timeout_s=5.0)
+CONFIG = CellConfig(chunk_bytes=64 * 1024, backoff_min_s=0.01, backoff_max_s=0.05, connect_timeout_s=5.0)
 SIZE = 1_500_000
 
 

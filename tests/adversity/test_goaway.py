@@ -19,7 +19,7 @@ AGE_MS = 300
 # Too short to move over on a busy machine, and long enough.
 NO_GRACE_MS = 1
 GRACE_MS = 60_000
-CONFIG = CellConfig(chunk_bytes=64 * 1024, backoff_min_s=0.01, backoff_max_s=0.05, dial_timeout_s=5.0)
+CONFIG = CellConfig(chunk_bytes=64 * 1024, backoff_min_s=0.01, backoff_max_s=0.05, connect_timeout_s=5.0)
 CONNECTIONS = 4
 
 

@@ -25,7 +25,7 @@ __all__ = ["carrier"]
 MIB = 1 << 20
 # Is silent for as long before the next address is dialled.
 DIAL_S = scaled(0.3)
-PATIENT = dataclasses.replace(QUICK, dial_timeout_s=DIAL_S)
+PATIENT = dataclasses.replace(QUICK, connect_timeout_s=DIAL_S, hello_timeout_s=4 * DIAL_S)
 NO_CELL: dict[str, Answer] = {
     "UNIMPLEMENTED": answers.grpc_status(grpc.StatusCode.UNIMPLEMENTED),
     "RESOURCE_EXHAUSTED": answers.grpc_status(grpc.StatusCode.RESOURCE_EXHAUSTED),

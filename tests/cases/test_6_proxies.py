@@ -131,7 +131,7 @@ def test_case_6_7_an_error_names_the_proxy_that_was_in_the_way(proxy: Proxy, mon
     monkeypatch.setenv("http_proxy", f"http://user:secret@{host_and_port}")
     for answer in (answers.no_tunnel(403), answers.silent_tcp):
         proxy.answer(answer)
-        config = CellConfig(backoff_min_s=0.02, backoff_max_s=0.2, dial_timeout_s=0.5)
+        config = CellConfig(backoff_min_s=0.02, backoff_max_s=0.2, connect_timeout_s=0.5)
         with running(CoreCell("site", connect=FAR, config=config)) as site:
             with pytest.raises(LinkError, match=f"through the proxy {host_and_port} .http_proxy.") as raised:
                 site.wait_connected(1.5)

@@ -43,7 +43,7 @@ def test_a_child_beyond_a_limit_is_told_which_and_keeps_its_name() -> None:
     assert (broken.fqcn, broken.sentence, broken.by_neighbour) == ("client", SENTENCE, True)
     (refusal,) = client.refusals()
     assert (type(refusal.error), refusal.error.code, refusal.firm) == (LinkError, ErrorCode.LIMIT, False)
-    net.advance(6.0)
+    net.advance(30.0)
     assert client.core.is_cell_connected("server")
     assert server.core.is_cell_connected("client")
     assert server.of(CellDisconnected) == []
@@ -60,7 +60,7 @@ def test_a_parent_beyond_a_limit_is_told_which_and_dialled_again() -> None:
     assert (str(refusal.error), refusal.error.code, refusal.firm) == (SENTENCE, ErrorCode.LIMIT, False)
     (broken,) = server.of(ProtocolBroken)
     assert (broken.fqcn, broken.sentence, broken.by_neighbour) == ("client", SENTENCE, False)
-    net.advance(6.0)
+    net.advance(30.0)
     assert client.core.is_cell_connected("server")
     assert server.of(CellDisconnected) == []
 
@@ -73,7 +73,7 @@ def test_a_child_that_does_so_on_every_lane_is_warned_of_once() -> None:
     net.run()
     for role in (LaneRole.BULK, LaneRole.CONTROL):
         server.core.receive(server.lane(role), [ask(client, server)], net.now)
-    net.advance(6.0)
+    net.advance(30.0)
     assert [said.code for said in net.sent("server", Goodbye)].count(ErrorCode.LIMIT) == 2
     assert len(server.of(ProtocolBroken)) == 1
 

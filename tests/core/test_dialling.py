@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from streamcell.errors import AuthenticationError, CellError, ErrorCode
+from streamcell.errors import AuthenticationError, CellError, ErrorCode, LinkError
 from streamcell.protocol.base.context import Context
 from streamcell.protocol.base.events import LaneDropped, LaneWanted, UplinkEnded, UplinkRefused
 from streamcell.protocol.links.carrier import CarrierInfo
@@ -159,6 +159,30 @@ def test_the_wait_doubles_up_to_its_maximum() -> None:
     assert all(limit / 2 <= wait <= limit for wait, limit in zip(waits, limits, strict=True))
 
 
+def test_the_wait_for_a_dial_grows_beyond_that_after_five_failures_in_a_row() -> None:
+    context = make_context()
+    waits = [context.dial_backoff_s(failures) for failures in (4, 5, 6, 7, 8, 9, 1000)]
+    limits = [1.6, 3.2, 10.0, 20.0, 30.0, 30.0, 30.0]
+    assert all(limit / 2 <= wait <= limit for wait, limit in zip(waits, limits, strict=True))
+    assert 15.0 <= context.longest_dial_backoff_s() <= 30.0
+
+
+def test_a_welcome_ends_the_long_waits_and_a_link_that_breaks_is_dialled_soon() -> None:
+    rig = Rig()
+    now = 0.0
+    for _ in range(8):
+        rig.close(rig.newest(), now)
+        now += 30.0
+        rig.context.deadlines.expire(now)
+    rig.come_up(rig.newest(), now)
+    rig.close(rig.newest(), 1000.0)
+    rig.context.deadlines.expire(1000.2)
+    assert len(rig.dialled()) == 10
+    rig.close(rig.newest(), 1000.2)
+    rig.context.deadlines.expire(1000.4)
+    assert len(rig.dialled()) == 11
+
+
 def test_a_cell_that_stops_dials_no_more() -> None:
     rig = Rig()
     rig.close(rig.newest(), 0.0)
@@ -220,8 +244,10 @@ def test_a_place_that_is_silent_is_passed_over_before_it_is_given_up() -> None:
         assert rig.places() == places
         rig.connect(rig.newest(), now)
     assert [lane.state for lane in rig.table.lanes.all()] == [LaneState.GREETING] * 3
-    # After three times its patience the first one is given up, and dialled anew.
-    rig.context.deadlines.expire(9.0)
+    # When the time for its Hello is over the first one is given up, and dialled anew.
+    rig.context.deadlines.expire(29.9)
+    assert rig.places() == [0, 1, 2]
+    rig.context.deadlines.expire(30.0)
     assert rig.places() == [0, 1, 2, 0]
     assert rig.uplink.lanes_held() == (2, 3, 4)
 
@@ -266,10 +292,24 @@ def test_a_bulk_lane_under_way_is_left_alone_by_a_control_lane_that_comes_up() -
 def test_the_only_place_is_not_dialled_beside_itself() -> None:
     rig = Rig()
     rig.connect(rig.newest(), 1.0)
-    for now in (3.0, 3.9):
+    for now in (3.0, 30.9):
         rig.context.deadlines.expire(now)
         assert rig.places() == [0]
-    rig.context.deadlines.expire(4.0)
+    rig.context.deadlines.expire(31.0)
+    assert rig.places() == [0, 0]
+
+
+def test_a_connection_has_to_be_there_sooner_than_the_hello_on_it() -> None:
+    rig = Rig()
+    for now in (3.0, 3.5):
+        rig.context.deadlines.expire(now)
+        assert rig.places() == [0]
+    # The carrier should have said so itself.
+    rig.context.deadlines.expire(3.6)
+    assert rig.places() == [0, 0]
+    rig.connect(rig.newest(), 6.0)
+    rig.context.deadlines.expire(35.9)
+    rig.come_up(rig.newest(), 35.9)
     assert rig.places() == [0, 0]
 
 
@@ -351,6 +391,98 @@ def test_who_waits_hurries_no_dial_that_was_not_refused() -> None:
     rig.close(rig.newest(), 0.0)
     rig.table.dialler.hurry(rig.uplink.number, 0.0)
     assert rig.places() == [0]
+
+
+@pytest.mark.parametrize("linked", [False, True], ids=["instead of a Hello", "of a link that was up"])
+def test_where_there_is_no_room_the_next_place_is_dialled_at_once_and_this_one_after_the_longest_wait(
+    linked: bool,
+) -> None:
+    rig = Rig(2)
+    lane = rig.newest()
+    if linked:
+        rig.come_up(lane)
+    rig.say_goodbye(lane, 0.0, ErrorCode.LIMIT)
+    # Lanes that break early would race.
+    rig.context.deadlines.expire(0.2 if linked else 0.0)
+    assert (rig.places(), rig.refusals()) == ([0, 1], [False])
+    rig.connect(rig.newest(), 0.2)
+    rig.context.deadlines.expire(14.9)
+    assert rig.places() == [0, 1]
+    rig.context.deadlines.expire(30.0)
+    assert rig.places() == [0, 1, 0]
+
+
+def test_a_status_that_says_the_same_is_no_more_final() -> None:
+    rig = Rig()
+    rig.close(rig.newest(), 0.0, LinkError("no room", ErrorCode.LIMIT))
+    assert rig.refusals() == [False]
+    rig.context.deadlines.expire(14.9)
+    assert rig.places() == [0]
+    rig.context.deadlines.expire(30.0)
+    assert rig.places() == [0, 0]
+
+
+@pytest.mark.parametrize("refusal", [None, LinkError("no room", ErrorCode.LIMIT)], ids=["busy", "full"])
+@pytest.mark.parametrize(("said_s", "most_s"), [(4.0, 6.0), (0.05, 0.2), (1e9, 450.0)], ids=["s", "no time", "ages"])
+def test_a_dial_is_deferred_for_as_long_as_is_said_there(
+    said_s: float, most_s: float, refusal: CellError | None
+) -> None:
+    rig = Rig()
+    now = 0.0
+    for _ in range(10):
+        # However often it comes.
+        dialled = len(rig.places())
+        rig.connect(rig.newest(), now)
+        rig.table.dial_deferred(rig.newest().lane_id, said_s, now)
+        rig.close(rig.newest(), now, refusal)
+        rig.context.deadlines.expire(now + min(said_s, 299.9))
+        assert len(rig.places()) == dialled
+        now += most_s
+        rig.context.deadlines.expire(now)
+        assert len(rig.places()) == dialled + 1
+    assert True not in rig.refusals()
+
+
+def test_a_bulk_lane_is_deferred_as_well_and_without_holding_up_control() -> None:
+    rig = Rig()
+    control = rig.newest()
+    rig.come_up(control)
+    rig.uplink.want_bulk_lanes(1, 0.0)
+    rig.table.dial_deferred(rig.newest().lane_id, 8.0, 0.0)
+    rig.close(rig.newest(), 0.0)
+    rig.close(control, 1.0)
+    rig.context.deadlines.expire(1.2)
+    rig.come_up(rig.newest(), 1.2)
+    rig.context.deadlines.expire(7.9)
+    assert rig.dialled() == [LaneRole.CONTROL, LaneRole.BULK, LaneRole.CONTROL]
+    rig.context.deadlines.expire(8.0)
+    assert rig.dialled()[3:] == [LaneRole.BULK]
+
+
+def test_what_is_deferred_is_a_lane_that_was_dialled() -> None:
+    rig = Rig()
+    arrived = rig.table.lane_accepted(CarrierInfo("test", "somewhere"), 0.0)
+    for lane_id in (arrived, 1000):
+        rig.table.dial_deferred(lane_id, 8.0, 0.0)
+    assert rig.places() == [0]
+
+
+def test_bulk_goes_on_the_control_lane_while_one_of_its_own_is_on_its_way_for_long() -> None:
+    rig = Rig()
+    rig.come_up(rig.newest())
+    rig.uplink.want_bulk_lanes(1, 0.0)
+    bulk = rig.newest()
+    rig.connect(bulk, 1.0)
+    rig.told.told.clear()
+    rig.context.deadlines.expire(2.9)
+    assert (rig.uplink.gets_bulk_lanes, rig.told.told) == (True, [])
+    rig.context.deadlines.expire(3.0)
+    assert (rig.uplink.gets_bulk_lanes, rig.told.told) == (False, [("lane up", "server")])
+    # It is not given up for that.
+    rig.context.deadlines.expire(20.0)
+    rig.come_up(bulk, 20.0)
+    assert rig.uplink.gets_bulk_lanes
+    assert rig.dialled().count(LaneRole.BULK) == 1
 
 
 def test_what_a_cell_has_answered_at_makes_no_refusal_firm() -> None:

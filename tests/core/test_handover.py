@@ -253,7 +253,7 @@ def test_a_next_lane_that_cannot_be_dialled_is_tried_again_with_the_old_one_in_u
     net.run()
     assert server.got(client.key(stream_id)) == SMALL
     net.refuse_dials.clear()
-    net.advance(5.0)
+    net.advance(20.0)
     assert states(client) == ["ready"]
     check_nothing_was_lost(net)
 

@@ -6,7 +6,7 @@ HTTP/2 in as many frames as that takes (RFC 9113), with header fields that need 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from urllib.parse import urlsplit
 
 import grpc
@@ -24,10 +24,10 @@ _GRPC = {"content-type": "application/grpc"}
 _AnswerCall = Callable[[int], bytes]
 
 
-def grpc_status(code: grpc.StatusCode) -> Answer:
+def grpc_status(code: grpc.StatusCode, metadata: Mapping[str, str] | None = None) -> Answer:
     """Answer each call with a status of gRPC."""
     number: int = code.value[0]
-    fields = {**_GRPC, "grpc-status": str(number), "grpc-message": "made up on the way"}
+    fields = {**_GRPC, "grpc-status": str(number), "grpc-message": "made up on the way", **(metadata or {})}
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await _converse(reader, writer, lambda stream: _headers(stream, 200, fields, _END_STREAM))

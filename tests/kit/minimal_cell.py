@@ -17,7 +17,8 @@ from streamcell.v1 import cell_pb2
 from tests.kit.timing import scaled
 
 LIMIT_S = scaled(20)
-HELLO_S = scaled(3)
+HELLO_S = scaled(30)
+CLOSE_S = scaled(3)
 INITIAL_CREDIT = 262_144
 SHARED_LANE_BYTES = 262_144
 SMALL_BYTES = 65_536
@@ -25,6 +26,7 @@ SMALL_BYTES = 65_536
 CHUNK_BYTES = 65_536
 MESSAGE_BYTES = 6 * 2**20
 ASK_AGAIN_S = 5.0
+FEW_FAILURES = 5
 REFUSED = (cell_pb2.ERROR_CODE_VERSION, cell_pb2.ERROR_CODE_AUTHENTICATION)
 
 
@@ -42,6 +44,20 @@ def key_of(stream: Any) -> tuple[str, int, int]:
 def backoff_s(failures: int) -> float:
     """Return how long to wait after so many failures in a row."""
     return min(5.0, 0.2 * 2.0 ** min(failures - 1, 10)) * random.uniform(0.5, 1) if failures else 0.0
+
+
+def dial_backoff_s(failures: int) -> float:
+    """Return how long to wait before the next dial."""
+    beyond = failures - FEW_FAILURES
+    return backoff_s(failures) if beyond <= 0 else min(30.0, 5.0 * 2.0 ** min(beyond, 10)) * random.uniform(0.5, 1)
+
+
+def retry_after_s(error: grpc.RpcError) -> float:
+    """Return for how long whoever has refused a call asks not to be called again."""
+    metadata: Any = error.trailing_metadata()
+    said = dict(metadata or ()).get("streamcell-retry-after-ms", "")
+    busy = error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED)
+    return min(300.0, int(said) / 1000) * random.uniform(1, 1.5) if busy and said.isdecimal() else 0.0
 
 
 class Lane:
@@ -275,7 +291,7 @@ class MinimalCell:
             self._post(goodbye=cell_pb2.Goodbye(code=cell_pb2.ERROR_CODE_STOPPING, sentence="done"))
             self._lane.end()
         # The other side ends the call, if it hears of it.
-        self._threads[0].join(HELLO_S)
+        self._threads[0].join(CLOSE_S)
         self._lane.close()
         self._join()
 
@@ -326,12 +342,13 @@ class MinimalCell:
                             self._handle(lane, frame)
                     for frame in response.frames:
                         self.heard.put(frame)
-            except grpc.RpcError:
-                pass
+            except grpc.RpcError as error:
+                with self._lock:
+                    self._least_wait_s = max(self._least_wait_s, retry_after_s(error))
             lane.close()
             with self._lock:
                 self._failures = 0 if lane.is_up and not self._least_wait_s else self._failures + 1
-                wait_s = max(self._least_wait_s, backoff_s(max(1, self._failures)))
+                wait_s = max(self._least_wait_s, dial_backoff_s(max(1, self._failures)))
                 self._least_wait_s = 0.0
             if self._closed.wait(wait_s):
                 return
@@ -402,6 +419,8 @@ class MinimalCell:
             self._least_wait_s = 5.0
         elif goodbye.code in REFUSED:
             self._least_wait_s = 30.0
+        elif goodbye.code == cell_pb2.ERROR_CODE_LIMIT:
+            self._least_wait_s = random.uniform(15, 30)
         self._lane.end()
 
     def _on_ping(self, ping: Any) -> None:

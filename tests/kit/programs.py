@@ -32,7 +32,7 @@ from streamcell import CellConfig, CellError, CoreCell, IterStream, Message, Str
 # Python 3.12 and later say so of every fork beside threads.
 warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
 
-QUICK = CellConfig(backoff_min_s=0.02, backoff_max_s=0.2, dial_timeout_s=5.0)
+QUICK = CellConfig(backoff_min_s=0.02, backoff_max_s=0.2, connect_timeout_s=5.0)
 
 def say(*words):
     print(*words, flush=True)

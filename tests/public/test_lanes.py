@@ -203,7 +203,7 @@ def test_lanes_are_as_many_as_both_sides_allow(
 
 def test_lanes_that_cannot_be_opened_are_not_waited_for_long(cells: Cells) -> None:
     # The listener waits so long for the lane that only the other side can open.
-    config = with_lanes(2, dial_timeout_s=scaled(0.5))
+    config = with_lanes(2, connect_timeout_s=scaled(0.5))
     pair = cells.pair(sender=config, receiver=config)
     arrivals = [Arrivals(peer) for peer in pair]
     here, there = pair

@@ -18,6 +18,10 @@ from streamcell.protocol.wire.frames import Payload, StreamKey
 
 # Doublings of the back-off after which it is at its maximum in any configuration.
 _DOUBLINGS = 32
+# Dials in a row that came to nothing within the usual back-off. More show that what is dialled is gone for longer, or
+# that a crowd is at its door: then the waits grow on, up to so many times the longest usual one (30 s by default).
+_FEW_FAILURES = 5
+_LONGEST = 6
 
 
 class Count(enum.Enum):
@@ -94,3 +98,18 @@ class Context:
         """Return how long to wait after that many failures in a row, in seconds."""
         doubled: float = self.config.backoff_min_s * 2 ** min(failures - 1, _DOUBLINGS)
         return min(self.config.backoff_max_s, doubled) * self.jitter()
+
+    def dial_backoff_s(self, failures: int) -> float:
+        """Return how long to wait before the next dial after that many failures in a row, in seconds."""
+        if failures <= _FEW_FAILURES:
+            return self.backoff_s(failures)
+        doubled: float = self.config.backoff_max_s * 2 ** min(failures - _FEW_FAILURES, _DOUBLINGS)
+        return min(self._longest_backoff_s, doubled) * self.jitter()
+
+    def longest_dial_backoff_s(self) -> float:
+        """Return how long to wait before the next dial where there is no room, in seconds."""
+        return self._longest_backoff_s * self.jitter()
+
+    @property
+    def _longest_backoff_s(self) -> float:
+        return _LONGEST * self.config.backoff_max_s

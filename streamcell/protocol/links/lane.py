@@ -158,9 +158,9 @@ class Lane(Timed):
         self._context.deadlines.schedule(self, by)
 
     def on_accepted(self, carrier: CarrierInfo, now: float) -> None:
-        """The lane has arrived here: its Hello is awaited for the dial timeout."""
+        """The lane has arrived here: who has dialled it says Hello."""
         self.carrier = carrier
-        self.await_hello(now + self._context.config.dial_timeout_s)
+        self.await_hello(now + self._context.config.hello_timeout_s)
 
     def on_connected(self, carrier: CarrierInfo, now: float) -> None:
         """The lane that was dialled has a connection."""
@@ -192,7 +192,7 @@ class Lane(Timed):
             self.opened_at = now
             self.replaces = self.uplink.lanes_leaving(self.role)
             self.own_frames.append(self.uplink.hello_on(self.number, self.role, self.replaces))
-            self.await_hello(self.uplink.hello_by(self.role, now))
+            self.await_hello(now + self._context.config.hello_timeout_s)
             self.wake()
 
     def _await_holder(self, _now: float) -> None:

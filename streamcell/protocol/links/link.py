@@ -299,7 +299,7 @@ class Link(Timed):
             return
         if self.uplink is not None:
             self.uplink.want_bulk_lanes(most, now)
-        elif self._wish.ask(now + self._context.config.dial_timeout_s):
+        elif self._wish.ask(now + self._context.config.connect_timeout_s):
             self._schedule_wish()
             self.post(LanesWanted(most))
 
@@ -357,7 +357,7 @@ class Link(Timed):
         self._observer.on_lane_emptied(self, lane.lane_id, now)
 
     def on_dial_failed(self, now: float) -> None:
-        """A lane that was dialled for the link has not come up: bulk that waited for it may go on the control lane."""
+        """A lane that was dialled has not come up, or not yet: bulk that waited for it may go on the control lane."""
         self._observer.on_lane_up(self, now)
 
     def on_lane_ended(self, lane: Lane, now: float, *, lost: bool) -> None:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable
 
 from streamcell.errors import CellError
+from streamcell.limits import RETRY_AFTER_S
+from streamcell.protocol.base.context import Context
 
 # Times that the two ends could not read each other before that is no chance any more, and within which time.
 BREAKS = 3
@@ -25,9 +26,10 @@ class Place:
     :ivar refusal: what was answered last, if whoever is there would answer so again.
     """
 
-    __slots__ = ("_broken_at", "_hurried_at", "_least_s", "failures", "refusal", "retry_at")
+    __slots__ = ("_broken_at", "_context", "_hurried_at", "_least_s", "failures", "refusal", "retry_at")
 
-    def __init__(self) -> None:
+    def __init__(self, context: Context) -> None:
+        self._context = context
         self.failures = 0
         self.retry_at = -math.inf
         self.refusal: CellError | None = None
@@ -57,10 +59,19 @@ class Place:
         if least_s is not None:
             self._least_s = least_s
 
-    def on_failure(self, now: float, backoff: Callable[[int], float]) -> None:
+    def on_deferral(self, wait_s: float) -> None:
+        """Whoever is there has too much to do, and says how long to stay away: that counts, and not past failures."""
+        self.failures = 0
+        self.refusal = None
+        # Some longer than is said, or all would come at once.
+        self._least_s = min(wait_s, RETRY_AFTER_S) * (0.5 + self._context.jitter())
+
+    def on_failure(self, now: float) -> None:
         """A dial has come to nothing: wait as long as after so many failures, or longer if that was said."""
         self.failures += 1
-        self._hurried_at = now + backoff(self.failures)
+        # Whoever answers is not gone.
+        backoff_s = self._context.backoff_s if self.refused_last else self._context.dial_backoff_s
+        self._hurried_at = now + backoff_s(self.failures)
         self.retry_at = max(self._hurried_at, now + self._least_s)
         if self._least_s == 0.0:
             # It was no refusal this time.

@@ -63,6 +63,12 @@ class LinkTable:
         if lane is not None:
             lane.on_leaving(now)
 
+    def dial_deferred(self, lane_id: int, wait_s: float, now: float) -> None:
+        """Take note that whoever answers where a lane was dialled asks not to be dialled again for some time."""
+        lane = self.lanes.get(lane_id)
+        if lane is not None and lane.uplink is not None:
+            lane.uplink.on_dial_deferred(lane, wait_s, now)
+
     def lane_closed(self, lane_id: int, reason: str, refusal: CellError | None, now: float) -> None:
         """Take note that the carrier of a lane has ended or could not be made."""
         lane = self.lanes.get(lane_id)

@@ -1,9 +1,13 @@
 """Whom a cell dials: the lanes on their way there, the link, and the waiting between tries.
 
+A dial has two limits. There has to be a connection soon (``connect_timeout_s``); the Hello on it may take longer
+(``hello_timeout_s``), since a listener that has lost all its cells at once comes to the last of them late.
+
 An uplink may have several places. Whichever way a dial ends, the next place is next, at once; the one that failed has
-a back-off of its own. A place that is silent is passed over before it is given up: the next one is dialled beside it,
-and the first Hello wins. After a break of the whole link the first try goes to another place than the one that broke.
-A link that is silent on all its lanes is dialled once more where it is, then elsewhere.
+a back-off of its own. A place that is silent for as long as a connection may take, without one or on one, is passed
+over before it is given up: the next one is dialled beside it, and the first Hello wins. After a break of the whole link
+the first try goes to another place than the one that broke. A link that is silent on all its lanes is dialled once more
+where it is, then elsewhere.
 
 An uplink of a shortcut rests while there is another link to the cell that it dials: of two that have dialled each
 other one link is kept, and where the tree has a link between them, there is no shortcut.
@@ -15,6 +19,7 @@ import math
 from typing import Protocol
 
 from streamcell.errors import CellError, ErrorCode
+from streamcell.limits import RETRY_AFTER_S
 from streamcell.protocol.base.context import Context, Count
 from streamcell.protocol.base.events import LaneWanted, UplinkEnded, UplinkRefused
 from streamcell.protocol.base.timers import Timed
@@ -28,10 +33,8 @@ from streamcell.protocol.wire.frames import Goodbye, Hello, LaneRole
 
 # The first try of a link that has ended is left to who dialled it: that one waits as after one failure.
 _REST_ENDS = 2
-# How many dial timeouts the carrier has to say that there is no connection: one, and a little.
-_CARRIER_DIALS = 1.2
-# How many dial timeouts a Hello is awaited on a connection that is there, while other places are dialled beside it.
-_GREETING_DIALS = 3
+# How many times its limit the carrier has to say that there is no connection: one, and a little.
+_CARRIER_LIMITS = 1.2
 # Refusals that the listener would say again: only another version or another proof of who this is changes them.
 _FIRM = (ErrorCode.AUTHENTICATION, ErrorCode.VERSION)
 
@@ -53,7 +56,7 @@ class UplinkKeeper(Protocol):
 
 
 class _Dial:
-    """A lane on its way. ``late_at``: when others are dialled beside it, if its Hello has not come."""
+    """A lane on its way. ``late_at``: when it is waited for no longer by those who can do without it."""
 
     __slots__ = ("lane", "late", "late_at")
 
@@ -105,7 +108,7 @@ class Uplink(Timed):
         self.kind = kind
         self.link: Link | None = None
         self.place = 0
-        self._places = tuple(Place() for _ in range(places))
+        self._places = tuple(Place(context) for _ in range(places))
         # The place that is dialled next, if it may be; and no control lane is dialled before, wherever.
         self._turn = 0
         self._soonest = -math.inf
@@ -133,6 +136,7 @@ class Uplink(Timed):
         """Dial what is missing, now or when the back-off is over."""
         if self._context.stopped or self._ended or self._rests_on is not None:
             return
+        self._note_late_bulk(now)
         if self._count_ready_lanes(LaneRole.CONTROL) > 0:
             self._tend_bulk(now)
         elif not self._expects_hello(now):
@@ -145,8 +149,8 @@ class Uplink(Timed):
 
     @property
     def gets_bulk_lanes(self) -> bool:
-        """Whether the last bulk lane that was dialled has come up."""
-        return self._bulk_failures == 0
+        """Whether the last bulk lane that was dialled has come up, or may still do so soon."""
+        return self._bulk_failures == 0 and not any(dial.late for dial in self._dials_of(LaneRole.BULK))
 
     def hurry(self, now: float) -> None:
         """Somebody waits for the answer: dial where one was refused after the usual wait, and not the long one."""
@@ -156,14 +160,26 @@ class Uplink(Timed):
 
     def _expects_hello(self, now: float) -> bool:
         """Return whether a control lane is on its way that is not late. One that is: its place has failed for now."""
-        for dial in self._dials.values():
-            if dial.lane.role is LaneRole.CONTROL and not dial.late:
+        for dial in self._dials_of(LaneRole.CONTROL):
+            if not dial.late:
                 if now < dial.late_at:
                     self._context.deadlines.schedule(self, dial.late_at)
                     return True
                 dial.late = True
                 self._postpone(dial.lane.place, now)
         return False
+
+    def _note_late_bulk(self, now: float) -> None:
+        """Let bulk go on the control lane while a lane of its own is on its way for long."""
+        for dial in self._dials_of(LaneRole.BULK):
+            if dial.late:
+                continue
+            if now < dial.late_at:
+                self._context.deadlines.schedule(self, dial.late_at)
+            else:
+                dial.late = True
+                if self.link is not None:
+                    self.link.on_dial_failed(now)
 
     def _tend_control(self, now: float) -> None:
         place = self._next_place(now)
@@ -176,8 +192,8 @@ class Uplink(Timed):
             self._dial(LaneRole.CONTROL, place, now)
 
     def _tend_bulk(self, now: float) -> None:
-        under_way = sum(dial.lane.role is LaneRole.BULK for dial in self._dials.values())
-        missing = self._bulk_wanted - self._count_ready_lanes(LaneRole.BULK) - under_way
+        under_way = self._dials_of(LaneRole.BULK)
+        missing = self._bulk_wanted - self._count_ready_lanes(LaneRole.BULK) - len(under_way)
         if missing > 0 and now < self._bulk_retry_at:
             self._context.deadlines.schedule(self, self._bulk_retry_at)
             return
@@ -185,15 +201,17 @@ class Uplink(Timed):
             self._dial(LaneRole.BULK, self.place, now)
 
     def _dial(self, role: LaneRole, place: int, now: float) -> None:
-        timeout_s = self._context.config.dial_timeout_s
+        limit_s = self._context.config.connect_timeout_s
         number = self._next_lane_number
         self._next_lane_number += 1
         lane = self._keeper.open_lane(self, role, number, place, now)
-        lane.await_hello(now + _CARRIER_DIALS * timeout_s)
-        self._dials[number] = _Dial(lane, now + timeout_s)
-        if role is LaneRole.CONTROL:
-            self._context.deadlines.schedule(self, now + timeout_s)
+        lane.await_hello(now + _CARRIER_LIMITS * limit_s)
+        self._dials[number] = _Dial(lane, now + limit_s)
+        self._context.deadlines.schedule(self, now + limit_s)
         self._context.events.append(LaneWanted(lane.lane_id, self.number, role, place))
+
+    def _dials_of(self, role: LaneRole) -> list[_Dial]:
+        return [dial for dial in self._dials.values() if dial.lane.role is role]
 
     # Places.
 
@@ -203,7 +221,7 @@ class Uplink(Timed):
         While the link has lanes that is where the link is, since elsewhere may be another cell; until all of them are
         silent, and a dial there has come to nothing.
         """
-        busy = {dial.lane.place for dial in self._dials.values() if dial.lane.role is LaneRole.CONTROL}
+        busy = {dial.lane.place for dial in self._dials_of(LaneRole.CONTROL)}
         count = len(self._places)
         in_turn = [self.place] if self._stays() else [(self._turn + step) % count for step in range(count)]
         free = (each for each in in_turn if each not in busy)
@@ -221,7 +239,7 @@ class Uplink(Timed):
 
     def _postpone(self, place: int, now: float) -> None:
         """Wait before a place is dialled again, longer each time, and go on to the next one."""
-        self._places[place].on_failure(now, self._context.backoff_s)
+        self._places[place].on_failure(now)
         self._pass_by(place)
 
     # What its lanes ask, and tell.
@@ -256,18 +274,13 @@ class Uplink(Timed):
             shortcut=is_shortcut,
         )
 
-    def hello_by(self, role: LaneRole, now: float) -> float:
-        """Return until when the Hello of a lane is awaited that has just been connected."""
-        may_wait = role is LaneRole.CONTROL and len(self._places) > 1
-        return now + (_GREETING_DIALS if may_wait else 1) * self._context.config.dial_timeout_s
-
     def on_lane_idle(self) -> None:
         """Nothing uses a bulk lane any more: none is kept."""
         self._bulk_wanted = 0
 
     def on_lane_silent(self, lane: Lane, now: float) -> None:
         """Dial a fresh lane beside a silent one, unless one of its role is under way."""
-        if all(dial.lane.role is not lane.role for dial in self._dials.values()):
+        if not self._dials_of(lane.role):
             self._dial(lane.role, self.place, now)
         if lane.link is not None and len(self._places) > 1:
             # Whether the others are silent as well tells whether to look for the link elsewhere.
@@ -290,7 +303,7 @@ class Uplink(Timed):
             return
         if lane.role is LaneRole.BULK:
             self._bulk_failures += 1
-            self._bulk_retry_at = now + self._context.backoff_s(self._bulk_failures)
+            self._bulk_retry_at = max(self._bulk_retry_at, now + self._context.dial_backoff_s(self._bulk_failures))
             self._context.deadlines.schedule(self, self._bulk_retry_at)
         elif not dial.late or self._places[lane.place].refused_last:
             self._postpone(lane.place, now)
@@ -381,7 +394,14 @@ class Uplink(Timed):
     def on_dial_refused(self, lane: Lane, error: CellError) -> None:
         """What answers where a lane was dialled would end it again, the carrier says."""
         if lane.role is LaneRole.CONTROL:
-            self._refuse(lane.place, error, firm=True)
+            self._refuse(lane.place, error, firm=error.code is not ErrorCode.LIMIT)
+
+    def on_dial_deferred(self, lane: Lane, wait_s: float, now: float) -> None:
+        """Whoever answers where a lane was dialled has too much to do now, and says how long to stay away."""
+        if lane.role is LaneRole.CONTROL:
+            self._places[lane.place].on_deferral(wait_s)
+        else:
+            self._bulk_retry_at = max(self._bulk_retry_at, now + min(wait_s, RETRY_AFTER_S))
 
     def _on_welcome(self, lane: Lane) -> None:
         self._dials.pop(lane.number, None)
@@ -395,10 +415,9 @@ class Uplink(Timed):
 
     def _end_other_dials(self, now: float) -> None:
         """A control lane is up: those that are on their way to other places are not wanted any more."""
-        for dial in list(self._dials.values()):
-            if dial.lane.role is LaneRole.CONTROL:
-                del self._dials[dial.lane.number]
-                dial.lane.refuse(ErrorCode.CANCELLED, f"{self._context.fqcn} has got a link elsewhere", now)
+        for dial in self._dials_of(LaneRole.CONTROL):
+            del self._dials[dial.lane.number]
+            dial.lane.refuse(ErrorCode.CANCELLED, f"{self._context.fqcn} has got a link elsewhere", now)
 
     def _leave(self, link: Link, now: float, *, left: bool) -> None:
         """One of the two ends has ended a link that was up: wait before that place is dialled again."""
@@ -415,6 +434,8 @@ class Uplink(Timed):
         """
         if error.code is ErrorCode.PROTOCOL:
             self._note_answer(lane.place, error, firm=self._places[lane.place].on_break(now))
+        elif error.code is ErrorCode.LIMIT:
+            self._refuse(lane.place, error, firm=False)
         elif error.code is ErrorCode.NAME_IN_USE or lane.link is not None:
             self._note_name_refused(lane.place, error)
         else:
@@ -424,7 +445,7 @@ class Uplink(Timed):
         """Whoever is at that place refuses; ``firm``: it would do so again, so those who wait need not any longer.
 
         Nobody is given up for that: what answers may be something in the way, and a cell may be mended. But it is
-        dialled slowly, unless a cell has answered before.
+        dialled slowly, unless a cell has answered before. Where there is no room it is dialled slowly in any case.
         """
         self._note_answer(place, error, firm=firm and not self._was_linked)
 
@@ -434,7 +455,11 @@ class Uplink(Timed):
         self._tell_of_refusal(error, firm=False)
 
     def _note_answer(self, place: int, error: CellError, *, firm: bool) -> None:
-        least_s = self._context.config.backoff_refused_s * 2 * self._context.jitter() if firm else None
+        least_s = None
+        if firm:
+            least_s = self._context.config.backoff_refused_s * 2 * self._context.jitter()
+        elif error.code is ErrorCode.LIMIT and not self._places[place].refused_last:
+            least_s = self._context.longest_dial_backoff_s()
         self._places[place].on_refusal(error, least_s, firm=firm)
         self._tell_of_refusal(error, firm=firm)
 

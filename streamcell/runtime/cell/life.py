@@ -25,7 +25,13 @@ from streamcell.runtime.engine.residents import Resident
 from streamcell.runtime.engine.stepper import Stepper
 from streamcell.runtime.network.dial_plan import DialPlan
 from streamcell.runtime.network.lanes import Lanes
-from streamcell.runtime.network.neighbours import LinkCallbacks, Neighbours, not_accepted_error, not_connected_error
+from streamcell.runtime.network.neighbours import (
+    LinkCallbacks,
+    Neighbours,
+    not_accepted_error,
+    not_connected_error,
+    not_greeted_error,
+)
 from streamcell.runtime.network.peers import Peers
 from streamcell.runtime.network.questions import Questions
 from streamcell.runtime.receiving.incoming import Incomings, ReceiveCallback
@@ -293,11 +299,15 @@ class CellLife:
 
     def _connection_error(self, waited_s: float) -> CellError:
         refusal, plan, fqcn = self.neighbours.refusal, self._uplink_plan, self._settings.fqcn
-        answering, reason = ("", "") if plan is None else (plan.answering, plan.last_failure)
+        answering, greeting, reason = (
+            ("", "", "") if plan is None else (plan.answering, plan.greeting, plan.last_failure)
+        )
         if refusal is not None:
             return refusal
         if answering:
             return not_accepted_error(fqcn, answering, waited_s)
+        if greeting:
+            return not_greeted_error(fqcn, greeting, self._settings.config.hello_timeout_s, waited_s)
         return not_connected_error(fqcn, self._settings.connect, reason, waited_s)
 
     async def _listen(self, url: str) -> Listener:

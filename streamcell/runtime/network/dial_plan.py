@@ -32,11 +32,21 @@ class DialPlan:
         return reason != before
 
     def note_lane(self, lane: LaneTasks) -> None:
-        """Take note of a lane that is up."""
+        """Take note of a lane that has a connection."""
         self.open_lanes.append(lane)
-        self._told.clear()
+
+    def note_end(self, lane: LaneTasks) -> None:
+        """Take note of the end of such a lane."""
+        self.open_lanes.remove(lane)
+        if lane.heard:
+            self._told.clear()
 
     @property
     def answering(self) -> str:
         """The address where who listens has taken a lane that is up, and says something; else empty. Any thread."""
         return next((lane.url for lane in tuple(self.open_lanes) if lane.heard), "")
+
+    @property
+    def greeting(self) -> str:
+        """The address where whoever listens has taken a lane and has not said anything yet; else empty. Any thread."""
+        return next((lane.url for lane in tuple(self.open_lanes) if not lane.heard), "")

@@ -50,6 +50,9 @@ class LaneCore(Protocol):
     def reject_batch(self, lane_id: int, sentence: str, now: float) -> None:
         """Take note of a batch that nobody can read, and why."""
 
+    def dial_deferred(self, lane_id: int, wait_s: float, now: float) -> None:
+        """Take note of how long to stay away from where a lane was dialled."""
+
     def lane_closed(self, lane_id: int, reason: str, refusal: CellError | None, now: float) -> None:
         """Take note of the end of a lane."""
 
@@ -123,6 +126,8 @@ class LaneTasks:
         for error in ended:
             if isinstance(error, LaneClosed):
                 self.reason, refusal = str(error), error.refusal
+                if error.retry_after_s > 0:
+                    self._host.step(self._core.dial_deferred, self._lane_id, error.retry_after_s)
             elif isinstance(error, Exception):
                 raise error
         reason = self.reason or "closed here"

@@ -127,20 +127,23 @@ class Lanes:
         # For the warning.
         self._context.descriptors.are_short()
         self._log.debug("> dialling %s", url)
-        limit_s = self._context.config.dial_timeout_s
+        limit_s = self._context.config.connect_timeout_s
         try:
             carrier = await self._network.dial(url, limit_s)
         except asyncio.CancelledError:
             # The core's patience has ended a moment before the network's.
-            plan.note_failure(f"{url} did not answer within {limit_s:g} s")
+            plan.note_failure(f"{url} did not answer within {limit_s:g} s (connect_timeout_s)")
             raise
         except LaneClosed as closed:
+            if closed.retry_after_s > 0:
+                self._host.step(self._context.core.dial_deferred, lane_id, closed.retry_after_s)
             self._note_failed_dial(lane_id, plan, url, str(closed), closed.refusal)
             return
         except CellError as error:
             # An address that this network cannot dial, now or later.
             self._note_failed_dial(lane_id, plan, url, str(error), error)
             return
+        connected_at = asyncio.get_running_loop().time()
         opened = self._host.step(self._connect, lane_id, carrier)
         if opened is None:
             await carrier.close()
@@ -151,15 +154,26 @@ class Lanes:
         try:
             await self._carry(lane_id, opened)
         finally:
-            plan.open_lanes.remove(opened)
-            if not opened.heard:
-                plan.note_failure(opened.reason or f"whoever listens at {url} does not answer")
+            plan.note_end(opened)
+            reason = opened.reason or self._patience_ended(url, asyncio.get_running_loop().time() - connected_at)
+            if reason and not opened.heard:
+                self._tell_of_failure(plan, url, reason)
 
     def _note_failed_dial(self, lane_id: int, plan: DialPlan, url: str, reason: str, refusal: CellError | None) -> None:
+        self._tell_of_failure(plan, url, reason)
+        self._host.step(self._context.core.lane_closed, lane_id, reason, refusal)
+
+    def _tell_of_failure(self, plan: DialPlan, url: str, reason: str) -> None:
         # What is down is dialled again and again: the log has it once, until it changes.
         self._log.log(logging.INFO if plan.is_news(url, reason) else logging.DEBUG, "no lane: %s", reason)
         plan.note_failure(reason)
-        self._host.step(self._context.core.lane_closed, lane_id, reason, refusal)
+
+    def _patience_ended(self, url: str, waited_s: float) -> str:
+        """Return what to say of a lane that this side has ended, if that was because no Hello came."""
+        limit_s = self._context.config.hello_timeout_s
+        if waited_s < limit_s:
+            return ""
+        return f"{url} took the connection, and said no Hello within {limit_s:g} s (hello_timeout_s)"
 
     async def _carry(self, lane_id: int, opened: LaneTasks) -> None:
         try:

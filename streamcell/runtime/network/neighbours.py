@@ -156,6 +156,15 @@ def not_connected_error(fqcn: str, urls: tuple[str, ...], reason: str, waited_s:
     return LinkError(f"{fqcn} has no link to its parent{where}{after}{because}; check that a cell listens there")
 
 
+def not_greeted_error(fqcn: str, url: str, limit_s: float, waited_s: float) -> LinkError:
+    """Return the same where something has taken the connection, and may say Hello yet."""
+    after = f" within {waited_s:g} s" if waited_s else " yet"
+    return LinkError(
+        f"{url} has taken {fqcn}'s connection, but has not said Hello{after}, for which it gets {limit_s:g} s "
+        f"(hello_timeout_s): it has too much to do, or is no cell; {fqcn} goes on trying, check what listens there"
+    )
+
+
 def not_accepted_error(fqcn: str, url: str, waited_s: float) -> LinkError:
     """Return the same where the parent is there, but could not say yet that this cell may have its name."""
     return LinkError(

@@ -151,7 +151,7 @@ def is_cancelled_itself() -> bool:
 
 def _fresh(closed: LaneClosed) -> LaneClosed:
     """Return the same without a traceback: what is kept must not refer to the frames that refer to who keeps it."""
-    return LaneClosed(str(closed), closed.refusal)
+    return LaneClosed(str(closed), closed.refusal, closed.retry_after_s)
 
 
 def _raise_if(closed: LaneClosed | None) -> None:

@@ -53,7 +53,7 @@ _logger = get_logger("streamcell.transport")
 
 
 async def dial(address: Address, timeout_s: float, *, batch_threads: bool = True) -> GrpcClientCarrier:
-    """Return the carrier of a lane to the cell that listens at ``address``.
+    """Return the carrier of a lane to the cell that listens at ``address``, when HTTP/2 is ready there.
 
     :param batch_threads: see :func:`threads.starting_grpc_threads`.
 
@@ -74,10 +74,10 @@ async def dial(address: Address, timeout_s: float, *, batch_threads: bool = True
         call = await _open_call(channel, give_up_at)
     except TimeoutError as error:
         await channel.close()
-        raise LaneClosed(f"{where} did not answer within {timeout_s:g} s") from error
+        raise LaneClosed(f"{where} did not answer within {timeout_s:g} s (connect_timeout_s)") from error
     except aio.AioRpcError as error:
         await channel.close()
-        raise lane_closed(where, error.code(), error.details()) from error
+        raise lane_closed(where, error.code(), error.details(), error.trailing_metadata()) from error
     except BaseException:
         await channel.close()
         raise
@@ -218,7 +218,8 @@ class GrpcClientCarrier:
         code = _result_of(call.code())
         details = _result_of(call.details())
         if (code, details) != _WRITE_FAILED:
-            self._end.set_result(lane_closed(self._where, code, details))
+            metadata = _result_of(call.trailing_metadata())
+            self._end.set_result(lane_closed(self._where, code, details, metadata))
 
 
 async def _open_call(channel: Channel, give_up_at: float) -> StreamStreamCall[bytes, bytes]:

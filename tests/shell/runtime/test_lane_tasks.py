@@ -38,6 +38,7 @@ class Core:
         self.heard: list[str] = []
         self.rejected: list[str] = []
         self.closed: list[tuple[str, CellError | None]] = []
+        self.deferred: list[float] = []
 
     def frames_to_send(self, lane_id: int, now: float) -> list[Frame]:
         assert (lane_id, now) == (LANE, 1.0)
@@ -49,6 +50,9 @@ class Core:
 
     def reject_batch(self, lane_id: int, sentence: str, now: float) -> None:
         self.rejected.append(sentence)
+
+    def dial_deferred(self, lane_id: int, wait_s: float, now: float) -> None:
+        self.deferred.append(wait_s)
 
     def lane_closed(self, lane_id: int, reason: str, refusal: CellError | None, now: float) -> None:
         self.closed.append((reason, refusal))
@@ -161,6 +165,16 @@ def test_a_lane_knows_whether_anything_came() -> None:
         lane.carrier.arriving.put_nowait([])
         await until(lambda: lane.tasks.heard)
         await lane.end()
+
+    in_loop(check)
+
+
+@pytest.mark.parametrize(("said_s", "deferred"), [(0.0, []), (2.5, [2.5])])
+def test_a_lane_that_was_refused_for_now_tells_for_how_long(said_s: float, deferred: list[float]) -> None:
+    async def check(lane: Lane) -> None:
+        lane.carrier.arriving.put_nowait(LaneClosed("busy", None, said_s))
+        await lane.running
+        assert (lane.core.closed, lane.core.deferred) == ([("busy", None)], deferred)
 
     in_loop(check)
 

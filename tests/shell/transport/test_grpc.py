@@ -328,6 +328,41 @@ def test_other_ends_of_a_call_are_no_refusals(status: grpc.StatusCode) -> None:
     run(scenario())
 
 
+@pytest.mark.parametrize("code", [grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED])
+@pytest.mark.parametrize(
+    ("said", "retry_after_s"), [("2500", 2.5), ("", 0.0), ("-1", 0.0), ("1e9", 0.0), ("9" * 10, 0)]
+)
+@pytest.mark.parametrize("reading", [True, False])
+def test_a_status_may_say_how_long_to_stay_away(
+    code: grpc.StatusCode, said: str, retry_after_s: float, reading: bool
+) -> None:
+    async def refuse(_: object, context: "grpc.aio.ServicerContext[bytes, bytes]") -> None:
+        if reading:
+            await context.read()
+        await context.abort(code, "later", trailing_metadata=(("streamcell-retry-after-ms", said),))
+
+    async def scenario() -> None:
+        async with grpc_server(refuse) as url:
+            closed = await refusal_of(url)
+        assert "later" in str(closed)
+        assert closed.retry_after_s == retry_after_s
+
+    run(scenario())
+
+
+def test_a_status_of_another_kind_says_nothing_of_that() -> None:
+    async def refuse(_: object, context: "grpc.aio.ServicerContext[bytes, bytes]") -> None:
+        await context.abort(
+            grpc.StatusCode.UNIMPLEMENTED, "no", trailing_metadata=(("streamcell-retry-after-ms", "2500"),)
+        )
+
+    async def scenario() -> None:
+        async with grpc_server(refuse) as url:
+            assert (await refusal_of(url)).retry_after_s == 0.0
+
+    run(scenario())
+
+
 def test_a_refusal_is_seen_by_a_sender_too() -> None:
     async def refuse(_: object, context: "grpc.aio.ServicerContext[bytes, bytes]") -> None:
         await context.read()
