@@ -21,7 +21,7 @@ PIP_VERSION := 26.3
 # Groups of pyproject.toml.
 BENCH_PEERS := peer-nvflare peer-flight
 # The core's dependencies at their lower bounds.
-OLDEST = $(shell sed -nE 's/^ +"(crc32c|grpcio|protobuf)>=([0-9.]+).*/\1==\2/p' pyproject.toml)
+OLDEST = $(shell sed -nE 's/^ +"(crc32c|cryptography|grpcio|protobuf|pyOpenSSL)>=([0-9.]+).*/\1==\2/p' pyproject.toml)
 # Tests wait most of their time, so there are more processes than processors: tests/conftest.py says how many. They get
 # tests in twos, since some take a thousand times as long as others.
 PYTEST := -m pytest -n auto --maxschedchunk 2
@@ -62,12 +62,12 @@ $(NODE_EXAMPLE)/node_modules/.stamp: $(NODE_EXAMPLE)/package.json $(NODE_EXAMPLE
 
 $(VENV)/.stamp: pyproject.toml
 	$(call new-venv,$(VENV))
-	$(VENV)/bin/python $(PIP_INSTALL) --editable '.[cli,daemon,bench,dev]'
+	$(VENV)/bin/python $(PIP_INSTALL) --editable '.[cli,daemon,tls,bench,dev]'
 	@touch $@
 
 .venv-oldest/.stamp: pyproject.toml
 	$(call new-venv,.venv-oldest)
-	.venv-oldest/bin/python $(PIP_INSTALL) --editable '.[cli,daemon,bench,dev]' $(OLDEST)
+	.venv-oldest/bin/python $(PIP_INSTALL) --editable '.[cli,daemon,tls,bench,dev]' $(OLDEST)
 	@touch $@
 
 .venv-proto/.stamp: pyproject.toml

@@ -9,10 +9,11 @@ import re
 from collections.abc import Iterable
 
 from streamcell.errors import UsageError
+from streamcell.fqcn import is_fqcn
 
 _URL = re.compile(r"([a-z]+)://(.*)", re.ASCII | re.DOTALL)
 _HOST_AND_PORT = re.compile(
-    r"(?:\[(?P<ipv6>[^\[\]]+)\]|(?P<host>[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,252})))"
+    r"(?:(?P<cell>[^@/]*)@)?(?:\[(?P<ipv6>[^\[\]]+)\]|(?P<host>[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,252})))"
     r":(?P<port>[0-9]{1,5})/?",
     re.ASCII,
 )
@@ -38,6 +39,7 @@ class Scheme(enum.StrEnum):
 class Address:
     """Where a cell listens. ``str()`` gives the URL back.
 
+    :ivar cell: with TLS: the cell whose certificate is to be shown there; empty: one for the host.
     :ivar host: a name or an IP address without brackets; empty unless the scheme is gRPC's.
     :ivar port: 0 when listening: any free port.
     :ivar name: the socket's path, or the name in memory; empty if the scheme is gRPC's.
@@ -47,6 +49,7 @@ class Address:
     host: str = ""
     port: int = 0
     name: str = ""
+    cell: str = ""
 
     @property
     def host_and_port(self) -> str:
@@ -78,7 +81,8 @@ class Address:
     def __str__(self) -> str:
         if self.scheme in (Scheme.UNIX, Scheme.MEMORY):
             return f"{self.scheme}://{self.name}"
-        return f"{self.scheme}://{self.host_and_port}"
+        cell = f"{self.cell}@" if self.cell else ""
+        return f"{self.scheme}://{cell}{self.host_and_port}"
 
 
 def parse_address(url: object) -> Address:
@@ -124,6 +128,12 @@ def _parse_host_and_port(url: str, scheme: Scheme, rest: str) -> Address:
             f"{url!r:.300} needs a host and a port, and nothing else: {scheme}://host:port, "
             f"or {scheme}://[::1]:port for an IPv6 address"
         )
+    cell: str = match["cell"] or ""
+    if match["cell"] is not None and (scheme is not Scheme.GRPCS or not is_fqcn(cell)):
+        raise UsageError(
+            f"{url!r:.300} names {cell!r:.100} before '@': only grpcs:// can have that, and then it is the name of the "
+            "cell that listens there"
+        )
     port = int(match["port"])
     if port > _MAX_PORT:
         raise UsageError(f"{url!r:.300} has port {port}: ports end at {_MAX_PORT}")
@@ -135,8 +145,8 @@ def _parse_host_and_port(url: str, scheme: Scheme, rest: str) -> Address:
             raise UsageError(f"{url!r:.300} has a malformed IP address: {error}") from error
         if match["ipv6"] and ip.version != 6:
             raise UsageError(f"{url!r:.300} has an IPv4 address in brackets")
-        return Address(scheme, str(ip), port)
-    return Address(scheme, host.lower(), port)
+        return Address(scheme, str(ip), port, cell=cell)
+    return Address(scheme, host.lower(), port, cell=cell)
 
 
 def _as_ip(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

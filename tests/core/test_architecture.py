@@ -77,7 +77,7 @@ TABLE = (
     # What every room that runs in threads stands on.
     room("process", "whereabouts logs"),
     room("v1", "v1", third_party="google"),
-    room("security", "security", below="values protocol", third_party="cryptography"),
+    room("security", "security", below="values protocol", third_party="cryptography OpenSSL"),
     room(
         "transport",
         "transport",

@@ -89,7 +89,7 @@ def test_every_module_of_the_core_is_placed_in_the_architecture() -> None:
     assert {module for module in modules if f"`protocol/{module}.py`" not in text} == set()
 
 
-@pytest.mark.parametrize("room", ["transport", "daemon", "cli"])
+@pytest.mark.parametrize("room", ["security", "transport", "daemon", "cli"])
 def test_every_module_of_a_room_is_in_its_row(room: str) -> None:
     text = (DOCS / "architecture.md").read_text(encoding="utf-8")
     row = re.search(rf"^\| {room} \|.*$", text, re.MULTILINE)

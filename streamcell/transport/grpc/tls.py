@@ -1,0 +1,60 @@
+"""What gRPC needs to know of certificates, and what it tells of them.
+
+gRPC's TLS checks the chain, and DNS names and IP addresses. It has no way to check anything else while shaking hands,
+and it never looks again: what is renewed counts from the next handshake on, and what is revoked has to be closed from
+here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from streamcell.security.certificates import Material
+from streamcell.security.probe import system_authorities
+from streamcell.transport.grpc.environment import grpc
+
+# Under which name auth_context() has what the other side has shown.
+_LEAF = "x509_pem_cert"
+_CHAIN = "x509_pem_cert_chain"
+
+
+def channel_credentials(material: Material) -> grpc.ChannelCredentials:
+    """Return what a dialler believes and shows."""
+    return grpc.ssl_channel_credentials(
+        root_certificates=material.ca_pem or system_authorities()[0],
+        private_key=material.key_pem or None,
+        certificate_chain=material.chain_pem or None,
+    )
+
+
+def server_credentials(current: Callable[[], Material], *, require_client_cert: bool) -> grpc.ServerCredentials:
+    """Return what a listener shows and believes: at each handshake what ``current`` returns then.
+
+    :param current: is called by threads of gRPC, and returns the same object as long as nothing has changed.
+    """
+    shown = current()
+
+    # None says that nothing has changed, which the types of grpcio do not know.
+    def fetch() -> Any:
+        nonlocal shown
+        now = current()
+        if now is shown:
+            return None
+        shown = now
+        return _configuration(now)
+
+    return grpc.dynamic_ssl_server_credentials(_configuration(shown), fetch, require_client_cert)
+
+
+def certificates_of(auth_context: Mapping[str, Sequence[bytes]]) -> bytes:
+    """Return, in PEM, the certificates that whoever has dialled has shown, its own first; empty if it has not."""
+    leaf = b"".join(auth_context.get(_LEAF, ()))
+    # Newer versions have the whole chain, which begins with the leaf.
+    return b"".join(auth_context.get(_CHAIN, ())) or leaf
+
+
+def _configuration(material: Material) -> grpc.ServerCertificateConfiguration:
+    return grpc.ssl_server_certificate_configuration(
+        [(material.key_pem, material.chain_pem)], root_certificates=material.ca_pem or None
+    )
