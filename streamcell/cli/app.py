@@ -9,7 +9,7 @@ import typer
 from typer.exceptions import TyperException
 
 from streamcell import __version__
-from streamcell.cli import asking, certs, sending, standing
+from streamcell.cli import asking, certs, policy, sending, standing
 from streamcell.cli.outcome import HELP, ExitCode, complain, end_of_answer, end_of_work, exit_code_of
 from streamcell.errors import CellError
 
@@ -26,6 +26,7 @@ app = typer.Typer(
 for _verb in (standing.serve, sending.send, standing.recv, asking.ping, asking.cells, asking.bench):
     app.command(epilog=HELP)(_verb)
 app.add_typer(certs.app)
+app.add_typer(policy.app)
 
 
 def _show_version(wanted: bool) -> None:

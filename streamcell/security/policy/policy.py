@@ -1,0 +1,202 @@
+"""Policy: nothing is allowed that no rule allows, and what one rule denies no other allows."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import functools
+import ipaddress
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TypeAlias
+
+from streamcell.errors import UsageError
+from streamcell.security.policy.patterns import NAME, Column, Names, cell_pattern, text_pattern
+from streamcell.security.policy.reading import Rule, read_policy
+
+_MOST_BYTES = 4 * 1024 * 1024
+_Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+class TransferKind(enum.StrEnum):
+    """What is sent. A reply is allowed when its request was."""
+
+    STREAM = "stream"
+    BLOB = "blob"
+    REQUEST = "request"
+
+
+class QueryRight(enum.StrEnum):
+    """Which cells a neighbour may ask for."""
+
+    NONE = "none"
+    #: Those below it, and the cell that it asks.
+    OWN = "own"
+    ALL = "all"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Decision:
+    """Whether something is allowed, and which rule says so.
+
+    Attributes:
+        allowed: whether it is.
+        reason: which rule, or that there is none: a part of a sentence.
+    """
+
+    allowed: bool
+    reason: str
+
+
+class LinkRule:
+    """What a neighbour may do, as one rule has it for one name."""
+
+    def __init__(self, rule: Rule, name: str) -> None:
+        self.where = rule.where
+        self.query = QueryRight(rule.query)
+        self._announced = _names(rule.announce, name)
+        self._relayed = _names(rule.relay, name)
+
+    def may_announce(self, fqcn: str) -> bool:
+        """Return whether the neighbour may bring a cell of that name into the tree."""
+        return fqcn in self._announced or fqcn in self._relayed
+
+
+class Policy:
+    """Rules: who may be a neighbour, and who may send what to whom.
+
+    A policy never changes: a file that was changed becomes another one. May be used in any thread.
+
+    :param links: what neighbours may do; the first rule counts that fits.
+    :param allowed: what may be sent.
+    :param denied: what may not, whatever else is allowed.
+    """
+
+    def __init__(self, links: Sequence[Rule], allowed: Sequence[Rule], denied: Sequence[Rule]) -> None:
+        self._links = tuple(links)
+        self._link_names = [Names(map(cell_pattern, rule.cells)) for rule in links]
+        self._link_networks = [tuple(map(ipaddress.ip_network, rule.addresses)) for rule in links]
+        self._denied_fingerprints = {rule.fingerprint: rule for rule in denied if rule.fingerprint}
+        self._allow = _Transfers(allowed)
+        self._deny = _Transfers([rule for rule in denied if not rule.fingerprint])
+        self._rule_for = functools.lru_cache(maxsize=4096)(self._find_rule)
+        self._decide = functools.lru_cache(maxsize=65_536)(self._find_decision)
+
+    @classmethod
+    def from_file(cls, path: str | os.PathLike[str]) -> Policy:
+        """Read a policy from a file in TOML.
+
+        :raises UsageError: if it cannot be read, or has mistakes, with all of them.
+        """
+        file = Path(path)
+        try:
+            data = file.read_bytes()
+        except OSError as error:
+            raise UsageError(f"the policy {file} cannot be read: {error.strerror}") from error
+        if len(data) > _MOST_BYTES:
+            raise UsageError(f"the policy {file} is larger than {_MOST_BYTES} bytes")
+        return cls.from_text(data, str(file))
+
+    @classmethod
+    def from_text(cls, text: str | bytes, where: str = "the policy") -> Policy:
+        """Make a policy of text in TOML.
+
+        :param where: what to call it in sentences.
+        :raises UsageError: if it has mistakes, with all of them.
+        """
+        return cls(*read_policy(text, where))
+
+    def link_rule(self, name: str, address: str) -> LinkRule | None:
+        """Return what a neighbour may do, or None if it may not be one.
+
+        :param name: what it has proved to be called, empty if it has proved nothing.
+        :param address: its IP address, empty if that is not known or it is of this machine.
+        """
+        return self._rule_for(name, address)
+
+    def fault_in_certificate(self, fingerprint: str) -> str:
+        """Return why a certificate is refused, as a part of a sentence; empty if it is not."""
+        rule = self._denied_fingerprints.get(fingerprint.lower())
+        return f"its certificate is denied by {rule.where}" if rule is not None else ""
+
+    def decide(
+        self, origin: str, target: str, channel: str, topic: str, kind: TransferKind, *, sealed: bool = False
+    ) -> Decision:
+        """Return whether one cell may send something to another."""
+        return self._decide(origin, target, channel, topic, kind, sealed)
+
+    def decide_pair(self, origin: str, target: str) -> bool:
+        """Return whether one cell may send anything at all to another."""
+        return bool(self._allow.fit_pair(origin, target))
+
+    def _find_rule(self, name: str, address: str) -> LinkRule | None:
+        for rule, names, networks in zip(self._links, self._link_names, self._link_networks, strict=True):
+            if name in names and (not networks or _is_in(address, networks)):
+                return LinkRule(rule, name)
+        return None
+
+    def _find_decision(
+        self, origin: str, target: str, channel: str, topic: str, kind: TransferKind, sealed: bool
+    ) -> Decision:
+        denying = self._deny.first(self._deny.fit(origin, target, channel, topic, kind))
+        if denying is not None:
+            return Decision(False, f"{denying.where} denies it")
+        fitting = self._allow.fit(origin, target, channel, topic, kind)
+        allowing = self._allow.first(fitting if sealed else fitting & ~self._allow.sealed)
+        if allowing is not None:
+            return Decision(True, f"{allowing.where} allows it")
+        only_sealed = self._allow.first(fitting)
+        if only_sealed is not None:
+            return Decision(False, f"{only_sealed.where} allows it only sealed: send it with secure=True")
+        return Decision(False, "no rule allows it")
+
+
+class _Transfers:
+    """Rules about what is sent."""
+
+    def __init__(self, rules: Sequence[Rule]) -> None:
+        self._rules = tuple(rules)
+        self._origins = Column([_cells(rule.origins) for rule in rules])
+        self._targets = Column([_cells(rule.targets) for rule in rules])
+        self._channels = Column([_texts(rule.channels) for rule in rules])
+        self._topics = Column([_texts(rule.topics) for rule in rules])
+        self._kinds = Column([_texts(rule.kinds) for rule in rules])
+        #: The rules that allow nothing that is not sealed.
+        self.sealed = sum(1 << index for index, rule in enumerate(rules) if rule.sealed == "required")
+
+    def fit_pair(self, origin: str, target: str) -> int:
+        return self._origins.fit(origin) & self._targets.fit(target)
+
+    def fit(self, origin: str, target: str, channel: str, topic: str, kind: str) -> int:
+        bits = self.fit_pair(origin, target)
+        if bits:
+            bits &= self._kinds.fit(kind) & self._channels.fit(channel) & self._topics.fit(topic)
+        return bits
+
+    def first(self, bits: int) -> Rule | None:
+        return self._rules[(bits & -bits).bit_length() - 1] if bits else None
+
+
+def _names(patterns: Sequence[str], name: str) -> Names | frozenset[str]:
+    # Who has proved no name has none below it either.
+    usable = [pattern for pattern in patterns if name or NAME not in pattern]
+    return Names([cell_pattern(pattern, name) for pattern in usable]) if usable else frozenset()
+
+
+def _cells(patterns: Sequence[str] | None) -> Names | None:
+    return None if patterns is None else Names(map(cell_pattern, patterns))
+
+
+def _texts(patterns: Sequence[str] | None) -> Names | None:
+    return None if patterns is None else Names(map(text_pattern, patterns))
+
+
+def _is_in(address: str, networks: Sequence[_Network]) -> bool:
+    try:
+        ip = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped is not None:
+        ip = ip.ipv4_mapped
+    return any(ip in network for network in networks)
