@@ -51,6 +51,7 @@ UNITS = {"KIB", "MIB", "GIB", "PROTOCOL_VERSION"}
 
 SITE = (1_700_000_000_000 << 20) | 0x12345
 SERVER = (1_700_000_001_000 << 20) | 0x54321
+CLAIM = 0x0123456789ABCDEF
 LINK_ID = bytes(range(16))
 # The example of W3C Trace Context.
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -222,6 +223,21 @@ def examples() -> list[Example]:
         Example("Its Pong", "The other side.", (frames.Pong(0x0123456789ABCDEF),)),
         Example("Who is there?", "Either side, to its neighbour.", (frames.Query(9, "site-1", "", False, 16),)),
         Example("I am", "The neighbour.", (frames.QueryReply(9, "site-1", "server", (me,), 16),)),
+        Example(
+            "Is the name still yours?",
+            "Over the way to the holder of a name, which the Hello with that `claim_id` claims.",
+            (frames.Query.about_claim(10, "site-1", "server", CLAIM),),
+        ),
+        Example(
+            "It is",
+            "The holder, over the same way: the Hello is none of its own.",
+            (frames.QueryReply(10, "site-1", "server", (me,), 16, holder=frames.HolderAnswer.HERE, claim_id=CLAIM),),
+        ),
+        Example(
+            "It is not here any more",
+            "A cell on the way to the holder.",
+            (frames.QueryReply(10, "site-1", "relay", (), 16, holder=frames.HolderAnswer.GONE, claim_id=CLAIM),),
+        ),
         Example(
             "A cell stops",
             "Either side, as the last frame of the link's control lane.",

@@ -203,6 +203,16 @@ def edge_cases() -> list[Json]:
             batch(*({"lost": {"stream": STREAM, "reason": reason, "hops_left": 1}} for reason in range(7))),
         ),
         (
+            "Every answer to a contested query",
+            "",
+            batch(
+                *(
+                    {"query_reply": {"asker": "server", "responder": "site-1", "holder": answer, "claim_id": LARGEST}}
+                    for answer in range(4)
+                )
+            ),
+        ),
+        (
             "A Ping with sixteen runs",
             "",
             batch({"ping": {"nonce": LARGEST, "settled": [{"first": 5, "last": 5}] * 16}}),

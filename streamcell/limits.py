@@ -55,6 +55,8 @@ RELAYED_CHUNKS = 4096
 # Answers to frames that have no stream behind them here, waiting on one link: what a peer can make a cell hold by
 # asking and not listening.
 ANSWERS = 4096
+# Questions about contested names that a cell has passed on for one link, and that are not answered: each is for 3 s.
+CONTESTED_QUESTIONS = 1024
 # Cells named in one answer to a query.
 CELLS_TOLD = 256
 # Chunks with a wrong checksum in one stream before it is given up: by then it is not chance.

@@ -419,7 +419,8 @@ class CellCore:
         self._receives.on_lane_lost(link)
         self._sends.on_lane_lost(link, lane_id, now)
         self._relays.on_lane_lost(link, lane_id)
-        self._announcements.on_lane_lost(link)
+        self._announcements.on_lane_lost(link, now)
+        self._queries.on_lane_lost(link)
         if link.kind is LinkKind.SHORTCUT:
             # Without a lane the way leads over the tree.
             self.on_ways_changed((link.fqcn,), now)
@@ -434,7 +435,12 @@ class CellCore:
         self._receives.on_link_down(link)
         self._relays.on_link_down(link)
         self._announcements.on_link_down(link, now)
+        self._queries.on_link_down(link)
         self.on_ways_changed(None, now)
+
+    def way_in_tree(self, fqcn: str) -> Link | None:
+        """Return the link by which the tree leads to a cell, or None while there is no way."""
+        return self._routes.way_to_holder(fqcn)
 
     # What the announcements report.
 
@@ -502,8 +508,8 @@ class CellCore:
 
     def _handle_query_reply(self, link: Link, frame: QueryReply, now: float) -> None:
         if frame.asker == self._context.fqcn:
-            self._links.reception.contests.on_reply(frame, now)
-            self._announcements.contests.on_reply(frame, now)
+            self._links.reception.contests.on_reply(link, frame, now)
+            self._announcements.on_holder_reply(link, frame, now)
             self._presence.handle_reply(link, frame, now)
         self._queries.handle_reply(link, frame, now)
 

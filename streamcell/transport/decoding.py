@@ -43,6 +43,7 @@ _LINK_ID_BYTES = 16
 _FAULTS = {int(fault): fault for fault in Fault}
 _LANE_ROLES = {int(role): role for role in frames.LaneRole}
 _LOST_REASONS = {int(reason): reason for reason in frames.LostReason}
+_HOLDER_ANSWERS = {int(answer): answer for answer in frames.HolderAnswer}
 
 _Ref: TypeAlias = tuple[frames.StreamKey, str, int]
 
@@ -138,6 +139,7 @@ def _hello(message: cell_pb2.Hello) -> frames.Hello:
         peer=message.peer,
         software=checked_label(message.software, "software"),
         lanes_replaced=tuple(message.lanes_replaced),
+        claim_id=message.claim_id,
     )
 
 
@@ -246,6 +248,8 @@ def _query(message: cell_pb2.Query) -> frames.Query:
             message.limit,
             checked_text(message.after, limits.FQCN_BYTES, "after"),
         ),
+        message.contested,
+        message.claim_id,
     )
 
 
@@ -270,6 +274,8 @@ def _query_reply(message: cell_pb2.QueryReply) -> frames.QueryReply:
         message.hops_left,
         message.more,
         message.total,
+        _HOLDER_ANSWERS.get(message.holder, frames.HolderAnswer.UNSPECIFIED),
+        message.claim_id,
     )
 
 

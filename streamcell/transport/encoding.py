@@ -65,6 +65,7 @@ def _fill_hello(message: cell_pb2.Frame, frame: frames.Hello) -> None:
     hello.peer = frame.peer
     hello.software = frame.software
     hello.lanes_replaced.extend(frame.lanes_replaced)
+    hello.claim_id = frame.claim_id
 
 
 def _fill_lanes_wanted(message: cell_pb2.Frame, frame: frames.LanesWanted) -> None:
@@ -194,6 +195,8 @@ def _fill_query(message: cell_pb2.Frame, frame: frames.Query) -> None:
     query.prefix = frame.selection.prefix
     query.limit = frame.selection.limit
     query.after = frame.selection.after
+    query.contested = frame.contested
+    query.claim_id = frame.claim_id
 
 
 def _fill_query_reply(message: cell_pb2.Frame, frame: frames.QueryReply) -> None:
@@ -204,6 +207,8 @@ def _fill_query_reply(message: cell_pb2.Frame, frame: frames.QueryReply) -> None
     reply.hops_left = frame.hops_left
     reply.more = frame.more
     reply.total = frame.total
+    reply.holder = enum_number(frame.holder)
+    reply.claim_id = frame.claim_id
     for cell in frame.cells:
         info = reply.cells.add()
         info.fqcn = cell.fqcn

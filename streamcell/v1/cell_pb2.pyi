@@ -61,6 +61,13 @@ class Fault(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     FAULT_ORIGIN: _ClassVar[Fault]
     FAULT_TARGET: _ClassVar[Fault]
     FAULT_NETWORK: _ClassVar[Fault]
+
+class HolderAnswer(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    HOLDER_ANSWER_UNSPECIFIED: _ClassVar[HolderAnswer]
+    HOLDER_ANSWER_HERE: _ClassVar[HolderAnswer]
+    HOLDER_ANSWER_MOVED: _ClassVar[HolderAnswer]
+    HOLDER_ANSWER_GONE: _ClassVar[HolderAnswer]
 LANE_ROLE_UNSPECIFIED: LaneRole
 LANE_ROLE_CONTROL: LaneRole
 LANE_ROLE_BULK: LaneRole
@@ -101,6 +108,10 @@ FAULT_UNSPECIFIED: Fault
 FAULT_ORIGIN: Fault
 FAULT_TARGET: Fault
 FAULT_NETWORK: Fault
+HOLDER_ANSWER_UNSPECIFIED: HolderAnswer
+HOLDER_ANSWER_HERE: HolderAnswer
+HOLDER_ANSWER_MOVED: HolderAnswer
+HOLDER_ANSWER_GONE: HolderAnswer
 
 class ExchangeRequest(_message.Message):
     __slots__ = ("frames",)
@@ -153,7 +164,7 @@ class Frame(_message.Message):
     def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., lanes_wanted: _Optional[_Union[LanesWanted, _Mapping]] = ..., announce: _Optional[_Union[Announce, _Mapping]] = ..., announce_reply: _Optional[_Union[AnnounceReply, _Mapping]] = ..., withdraw: _Optional[_Union[Withdraw, _Mapping]] = ..., chunk: _Optional[_Union[Chunk, _Mapping]] = ..., credit: _Optional[_Union[Credit, _Mapping]] = ..., ack: _Optional[_Union[Ack, _Mapping]] = ..., lost: _Optional[_Union[Lost, _Mapping]] = ..., reset: _Optional[_Union[Reset, _Mapping]] = ..., resume_query: _Optional[_Union[ResumeQuery, _Mapping]] = ..., resume_reply: _Optional[_Union[ResumeReply, _Mapping]] = ..., query: _Optional[_Union[Query, _Mapping]] = ..., query_reply: _Optional[_Union[QueryReply, _Mapping]] = ..., ping: _Optional[_Union[Ping, _Mapping]] = ..., pong: _Optional[_Union[Pong, _Mapping]] = ..., goodbye: _Optional[_Union[Goodbye, _Mapping]] = ...) -> None: ...
 
 class Hello(_message.Message):
-    __slots__ = ("version_min", "version_max", "fqcn", "incarnation", "link_id", "lane_number", "lane_role", "lanes_held", "capabilities", "limits", "initial_credit", "peer", "software", "lanes_replaced")
+    __slots__ = ("version_min", "version_max", "fqcn", "incarnation", "link_id", "lane_number", "lane_role", "lanes_held", "capabilities", "limits", "initial_credit", "peer", "software", "lanes_replaced", "claim_id")
     VERSION_MIN_FIELD_NUMBER: _ClassVar[int]
     VERSION_MAX_FIELD_NUMBER: _ClassVar[int]
     FQCN_FIELD_NUMBER: _ClassVar[int]
@@ -168,6 +179,7 @@ class Hello(_message.Message):
     PEER_FIELD_NUMBER: _ClassVar[int]
     SOFTWARE_FIELD_NUMBER: _ClassVar[int]
     LANES_REPLACED_FIELD_NUMBER: _ClassVar[int]
+    CLAIM_ID_FIELD_NUMBER: _ClassVar[int]
     version_min: int
     version_max: int
     fqcn: str
@@ -182,7 +194,8 @@ class Hello(_message.Message):
     peer: bool
     software: str
     lanes_replaced: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, version_min: _Optional[int] = ..., version_max: _Optional[int] = ..., fqcn: _Optional[str] = ..., incarnation: _Optional[int] = ..., link_id: _Optional[bytes] = ..., lane_number: _Optional[int] = ..., lane_role: _Optional[_Union[LaneRole, str]] = ..., lanes_held: _Optional[_Iterable[int]] = ..., capabilities: _Optional[_Iterable[str]] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., initial_credit: _Optional[int] = ..., peer: bool = ..., software: _Optional[str] = ..., lanes_replaced: _Optional[_Iterable[int]] = ...) -> None: ...
+    claim_id: int
+    def __init__(self, version_min: _Optional[int] = ..., version_max: _Optional[int] = ..., fqcn: _Optional[str] = ..., incarnation: _Optional[int] = ..., link_id: _Optional[bytes] = ..., lane_number: _Optional[int] = ..., lane_role: _Optional[_Union[LaneRole, str]] = ..., lanes_held: _Optional[_Iterable[int]] = ..., capabilities: _Optional[_Iterable[str]] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., initial_credit: _Optional[int] = ..., peer: bool = ..., software: _Optional[str] = ..., lanes_replaced: _Optional[_Iterable[int]] = ..., claim_id: _Optional[int] = ...) -> None: ...
 
 class Limits(_message.Message):
     __slots__ = ("message_bytes", "lanes")
@@ -441,7 +454,7 @@ class ResumeReply(_message.Message):
     def __init__(self, stream: _Optional[_Union[StreamRef, _Mapping]] = ..., target_incarnation: _Optional[int] = ..., unknown: bool = ..., offset: _Optional[int] = ..., prefix_digest: _Optional[str] = ..., probe: bool = ..., hops_left: _Optional[int] = ...) -> None: ...
 
 class Query(_message.Message):
-    __slots__ = ("query_id", "asker", "subject", "trace", "hops_left", "prefix", "limit", "after")
+    __slots__ = ("query_id", "asker", "subject", "trace", "hops_left", "prefix", "limit", "after", "contested", "claim_id")
     QUERY_ID_FIELD_NUMBER: _ClassVar[int]
     ASKER_FIELD_NUMBER: _ClassVar[int]
     SUBJECT_FIELD_NUMBER: _ClassVar[int]
@@ -450,6 +463,8 @@ class Query(_message.Message):
     PREFIX_FIELD_NUMBER: _ClassVar[int]
     LIMIT_FIELD_NUMBER: _ClassVar[int]
     AFTER_FIELD_NUMBER: _ClassVar[int]
+    CONTESTED_FIELD_NUMBER: _ClassVar[int]
+    CLAIM_ID_FIELD_NUMBER: _ClassVar[int]
     query_id: int
     asker: str
     subject: str
@@ -458,7 +473,9 @@ class Query(_message.Message):
     prefix: str
     limit: int
     after: str
-    def __init__(self, query_id: _Optional[int] = ..., asker: _Optional[str] = ..., subject: _Optional[str] = ..., trace: bool = ..., hops_left: _Optional[int] = ..., prefix: _Optional[str] = ..., limit: _Optional[int] = ..., after: _Optional[str] = ...) -> None: ...
+    contested: bool
+    claim_id: int
+    def __init__(self, query_id: _Optional[int] = ..., asker: _Optional[str] = ..., subject: _Optional[str] = ..., trace: bool = ..., hops_left: _Optional[int] = ..., prefix: _Optional[str] = ..., limit: _Optional[int] = ..., after: _Optional[str] = ..., contested: bool = ..., claim_id: _Optional[int] = ...) -> None: ...
 
 class CellInfo(_message.Message):
     __slots__ = ("fqcn", "incarnation", "via", "address", "software", "known_for_s")
@@ -477,7 +494,7 @@ class CellInfo(_message.Message):
     def __init__(self, fqcn: _Optional[str] = ..., incarnation: _Optional[int] = ..., via: _Optional[str] = ..., address: _Optional[str] = ..., software: _Optional[str] = ..., known_for_s: _Optional[float] = ...) -> None: ...
 
 class QueryReply(_message.Message):
-    __slots__ = ("query_id", "asker", "responder", "cells", "hops_left", "more", "total")
+    __slots__ = ("query_id", "asker", "responder", "cells", "hops_left", "more", "total", "holder", "claim_id")
     QUERY_ID_FIELD_NUMBER: _ClassVar[int]
     ASKER_FIELD_NUMBER: _ClassVar[int]
     RESPONDER_FIELD_NUMBER: _ClassVar[int]
@@ -485,6 +502,8 @@ class QueryReply(_message.Message):
     HOPS_LEFT_FIELD_NUMBER: _ClassVar[int]
     MORE_FIELD_NUMBER: _ClassVar[int]
     TOTAL_FIELD_NUMBER: _ClassVar[int]
+    HOLDER_FIELD_NUMBER: _ClassVar[int]
+    CLAIM_ID_FIELD_NUMBER: _ClassVar[int]
     query_id: int
     asker: str
     responder: str
@@ -492,7 +511,9 @@ class QueryReply(_message.Message):
     hops_left: int
     more: bool
     total: int
-    def __init__(self, query_id: _Optional[int] = ..., asker: _Optional[str] = ..., responder: _Optional[str] = ..., cells: _Optional[_Iterable[_Union[CellInfo, _Mapping]]] = ..., hops_left: _Optional[int] = ..., more: bool = ..., total: _Optional[int] = ...) -> None: ...
+    holder: HolderAnswer
+    claim_id: int
+    def __init__(self, query_id: _Optional[int] = ..., asker: _Optional[str] = ..., responder: _Optional[str] = ..., cells: _Optional[_Iterable[_Union[CellInfo, _Mapping]]] = ..., hops_left: _Optional[int] = ..., more: bool = ..., total: _Optional[int] = ..., holder: _Optional[_Union[HolderAnswer, str]] = ..., claim_id: _Optional[int] = ...) -> None: ...
 
 class Ping(_message.Message):
     __slots__ = ("nonce", "settled_below", "settled")

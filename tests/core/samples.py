@@ -39,6 +39,9 @@ class Told:
     def on_lane_ended(self, lane: Lane, now: float, *, lost: bool) -> None:
         self.told.append(("lost" if lost else "parted", lane.lane_id))
 
+    def way_in_tree(self, fqcn: str) -> Link | None:
+        return None
+
     def on_last_lane_lost(self, link: Link, now: float) -> None:
         self.told.append(("no lane", link.fqcn))
 

@@ -7,7 +7,7 @@ import pytest
 from streamcell.config import CellConfig
 from streamcell.errors import ErrorCode, NameInUse
 from streamcell.protocol.base.events import CellConnected, CellDisconnected, LaneDropped
-from streamcell.protocol.wire.frames import Goodbye, Hello, Ping, Pong, Query, QueryReply
+from streamcell.protocol.wire.frames import Goodbye, Hello, HolderAnswer, Ping, Pong, Query, QueryReply
 from tests.core.by_hand import greet, hello
 from tests.core.harness import Net, Node
 
@@ -167,10 +167,12 @@ def test_a_name_whose_holder_has_no_lane_is_taken_over_at_once() -> None:
 
 def test_the_same_life_without_its_link_id_takes_its_own_name_over_at_once() -> None:
     net = Net()
-    _server, client = net.pair()
+    server, client = net.pair()
+    first = server.lane()
     client.connect("server")
-    net.run()
-    assert net.sent("server", Query) == []
+    net.run_until(lambda: len(net.sent("server", Hello)) == 2)
+    assert [reply.holder for reply in net.sent("client", QueryReply)] == [HolderAnswer.MOVED]
+    assert server.lane() != first
 
 
 def test_an_answer_to_a_question_that_was_not_asked_is_ignored() -> None:
@@ -193,7 +195,7 @@ def test_a_query_is_answered_by_whom_it_asks_for(subject: str, answered: bool) -
     replies = net.sent("server", QueryReply)
     assert bool(replies) == answered
     if replies:
-        info = replies[0].cells[0]
+        (info,) = (cell for cell in replies[0].cells if cell.fqcn == "server")
         assert (replies[0].query_id, info.fqcn, info.incarnation, info.software) == (
             7,
             "server",

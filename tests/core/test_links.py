@@ -243,12 +243,12 @@ def test_a_listener_keeps_no_more_links_than_its_limit(monkeypatch: pytest.Monke
 def test_a_listener_that_is_short_of_something_takes_only_those_that_have_a_link() -> None:
     net = Net()
     server = net.node("server")
-    greet(net, server, hello("a"))
+    link_id = link_id_of(greet(net, server, hello("a"))[1])
     server.core.note_shortage("server is short of something")
     said = greet(net, server, hello("b"))[1][-1]
     assert isinstance(said, Goodbye)
     assert (said.code, said.sentence) == (ErrorCode.LIMIT, "server is short of something")
-    assert isinstance(greet(net, server, hello("a", incarnation=1, lane_number=2))[1][-1], Hello)
+    assert isinstance(greet(net, server, hello("a", link_id=link_id, lane_number=2))[1][-1], Hello)
     server.core.note_shortage("")
     assert isinstance(greet(net, server, hello("b"))[1][-1], Hello)
 
@@ -357,6 +357,7 @@ def test_an_answer_to_an_announcement_is_not_said_on_a_link_that_begins_anew() -
     routing = hello(capabilities=(ROUTES_CAPABILITY,))
     lane_id, _ = greet(net, server, routing, Announce("client", 1, 1, ("client",)))
     server.core.receive(lane_id, [Announce("below", 1, 1, ("below", "client"))], net.now)
+    server.core.lane_closed(lane_id, "cut", None, net.now)
     lane_id, said = greet(net, server, dataclasses.replace(routing, lane_number=2))
     assert [type(frame) for frame in said] == [Hello]
     server.core.receive(lane_id, [Announce("below", 1, 1, ("below", "client"))], net.now)

@@ -452,7 +452,7 @@ def test_a_stream_that_is_given_up_while_its_link_is_down_says_so_later() -> Non
     assert server.links == ()
     server.core.cancel_receive(client.key(stream_id), "no use", net.now)
     net.refuse_dials.clear()
-    net.advance(10.0)
+    net.advance(35.0)
     assert str(client.error(stream_id)) == "no use"
 
 

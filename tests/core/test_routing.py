@@ -10,6 +10,7 @@ from streamcell.errors import ErrorCode, NameInUse, StreamTargetUnreachable
 from streamcell.limits import MESSAGE_BYTES
 from streamcell.protocol.base.events import CellConnected
 from streamcell.protocol.links.carrier import CarrierInfo
+from streamcell.protocol.links.contest import CLAIM_S
 from streamcell.protocol.wire.description import StreamKind
 from streamcell.protocol.wire.frames import (
     Announce,
@@ -178,7 +179,8 @@ def test_the_old_parent_cannot_take_a_moved_cell_back() -> None:
     net.refuse_dials.clear()
     # The news does not get to the old parent.
     net.hold.update(end for end in net.peers if end[0] == "a")
-    net.advance(1.0)
+    # Nobody there answers whether the cell that has moved is still behind it.
+    net.advance(CLAIM_S + 1.0)
     assert routes(nodes["root"])["leaf"] == "b"
     net.hold.clear()
     net.restart("root")

@@ -263,7 +263,7 @@ def test_a_stream_with_nothing_to_confirm_outlives_its_link(data: bytes) -> None
     net.advance(40.0)
     assert client.links == ()
     net.refuse_dials.clear()
-    net.advance(10.0)
+    net.advance(35.0)
     client.supply(stream_id, SMALL, end=True)
     net.run()
     assert server.got(client.key(stream_id)) == data + SMALL
@@ -276,7 +276,7 @@ def test_a_stream_that_was_resuming_outlives_its_link() -> None:
     net.advance(40.0)
     assert client.links == ()
     net.refuse_dials.clear()
-    net.advance(10.0)
+    net.advance(35.0)
     server.core.release(client.key(stream_id), net.now)
     net.run()
     assert client.finished(stream_id)

@@ -91,6 +91,9 @@ class Batches:
             return isinstance(frame, Reset) and not frame.from_target
         if isinstance(frame, Ack):
             return frame.complete
+        if isinstance(frame, (Query, QueryReply)):
+            # Whoever is not heard in time loses its name.
+            return frame.contested
         if isinstance(frame, (ResumeQuery, ResumeReply)) and frame.key.stream_id != NO_STREAM:
             # A sender of this cell asks again by itself, and so does whoever sent a probe.
             return not frame.probe and not (isinstance(frame, ResumeQuery) and self._context.is_own(frame.key))

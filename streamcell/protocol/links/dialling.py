@@ -33,6 +33,10 @@ class Dialler:
         """End a shortcut that this side has dialled, and dial it no more."""
         self._uplinks.pop(number).close(now)
 
+    def has_said(self, claim_id: int, listener: str) -> bool:
+        """Return whether a Hello of this cell, not answered yet, has that number, and may well be for that cell."""
+        return claim_id != 0 and any(uplink.has_said(claim_id, listener) for uplink in self._uplinks.values())
+
     def on_link_ended(self, link: Link, now: float) -> None:
         """A link may not last any more: dial what rests on it."""
         for uplink in list(self._uplinks.values()):

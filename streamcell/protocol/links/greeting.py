@@ -50,8 +50,9 @@ def make_hello(
     lanes_held: tuple[int, ...] = (),
     lanes_replaced: tuple[int, ...] = (),
     shortcut: bool = False,
+    claim_id: int = 0,
 ) -> Hello:
-    """Return what this cell says first on a lane. The last three are for a dialler to say."""
+    """Return what this cell says first on a lane. The last four are for a dialler to say."""
     return Hello(
         context.fqcn,
         context.incarnation,
@@ -68,6 +69,7 @@ def make_hello(
         shortcut,
         context.software,
         lanes_replaced,
+        claim_id,
     )
 
 

@@ -58,6 +58,7 @@ class Lane(Timed):
     :ivar place: which of the addresses of its uplink it was dialled at.
     :ivar link: the link that it has become a lane of by the Hello.
     :ivar replaces: the numbers of the lanes whose place it takes.
+    :ivar claim_id: the number of the Hello that was said on it, by which a question about that is known; 0: none.
     :ivar own_frames: what it has to say itself, beside a Goodbye.
     :ivar goodbye: what it ends with, when this end has decided that it does: nothing is heard on it any more.
     """
@@ -75,6 +76,7 @@ class Lane(Timed):
         "_suspect_until",
         "_used_at",
         "carrier",
+        "claim_id",
         "goodbye",
         "lane_id",
         "link",
@@ -115,6 +117,7 @@ class Lane(Timed):
         self.link = link
         self.carrier = NO_CARRIER
         self.shared_room = SharedRoom()
+        self.claim_id = 0
         self.goodbye: Goodbye | None = None
         self._said_goodbye = False
         self.own_frames: deque[Frame] = deque()
@@ -191,7 +194,9 @@ class Lane(Timed):
         if self.uplink is not None:
             self.opened_at = now
             self.replaces = self.uplink.lanes_leaving(self.role)
-            self.own_frames.append(self.uplink.hello_on(self.number, self.role, self.replaces))
+            if self.role is LaneRole.CONTROL:
+                self.claim_id = self._context.random_bits(64)
+            self.own_frames.append(self.uplink.hello_on(self.number, self.role, self.replaces, self.claim_id))
             self.await_hello(now + self._context.config.hello_timeout_s)
             self.wake()
 

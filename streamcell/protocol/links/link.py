@@ -85,6 +85,10 @@ class LinkObserver(Protocol):
         """The link is given up."""
         ...
 
+    def way_in_tree(self, fqcn: str) -> Link | None:
+        """Return the link by which the tree leads to a cell, or None while there is no way."""
+        ...
+
 
 class LinkKeeper(Protocol):
     """What a link tells the table that it is in."""
@@ -251,6 +255,11 @@ class Link(Timed):
     def post(self, frame: Frame) -> None:
         """Have a frame sent once."""
         self.outbox.post(frame)
+        self.wake_control()
+
+    def press(self, frame: Frame) -> None:
+        """Have a frame sent before others: a name that is contested is decided by who is heard in time."""
+        self.outbox.press(frame)
         self.wake_control()
 
     def answer(self, frame: Frame) -> bool:

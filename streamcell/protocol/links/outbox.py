@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Protocol
 
-from streamcell.limits import ANSWERS
+from streamcell.limits import ANSWERS, BATCH_FRAMES
 from streamcell.protocol.wire.frames import Frame, StreamKey
 
 
@@ -30,20 +30,31 @@ class StreamSpeaker(Speaker, Protocol):
 
 
 class Outbox:
-    """What a link has to say beside chunks. Who is there is said first, and who is not there any more last."""
+    """What a link has to say beside chunks.
+
+    Who is there is said first, then what names that are contested depend on, and who is not there any more last.
+    """
 
     def __init__(self) -> None:
+        self._pressing: deque[Frame] = deque()
         self._frames: deque[Frame] = deque()
         self._speakers: dict[StreamKey, StreamSpeaker] = {}
         self._first: Speaker | None = None
         self._last: Speaker | None = None
 
     def __bool__(self) -> bool:
-        return bool(self._frames or self._speakers or self._first or self._last)
+        return bool(self._frames or self._speakers or self._first or self._last or self._pressing)
 
     def post(self, frame: Frame) -> None:
         """Add a frame that is sent once."""
         self._frames.append(frame)
+
+    def press(self, frame: Frame) -> bool:
+        """Add a frame that may not wait for others, unless too many of those wait. Returns whether."""
+        if len(self._pressing) >= ANSWERS:
+            return False
+        self._pressing.append(frame)
+        return True
 
     def take_back(self, kind: type[Frame]) -> None:
         """Forget what was posted of one kind."""
@@ -78,6 +89,8 @@ class Outbox:
         if self._first is not None:
             first, self._first = self._first, None
             taken.extend(first.take_control_frames(lane_id, now))
+        while self._pressing and len(taken) < BATCH_FRAMES // 4:
+            taken.append(self._pressing.popleft())
         while self._frames and len(taken) < most:
             taken.append(self._frames.popleft())
         while self._speakers and len(taken) < most:
@@ -90,6 +103,7 @@ class Outbox:
 
     def clear(self) -> None:
         """Forget everything."""
+        self._pressing.clear()
         self._frames.clear()
         self._speakers.clear()
         self._first = self._last = None

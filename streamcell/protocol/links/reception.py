@@ -1,9 +1,11 @@
 """Whom a listener lets in: which lanes that arrive become lanes of a link, of a new one, or of none.
 
 A lane belongs to the link that its Hello names if that is known here, and if who dials has proved to be the same as
-before. Else a control lane begins a link anew. Where the name is another life's, which has a lane, the holder is asked
-first (``contest.py``). The tree comes first: a shortcut gives way to the link of a child, and is refused where there is
-one, or where this end has dialled one itself.
+before. Else a control lane begins a link anew. Where a link with a lane has the name already, in this life or another
+one, the holder is asked first (``contest.py``): anybody can say a name and the number of a life, which are no secrets.
+For a shortcut the cell of that name is asked in the tree, if there is a way: nothing else would show that it is
+another. The tree comes first: a shortcut gives way to the link of a child, and is refused where there is one, or where
+this end has dialled one itself.
 """
 
 from __future__ import annotations
@@ -32,19 +34,29 @@ class LinkMaker(Protocol):
         """Make the link to who says this Hello."""
         ...
 
+    def way_in_tree(self, fqcn: str) -> Link | None:
+        """Return the link by which the tree leads to a cell, or None while there is no way."""
+        ...
+
 
 class ClaimedLane:
     """A lane that waits until it is known whether the name that its Hello claims is free."""
 
-    def __init__(self, reception: Reception, lane: Lane, hello: Hello) -> None:
+    def __init__(self, reception: Reception, lane: Lane, hello: Hello, *, may_be_both: bool) -> None:
         self.lane = lane
         self.hello = hello
+        self.may_be_both = may_be_both
         self._reception = reception
 
     @property
     def incarnation(self) -> int:
         """The life that has dialled."""
         return self.hello.incarnation
+
+    @property
+    def claim_id(self) -> int:
+        """The number of the Hello."""
+        return self.hello.claim_id
 
     def on_name_free(self, holder: Holder, now: float) -> None:
         """Get the name."""
@@ -58,18 +70,18 @@ class ClaimedLane:
         self.lane.refuse(ErrorCode.NAME_IN_USE, sentence, now)
 
     def on_passed_over(self, now: float) -> None:
-        """Make room: the newcomer has the name by another lane, or has to ask anew."""
-        self.lane.give_up(now)
+        """Make room: another one has the name, or the newcomer by another lane."""
+        self._reception.on_passed_over(self, now)
 
 
 class Reception:
     """Answers the Hellos of lanes that arrived.
 
-    :ivar contests: names of neighbours that a second life claims.
+    :ivar contests: names of neighbours, and of cells in the tree, that a Hello claims.
     """
 
     def __init__(self, context: Context, maker: LinkMaker) -> None:
-        self.contests: ContestTable[ClaimedLane] = ContestTable(context, Link.post)
+        self.contests: ContestTable[ClaimedLane] = ContestTable(context, Link.press)
         self._context = context
         self._maker = maker
         self._links = maker.links
@@ -83,15 +95,18 @@ class Reception:
         """A dialler says Hello: answer, refuse, or ask the holder of its name."""
         lane.read_hello(hello)
         known = self._links.get(hello.fqcn)
-        if known is not None and known.kind is LinkKind.SHORTCUT and not hello.peer:
-            known.retire(now)
-            known = None
         if known is not None and _is_lane_of(known, lane, hello):
             self._join_known(lane, known, hello, now)
         elif lane.role is LaneRole.BULK:
             lane.refuse(ErrorCode.UNSPECIFIED, "the link is not known: open a control lane", now)
-        elif known is None:
-            self._begin(lane, hello, now)
+        else:
+            self._decide(lane, hello, now)
+
+    def _decide(self, lane: Lane, hello: Hello, now: float) -> None:
+        """Whose name is it? Nobody's, that of a link to here which may be renewed, or of one that is asked."""
+        known = self._links.get(hello.fqcn)
+        if known is None:
+            self._on_stranger(lane, hello, now)
         elif hello.peer and (known.kind is not LinkKind.SHORTCUT or known.uplink is not None):
             lane.refuse(ErrorCode.UNSPECIFIED, f"{self._context.fqcn} has a link to you already", now, linked=True)
         elif known.kind is LinkKind.PARENT:
@@ -99,12 +114,25 @@ class Reception:
                 f"{hello.fqcn} is the uplink of {self._context.fqcn}: do not dial a cell below, or use another name"
             )
             lane.refuse(ErrorCode.NAME_IN_USE, sentence, now)
-        elif known.incarnation != hello.incarnation and known.control_lane() is not None:
-            lane.on_claimed(now)
-            holder = Holder(known.fqcn, known.incarnation, known, known.address)
-            self.contests.claim(hello.incarnation, holder, lane.lane_id, ClaimedLane(self, lane, hello), now)
+        elif known.control_lane() is not None:
+            may_be_both = known.kind is LinkKind.SHORTCUT and not hello.peer
+            self._claim(lane, hello, _holder(known), now, may_be_both=may_be_both)
         else:
             self.grant(lane, hello, now)
+
+    def _on_stranger(self, lane: Lane, hello: Hello, now: float) -> None:
+        """A cell dials that has no link yet. A child's name is compared with those in the tree when it is announced."""
+        way = self._maker.way_in_tree(hello.fqcn) if hello.peer else None
+        if way is None or way.control_lane() is None:
+            self._begin(lane, hello, now)
+        else:
+            holder = Holder(hello.fqcn, 0, way, f"by way of {way.fqcn}")
+            self._claim(lane, hello, holder, now, may_be_both=True)
+
+    def _claim(self, lane: Lane, hello: Hello, holder: Holder, now: float, *, may_be_both: bool) -> None:
+        """Ask who has the name; the lane waits."""
+        lane.on_claimed(now)
+        self.contests.claim(holder, lane.lane_id, ClaimedLane(self, lane, hello, may_be_both=may_be_both), now)
 
     def _begin(self, lane: Lane, hello: Hello, now: float) -> None:
         """Take in a cell that has no link yet, if there is room."""
@@ -141,13 +169,23 @@ class Reception:
         self._answer(lane, link, hello, now)
 
     def on_name_free(self, claim: ClaimedLane, holder: Holder, now: float) -> None:
-        """The life that had the name did not answer, or is gone."""
+        """Whoever had the name has moved, is gone or did not answer."""
         known = self._links.get(holder.fqcn)
-        if known is not None and known.incarnation not in (holder.incarnation, claim.incarnation):
-            # Another newcomer was quicker.
-            claim.on_name_held(Holder(known.fqcn, known.incarnation, known, known.address), now)
-        else:
+        if known is None:
+            self._begin(claim.lane, claim.hello, now)
+        elif known is holder.link:
             self.grant(claim.lane, claim.hello, now)
+        else:
+            # Another one has the name by now, or asks for it in the tree, too.
+            self._decide(claim.lane, claim.hello, now)
+
+    def on_passed_over(self, claim: ClaimedLane, now: float) -> None:
+        """Another lane was given the name: one of another cell, or one more of the same."""
+        known = self._links.get(claim.hello.fqcn)
+        if known is None or known.incarnation == claim.incarnation:
+            claim.lane.give_up(now)
+        else:
+            claim.on_name_held(_holder(known), now)
 
     def _answer(self, lane: Lane, link: Link, hello: Hello, now: float) -> None:
         lane.on_granted(link, make_hello(self._context, lane.number, lane.role, link.link_id), now)
@@ -155,6 +193,10 @@ class Reception:
 
     def _new_link_id(self) -> bytes:
         return self._context.random_bits(_LINK_ID_BITS).to_bytes(_LINK_ID_BITS // 8, "big")
+
+
+def _holder(link: Link) -> Holder:
+    return Holder(link.fqcn, link.incarnation, link, link.address)
 
 
 def _is_lane_of(link: Link, lane: Lane, hello: Hello) -> bool:

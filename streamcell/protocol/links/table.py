@@ -175,6 +175,10 @@ class LinkTable:
         """Return the link to a neighbour, or None."""
         return self.links.get(fqcn)
 
+    def way_in_tree(self, fqcn: str) -> Link | None:
+        """Return the link by which the tree leads to a cell, or None while there is no way."""
+        return self._observer.way_in_tree(fqcn)
+
     def make_link(
         self,
         hello: Hello,
@@ -204,7 +208,7 @@ class LinkTable:
 
     def on_last_lane_lost(self, link: Link, now: float) -> None:
         """Nobody is there to answer to a claim of its name, and a shortcut that another end has dialled is over."""
-        self.reception.contests.on_holder_gone(link.fqcn, now)
+        self.reception.contests.on_way_lost(link, now)
         self.dialler.on_link_ended(link, now)
 
     def on_link_ended(self, link: Link, now: float) -> None:

@@ -260,7 +260,7 @@ class Uplink(Timed):
         leaving = (lane for lane in self._lanes_up() if lane.role is role and lane.state is LaneState.LEAVING)
         return tuple(lane.number for lane in leaving)
 
-    def hello_on(self, lane: int, role: LaneRole, lanes_replaced: tuple[int, ...]) -> Hello:
+    def hello_on(self, lane: int, role: LaneRole, lanes_replaced: tuple[int, ...], claim_id: int) -> Hello:
         """Return what to say first on the lane of this number."""
         link_id = self.link.link_id if self.link is not None else b""
         is_shortcut = self.kind is LinkKind.SHORTCUT
@@ -272,7 +272,14 @@ class Uplink(Timed):
             lanes_held=self.lanes_held(),
             lanes_replaced=lanes_replaced,
             shortcut=is_shortcut,
+            claim_id=claim_id,
         )
+
+    def has_said(self, claim_id: int, listener: str) -> bool:
+        """Return whether a Hello of this uplink, not answered yet, has that number, and may well be for that cell."""
+        if self.link is not None and self.link.fqcn != listener:
+            return False
+        return any(dial.lane.claim_id == claim_id for dial in self._dials.values())
 
     def on_lane_idle(self) -> None:
         """Nothing uses a bulk lane any more: none is kept."""

@@ -6,8 +6,10 @@ one name are told apart where their branches meet, before a byte reaches the wro
 not answer in time, this cell decides alone, and a refusal that comes later takes the name away again.
 
 Of two announcements of one life the higher epoch wins: the cell has moved. With equal epochs it is a cell between that
-has moved, and the announcement counts whose path leads over cells that are known to be behind its link. Of two lives
-the one that is held is asked (``links/contest.py``).
+has moved, and the announcement counts whose path leads over cells that are known to be behind its link. But anybody can
+announce a name, a life and an epoch, which are no secrets. So a cell that is known by another link, in this life or in
+another one, is asked over the way that it has first (``links/contest.py``), unless that way is down already; and what
+was announced behind it waits until that is decided.
 """
 
 from __future__ import annotations
@@ -22,8 +24,9 @@ from streamcell.protocol.links.contest import ContestTable, Holder
 from streamcell.protocol.links.kinds import LinkKind
 from streamcell.protocol.links.link import Link
 from streamcell.protocol.tree.announcer import Announcer
+from streamcell.protocol.tree.followers import Followers
 from streamcell.protocol.tree.routes import Route, RouteTable
-from streamcell.protocol.wire.frames import Announce, AnnounceReply, Withdraw
+from streamcell.protocol.wire.frames import Announce, AnnounceReply, QueryReply, Withdraw
 
 # How long the cells above may take to say whether a name is free: a claim there, and the way.
 ACCEPT_S = 5.0
@@ -54,6 +57,16 @@ class AnnouncedClaim:
         """The life that was announced."""
         return self.frame.incarnation
 
+    @property
+    def claim_id(self) -> int:
+        """Nothing: a cell that has moved is not there any more where it is asked."""
+        return 0
+
+    @property
+    def may_be_both(self) -> bool:
+        """Whether an honest cell may be there all the same: it has one way at a time."""
+        return False
+
     def on_name_free(self, holder: Holder, now: float) -> None:
         """Take the name."""
         self._table.on_name_free(self, holder, now)
@@ -80,8 +93,9 @@ class AnnouncementTable:
         self._routes = routes
         self._observer = observer
         self._announcer = Announcer(context, self)
-        #: Names that a second life has announced.
-        self.contests: ContestTable[AnnouncedClaim] = ContestTable(context, Link.post)
+        # Names that were announced over another link than the one that leads to their cells.
+        self._contests: ContestTable[AnnouncedClaim] = ContestTable(context, Link.press)
+        self._followers = Followers()
 
     # Links.
 
@@ -98,14 +112,17 @@ class AnnouncementTable:
             # A cell that does not know of announcements is announced by its neighbour.
             self._consider(link, Announce(link.fqcn, link.incarnation, 0, (link.fqcn,), link.terms.software), now)
 
-    def on_lane_lost(self, link: Link) -> None:
-        """Say again what the lane may have carried in vain."""
+    def on_lane_lost(self, link: Link, now: float) -> None:
+        """Say again what the lane may have carried in vain; over a link without a lane nobody answers."""
         if link is self._announcer.link:
             self._announcer.on_lane_lost()
+        if link.control_lane() is None:
+            self._contests.on_way_lost(link, now)
 
     def on_link_down(self, link: Link, now: float) -> None:
         """Nothing is behind the link any more."""
-        self.contests.forget(link)
+        self._contests.leave(link)
+        self._followers.forget(link)
         self._forget(self._routes.over(link), now)
         self._routes.on_parent_down(link)
         if link is not self._announcer.link:
@@ -141,23 +158,40 @@ class AnnouncementTable:
             self._refuse(link, frame, *refusal, now)
             return
         known = self._routes.get(frame.fqcn)
-        if known is None or known.link is link:
-            stale = known is not None and known.incarnation == frame.incarnation and frame.epoch < known.epoch
-        elif known.incarnation != frame.incarnation:
-            self._contest(AnnouncedClaim(self, link, frame), known, now)
-            return
-        else:
-            stale = not self._has_moved(known, link, frame)
-        if stale:
-            self._refuse_stale(link, frame)
-        else:
+        same_life = known is not None and known.incarnation == frame.incarnation
+        self._followers.discard(link, frame.fqcn)
+        if known is None or (known.link is link and not (same_life and frame.epoch < known.epoch)):
             self._take(link, frame, now)
+        elif known.link is link:
+            self._refuse_stale(link, frame)
+        elif same_life:
+            self._consider_move(known, link, frame, now)
+        else:
+            self._contest(AnnouncedClaim(self, link, frame), known, now)
+
+    def _consider_move(self, known: Route, link: Link, frame: Announce, now: float) -> None:
+        """A life is announced over another link than the one that leads to it."""
+        over = frame.path[1:]
+        if frame.epoch == known.epoch and not self._routes.is_live_path(link, over):
+            leader = next((name for name in over if self._contests.find(name, link) is not None), None)
+            if leader is None:
+                self._refuse_stale(link, frame)
+            else:
+                self._followers.add(link, leader, frame)
+        elif frame.epoch < known.epoch:
+            self._refuse_stale(link, frame)
+        elif known.link.control_lane() is None or not self._routes.is_live_path(known.link, known.path[1:]):
+            self._take(link, frame, now)
+        else:
+            self._contest(AnnouncedClaim(self, link, frame), known, now)
 
     def handle_withdraw(self, link: Link, frame: Withdraw, now: float) -> None:
         """A cell is not behind a child any more."""
-        contest = self.contests.find(frame.fqcn, link)
-        if contest is not None and contest.is_claimed_by(frame.incarnation):
-            self.contests.cancel(contest)
+        self._followers.discard(link, frame.fqcn)
+        claim = self._contests.find(frame.fqcn, link)
+        if claim is not None and claim.incarnation == frame.incarnation:
+            self._contests.withdraw(frame.fqcn, link)
+            self._on_decided(link, frame.fqcn, now)
         route = self._routes.get(frame.fqcn)
         if route is not None and route.link is link and route.incarnation == frame.incarnation:
             if frame.epoch < route.epoch:
@@ -178,12 +212,6 @@ class AnnouncementTable:
         if len(self._routes) >= ROUTES and self._routes.get(frame.fqcn) is None:
             return ErrorCode.LIMIT, f"{me} has {ROUTES} cells below it already"
         return None
-
-    def _has_moved(self, known: Route, link: Link, frame: Announce) -> bool:
-        """Return whether an announcement over another link is the later one of the same life."""
-        if frame.epoch != known.epoch:
-            return frame.epoch > known.epoch
-        return self._routes.is_live_path(link, frame.path[1:])
 
     # Taking a name.
 
@@ -227,31 +255,44 @@ class AnnouncementTable:
         self._observer.on_life_confirmed(route.link, route.fqcn, route.incarnation, now)
         self._observer.on_ways_changed((route.fqcn,), now)
 
-    # Names that another life has.
+    # Names that are another link's.
 
     def _contest(self, claim: AnnouncedClaim, known: Route, now: float) -> None:
         holder = Holder(known.fqcn, known.incarnation, known.link, known.address or "an unknown address")
-        self.contests.claim(claim.link, holder, claim.link, claim, now)
+        self._contests.claim(holder, claim.link, claim, now)
+
+    def on_holder_reply(self, link: Link, frame: QueryReply, now: float) -> None:
+        """Take in an answer that a contested name may have waited for."""
+        self._contests.on_reply(link, frame, now)
 
     def on_name_free(self, claim: AnnouncedClaim, holder: Holder, now: float) -> None:
-        """The life that had the name did not answer, or is gone."""
+        """Who had the name has moved, is gone or did not answer."""
         known = self._routes.get(holder.fqcn)
-        if known is not None and known.incarnation not in (holder.incarnation, claim.incarnation):
-            # Another newcomer was quicker.
-            self._contest(claim, known, now)
-        else:
+        if known is None or (known.link is holder.link and known.incarnation == holder.incarnation):
             self._take(claim.link, claim.frame, now)
+        else:
+            # Another one has the name by now.
+            self._consider(claim.link, claim.frame, now)
+        self._on_decided(claim.link, claim.frame.fqcn, now)
 
     def on_name_held(self, claim: AnnouncedClaim, holder: Holder, now: float) -> None:
-        """The life that has the name has answered."""
+        """Who has the name has answered."""
         sentence = (
             f"the name {holder.fqcn} is held by a living cell at {holder.address}: stop that one or use another name"
         )
         self._refuse(claim.link, claim.frame, ErrorCode.NAME_IN_USE, sentence, now)
+        self._on_decided(claim.link, claim.frame.fqcn, now)
 
     def consider_again(self, claim: AnnouncedClaim, now: float) -> None:
         """The name has another holder than the one that was asked."""
         self._consider(claim.link, claim.frame, now)
+        self._on_decided(claim.link, claim.frame.fqcn, now)
+
+    def _on_decided(self, link: Link, fqcn: str, now: float) -> None:
+        """If it is known by now whether a cell is behind the link, so it is for those that have waited behind it."""
+        if self._contests.find(fqcn, link) is None:
+            for frame in self._followers.take(link, fqcn):
+                self._consider(link, frame, now)
 
     # Losing a name.
 
@@ -263,7 +304,7 @@ class AnnouncementTable:
         self._wake_uplink()
         self._observer.on_ways_changed([route.fqcn for route in routes], now)
         for route in routes:
-            self.contests.on_holder_gone(route.fqcn, now)
+            self._contests.on_holder_gone(route.fqcn, now)
 
     def _refuse(self, link: Link, frame: Announce, code: ErrorCode, sentence: str, now: float) -> None:
         if frame.fqcn == link.fqcn:

@@ -12,7 +12,7 @@ from streamcell.protocol.links.kinds import LinkKind
 from streamcell.protocol.links.link import Link
 from streamcell.protocol.tree.routes import RouteTable
 from streamcell.protocol.wire.addressing import RoutedFrame, source_of
-from streamcell.protocol.wire.frames import NO_STREAM, Chunk, Lost, LostReason, ResumeQuery
+from streamcell.protocol.wire.frames import NO_STREAM, Chunk, Lost, LostReason, QueryReply, ResumeQuery
 
 
 class Gate:
@@ -26,7 +26,10 @@ class Gate:
         """Return whether a frame may come over a link whose neighbour may not speak for its source.
 
         A neighbour may say that it has lost something before its name is accepted: that costs the origin a question.
+        And a name that the cells above have not agreed on yet may be contested already.
         """
+        if isinstance(frame, QueryReply) and self._routes.leads_back(link, source):
+            return True
         early = isinstance(frame, Lost) and source == link.fqcn
         return early and (link.kind is not LinkKind.SHORTCUT or destination in ("", self._context.fqcn))
 

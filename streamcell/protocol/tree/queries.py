@@ -18,7 +18,8 @@ from streamcell.protocol.links.kinds import LinkKind
 from streamcell.protocol.links.link import Link
 from streamcell.protocol.links.table import LinkTable
 from streamcell.protocol.tree.routes import RouteTable
-from streamcell.protocol.wire.frames import CellInfo, Query, QueryReply
+from streamcell.protocol.tree.trail import Trail
+from streamcell.protocol.wire.frames import CellInfo, HolderAnswer, Query, QueryReply
 from streamcell.topology import ALL_CELLS, CellSelection, Hop, KnownCell, KnownCells
 
 
@@ -88,6 +89,7 @@ class QueryTable:
         self._links = links
         self._routes = routes
         self._questions: dict[int, Question] = {}
+        self._trail = Trail(context, Link.press)
 
     # Asking.
 
@@ -134,6 +136,9 @@ class QueryTable:
             self._answer_who_is_there(link, frame, now)
             return
         here = frame.subject == self._context.fqcn
+        if frame.contested:
+            self._answer_claim(link, frame, now, here=here)
+            return
         way = None if here else self._routes.relay_hop(frame.subject)
         passed_on = way is not None and way is not link and frame.hops_left > 0
         if here or frame.trace:
@@ -141,6 +146,19 @@ class QueryTable:
             self._reply(link, frame, (self._me(via),))
         if passed_on and way is not None:
             way.answer(frame.one_hop_on())
+
+    def _answer_claim(self, link: Link, frame: Query, now: float, *, here: bool) -> None:
+        """Say, before anything else, whether the cell whose name is claimed is behind this way; or pass that on."""
+        way = self._routes.way_to_holder(frame.subject)
+        if here and self._links.dialler.has_said(frame.claim_id, frame.asker):
+            link.press(QueryReply.about_claim(frame, self._context.fqcn, HolderAnswer.MOVED))
+        elif here:
+            link.press(QueryReply.about_claim(frame, self._context.fqcn, HolderAnswer.HERE, (self._me(""),)))
+        elif way is None or way is link or (way is not self._routes.parent and way.control_lane() is None):
+            link.press(QueryReply.about_claim(frame, self._context.fqcn, HolderAnswer.GONE))
+        elif frame.hops_left > 0:
+            self._trail.note(frame, link, way, now)
+            way.press(frame.one_hop_on())
 
     def _answer_who_is_there(self, link: Link, frame: Query, now: float) -> None:
         above = self._above()
@@ -187,6 +205,8 @@ class QueryTable:
     def handle_reply(self, link: Link, frame: QueryReply, now: float) -> None:
         """Take in an answer to this cell, or pass on one to another."""
         if frame.asker != self._context.fqcn:
+            if self._trail.answer(link, frame):
+                return
             way = self._routes.relay_hop(frame.asker)
             if way is not None and way is not link and frame.hops_left > 0:
                 way.answer(frame.one_hop_on())
@@ -223,6 +243,15 @@ class QueryTable:
         self._context.events.append(CellsListed(question.query_id, question.listing()))
 
     # Ends.
+
+    def on_lane_lost(self, link: Link) -> None:
+        """If it was the last one, nobody behind the link answers any more."""
+        if link.control_lane() is None:
+            self._trail.on_way_lost(link)
+
+    def on_link_down(self, link: Link) -> None:
+        """Nobody behind the link asks any more."""
+        self._trail.on_link_down(link)
 
     def _end(self, question: Question) -> None:
         del self._questions[question.query_id]

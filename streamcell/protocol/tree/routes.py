@@ -103,6 +103,15 @@ class RouteTable:
             return route.link
         return self.parent
 
+    def way_to_holder(self, fqcn: str) -> Link | None:
+        """Return the link by which it is asked who has a name, whether the cells above agree by now or not."""
+        route = self._routes.get(fqcn)
+        return self.parent if route is None else route.link
+
+    def leads_back(self, link: Link, fqcn: str) -> bool:
+        """Return whether a cell was announced over ``link``, whether the cells above agree by now or not."""
+        return fqcn in self._over.get(link, {})
+
     def admits(self, link: Link, source: str, destination: str) -> bool:
         """Return whether a frame that ``source`` has made may come over ``link`` on its way to ``destination``."""
         if link is self.loop:

@@ -49,6 +49,15 @@ class LostReason(enum.IntEnum):
     LIMIT = 6
 
 
+class HolderAnswer(enum.IntEnum):
+    """What becomes of a name that another one claims, in the words of its holder or of a hop on the way there."""
+
+    UNSPECIFIED = 0
+    HERE = 1
+    MOVED = 2
+    GONE = 3
+
+
 class StreamKey(NamedTuple):
     """What identifies a stream everywhere."""
 
@@ -105,6 +114,7 @@ class Hello:
     peer: bool = False
     software: str = ""
     lanes_replaced: tuple[int, ...] = ()
+    claim_id: int = 0
 
 
 @dataclasses.dataclass(slots=True)
@@ -370,11 +380,18 @@ class Query:
     trace: bool
     hops_left: int
     selection: CellSelection = ALL_CELLS
+    contested: bool = False
+    claim_id: int = 0
 
     @classmethod
     def by(cls, query_id: int, asker: str, subject: str = "", *, trace: bool = False) -> Query:
         """Return a question that begins here. No ``subject``: which cells there are."""
         return cls(query_id, asker, subject, trace, HOPS)
+
+    @classmethod
+    def about_claim(cls, query_id: int, asker: str, subject: str, claim_id: int) -> Query:
+        """Return the question whether a cell still has its name, which another one claims."""
+        return cls(query_id, asker, subject, False, HOPS, contested=True, claim_id=claim_id)
 
     @classmethod
     def who(cls, query_id: int, asker: str, selection: CellSelection) -> Query:
@@ -409,6 +426,8 @@ class QueryReply:
     hops_left: int
     more: bool = False
     total: int = 0
+    holder: HolderAnswer = HolderAnswer.UNSPECIFIED
+    claim_id: int = 0
 
     @classmethod
     def to(
@@ -416,6 +435,18 @@ class QueryReply:
     ) -> QueryReply:
         """Return an answer, the last one unless there is ``more``."""
         return cls(query.query_id, query.asker, responder, cells, HOPS, more, total)
+
+    @classmethod
+    def about_claim(
+        cls, query: Query, responder: str, holder: HolderAnswer, cells: tuple[CellInfo, ...] = ()
+    ) -> QueryReply:
+        """Return the answer to a question about a name that is claimed."""
+        return cls(query.query_id, query.asker, responder, cells, HOPS, holder=holder, claim_id=query.claim_id)
+
+    @property
+    def contested(self) -> bool:
+        """Whether it answers a question about a name that is claimed, in the words that are for that."""
+        return self.holder is not HolderAnswer.UNSPECIFIED
 
     def one_hop_on(self) -> QueryReply:
         """Return the frame as a cell passes it on: with one hop less. Only if there is one left."""
