@@ -1,19 +1,14 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from streamcell.limits import INITIAL_CREDIT_BYTES, KIB, MIB
-from streamcell.protocol.flow.credit import Admission, RememberedWindow, Window, WindowBudget
-from streamcell.protocol.wire.frames import StreamKey
+from streamcell.protocol.flow.credit import RememberedWindow, Window, WindowBudget
 
-CAPACITY = 100
-
-
-def key(number: int) -> StreamKey:
-    return StreamKey("origin", 1, number)
+ALONE = ("origin", "origin")
 
 
 class WindowMachine(RuleBasedStateMachine):
@@ -27,7 +22,7 @@ class WindowMachine(RuleBasedStateMachine):
 
     @rule(begins=st.booleans(), remaining=st.none() | st.integers(0, 4 * MIB))
     def open(self, begins: bool, remaining: int | None) -> None:
-        window = Window(self.budget, 2 * MIB)
+        window = Window(self.budget, ALONE, 2 * MIB)
         if begins:
             free = self.budget.free_bytes
             window.begin_as(self.remembered, remaining)
@@ -68,7 +63,7 @@ class WindowMachine(RuleBasedStateMachine):
         for window, _ in self.windows:
             window.close()
         self.remembered.raise_to(2 * MIB)
-        window = Window(self.budget, 2 * MIB)
+        window = Window(self.budget, ALONE, 2 * MIB)
         window.begin_as(self.remembered, None)
         assert window.size == INITIAL_CREDIT_BYTES + 3 * MIB // 4
 
@@ -78,7 +73,7 @@ TestWindows = WindowMachine.TestCase
 
 
 def test_a_window_grows_to_its_maximum_when_the_reader_keeps_up() -> None:
-    window, consumed = Window(WindowBudget(64 * MIB), MIB), 0
+    window, consumed = Window(WindowBudget(64 * MIB), ALONE, MIB), 0
     for _ in range(20):
         consumed += window.size
         window.grow(consumed, consumed)
@@ -86,7 +81,7 @@ def test_a_window_grows_to_its_maximum_when_the_reader_keeps_up() -> None:
 
 
 def test_a_window_stays_small_when_the_reader_is_slow() -> None:
-    window, consumed = Window(WindowBudget(64 * MIB), MIB), 0
+    window, consumed = Window(WindowBudget(64 * MIB), ALONE, MIB), 0
     for _ in range(100):
         consumed += 16 * KIB
         window.grow(consumed, consumed + window.size)
@@ -94,136 +89,20 @@ def test_a_window_stays_small_when_the_reader_is_slow() -> None:
 
 
 def test_an_empty_budget_lets_no_window_grow() -> None:
-    window = Window(WindowBudget(0), MIB)
+    window = Window(WindowBudget(0), ALONE, MIB)
     window.grow(INITIAL_CREDIT_BYTES, INITIAL_CREDIT_BYTES)
     assert window.size == INITIAL_CREDIT_BYTES
-
-
-class AdmissionMachine(RuleBasedStateMachine):
-    """Blobs that wait, grow and go, against a list of those that are there."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.admission = Admission(CAPACITY)
-        self.number = 0
-        self.waiting: dict[StreamKey, int | None] = {}
-        self.admitted: dict[StreamKey, int] = {}
-        self.unknown: list[StreamKey] = []
-
-    @rule(size=st.none() | st.integers(0, 2 * CAPACITY))
-    def request(self, size: int | None) -> None:
-        self.number += 1
-        self.waiting[key(self.number)] = size
-        self.admission.request(key(self.number), size)
-
-    @rule()
-    def admit(self) -> None:
-        first = next(iter(self.waiting), None)
-        admitted = self.admission.next_admitted()
-        assert admitted in (None, first)
-        if admitted is not None:
-            size = self.waiting.pop(admitted)
-            self.admitted[admitted] = size or 0
-            if size is None:
-                self.unknown.append(admitted)
-        else:
-            # Only what does not fit beside others has to wait.
-            need = (self.waiting[first] or 0) if first is not None else 0
-            assert first is None or (self.admitted and self.used + need > CAPACITY)
-
-    @rule(choice=st.integers(0, 20), size=st.integers(1, CAPACITY))
-    def grow(self, choice: int, size: int) -> None:
-        if self.unknown:
-            chosen = self.unknown[choice % len(self.unknown)]
-            granted = self.admission.grow(chosen, size)
-            assert granted == (self.used + size <= CAPACITY or chosen == self.unknown[0])
-            if granted:
-                self.admitted[chosen] += size
-
-    @rule(choice=st.integers(0, 20))
-    def release(self, choice: int) -> None:
-        known = [*self.admitted, *self.waiting]
-        if known:
-            chosen = known[choice % len(known)]
-            self.admission.release(chosen)
-            self.admitted.pop(chosen, None)
-            self.waiting.pop(chosen, None)
-            if chosen in self.unknown:
-                self.unknown.remove(chosen)
-
-    @property
-    def used(self) -> int:
-        return sum(self.admitted.values())
-
-    @invariant()
-    def the_budget_is_kept_but_for_one(self) -> None:
-        # Beyond it goes the one that is served alone, and the oldest of unknown size.
-        oldest = self.unknown[0] if self.unknown else None
-        rest = {name: size for name, size in self.admitted.items() if name != oldest}
-        largest = max(rest.values(), default=0)
-        assert sum(rest.values()) - largest <= CAPACITY
-
-    def teardown(self) -> None:
-        """Everybody who waits is served in the end, in order."""
-        order = list(self.waiting)
-        served = []
-        while self.waiting:
-            while (admitted := self.admission.next_admitted()) is not None:
-                served.append(admitted)
-                del self.waiting[admitted]
-                self.admitted[admitted] = 0
-            chosen = next(iter(self.admitted))
-            del self.admitted[chosen]
-            self.admission.release(chosen)
-        assert served == order
-
-
-AdmissionMachine.TestCase.settings = settings(max_examples=50, stateful_step_count=40)
-TestAdmission = AdmissionMachine.TestCase
-
-
-@given(st.lists(st.integers(1, 3 * CAPACITY), max_size=20))
-def test_sizes_that_are_declared_never_exceed_the_budget_but_alone(sizes: list[int]) -> None:
-    admission = Admission(CAPACITY)
-    for number, size in enumerate(sizes):
-        admission.request(key(number), size)
-    admitted: dict[StreamKey, int] = {}
-    served = 0
-    while served < len(sizes):
-        while (admitted_key := admission.next_admitted()) is not None:
-            admitted[admitted_key] = sizes[admitted_key.stream_id]
-            served += 1
-            assert sum(admitted.values()) <= CAPACITY or len(admitted) == 1
-        first = next(iter(admitted))
-        del admitted[first]
-        admission.release(first)
-
-
-def test_a_small_one_does_not_overtake_a_large_one_that_waits() -> None:
-    admission = Admission(CAPACITY)
-    for number, size in enumerate([60, 60, 1]):
-        admission.request(key(number), size)
-    assert [admission.next_admitted(), admission.next_admitted()] == [key(0), None]
-    admission.release(key(0))
-    assert [admission.next_admitted(), admission.next_admitted()] == [key(1), key(2)]
-
-
-def test_releasing_what_is_not_there_is_nothing() -> None:
-    admission = Admission(CAPACITY)
-    admission.release(key(1))
-    admission.request(key(2), CAPACITY)
-    assert admission.next_admitted() == key(2)
 
 
 def test_a_window_above_its_fair_share_gives_back_what_others_want() -> None:
     """The credit that it has given, what was consumed plus its size, never falls."""
     budget = WindowBudget(1000 * KIB)
-    first = Window(budget, 10_000 * KIB)
+    first = Window(budget, ALONE, 10_000 * KIB)
     consumed = 0
     while budget.free_bytes > 0:
         consumed += first.size
         first.grow(consumed, consumed)
-    second = Window(budget, 10_000 * KIB)
+    second = Window(budget, ALONE, 10_000 * KIB)
     largest = first.size
     credit = consumed + first.size
     wanted = 0
@@ -243,7 +122,7 @@ def test_a_window_above_its_fair_share_gives_back_what_others_want() -> None:
 
 
 def test_a_burst_that_has_just_come_does_not_keep_a_window_small() -> None:
-    window = Window(WindowBudget(64 * MIB), MIB)
+    window = Window(WindowBudget(64 * MIB), ALONE, MIB)
     window.grow(window.size, 2 * window.size)
     assert window.size == INITIAL_CREDIT_BYTES
     window.grow(window.size + window.size // 2, 2 * window.size)
@@ -251,7 +130,7 @@ def test_a_burst_that_has_just_come_does_not_keep_a_window_small() -> None:
 
 
 def test_a_window_reaches_32_mib_in_four_windows() -> None:
-    window, consumed = Window(WindowBudget(256 * MIB), 32 * MIB), 0
+    window, consumed = Window(WindowBudget(256 * MIB), ALONE, 32 * MIB), 0
     sizes = []
     for _ in range(5):
         sizes.append(window.size)
@@ -262,7 +141,7 @@ def test_a_window_reaches_32_mib_in_four_windows() -> None:
 
 def test_a_window_that_found_no_memory_asks_again_soon() -> None:
     budget = WindowBudget(INITIAL_CREDIT_BYTES)
-    window, other = Window(budget, MIB), Window(budget, MIB)
+    window, other = Window(budget, ALONE, MIB), Window(budget, ALONE, MIB)
     other.grow(other.size, other.size)
     window.grow(window.size, window.size)
     assert window.size == INITIAL_CREDIT_BYTES
@@ -279,7 +158,7 @@ def remembered(size: int) -> RememberedWindow:
 
 def test_what_a_stream_has_used_is_remembered_and_no_more() -> None:
     memory = RememberedWindow()
-    window = Window(WindowBudget(256 * MIB), 32 * MIB)
+    window = Window(WindowBudget(256 * MIB), ALONE, 32 * MIB)
     window.begin_as(memory, None)
     used = []
     for consumed in (256 * KIB, 256 * KIB + MIB, 5 * MIB, 8 * MIB, 40 * MIB, 80 * MIB):
@@ -290,7 +169,7 @@ def test_what_a_stream_has_used_is_remembered_and_no_more() -> None:
 
 
 def test_a_stream_begins_with_what_others_have_used() -> None:
-    window = Window(WindowBudget(256 * MIB), 32 * MIB)
+    window = Window(WindowBudget(256 * MIB), ALONE, 32 * MIB)
     window.begin_as(remembered(8 * MIB), None)
     assert window.size == 8 * MIB
     # And goes on to grow once it has used it.
@@ -304,7 +183,7 @@ def test_a_window_is_no_larger_than_the_rest_of_its_stream_and_the_maximum() -> 
     budget = WindowBudget(256 * MIB)
     sizes = []
     for remaining, most in ((2 * MIB, 32 * MIB), (100 * KIB, 32 * MIB), (None, MIB)):
-        window = Window(budget, most)
+        window = Window(budget, ALONE, most)
         window.begin_as(remembered(8 * MIB), remaining)
         sizes.append(window.size)
     assert sizes == [2 * MIB, INITIAL_CREDIT_BYTES, MIB]
@@ -312,7 +191,7 @@ def test_a_window_is_no_larger_than_the_rest_of_its_stream_and_the_maximum() -> 
 
 def test_half_of_the_budget_is_never_given_ahead() -> None:
     budget, memory = WindowBudget(64 * MIB), remembered(32 * MIB)
-    windows = [Window(budget, 32 * MIB) for _ in range(1000)]
+    windows = [Window(budget, ALONE, 32 * MIB) for _ in range(1000)]
     for window in windows:
         window.begin_as(memory, None)
     assert 32 * MIB <= budget.free_bytes < 33 * MIB
@@ -323,7 +202,7 @@ def test_half_of_the_budget_is_never_given_ahead() -> None:
     before = budget.free_bytes
     windows[0].grow(windows[0].size, windows[0].size)
     windows[1].close()
-    late = Window(budget, 32 * MIB)
+    late = Window(budget, ALONE, 32 * MIB)
     late.begin_as(memory, None)
     assert late.size > 8 * MIB
     assert before > budget.free_bytes > 0
@@ -334,7 +213,7 @@ def test_half_of_the_budget_is_never_given_ahead() -> None:
 
 def test_a_slow_reader_gives_back_what_it_was_given_ahead_and_is_remembered() -> None:
     budget, memory = WindowBudget(256 * MIB), remembered(32 * MIB)
-    window = Window(budget, 32 * MIB)
+    window = Window(budget, ALONE, 32 * MIB)
     window.begin_as(memory, None)
     consumed = 0
     while consumed < 64 * MIB:
@@ -352,14 +231,14 @@ def test_a_slow_reader_gives_back_what_it_was_given_ahead_and_is_remembered() ->
 
 
 def test_a_burst_does_not_cost_a_window_what_it_was_given() -> None:
-    window = Window(WindowBudget(256 * MIB), 32 * MIB)
+    window = Window(WindowBudget(256 * MIB), ALONE, 32 * MIB)
     window.begin_as(remembered(32 * MIB), None)
     window.grow(8 * MIB, 32 * MIB)
     assert window.size == 32 * MIB
 
 
 def test_a_window_that_was_used_stays_where_the_reader_becomes_slow() -> None:
-    window = Window(WindowBudget(256 * MIB), 32 * MIB)
+    window = Window(WindowBudget(256 * MIB), ALONE, 32 * MIB)
     window.begin_as(remembered(32 * MIB), None)
     window.grow(32 * MIB, 32 * MIB)
     window.grow(33 * MIB, 65 * MIB)
@@ -368,10 +247,10 @@ def test_a_window_that_was_used_stays_where_the_reader_becomes_slow() -> None:
 
 def test_windows_that_yield_to_others_are_remembered_as_they_are() -> None:
     budget, memory = WindowBudget(4 * MIB), remembered(32 * MIB)
-    window = Window(budget, 32 * MIB)
+    window = Window(budget, ALONE, 32 * MIB)
     window.begin_as(memory, None)
     window.grow(window.size, window.size)
-    other = Window(budget, 32 * MIB)
+    other = Window(budget, ALONE, 32 * MIB)
     other.grow(INITIAL_CREDIT_BYTES, INITIAL_CREDIT_BYTES)
     window.grow(16 * MIB, 16 * MIB)
     assert memory.size == window.size == INITIAL_CREDIT_BYTES + 2 * MIB
@@ -388,14 +267,14 @@ def test_what_was_learnt_is_forgotten_after_a_long_silence() -> None:
 
 @pytest.mark.parametrize(("size", "step"), [(INITIAL_CREDIT_BYTES, 64 * KIB), (32 * MIB, 4 * MIB)])
 def test_a_credit_is_worth_a_frame_when_it_moves_by_an_eighth_or_64_kib(size: int, step: int) -> None:
-    window = Window(WindowBudget(256 * MIB), 32 * MIB)
+    window = Window(WindowBudget(256 * MIB), ALONE, 32 * MIB)
     window.begin_as(remembered(size), None)
     assert window.step_bytes == step
 
 
 def test_consumption_counts_from_where_the_stream_begins_here() -> None:
     budget, memory = WindowBudget(4 * MIB), RememberedWindow()
-    window = Window(budget, 32 * MIB)
+    window = Window(budget, ALONE, 32 * MIB)
     window.begin_as(memory, None)
     window.start_at(100 * MIB)
     window.grow(100 * MIB + INITIAL_CREDIT_BYTES, 100 * MIB + INITIAL_CREDIT_BYTES)

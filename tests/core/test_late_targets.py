@@ -45,7 +45,7 @@ def test_memory_that_a_far_origin_held_is_free_when_the_target_hears_of_its_next
     target.answer = lambda data: data[:10]
     ids = [root.request("target", pattern(140 * KIB)) for _ in range(3)]
     net.advance(5.0)
-    assert not any(root.replies(stream_id) for stream_id in ids)
+    assert [receive.origin for receive in target.core.stats().receives] == ["origin"]
     # The life sign of a target: a quarter of the idle timeout.
     net.advance(5.0)
     assert [root.replies(stream_id) for stream_id in ids] == [[pattern(140 * KIB)[:10]]] * 3

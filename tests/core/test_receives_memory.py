@@ -11,6 +11,7 @@ from streamcell.errors import BlobSizeError, ErrorCode
 from streamcell.limits import INITIAL_CREDIT_BYTES, KIB, MIB
 from streamcell.protocol.base.events import ReceiveFailed, StreamAdmitted, StreamOpened
 from streamcell.protocol.flow.credit import WindowBudget
+from streamcell.protocol.wire.addressing import Party
 from streamcell.protocol.wire.description import StreamKind
 from streamcell.protocol.wire.frames import Chunk, Credit, Reset
 from tests.core.by_hand import answers, chunk
@@ -288,12 +289,12 @@ def test_what_is_assembled_has_no_share_of_the_windows(monkeypatch: pytest.Monke
             self.windows = 0
             budgets.append(self)
 
-        def enter(self) -> None:
-            super().enter()
+        def enter(self, party: Party) -> None:
+            super().enter(party)
             self.windows += 1
 
-        def leave(self) -> None:
-            super().leave()
+        def leave(self, party: Party) -> None:
+            super().leave(party)
             self.windows -= 1
 
     monkeypatch.setattr("streamcell.protocol.cell.WindowBudget", CountingBudget)

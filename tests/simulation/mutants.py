@@ -63,7 +63,7 @@ MUTANTS = (
     Mutant(
         "a credit leak: the window of a stream that has ended is not given back",
         "flow/credit",
-        "self._budget.give_back(self.size - INITIAL_CREDIT_BYTES)",
+        "self._budget.give_back(self._party, self.size - INITIAL_CREDIT_BYTES)",
         "pass",
     ),
     Mutant(
@@ -134,8 +134,8 @@ MUTANTS = (
     ),
     Mutant(
         "a memory leak: a blob that has ended keeps its part of the budget",
-        "flow/credit",
-        "self._used -= self._admitted.pop(key, 0)",
+        "flow/admission",
+        "self._shares.give_back(party, held)",
         "pass",
     ),
     Mutant(

@@ -165,6 +165,7 @@ class Simulation(Checks):
             max_streams_per_peer=choice([2, 1000]),
             max_requests_per_peer=choice([1, 1000]),
             blob_budget_bytes=choice([200, 1000]) * KIB,
+            max_blob_bytes=1000 * KIB,
             request_budget_bytes=choice([200, 1000]) * KIB,
             receive_budget_bytes=1000 * KIB,
             max_window_bytes=512 * KIB,

@@ -11,6 +11,7 @@ from typing import TypeAlias
 
 from streamcell.digest import Digest
 from streamcell.errors import CellError
+from streamcell.protocol.wire.addressing import Party
 from streamcell.protocol.wire.description import StreamDescription
 from streamcell.protocol.wire.frames import LaneRole, Payload, StreamKey
 from streamcell.topology import Hop, KnownCells
@@ -164,10 +165,11 @@ class StreamOpened:
     """Another cell sends a stream here. Answer with ``accept`` or ``reject``, at once or later.
 
     ``seen_before``: an earlier life of this cell had acknowledged part of it. ``awaits_offset``: the origin sends
-    nothing before it was told by ``choose_offset`` where to go on.
+    nothing before it was told by ``choose_offset`` where to go on. ``party``: who it shares with others for.
     """
 
     key: StreamKey
+    party: Party
     channel: str
     topic: str
     description: StreamDescription

@@ -1,9 +1,9 @@
 """How far a receiver lets its senders go, and out of which memory.
 
 Three rules that cannot fight: a window bounds one stream, the budget bounds all windows together (a window grows only
-by what the budget still has, and gives back what is above its fair share when others want it), and what is assembled
-whole is admitted by :class:`Admission` before it gets a window at all. Initial credits are outside the budget: they
-are what it costs to be reachable.
+by what the budget still has for its origin, and gives back what is above its fair share when others want it), and what
+is assembled whole is admitted before it gets a window at all (``admission.py``). Initial credits are outside the
+budget: they are what it costs to be reachable.
 
 A stream may begin with the window that others from the same neighbour could use lately (:class:`RememberedWindow`).
 What it gets so is given ahead of any proof that its reader keeps up, and credit cannot be taken back: so it is at most
@@ -12,10 +12,9 @@ half of the budget for all of them, and a window whose reader turns out slow giv
 
 from __future__ import annotations
 
-from collections import OrderedDict
-
 from streamcell.limits import INITIAL_CREDIT_BYTES, KIB
-from streamcell.protocol.wire.frames import StreamKey
+from streamcell.protocol.flow.shares import Shares
+from streamcell.protocol.wire.addressing import Party
 
 # A Credit is worth a frame when it moves by this part of the window, of which the sender has no use until then, but by
 # so many bytes at the least.
@@ -27,41 +26,50 @@ _GROWTH = 4
 BLOB_GROWTH = 2
 # What may be given ahead of proof is at most this part of the budget, and what one stream gets this part of the rest.
 _AHEAD_PART = 2
+# So much more than the budget there is for those who come when others hold all of it.
+_SPARE_PART = 2
 # After such a silence of a neighbour the path may be another one.
 _REMEMBERED_S = 60.0
 
 
 class WindowBudget:
-    """Bytes that the windows of all streams, received or relayed, may take beyond their initial credit."""
+    """Bytes that the windows of all streams, received or relayed, may take beyond their initial credit.
+
+    :ivar short: who wanted more than there was when it asked last, if it still has a window.
+    """
 
     def __init__(self, capacity_bytes: int) -> None:
-        self._capacity = capacity_bytes
-        self._free = capacity_bytes
+        self._shares = Shares(capacity_bytes, capacity_bytes // _SPARE_PART)
         self._ahead = 0
-        self._windows = 0
-        #: Whether somebody wanted more than there was when it was last asked for.
-        self.short = False
+        # How many windows each party has, and how many parties there are behind each neighbour.
+        self._windows: dict[Party, int] = {}
+        self._behind: dict[str, int] = {}
+        self.short: Party | None = None
 
     @property
     def free_bytes(self) -> int:
         """What is left."""
-        return self._free
+        return max(0, self._shares.capacity - self._shares.used)
 
-    def take(self, size: int) -> int:
-        """Take up to ``size`` bytes and return how many."""
-        taken = min(size, self._free)
-        self._free -= taken
-        self.short = taken < size
+    def take(self, party: Party, size: int) -> int:
+        """Take up to ``size`` bytes for a window of a party, and return how many."""
+        contested = self.short is not None and self.short != party
+        taken = max(0, min(size, self._shares.room(party, contested=contested)))
+        self._shares.take(party, taken)
+        if taken < size and not contested:
+            self.short = party
+        elif self.short == party:
+            self.short = None
         return taken
 
-    def take_ahead(self, size: int) -> int:
+    def take_ahead(self, party: Party, size: int) -> int:
         """Take up to ``size`` bytes for a stream that has not shown yet that it can use them; return how many.
 
         So many streams that begin at once, or readers that stand still, leave half of the budget to those that go on.
         """
-        room = min(self._capacity // _AHEAD_PART - self._ahead, self._free)
+        room = min(self._shares.capacity // _AHEAD_PART - self._ahead, self.free_bytes)
         taken = min(size, max(0, room // _AHEAD_PART))
-        self._free -= taken
+        self._shares.take(party, taken)
         self._ahead += taken
         return taken
 
@@ -69,21 +77,39 @@ class WindowBudget:
         """Bytes that were taken ahead are of use, or about to be given back."""
         self._ahead -= size
 
-    def give_back(self, size: int) -> None:
+    def give_back(self, party: Party, size: int) -> None:
         """Return bytes that were taken."""
-        self._free += size
+        self._shares.give_back(party, size)
 
-    def enter(self) -> None:
+    def enter(self, party: Party) -> None:
         """One window more shares the budget."""
-        self._windows += 1
+        windows = self._windows.get(party, 0)
+        self._windows[party] = windows + 1
+        if not windows:
+            self._behind[party[0]] = self._behind.get(party[0], 0) + 1
 
-    def leave(self) -> None:
+    def leave(self, party: Party) -> None:
         """One window less does."""
-        self._windows -= 1
+        windows = self._windows[party] - 1
+        if windows:
+            self._windows[party] = windows
+            return
+        del self._windows[party]
+        self._behind[party[0]] -= 1
+        if not self._behind[party[0]]:
+            del self._behind[party[0]]
+        if self.short == party:
+            self.short = None
 
-    def excess(self, size: int) -> int:
-        """Return how much of ``size`` bytes taken is above the fair share, while somebody wants more than there is."""
-        return max(0, size - self._capacity // max(1, self._windows)) if self.short else 0
+    def excess(self, party: Party, size: int) -> int:
+        """Return how much of ``size`` bytes taken is above the fair share, while somebody wants more than there is.
+
+        Neighbours share alike, then the origins behind each, then the windows of each origin.
+        """
+        if self.short is None:
+            return 0
+        share = self._shares.capacity // len(self._behind) // self._behind[party[0]] // self._windows[party]
+        return max(0, size - share)
 
 
 class RememberedWindow:
@@ -116,10 +142,11 @@ class Window:
     reader keeps its window full, but consumes less than a window between two growths.
     """
 
-    def __init__(self, budget: WindowBudget, max_bytes: int, growth: int = _GROWTH) -> None:
+    def __init__(self, budget: WindowBudget, party: Party, max_bytes: int, growth: int = _GROWTH) -> None:
         self.size = INITIAL_CREDIT_BYTES
         self._growth = growth
         self._budget = budget
+        self._party = party
         self._max_bytes = max_bytes
         self._remembered: RememberedWindow | None = None
         # Of the size: what the stream has not shown yet that it can use.
@@ -128,7 +155,7 @@ class Window:
         self._grow_at = self.size
         self._consumed = 0
         self._closed = False
-        budget.enter()
+        budget.enter(party)
 
     @property
     def step_bytes(self) -> int:
@@ -142,7 +169,7 @@ class Window:
             self._max_bytes = max(self.size, min(self._max_bytes, remaining))
         wanted = min(remembered.size, self._max_bytes)
         if wanted > self.size:
-            self._ahead = self._budget.take_ahead(wanted - self.size)
+            self._ahead = self._budget.take_ahead(self._party, wanted - self.size)
             self.size += self._ahead
             self._grow_at += self._ahead
 
@@ -152,7 +179,7 @@ class Window:
         Where others want memory a window above its fair share shrinks instead, and so does one that was given ahead to
         a reader that turns out slow; by no more than was consumed, so that the credit that it has given never falls.
         """
-        excess = self._budget.excess(self.size - INITIAL_CREDIT_BYTES) if self._budget.short else 0
+        excess = self._budget.excess(self._party, self.size - INITIAL_CREDIT_BYTES) if self._budget.short else 0
         unread = received - consumed
         if unread > self.size - self.size // 4:
             excess = max(excess, self._ahead)
@@ -167,7 +194,7 @@ class Window:
         self._prove(consumed)
         if self.size >= self._max_bytes:
             return
-        taken = self._budget.take(min((self._growth - 1) * self.size, self._max_bytes - self.size))
+        taken = self._budget.take(self._party, min((self._growth - 1) * self.size, self._max_bytes - self.size))
         if taken > 0:
             self._grown_at = consumed
             self._grow_at = consumed + self.size
@@ -185,8 +212,8 @@ class Window:
         self._closed = True
         self._budget.count_as_proven(self._ahead)
         self._ahead = 0
-        self._budget.give_back(self.size - INITIAL_CREDIT_BYTES)
-        self._budget.leave()
+        self._budget.give_back(self._party, self.size - INITIAL_CREDIT_BYTES)
+        self._budget.leave(self._party)
         self.size = INITIAL_CREDIT_BYTES
 
     def _shrink(self, size: int) -> None:
@@ -194,7 +221,7 @@ class Window:
         unproven = min(size, self._ahead)
         self._ahead -= unproven
         self._budget.count_as_proven(unproven)
-        self._budget.give_back(size)
+        self._budget.give_back(self._party, size)
         self._grow_at = min(self._grow_at, self._consumed + self.size)
         if self._remembered is not None:
             self._remembered.lower_to(self.size)
@@ -205,52 +232,3 @@ class Window:
         self._ahead = 0
         if self._remembered is not None:
             self._remembered.raise_to(min(self.size, consumed - self._grown_at))
-
-
-class Admission:
-    """The memory for what is assembled whole, in order of arrival.
-
-    The first in line may always go on when nothing else is admitted, so that a blob larger than the budget but within
-    the blob limit is served alone. Of those whose size is not known the oldest may always go on, so that they cannot
-    block each other half way.
-    """
-
-    def __init__(self, capacity_bytes: int) -> None:
-        self._capacity = capacity_bytes
-        self._used = 0
-        self._admitted: OrderedDict[StreamKey, int] = OrderedDict()
-        self._unknown: OrderedDict[StreamKey, None] = OrderedDict()
-        self._waiting: OrderedDict[StreamKey, int | None] = OrderedDict()
-
-    def request(self, key: StreamKey, size: int | None) -> None:
-        """Stand in line for ``size`` bytes (None: not known, memory is taken as it grows)."""
-        self._waiting[key] = size
-
-    def next_admitted(self) -> StreamKey | None:
-        """Admit the first in line if there is room, and return its key."""
-        for key, size in self._waiting.items():
-            need = size or 0
-            if self._admitted and self._used + need > self._capacity:
-                return None
-            del self._waiting[key]
-            self._admitted[key] = need
-            self._used += need
-            if size is None:
-                self._unknown[key] = None
-            return key
-        return None
-
-    def grow(self, key: StreamKey, size: int) -> bool:
-        """Return whether a stream of unknown size may have ``size`` bytes more, and count them if so."""
-        oldest = next(iter(self._unknown), None)
-        if self._used + size > self._capacity and key != oldest:
-            return False
-        self._admitted[key] += size
-        self._used += size
-        return True
-
-    def release(self, key: StreamKey) -> None:
-        """Give back what the stream holds, or its place in line."""
-        self._waiting.pop(key, None)
-        self._unknown.pop(key, None)
-        self._used -= self._admitted.pop(key, 0)

@@ -24,6 +24,7 @@ from streamcell.protocol.links.kinds import LinkKind
 from streamcell.protocol.links.lane import USABLE, Lane
 from streamcell.protocol.links.outbox import Outbox, StreamSpeaker
 from streamcell.protocol.links.states import LaneState
+from streamcell.protocol.wire.addressing import Party
 from streamcell.protocol.wire.frames import AnnounceReply, Chunk, Frame, Hello, LaneRole, LanesWanted
 
 if TYPE_CHECKING:
@@ -209,6 +210,13 @@ class Link(Timed):
     def initial_credit(self) -> int:
         """How many bytes of a stream the neighbour takes before it has given credit."""
         return self.terms.initial_credit
+
+    def party_of(self, origin: str) -> Party:
+        """Return who a cell shares with that sends by this link.
+
+        All that a child announces is said by that child alone. What comes by the parent is the rest of the tree.
+        """
+        return (self.fqcn if self.kind is LinkKind.CHILD else origin, origin)
 
     def gives_way(self) -> bool:
         """Return whether it makes room for a shortcut to the same cell that this one has dialled.

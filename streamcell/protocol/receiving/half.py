@@ -84,6 +84,7 @@ class StreamReceiver(Timed):
         "description",
         "news",
         "origin",
+        "party",
         "point",
         "progress",
         "released",
@@ -106,6 +107,7 @@ class StreamReceiver(Timed):
         self.description = opening.description
         self.state = ReceiverState.OFFERED
         self.origin = OriginSide(near, chunk, opening, link, now)
+        self.party = self.origin.party
         # Its parts, of which much is asked here.
         self.progress = self.origin.progress
         self.point = self.origin.point
@@ -163,7 +165,7 @@ class StreamReceiver(Timed):
         self._schedule()
         undecided = self.point.undecided
         self._context.events.append(
-            StreamOpened(key, self.channel, self.topic, self.description, opening.seen_before, undecided)
+            StreamOpened(key, self.party, self.channel, self.topic, self.description, opening.seen_before, undecided)
         )
         return True
 
@@ -374,7 +376,7 @@ class StreamReceiver(Timed):
     def _begins_assembly(self, now: float) -> bool:
         """Have what comes kept in the memory of blobs, from its first byte on; return whether it is not too much."""
         self.unclaimed_until = None
-        self.allowance.assemble(self._near.memory.window_in_blobs())
+        self.allowance.assemble(self._near.memory.window_in_blobs(self.party))
         if self._refuses_size(self.progress.size or 0, now):
             return False
         self.on_start_chosen(0, None)

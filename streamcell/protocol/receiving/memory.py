@@ -1,9 +1,9 @@
 """Memory for the streams that a cell receives.
 
-The rules are those of ``credit.py``. Here is who they apply to: a stream that is read piece by piece has a window out
-of the windows' budget; what is assembled whole waits until there is memory for all of it, or, if its size is not
-known, gets credit for one window after the other. Blobs share one memory, requests and replies another, so that a
-large blob does not hold up an answer.
+The rules are those of ``credit.py`` and ``admission.py``. Here is who they apply to: a stream that is read piece by
+piece has a window out of the windows' budget; what is assembled whole waits until there is memory for all of it, or, if
+its size is not known, gets credit for one window after the other. Blobs share one memory, requests and replies another,
+so that a large blob does not hold up an answer.
 
 Those who wait hear of it when memory is given back (``on_admitted``, ``on_memory_freed``).
 """
@@ -13,7 +13,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from streamcell.config import CellConfig
-from streamcell.protocol.flow.credit import BLOB_GROWTH, Admission, Window, WindowBudget
+from streamcell.protocol.flow.admission import Admission
+from streamcell.protocol.flow.credit import BLOB_GROWTH, Window, WindowBudget
+from streamcell.protocol.wire.addressing import Party
 from streamcell.protocol.wire.description import StreamKind
 from streamcell.protocol.wire.frames import StreamKey
 
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 
 # What is kept apart from blobs.
 _OF_REQUESTS = (StreamKind.REQUEST, StreamKind.REPLY)
+# More than all cells of a process could hold.
+_NO_BOUND = 1 << 62
 
 
 class ReceiveMemory:
@@ -34,30 +38,38 @@ class ReceiveMemory:
         self.max_blob_bytes = config.max_blob_bytes
         self._max_window = config.max_window_bytes
         self._budget = budget
-        self._blobs = Admission(config.blob_budget_bytes)
-        self._requests = Admission(config.request_budget_bytes)
+        # What is assembled is counted when it is admitted, so its windows share nothing.
+        self._assembled = WindowBudget(_NO_BOUND)
+        self._blobs = Admission(config.blob_budget_bytes, config.max_blob_bytes)
+        self._requests = Admission(config.request_budget_bytes, config.max_blob_bytes)
         # Those in line for admission, and those that were admitted and have no memory to go on.
         self._in_line: dict[StreamKey, StreamReceiver] = {}
         self._starved: dict[StreamKey, StreamReceiver] = {}
 
-    def window(self) -> Window:
+    def window(self, party: Party) -> Window:
         """Return the window that a stream begins with."""
-        return Window(self._budget, self._max_window)
+        return Window(self._budget, party, self._max_window)
 
-    def window_in_blobs(self) -> Window:
+    def window_in_blobs(self, party: Party) -> Window:
         """Return that of what is kept in the memory of blobs: it is no part of the windows' budget."""
-        return Window(WindowBudget(self._max_window), self._max_window, BLOB_GROWTH)
+        return Window(self._assembled, party, self._max_window, BLOB_GROWTH)
 
     def reserve(self, receiver: StreamReceiver, now: float) -> None:
         """Admit a receiver as soon as there is memory for it."""
         admission, key = self._admission(receiver), receiver.key
-        admission.request(key, receiver.progress.size)
-        self._in_line[key] = receiver
-        self._admit_waiting(admission, now)
+        if admission.request(key, receiver.party, receiver.progress.size):
+            receiver.on_admitted(now)
+        else:
+            self._in_line[key] = receiver
+            self._admit_waiting(admission, now)
 
     def take_more(self, receiver: StreamReceiver, size: int) -> bool:
         """Take ``size`` bytes for a receiver of unknown size; if there are none, it hears when there may be some."""
-        taken = self._admission(receiver).grow(receiver.key, size)
+        admission = self._admission(receiver)
+        contested = bool(self._starved) and any(
+            other.party != receiver.party and self._admission(other) is admission for other in self._starved.values()
+        )
+        taken = admission.grow(receiver.key, size, contested=contested)
         if taken:
             self._starved.pop(receiver.key, None)
         else:

@@ -35,16 +35,18 @@ class OriginSide:
     :ivar point: where it begins.
     :ivar allowance: how far its sender may go, and the window that this comes from.
     :ivar news: what the origin is told, of which stream and attempt, and by which link.
+    :ivar party: who it shares memory and threads with others for, whichever way it comes later.
     :ivar heard_at: when the origin showed last that it has the stream.
     """
 
-    __slots__ = ("_context", "_corrupt_chunks", "allowance", "heard_at", "news", "point", "progress")
+    __slots__ = ("_context", "_corrupt_chunks", "allowance", "heard_at", "news", "party", "point", "progress")
 
     def __init__(self, near: Surroundings, chunk: Chunk, opening: Open, link: Link, now: float) -> None:
         description = opening.description
         self.progress = Progress(description.size, description.digest)
         self.point = StartingPoint(awaited=opening.awaits_offset and not description.kind.whole)
-        self.allowance = Allowance(near.memory.window(), self.progress, self.point, chunk.offset)
+        self.party = link.party_of(chunk.key.origin)
+        self.allowance = Allowance(near.memory.window(self.party), self.progress, self.point, chunk.offset)
         self.news = News(near, chunk, link, (self.progress, self.point, self.allowance), now)
         self.heard_at = now
         self._context = near.context

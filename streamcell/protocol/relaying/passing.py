@@ -348,7 +348,8 @@ class RelayedStream(Timed):
         self._held = Held(chunk.offset)
         self.branch.begin_at(chunk.offset)
         self.allowed_to_previous = chunk.offset + INITIAL_CREDIT_BYTES
-        self._window = Window(near.budget, near.context.config.max_window_bytes)
+        party = self.up.party_of(self.key.origin)
+        self._window = Window(near.budget, party, near.context.config.max_window_bytes)
         if self._bulk and not chunk.last:
             self._window.begin_as(self.up.remembered_window, None if size is None else size - chunk.offset)
 

@@ -12,6 +12,8 @@ from streamcell.protocol.wire.frames import Ack, Chunk, Lost, Query, QueryReply,
 
 StreamFrame: TypeAlias = Chunk | ResumeQuery | Reset | Ack | ResumeReply | Lost
 RoutedFrame: TypeAlias = StreamFrame | Query | QueryReply
+# Who shares with others what a cell has: the neighbour that frames come by, and the cell that made them.
+Party: TypeAlias = tuple[str, str]
 
 ROUTED = frozenset((Chunk, ResumeQuery, Reset, Ack, ResumeReply, Lost, Query, QueryReply))
 
