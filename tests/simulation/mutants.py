@@ -195,7 +195,7 @@ def table(rows: list[tuple[Mutant, int, str]]) -> str:
 def known_seeds() -> dict[str, int]:
     """Return the seed that catches each bug, as the README has it."""
     text = README.read_text(encoding="utf-8").partition(BEGIN)[2].partition(END)[0]
-    rows = re.findall(r"^\| (.+?) \| `\w+\.py` \| (\d+) \|", text, re.MULTILINE)
+    rows = re.findall(r"^\| (.+?) \| `[\w/]+\.py` \| (\d+) \|", text, re.MULTILINE)
     return {name: int(seed) for name, seed in rows}
 
 
