@@ -221,6 +221,11 @@ def examples() -> list[Example]:
         Example("More lanes, please", "Listener → dialler.", (frames.LanesWanted(1),)),
         Example("A Ping", "Either side.", (frames.Ping(0x0123456789ABCDEF, 3),)),
         Example("Its Pong", "The other side.", (frames.Pong(0x0123456789ABCDEF),)),
+        Example(
+            "What is settled",
+            "Origin → target, after each 256 streams to it that have ended: all below 260 except stream 3.",
+            (frames.ResumeQuery.telling_settled("site-1", SITE, "server", 3, ((4, 259),)),),
+        ),
         Example("Who is there?", "Either side, to its neighbour.", (frames.Query(9, "site-1", "", False, 16),)),
         Example("I am", "The neighbour.", (frames.QueryReply(9, "site-1", "server", (me,), 16),)),
         Example(

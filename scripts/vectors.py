@@ -163,6 +163,12 @@ def edge_cases() -> list[Json]:
         "limits": {"message_bytes": 6 << 20, "lanes": 8},
     }
     probe: Json = {"stream": STREAM, "probe": True, "hops_left": 16}
+    settled: Json = {
+        "stream": {**STREAM, "stream_id": 0, "attempt": 0},
+        "probe": True,
+        "hops_left": 1,
+        "settled_below": 5,
+    }
     target: Json = {"stream": STREAM, "target_incarnation": golden.SERVER, "hops_left": 16}
     reset: Json = {"stream": STREAM, "code": cell_pb2.ERROR_CODE_SOURCE, "fault": cell_pb2.FAULT_ORIGIN}
     written = [
@@ -194,6 +200,11 @@ def edge_cases() -> list[Json]:
         ),
         ("Hello on a bulk lane", "", batch({"hello": bulk})),
         ("A life sign", "A query that only probes.", batch({"resume_query": probe})),
+        (
+            "What is settled",
+            "A query of stream 0, with sixteen runs.",
+            batch({"resume_query": {**settled, "settled": [{"first": 5, "last": 7}] * 16}}),
+        ),
         ("Its answer", "", batch({"resume_reply": {**target, "offset": 6, "probe": True}})),
         ("Not known here", "", batch({"resume_reply": {**target, "unknown": True}})),
         ("The origin gives up", "", batch({"reset": {**reset, "sentence": "the disk failed", "hops_left": 16}})),

@@ -40,8 +40,21 @@ NAME_BYTES = 255
 # Runs of settled ids in one frame.
 SETTLED_RUNS_BYTES = 256
 SETTLED_RUNS = 16
-# Streams settled since a neighbour was told: what it has to remember of them is worth a frame then.
+# Streams to one target settled since it was told: what it has to remember of them is worth a frame then.
 SETTLED_UNTOLD = 256
+# Targets of which a cell knows how many streams have ended since they were told: what those remember in vain of this
+# cell, when it has sent to so many others since, is less than the number above.
+SETTLED_TARGETS = 10_000
+# Ended and asked-for streams that a target remembers of one life of an origin: an honest one says after each 256 ends
+# which are settled, and has not many more than those that may be open.
+REMEMBERED_STREAMS = 8192
+# Runs of settled ids kept of one life: an honest origin tells about as many as it has streams open to the target.
+SETTLED_RUNS_KEPT = 4096
+# For how long more of the last words about one life are kept than that: an origin that tells nothing, as those of an
+# earlier version do if they send bulk only and through relays, has asked about what it missed by then.
+REMEMBERED_S = 60.0
+# Lives of origins that are remembered though nothing leads to their cells any more. What comes late comes soon.
+PAST_LIVES = 10_000
 # Hops that a routed frame may take: deeper trees are mistakes.
 HOPS = 16
 # Cells that a cell keeps a way to: bounds what announcements can make it hold.

@@ -96,7 +96,7 @@ class CellCore:
         self._gate = Gate(self._context, self._routes)
         budget = WindowBudget(config.receive_budget_bytes)
         self._relays = RelayTable(self._context, self._routes, budget)
-        settled = SettledNews()
+        settled = SettledNews(self._context)
         self._presence = Presence(self._context, self)
         self._sends = SendTable(self._context, self._routes, self._presence, settled, self._on_send_settled)
         self._batches = Batches(self._context, settled)
@@ -123,7 +123,7 @@ class CellCore:
         self._target_handlers: dict[type, Callable[[Link, Any, float], None]] = {
             Chunk: self._receives.on_chunk,
             ResumeQuery: self._receives.on_resume_query,
-            Reset: self._handle_reset_by_origin,
+            Reset: self._receives.on_reset,
         }
         self._origin_handlers: dict[type, Callable[[Any, float], None]] = {
             Ack: self._sends.handle_ack,
@@ -493,9 +493,6 @@ class CellCore:
         elif speaks_of_itself:
             self._sends.answer_late_target(frame)
 
-    def _handle_reset_by_origin(self, _link: Link, frame: Reset, now: float) -> None:
-        self._receives.on_reset(frame, now)
-
     def _handle_lanes_wanted(self, link: Link, frame: LanesWanted, now: float) -> None:
         if frame.bulk_lanes > 0:
             link.on_lanes_wanted(now)
@@ -517,7 +514,7 @@ class CellCore:
         lane.on_ping(frame.nonce)
         link = lane.link
         if link is not None:
-            self._receives.note_settled(link.fqcn, link.incarnation, frame.settled_below, frame.settled, now)
+            self._receives.note_settled(link, frame.settled_below, frame.settled, now)
 
     def _handle_pong(self, lane: Lane, frame: Pong, now: float) -> None:
         lane.on_pong(frame.nonce, now)

@@ -221,6 +221,8 @@ def _resume_query(message: cell_pb2.ResumeQuery) -> frames.ResumeQuery:
         checked_name(message.resume_id, "resume_id"),
         checked_stamp(message.source_stamp),
         checked_digest(message.digest, "digest"),
+        message.settled_below,
+        _runs(message.settled, len(message.settled)),
     )
 
 

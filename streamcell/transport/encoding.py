@@ -99,7 +99,7 @@ def _fill_withdraw(message: cell_pb2.Frame, frame: frames.Withdraw) -> None:
     withdraw.epoch = frame.epoch
 
 
-def _fill_settled(message: cell_pb2.Open | cell_pb2.Ping, runs: frames.IdRuns) -> None:
+def _fill_settled(message: cell_pb2.Open | cell_pb2.Ping | cell_pb2.ResumeQuery, runs: frames.IdRuns) -> None:
     for first, last in runs:
         run = message.settled.add()
         run.first = first
@@ -171,6 +171,9 @@ def _fill_resume_query(message: cell_pb2.Frame, frame: frames.ResumeQuery) -> No
     if frame.digest is not None:
         query.digest = frame.digest.text
     query.hops_left = frame.hops_left
+    query.settled_below = frame.settled_below
+    if frame.settled:
+        _fill_settled(query, frame.settled)
 
 
 def _fill_resume_reply(message: cell_pb2.Frame, frame: frames.ResumeReply) -> None:

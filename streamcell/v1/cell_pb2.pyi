@@ -420,20 +420,24 @@ class Reset(_message.Message):
     def __init__(self, stream: _Optional[_Union[StreamRef, _Mapping]] = ..., from_target: bool = ..., code: _Optional[_Union[ErrorCode, str]] = ..., fault: _Optional[_Union[Fault, str]] = ..., sentence: _Optional[str] = ..., hops_left: _Optional[int] = ...) -> None: ...
 
 class ResumeQuery(_message.Message):
-    __slots__ = ("stream", "probe", "resume_id", "source_stamp", "digest", "hops_left")
+    __slots__ = ("stream", "probe", "resume_id", "source_stamp", "digest", "hops_left", "settled_below", "settled")
     STREAM_FIELD_NUMBER: _ClassVar[int]
     PROBE_FIELD_NUMBER: _ClassVar[int]
     RESUME_ID_FIELD_NUMBER: _ClassVar[int]
     SOURCE_STAMP_FIELD_NUMBER: _ClassVar[int]
     DIGEST_FIELD_NUMBER: _ClassVar[int]
     HOPS_LEFT_FIELD_NUMBER: _ClassVar[int]
+    SETTLED_BELOW_FIELD_NUMBER: _ClassVar[int]
+    SETTLED_FIELD_NUMBER: _ClassVar[int]
     stream: StreamRef
     probe: bool
     resume_id: str
     source_stamp: bytes
     digest: str
     hops_left: int
-    def __init__(self, stream: _Optional[_Union[StreamRef, _Mapping]] = ..., probe: bool = ..., resume_id: _Optional[str] = ..., source_stamp: _Optional[bytes] = ..., digest: _Optional[str] = ..., hops_left: _Optional[int] = ...) -> None: ...
+    settled_below: int
+    settled: _containers.RepeatedCompositeFieldContainer[IdRun]
+    def __init__(self, stream: _Optional[_Union[StreamRef, _Mapping]] = ..., probe: bool = ..., resume_id: _Optional[str] = ..., source_stamp: _Optional[bytes] = ..., digest: _Optional[str] = ..., hops_left: _Optional[int] = ..., settled_below: _Optional[int] = ..., settled: _Optional[_Iterable[_Union[IdRun, _Mapping]]] = ...) -> None: ...
 
 class ResumeReply(_message.Message):
     __slots__ = ("stream", "target_incarnation", "unknown", "offset", "prefix_digest", "probe", "hops_left")

@@ -62,7 +62,7 @@ class Origin:
         self.now = 100.0
         self.context = make_context(**(config or {}))
         self.owner = Owner()
-        around = Surroundings(self.context, SettledNews(), self.owner)
+        around = Surroundings(self.context, SettledNews(self.context), self.owner)
         self.sender = StreamSender(around, make_spec(kind=kind, **fields), 7)
         self.link = make_link()
         self.lane = make_lane(1)

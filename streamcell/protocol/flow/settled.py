@@ -1,16 +1,13 @@
 """Sets of stream ids that are settled, as a floor and runs above it.
 
 Ids rise, and most settle in about the order in which they were given out, so everything below a floor is settled and
-the rest is a few runs. The origin tells the floor and, in turn, some of the runs (DESIGN: Once); the target merges
-what it hears. One stream that lasts for days then costs one gap, not a memory of every stream since.
+the rest is a few runs. The origin tells the floor and the runs (DESIGN: Once); the target merges what it hears. One
+stream that lasts for days then costs one gap, not a memory of every stream since.
 """
 
 from __future__ import annotations
 
 import bisect
-
-from streamcell.limits import SETTLED_RUNS
-from streamcell.protocol.wire.frames import IdRuns
 
 
 class SettledIds:
@@ -20,13 +17,17 @@ class SettledIds:
         self.below = 1
         self._firsts: list[int] = []
         self._lasts: list[int] = []
-        self._turn = 0
 
     def __contains__(self, stream_id: int) -> bool:
         if stream_id < self.below:
             return True
         index = bisect.bisect_right(self._firsts, stream_id) - 1
         return index >= 0 and stream_id <= self._lasts[index]
+
+    @property
+    def run_count(self) -> int:
+        """How many runs there are above the floor."""
+        return len(self._firsts)
 
     @property
     def end(self) -> int:
@@ -67,16 +68,6 @@ class SettledIds:
         if first <= last:
             gaps.append((first, last))
         return gaps
-
-    def runs_to_send(self) -> IdRuns:
-        """Return some runs above the floor, others at each call when they do not fit in one frame."""
-        count = len(self._firsts)
-        if count <= SETTLED_RUNS:
-            return tuple(zip(self._firsts, self._lasts, strict=True))
-        start = self._turn % count
-        self._turn = start + SETTLED_RUNS
-        chosen = sorted((start + step) % count for step in range(SETTLED_RUNS))
-        return tuple((self._firsts[index], self._lasts[index]) for index in chosen)
 
     def _raise_floor(self) -> None:
         if self._firsts and self._firsts[0] <= self.below:

@@ -50,7 +50,7 @@ class Batches:
         """Return the next batch for a lane; empty: nothing now."""
         link = lane.link
         says_nothing = not lane.own_frames and lane.goodbye is None
-        if says_nothing and (link is None or (link.idle and not self._settled.is_owed(link))):
+        if says_nothing and (link is None or link.idle):
             # Writers ask more often than there is anything to say.
             return []
         frames, pings = lane.take_own_frames() if lane.own_frames else ([], [])
@@ -62,8 +62,6 @@ class Batches:
             control = link.control_lane() is lane
             if control or flushes:
                 self._take_control_frames(link, lane, frames, now)
-            if control and not pings and self._settled.is_owed(link):
-                pings.append(Ping(self._context.random_bits(64)))
             if control and pings:
                 pings[-1] = self._settled.telling(link, pings[-1])
             frames += pings
@@ -112,7 +110,9 @@ class Batches:
 
     def _await_answer(self, lane: Lane, frames: list[Frame], now: float) -> None:
         for frame in frames:
-            if isinstance(frame, _ANSWERED_FRAMES):
+            if isinstance(frame, _ANSWERED_FRAMES) and not (
+                isinstance(frame, ResumeQuery) and frame.key.stream_id == NO_STREAM
+            ):
                 lane.on_spoken(now)
                 return
 

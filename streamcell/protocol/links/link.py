@@ -110,7 +110,6 @@ class Link(Timed):
     :ivar identity: who dialled it, as the carrier has proved.
     :ivar lanes: lanes that said Hello, by number.
     :ivar remembered_window: what streams that come over it begin with.
-    :ivar settled_told: how many streams were settled here when the neighbour was last told which.
     :ivar announced: the application was told that the neighbour is there.
     :ivar last_break: why a lane of it ended last, in the words of its carrier.
     """
@@ -138,7 +137,6 @@ class Link(Timed):
         "link_id",
         "outbox",
         "remembered_window",
-        "settled_told",
         "small",
         "terms",
         "up_since",
@@ -176,7 +174,6 @@ class Link(Timed):
         self.small: RoundRobin[ChunkSource, Lane] = RoundRobin(_SMALL_QUANTUM)
         self.bulk: RoundRobin[ChunkSource, Lane] = RoundRobin(_BULK_QUANTUM)
         self.remembered_window = RememberedWindow()
-        self.settled_told = 0
         self.up_since = now
         self.last_break = ""
         self.down = False

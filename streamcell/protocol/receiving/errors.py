@@ -18,7 +18,7 @@ from streamcell.errors import (
     StreamTimeout,
     error_from_wire,
 )
-from streamcell.limits import CORRUPT_CHUNKS
+from streamcell.limits import CORRUPT_CHUNKS, REMEMBERED_STREAMS, SETTLED_RUNS_KEPT
 from streamcell.protocol.wire.frames import Chunk, Reset
 
 if TYPE_CHECKING:
@@ -117,6 +117,17 @@ def credit_ignored(chunk: Chunk, allowed: int) -> CellError:
     return ProtocolError(
         f"stream {chunk.key.stream_id} from {chunk.key.origin} sent offset {chunk.offset} with a credit of {allowed}",
         fault=Fault.ORIGIN,
+    )
+
+
+def remembered_too_much(origin: str, fqcn: str) -> CellError:
+    """An origin does not say which of its streams are settled."""
+    return ProtocolError(
+        f"{fqcn} remembers {REMEMBERED_STREAMS} streams of {origin} that have ended, or {SETTLED_RUNS_KEPT} runs of "
+        f"settled ones: {origin} has to say which are settled (settled_below), and to ask only about streams that it "
+        "sends",
+        ErrorCode.LIMIT,
+        Fault.ORIGIN,
     )
 
 

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Iterator
 
 from streamcell.errors import ErrorCode, Fault, StreamError
+from streamcell.limits import PAST_LIVES, REMEMBERED_S, REMEMBERED_STREAMS, SETTLED_RUNS_KEPT
 from streamcell.protocol.flow.settled import SettledIds
 from streamcell.protocol.receiving.half import StreamReceiver
 from streamcell.protocol.wire.frames import (
@@ -21,7 +22,7 @@ from streamcell.protocol.wire.frames import (
 )
 
 # Lives of one origin that are remembered when they are over.
-_PAST_LIVES = 16
+_PAST_LIVES_OF_ONE = 16
 
 
 @dataclasses.dataclass(slots=True)
@@ -30,6 +31,8 @@ class OriginLife:
 
     :ivar asked: the attempts that were asked for of streams that were not known then. What an earlier attempt has left
         on a lane that broke may still come, and is not to be taken in: the origin was told that nothing had come.
+    :ivar full_since: since when there has been no room to remember more; None while there is.
+    :ivar heard_at: when a stream of it was heard of that was not open here.
     """
 
     incarnation: int
@@ -37,12 +40,39 @@ class OriginLife:
     ended: dict[int, Ack | Reset] = dataclasses.field(default_factory=dict)
     settled: SettledIds = dataclasses.field(default_factory=SettledIds)
     asked: dict[int, int] = dataclasses.field(default_factory=dict)
+    full_since: float | None = None
+    heard_at: float = 0.0
+
+    def has_room(self, now: float) -> bool:
+        """Return whether more may be remembered of this life, whose origin is to say what is settled.
+
+        Of one that does not say so for long what was said last is forgotten: it has asked about what it missed by then.
+        """
+        self.heard_at = now
+        if len(self.ended) + len(self.asked) < REMEMBERED_STREAMS and self.settled.run_count < SETTLED_RUNS_KEPT:
+            self.full_since = None
+            return True
+        if self.full_since is None:
+            self.full_since = now
+        elif now >= self.full_since + REMEMBERED_S:
+            self.full_since = None
+            self._forget_last_words()
+        return False
+
+    def _forget_last_words(self) -> None:
+        """Count what has ended as settled, as far as that may be kept, and take nothing for late any more."""
+        self.asked.clear()
+        for stream_id in sorted(self.ended):
+            if self.settled.run_count < SETTLED_RUNS_KEPT:
+                self.settled.add(stream_id, stream_id)
+                del self.ended[stream_id]
 
     def settle(self, below: int, runs: IdRuns) -> Iterator[int]:
         """Forget what the origin has settled; yield the ids that were not settled before, and may have a receiver."""
         fresh = self.settled.add_below(below)
         for first, last in runs:
-            fresh += self.settled.add(first, last)
+            if self.settled.run_count < SETTLED_RUNS_KEPT:
+                fresh += self.settled.add(first, last)
         for first, last in fresh:
             for stream_id in self._known_ids(first, last):
                 self.ended.pop(stream_id, None)
@@ -69,6 +99,7 @@ class OriginLife:
         self.receivers.pop(stream_id, None)
         if last_word is not None and stream_id not in self.settled:
             self.ended.setdefault(stream_id, last_word)
+            self.asked.pop(stream_id, None)
 
     def note_asked(self, query: ResumeQuery) -> None:
         """Take note of a query about a stream that is not open here."""
@@ -92,24 +123,41 @@ class OriginLife:
 class PastLives:
     """How far the lives of origins had got when they were over, so that nothing is taken in twice if one comes back.
 
-    It does when two cells have a name in turn.
+    It does when two cells have a name in turn. Of too many the origin goes first that was heard of last long ago.
     """
 
     def __init__(self) -> None:
         self._unseen: dict[str, dict[int, int]] = {}
+        self._count = 0
 
     def bury(self, origin: str, life: OriginLife) -> None:
         """Keep the least of a life that is over."""
-        unseen = self._unseen.setdefault(origin, {})
+        unseen = self._unseen.pop(origin, {})
+        self._unseen[origin] = unseen
         unseen[life.incarnation] = life.first_unseen_id()
-        if len(unseen) > _PAST_LIVES:
-            del unseen[next(iter(unseen))]
+        self._count += 1
+        if len(unseen) > _PAST_LIVES_OF_ONE:
+            self._take_oldest(unseen)
+        while self._count > PAST_LIVES:
+            oldest, unseen = next(iter(self._unseen.items()))
+            self._take_oldest(unseen)
+            if not unseen:
+                del self._unseen[oldest]
 
     def begin(self, origin: str, incarnation: int) -> OriginLife:
         """Return a life of which nothing is open. All that was heard of in it before counts as settled."""
         life = OriginLife(incarnation)
-        life.settled.add_below(self._unseen.get(origin, {}).pop(incarnation, 1))
+        unseen = self._unseen.get(origin, {})
+        if incarnation in unseen:
+            self._count -= 1
+            life.settled.add_below(unseen.pop(incarnation))
+            if not unseen:
+                del self._unseen[origin]
         return life
+
+    def _take_oldest(self, unseen: dict[int, int]) -> None:
+        del unseen[next(iter(unseen))]
+        self._count -= 1
 
 
 class Registrar:

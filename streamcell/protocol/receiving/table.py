@@ -11,6 +11,7 @@ from collections.abc import Iterable
 
 from streamcell.digest import Digest
 from streamcell.errors import CellError, ErrorCode, StreamIntegrityError
+from streamcell.limits import PAST_LIVES
 from streamcell.protocol.base.context import Context
 from streamcell.protocol.flow.credit import WindowBudget
 from streamcell.protocol.links.link import Link
@@ -31,12 +32,17 @@ from streamcell.protocol.wire.frames import (
     Ack,
     Chunk,
     IdRuns,
+    Lost,
+    LostReason,
     Open,
     Reset,
     ResumeQuery,
     ResumeReply,
     StreamKey,
 )
+
+# So many lives begin before those are looked for that may be forgotten.
+_BEGUN_LIVES = 1024
 
 
 class ReceiveTable:
@@ -51,6 +57,9 @@ class ReceiveTable:
         self._memory = ReceiveMemory(context.config, budget)
         self._near = Surroundings(context, self._ways, self._memory, requests, self)
         self._routes = routes
+        self._fqcn = context.fqcn
+        # Lives that have begun since those were looked for that nobody leads to.
+        self._begun = 0
 
     def receivers(self) -> list[StreamReceiver]:
         """Return all receivers."""
@@ -162,7 +171,7 @@ class ReceiveTable:
         if life is None or life.incarnation != key.origin_incarnation:
             life = self._begin_life(key, now)
         if chunk.open is not None:
-            self._note_settled(life, chunk.open.settled_below, chunk.open.settled, now)
+            self._note_settled(life, link, key.origin, chunk.open.settled_below, chunk.open.settled, now)
         receiver = life.receivers.get(key.stream_id)
         if receiver is None:
             receiver = self._open(life, link, chunk, now)
@@ -170,41 +179,65 @@ class ReceiveTable:
             receiver.on_chunk(link, chunk, now)
 
     def on_resume_query(self, link: Link, frame: ResumeQuery, now: float) -> None:
-        """The origin asks where to go on, or shows that it is alive."""
-        life = self._life_of(frame.key, now)
+        """The origin asks where to go on, or shows that it is alive.
+
+        :raises ProtocolError: if the neighbour, which is the origin, is to be cut off.
+        """
+        origin, life = frame.key.origin, self._life_of(frame.key, now)
         if frame.key.stream_id == NO_STREAM:
             # A cell that shows which life of it there is wants no answer.
+            self._note_settled(life, link, origin, frame.settled_below, frame.settled, now)
             return
         receiver = life.receivers.get(frame.key.stream_id)
         if receiver is not None:
             receiver.on_query(link, frame, now)
-        else:
+        elif frame.probe or self._may_remember_more(life, link, origin, now):
             life.note_asked(frame)
             link.post(self._registrar.answer_query(life, frame))
+        else:
+            link.answer(Lost.of(frame, LostReason.LIMIT, self._fqcn))
 
-    def on_reset(self, frame: Reset, now: float) -> None:
-        """The origin gave the stream up."""
+    def on_reset(self, link: Link, frame: Reset, now: float) -> None:
+        """The origin gave the stream up.
+
+        :raises ProtocolError: if the neighbour, which is the origin, is to be cut off.
+        """
         life = self._life_of(frame.key, now)
         last_word = dataclasses.replace(frame, from_target=True)
         receiver = life.receivers.get(frame.key.stream_id)
         if receiver is not None:
             receiver.on_reset(last_word, now)
-        else:
+        elif self._may_remember_more(life, link, frame.key.origin, now):
             # It overtook the first chunk, which is to call no callback any more.
             life.on_stream_ended(frame.key.stream_id, last_word)
 
-    def note_settled(self, origin: str, incarnation: int, below: int, runs: IdRuns, now: float) -> None:
-        """The neighbour says in a Ping which of its streams are settled."""
-        life = self._lives.get(origin)
-        if life is not None and life.incarnation == incarnation:
-            self._note_settled(life, below, runs, now)
+    def note_settled(self, link: Link, below: int, runs: IdRuns, now: float) -> None:
+        """The neighbour says in a Ping which of its streams are settled.
 
-    def _note_settled(self, life: OriginLife, below: int, runs: IdRuns, now: float) -> None:
+        :raises ProtocolError: if it is to be cut off.
+        """
+        life = self._lives.get(link.fqcn)
+        if life is not None and life.incarnation == link.incarnation:
+            self._note_settled(life, link, link.fqcn, below, runs, now)
+
+    def _note_settled(self, life: OriginLife, link: Link, origin: str, below: int, runs: IdRuns, now: float) -> None:
         for stream_id in life.settle(below, runs):
             receiver = life.receivers.get(stream_id)
             # The memory that the end of one gives back may have ended another.
             if receiver is not None:
                 receiver.on_origin_gone(receive_errors.gave_up(receiver), now)
+        if runs:
+            self._may_remember_more(life, link, origin, now)
+
+    def _may_remember_more(self, life: OriginLife, link: Link, origin: str, now: float) -> bool:
+        """Return whether more may be remembered of a life, of which something came over ``link``.
+
+        :raises ProtocolError: if not, and the neighbour is the origin itself.
+        """
+        has_room = life.has_room(now)
+        if not has_room and link.fqcn == origin:
+            raise receive_errors.remembered_too_much(origin, self._fqcn)
+        return has_room
 
     # Links.
 
@@ -261,7 +294,22 @@ class ReceiveTable:
         if key.origin in self._lives:
             self._forget_life(key.origin, now)
         life = self._lives[key.origin] = self._past.begin(key.origin, key.origin_incarnation)
+        life.heard_at = now
+        self._begun += 1
+        if self._begun >= _BEGUN_LIVES:
+            self._begun = 0
+            self._forget_those_long_gone()
         return life
+
+    def _forget_those_long_gone(self) -> None:
+        """Keep only the least of the lives that were heard of longest ago, of cells that no own route leads to."""
+        gone = [
+            (life.heard_at, origin)
+            for origin, life in self._lives.items()
+            if not life.receivers and not self._routes.leads_to(origin)
+        ]
+        for _, origin in sorted(gone)[: max(0, len(gone) - PAST_LIVES)]:
+            self._past.bury(origin, self._lives.pop(origin))
 
     def _forget_life(self, origin: str, now: float) -> None:
         """The origin was restarted: what has no name that its next life may use will not go on."""
@@ -285,6 +333,9 @@ class ReceiveTable:
         if refusal is not None:
             link.post(refusal)
         if opening is None or refusal is not None:
+            return None
+        if not self._may_remember_more(life, link, chunk.key.origin, now):
+            link.answer(Lost.of(chunk, LostReason.LIMIT, self._fqcn))
             return None
         orphan = self._orphans.claim(chunk, opening)
         fault = None if orphan is None else fault_in_adopting(orphan, opening.description)

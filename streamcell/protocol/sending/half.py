@@ -476,7 +476,7 @@ class StreamSender(Timed):
         if self.attempt.number == 1:
             life = self._around.owner.life_of(self.spec.target)
             self.target_life = self.target_life if life is None else life
-        settled_below, settled = self._around.news.take(link) if control else (0, ())
+        settled_below, settled = self._around.news.take(link, self.spec.target) if control else (0, ())
         return self._cutter.open_part(self, settled_below, settled)
 
     def take_control_frames(self, lane_id: int, now: float) -> list[ResumeQuery]:

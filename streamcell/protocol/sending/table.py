@@ -61,7 +61,6 @@ class SendTable:
         self._settled = settled
         self._on_settled = on_settled
         self._around = Surroundings(context, settled, self)
-        self._last_id = 0
 
     def __len__(self) -> int:
         return len(self._senders)
@@ -69,7 +68,7 @@ class SendTable:
     @property
     def next_id(self) -> int:
         """The id that the next stream will get."""
-        return self._last_id + 1
+        return self._settled.last_id + 1
 
     def senders(self) -> list[StreamSender]:
         """Return all senders."""
@@ -87,10 +86,10 @@ class SendTable:
 
     def open(self, spec: SendSpec, now: float) -> StreamSender:
         """Begin a stream; it starts as soon as there is a slot and a way."""
-        self._last_id += 1
-        sender = StreamSender(self._around, spec, self._last_id)
-        self._senders[self._last_id] = sender
-        self._by_target.setdefault(spec.target, {})[self._last_id] = sender
+        stream_id = self._settled.begin(spec.target)
+        sender = StreamSender(self._around, spec, stream_id)
+        self._senders[stream_id] = sender
+        self._by_target.setdefault(spec.target, {})[stream_id] = sender
         self._context.counters.add(Count.STREAMS_OPENED)
         if self._context.stopped:
             sender.give_up(send_errors.stopped(self._context.fqcn), now)
@@ -179,7 +178,7 @@ class SendTable:
     def _answer_settled(self, frame: Ack | ResumeReply) -> None:
         """The target holds a stream that is settled here: what ended it got lost, and is made up for."""
         link = self._routes.next_hop(frame.target)
-        if link is not None and frame.key.stream_id in self._settled:
+        if link is not None and 0 < frame.key.stream_id <= self._settled.last_id:
             sentence = f"{self._context.fqcn} has settled stream {frame.key.stream_id}"
             settled = StreamCancelled(sentence, fault=Fault.ORIGIN)
             link.answer(Reset.by_origin(frame.key, frame.target, frame.attempt, settled))
@@ -252,10 +251,7 @@ class SendTable:
         del self._senders[stream_id]
         _take_out(self._by_target, target, sender)
         _take_out(self._by_link, sender.link, sender)
-        self._settled.add(stream_id)
-        if sender.link is not None and self._settled.is_owed(sender.link):
-            # The writer of control frames says it, and on a link that carries bulk only nothing else wakes that.
-            sender.link.wake_control()
+        self._settled.add(target, stream_id, sender.link)
         for following in self._slots.release(sender):
             following.admit(self._routes.next_hop(target), now)
         self._on_settled(sender, error)

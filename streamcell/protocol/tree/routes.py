@@ -96,6 +96,10 @@ class RouteTable:
             return neighbour
         return self.relay_hop(target)
 
+    def leads_to(self, fqcn: str) -> bool:
+        """Return whether a cell is a neighbour, or known to be behind one that is no parent."""
+        return fqcn == self._fqcn or fqcn in self._links or fqcn in self._routes
+
     def relay_hop(self, target: str) -> Link | None:
         """Return the link that the frames of others for ``target``, another cell, go by: never a shortcut."""
         route = self._routes.get(target)

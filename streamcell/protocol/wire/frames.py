@@ -327,6 +327,8 @@ class ResumeQuery:
     resume_id: str = ""
     source_stamp: bytes = b""
     digest: Digest | None = None
+    settled_below: int = 0
+    settled: IdRuns = ()
 
     @classmethod
     def about(
@@ -340,6 +342,12 @@ class ResumeQuery:
     def showing_life(cls, origin: str, incarnation: int, target: str) -> ResumeQuery:
         """Return a sign of life of a cell that concerns none of its streams."""
         return cls(StreamKey(origin, incarnation, NO_STREAM), target, 0, True, HOPS)
+
+    @classmethod
+    def telling_settled(cls, origin: str, incarnation: int, target: str, below: int, runs: IdRuns) -> ResumeQuery:
+        """Return such a sign of life that says which of the cell's streams to this target are settled."""
+        key = StreamKey(origin, incarnation, NO_STREAM)
+        return cls(key, target, 0, True, HOPS, settled_below=below, settled=runs)
 
     def one_hop_on(self) -> ResumeQuery:
         """Return the frame as a cell passes it on: with one hop less. Only if there is one left."""

@@ -165,6 +165,8 @@ small_frames: st.SearchStrategy[frames.Frame] = st.one_of(
         resume_id=texts,
         source_stamp=st.binary(max_size=256),
         digest=digests,
+        settled_below=uint64,
+        settled=runs,
     ),
     st.builds(
         frames.ResumeReply,
