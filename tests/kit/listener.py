@@ -67,9 +67,9 @@ class Listener:
         """Send these bytes as a batch."""
         self._outgoing.put(batch)
 
-    def hear(self, kind: str) -> Any:
+    def hear(self, kind: str, seconds: float = LIMIT_S) -> Any:
         """Wait for a frame of a kind, and drop those before it."""
-        while (frame := self._heard.get(timeout=LIMIT_S)).WhichOneof("kind") != kind:
+        while (frame := self._heard.get(timeout=seconds)).WhichOneof("kind") != kind:
             pass
         return getattr(frame, kind)
 

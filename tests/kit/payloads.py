@@ -13,6 +13,7 @@ from tests.kit.waiting import Box
 
 KIB = 1 << 10
 MIB = 1 << 20
+GIB = 1 << 30
 
 
 @functools.lru_cache(maxsize=64)
