@@ -61,6 +61,8 @@ class CellConfig(ProcessSettings):
     source_threads: int = 64
     max_streams_per_peer: int = 1024
     max_requests_per_peer: int = 256
+    # Those that have a link here, which bounds what strangers can make it hold. Each takes a descriptor or two.
+    max_cells: int = 4000
 
     # Time.
     idle_timeout_s: float = 300.0
@@ -133,6 +135,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "source_threads": (1, 10_000),
     "max_streams_per_peer": (1, 1_000_000),
     "max_requests_per_peer": (1, 1_000_000),
+    "max_cells": (1, 1_000_000),
     "idle_timeout_s": (0, LONGEST_TIMEOUT_S),
     "unreachable_timeout_s": (0, LONGEST_TIMEOUT_S),
     "request_timeout_s": (0, LONGEST_TIMEOUT_S),

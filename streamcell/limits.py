@@ -78,11 +78,17 @@ CORRUPT_CHUNKS = 3
 LANES = 8
 # A further lane names those that the dialler holds.
 LANES_HELD = 64
-# Links that a listener keeps: bounds what strangers who say Hello can make it hold.
-LINKS = 4096
 # Seconds that a listener may tell a dialler to stay away. Longer ones are cut to this: one that lies, or something that
 # only stands in its place, shall not keep a cell away for long.
 RETRY_AFTER_S = 300
+# Lanes that have arrived and whose Hello is being answered, at a time: enough to keep a cell busy, few enough that
+# those who have a link are heard between them.
+NEWCOMERS = 64
+# Those beside them that may wait, with their Hello or before it: what a cell answers within the few seconds for which a
+# dialler that knows no better waits. More are sent away, and told when to come again.
+NEWCOMERS_WAITING = 1000
+# Of them those of one address, so that it cannot keep all others out. Not counted for addresses of the same machine.
+NEWCOMERS_OF_ONE_ADDRESS = 256
 # Bytes that a source may put in its stamp.
 SOURCE_STAMP_BYTES = 256
 # A traceparent: version 00 has 55 characters, and later ones may be longer.

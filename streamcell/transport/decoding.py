@@ -36,8 +36,8 @@ from streamcell.v1 import cell_pb2
 # A name in the path of an announcement stands for a hop. Routing refuses far shorter paths, with a
 # reason; this bounds what is kept of a path before routing sees it.
 _PATH_NAMES = 4 * limits.HOPS
-# Cells in one QueryReply: more than a hub holds links.
-_CELLS = 4 * limits.LINKS
+# Cells in one QueryReply: more than a hub has links by default.
+_CELLS = 16_384
 _LINK_ID_BYTES = 16
 
 _FAULTS = {int(fault): fault for fault in Fault}

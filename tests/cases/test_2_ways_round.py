@@ -11,7 +11,6 @@ import grpc
 import pytest
 
 from streamcell import CellConfig, CoreCell, LinkError, Message, ReceivedStream, StreamCell
-from streamcell.protocol.links import reception
 from tests.kit import answers
 from tests.kit.cells import QUICK, Carrier, running
 from tests.kit.fixtures import carrier
@@ -26,6 +25,7 @@ MIB = 1 << 20
 # Is silent for as long before the next address is dialled.
 DIAL_S = scaled(0.3)
 PATIENT = dataclasses.replace(QUICK, connect_timeout_s=DIAL_S, hello_timeout_s=4 * DIAL_S)
+SMALL = dataclasses.replace(QUICK, max_cells=1)
 NO_CELL: dict[str, Answer] = {
     "UNIMPLEMENTED": answers.grpc_status(grpc.StatusCode.UNIMPLEMENTED),
     "RESOURCE_EXHAUSTED": answers.grpc_status(grpc.StatusCode.RESOURCE_EXHAUSTED),
@@ -42,9 +42,12 @@ def hub() -> Iterator[CoreCell]:
 
 
 @contextlib.contextmanager
-def two_listening(carrier: Carrier) -> Iterator[list[str]]:
-    """Run two cells that listen, ``a`` and ``b``; give their addresses."""
-    with running(carrier.cell("a", listen=carrier.url)) as a, running(carrier.cell("b", listen=carrier.url)) as b:
+def two_listening(carrier: Carrier, config: CellConfig = QUICK) -> Iterator[list[str]]:
+    """Run two cells that listen, ``a``, with ``config``, and ``b``; give their addresses."""
+    with (
+        running(carrier.cell("a", listen=carrier.url, config=config)) as a,
+        running(carrier.cell("b", listen=carrier.url)) as b,
+    ):
         yield [*a.listen_urls, *b.listen_urls]
 
 
@@ -144,23 +147,21 @@ def test_case_2_3_both_addresses_are_silent_and_the_first_one_wakes(hub: CoreCel
             site.wait_connected(PATIENCE_S)
 
 
-def test_case_2_4_a_full_hub_is_passed_over_and_tried_again(carrier: Carrier, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reception, "LINKS", 1)
+def test_case_2_4_a_full_hub_is_passed_over_and_tried_again(carrier: Carrier) -> None:
     with (
-        running(carrier.cell("full", listen=carrier.url)) as full,
+        running(carrier.cell("full", listen=carrier.url, config=SMALL)) as full,
         running(carrier.cell("first", connect=full.listen_urls)) as first,
     ):
         first.wait_connected(PATIENCE_S)
         with running(carrier.cell("next", connect=full.listen_urls)) as other:
-            with pytest.raises(LinkError, match="links already"):
+            with pytest.raises(LinkError, match="max_cells"):
                 other.wait_connected(scaled(0.5))
             first.stop(0)
             other.wait_connected(PATIENCE_S)
 
 
-def test_case_2_4_a_full_hub_is_no_end_for_a_list(carrier: Carrier, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reception, "LINKS", 1)
-    with two_listening(carrier) as urls, running(carrier.cell("first", connect=urls[0])) as first:
+def test_case_2_4_a_full_hub_is_no_end_for_a_list(carrier: Carrier) -> None:
+    with two_listening(carrier, SMALL) as urls, running(carrier.cell("first", connect=urls[0])) as first:
         first.wait_connected(PATIENCE_S)
         with running(carrier.cell("site", connect=urls)) as site:
             site.wait_connected(PATIENCE_S)

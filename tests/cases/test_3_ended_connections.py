@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 import sys
 from collections.abc import Iterator
@@ -10,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from streamcell import CoreCell
-from streamcell.protocol.links import reception
 from tests.kit.cells import QUICK, running
 from tests.kit.proxy import proxy_to
 from tests.kit.waiting import PATIENCE_S, eventually
@@ -51,12 +51,15 @@ def test_case_3_4_a_link_that_has_ended_leaves_nothing_open(hub: CoreCell) -> No
 
 
 @pytest.mark.usefixtures("no_collector")
-def test_case_3_4_a_dial_that_is_refused_leaves_nothing_open(hub: CoreCell, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_case_3_4_a_dial_that_is_refused_leaves_nothing_open() -> None:
     """A cell that waits for a place at a full hub dials again and again."""
-    monkeypatch.setattr(reception, "LINKS", 1)
-    with running(CoreCell("first", connect=hub.listen_urls, config=QUICK)) as first:
+    small = dataclasses.replace(QUICK, max_cells=1)
+    with (
+        running(CoreCell("hub", listen="grpc://127.0.0.1:0", config=small)) as full,
+        running(CoreCell("first", connect=full.listen_urls, config=QUICK)) as first,
+    ):
         first.wait_connected(PATIENCE_S)
-        with proxy_to(hub.listen_urls[0]) as proxy:
+        with proxy_to(full.listen_urls[0]) as proxy:
             before = open_descriptors()
             with running(CoreCell("next", connect=proxy.url, config=QUICK)):
                 eventually(lambda: proxy.connections >= 6)

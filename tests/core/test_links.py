@@ -14,7 +14,7 @@ from streamcell.limits import MESSAGE_BYTES
 from streamcell.protocol.base.events import CellConnected, CellDisconnected, LaneDropped, LaneWanted, ProtocolBroken
 from streamcell.protocol.links.carrier import CarrierInfo
 from streamcell.protocol.links.greeting import ROUTES_CAPABILITY
-from streamcell.protocol.wire.frames import Announce, AnnounceReply, Frame, Goodbye, Hello, Ping, Query
+from streamcell.protocol.wire.frames import Announce, AnnounceReply, Frame, Goodbye, Hello, LaneRole, Ping, Query
 from tests.core.by_hand import changing, greet, hello, link_id_of
 from tests.core.harness import LARGE, SMALL, Net, Node, roles
 
@@ -228,16 +228,29 @@ def test_frames_that_are_not_known_are_ignored() -> None:
     assert [type(word) for word in said] == [Hello]
 
 
-def test_a_listener_keeps_no_more_links_than_its_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("streamcell.protocol.links.reception.LINKS", 2)
+def test_a_listener_keeps_no_more_links_than_its_limit() -> None:
     net = Net()
-    server = net.node("server")
+    server = net.node("server", CellConfig(max_cells=2))
     said = [greet(net, server, hello(name))[1][-1] for name in ("a", "b", "c")]
     assert isinstance(said[2], Goodbye)
     assert said[2].code is ErrorCode.LIMIT
     assert len(server.links) == 2
+    assert "max_cells" in said[2].sentence
     greet(net, server, hello("a", incarnation=1, lane_number=2))
     assert len(server.links) == 2
+
+
+def test_a_link_has_no_more_lanes_than_its_limit() -> None:
+    net = Net()
+    server = net.node("server")
+    link_id = link_id_of(greet(net, server, hello("a"))[1])
+    answers: list[Frame] = []
+    for number in range(2, 19):
+        held = tuple(range(1, number))
+        more = hello("a", lane_number=number, lane_role=LaneRole.BULK, link_id=link_id, lanes_held=held)
+        answers.append(greet(net, server, more)[1][-1])
+    assert all(isinstance(answer, Hello) for answer in answers[:15])
+    assert {answer.code for answer in answers[15:] if isinstance(answer, Goodbye)} == {ErrorCode.LIMIT}
 
 
 def test_a_listener_that_is_short_of_something_takes_only_those_that_have_a_link() -> None:

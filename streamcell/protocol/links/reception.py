@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from streamcell.errors import ErrorCode
-from streamcell.limits import LINKS
+from streamcell.limits import LANES
 from streamcell.protocol.base.context import Context
 from streamcell.protocol.links.contest import ContestTable, Holder
 from streamcell.protocol.links.greeting import Terms, make_hello
@@ -23,6 +23,8 @@ from streamcell.protocol.links.link import Link
 from streamcell.protocol.wire.frames import Hello, LaneRole
 
 _LINK_ID_BITS = 128
+# Lanes of one link at a time: each of them may be one that is about to end, with another one that takes its place.
+_LANES = 2 * LANES
 
 
 class LinkMaker(Protocol):
@@ -136,8 +138,12 @@ class Reception:
 
     def _begin(self, lane: Lane, hello: Hello, now: float) -> None:
         """Take in a cell that has no link yet, if there is room."""
-        if len(self._links) >= LINKS:
-            lane.refuse(ErrorCode.LIMIT, f"{self._context.fqcn} has {LINKS} links already", now)
+        most = self._context.config.max_cells
+        if len(self._links) >= most:
+            sentence = (
+                f"{self._context.fqcn} has links to {most} cells already: dial another cell, or raise max_cells there"
+            )
+            lane.refuse(ErrorCode.LIMIT, sentence, now)
         elif self._shortage:
             lane.refuse(ErrorCode.LIMIT, self._shortage, now)
         else:
@@ -152,6 +158,9 @@ class Reception:
             for other in list(link.lanes.values()):
                 if other.number not in hello.lanes_held:
                     other.give_up(now)
+        if len(link.lanes) >= _LANES:
+            lane.refuse(ErrorCode.LIMIT, f"the link has {_LANES} lanes already", now)
+            return
         self._answer(lane, link, hello, now)
 
     def grant(self, lane: Lane, hello: Hello, now: float) -> None:

@@ -79,6 +79,13 @@ class CallUse:
             self._changed.set()
         return batch
 
+    def check_readable(self) -> None:
+        """Check that what was read last may still be given out.
+
+        :raises LaneClosed: after :meth:`close`.
+        """
+        _raise_if(self._reading_ended)
+
     def close(self, reason: str) -> None:
         """Take and give out nothing more, but read on to the end: what is not read blocks the other side."""
         closed = LaneClosed(reason)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
@@ -24,6 +25,7 @@ from streamcell.transport.grpc.accepting import can_open, close_copies
 from streamcell.transport.grpc.binding import Binding, bind
 from streamcell.transport.grpc.call_use import CallUse
 from streamcell.transport.grpc.environment import aio, grpc
+from streamcell.transport.grpc.newcomers import Newcomers
 from streamcell.transport.grpc.options import server_options
 from streamcell.transport.grpc.serving import CELL_SERVICE, Service
 from streamcell.transport.grpc.threads import starting_grpc_threads
@@ -38,8 +40,6 @@ _METHOD = "Exchange"
 
 # How long closing waits for the other side to take what was sent before.
 FLUSH_S = 1.0
-# Lanes of one listener: as many as LINKS links with a control and a bulk lane each.
-_LANES = 8192
 # How often it is looked whether connections wait that gRPC does not accept, and how many times in a row that may be so.
 # It tries again after a second when it is short of descriptors.
 CHECK_S = 1.0
@@ -48,6 +48,9 @@ DEAF_AFTER = 3
 MOVE_S = 30.0
 _CLOSED_HERE = "the lane was closed here"
 _CLOSED_THERE = "the other side ended the lane"
+_SENT_AWAY = "more cells come than can be answered: come again later"
+# By which a caller that is sent away is told for how many milliseconds, in decimal.
+RETRY_AFTER_KEY = "streamcell-retry-after-ms"
 
 _logger = get_logger("streamcell.transport")
 
@@ -55,9 +58,16 @@ _logger = get_logger("streamcell.transport")
 class GrpcServerCarrier:
     """Carries a lane that arrived."""
 
-    def __init__(self, context: ServicerContext[bytes, bytes], address: str) -> None:
+    def __init__(self, context: ServicerContext[bytes, bytes], address: str, origin: str, newcomers: Newcomers) -> None:
         self._context = context
         self._info = CarrierInfo("grpc", address)
+        #: The address that it comes from, without the port; empty: one of this machine.
+        self.origin = origin
+        self._newcomers = newcomers
+        # Whether the first batch has come, and whether it was answered.
+        self._heard = self._answered = False
+        #: How long to stay away, if that is what it is told.
+        self.retry_after_s: float | None = None
         self._ended = ""
         self._released = asyncio.Event()
         self._finished = asyncio.Event()
@@ -74,10 +84,18 @@ class GrpcServerCarrier:
         """Give a batch to gRPC, joined; returns when it has room for the next one."""
         check_batch_size(batch)
         await self._use.send(batch)
+        if not self._answered:
+            self._answered = True
+            self._newcomers.on_end(self)
 
     async def receive(self) -> Parts:
-        """Return the next batch, as one part of the receiver's own."""
-        return (await self._use.receive(),)
+        """Return the next batch, as one part of the receiver's own. The first one when there is time to answer it."""
+        batch = await self._use.receive()
+        if not self._heard:
+            self._heard = True
+            await self._newcomers.wait_turn(self)
+            self._use.check_readable()
+        return (batch,)
 
     def watch(self, on_leaving: Callable[[], None]) -> None:
         """A server decides itself when a connection ends, and does not tell the calls on it."""
@@ -85,6 +103,7 @@ class GrpcServerCarrier:
     async def close(self) -> None:
         """End the call after what was sent, and wait a moment for the other side to take it."""
         self._use.close(_CLOSED_HERE)
+        self._newcomers.on_end(self)
         try:
             async with asyncio.timeout(FLUSH_S):
                 await self._use.wait_written()
@@ -105,6 +124,13 @@ class GrpcServerCarrier:
         """Begin nothing more on the call. What is under way ends by itself, since the call does."""
         self._ended = reason
         self._use.close(reason)
+        self._newcomers.on_end(self)
+
+    def send_away(self, retry_after_s: float) -> None:
+        """Have the call end with the answer to come again later."""
+        self.retry_after_s = retry_after_s
+        self._use.close(_SENT_AWAY)
+        self._released.set()
 
     async def _read(self) -> bytes:
         self._check_call()
@@ -153,6 +179,7 @@ class GrpcListener:
         self._on_lane = on_lane
         self._services = tuple(services)
         self._lanes: set[GrpcServerCarrier] = set()
+        self._newcomers = Newcomers(lambda: self.url)
         # All that have ever arrived.
         self._arrived = 0
         self._closing = False
@@ -197,7 +224,7 @@ class GrpcListener:
             close_copies(self._binding.sockets)
 
     def _make_server(self) -> Server:
-        server: Server = aio.server(options=server_options(), maximum_concurrent_rpcs=_LANES)
+        server: Server = aio.server(options=server_options())
         exchange: RpcMethodHandler[bytes, bytes] = grpc.stream_stream_rpc_method_handler(self._exchange)
         service = grpc.method_handlers_generic_handler(CELL_SERVICE, {_METHOD: exchange})
         server.add_generic_rpc_handlers((service,))
@@ -243,18 +270,30 @@ class GrpcListener:
     async def _exchange(self, _requests: object, context: ServicerContext[bytes, bytes]) -> None:
         if self._closing:
             await context.abort(grpc.StatusCode.UNAVAILABLE, "the cell is stopping")
-        # Otherwise grpc.aio sends them with the first batch, and again with the end of the call if
-        # that comes while the first batch still waits; which fails.
-        await context.send_initial_metadata(())
-        lane = GrpcServerCarrier(context, _peer_address(context.peer()))
         self._arrived += 1
+        address = _peer_address(context.peer())
+        origin = _host_of(address)
+        await _send_away(context, self._newcomers.refuse(origin))
+        lane = GrpcServerCarrier(context, address, origin, self._newcomers)
+        self._newcomers.on_arrival(lane)
         self._lanes.add(lane)
         try:
+            # Otherwise grpc.aio sends them with the first batch, and again with the end of the call if
+            # that comes while the first batch still waits; which fails.
+            await context.send_initial_metadata(())
             self._on_lane(lane)
             await lane.wait_closed()
+            await _send_away(context, lane.retry_after_s)
         finally:
             self._lanes.discard(lane)
             lane.end(_CLOSED_THERE)
+
+
+async def _send_away(context: ServicerContext[bytes, bytes], retry_after_s: float | None) -> None:
+    """End a call with the answer to come again later, if that is to be said."""
+    if retry_after_s is not None:
+        metadata = ((RETRY_AFTER_KEY, str(math.ceil(1000 * retry_after_s))),)
+        await context.abort(grpc.StatusCode.UNAVAILABLE, _SENT_AWAY, metadata)
 
 
 async def _bind_and_start(server: Server, address: Address) -> Binding:
@@ -303,3 +342,10 @@ async def listen(
 def _peer_address(peer: str) -> str:
     """Return the address in what gRPC calls the peer, for example ``ipv6:%5B::1%5D:80``."""
     return unquote(peer).removeprefix("ipv4:").removeprefix("ipv6:")
+
+
+def _host_of(address: str) -> str:
+    """Return the host of who has dialled; empty if it is this machine."""
+    host, colon, port = address.rpartition(":")
+    is_here = not (colon and port.isdecimal()) or host == "[::1]" or host.startswith("127.")
+    return "" if is_here else host
