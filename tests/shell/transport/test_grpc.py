@@ -470,7 +470,8 @@ def test_a_connection_has_few_calls() -> None:
         async with grpc.aio.insecure_channel(listener.url.removeprefix("grpc://")) as channel:
             calls: list[grpc.aio.StreamStreamCall[bytes, bytes]] = [channel.stream_stream(METHOD)() for _ in range(9)]
             lanes = [await arrivals.lanes.get() for _ in range(4)]
-            for call in calls:
+            # Those that wait first, or they would come when there is room.
+            for call in reversed(calls):
                 call.cancel()
             for lane in lanes:
                 await lane.close()
