@@ -65,9 +65,12 @@ ROUTES = 50_000
 RELAYED_STREAMS = 50_000
 RELAYED_STREAMS_OF_NEIGHBOUR = 8192
 RELAYED_CHUNKS = 4096
-# Answers to frames that have no stream behind them here, waiting on one link: what a peer can make a cell hold by
-# asking and not listening.
-ANSWERS = 4096
+# Answers that wait on one link, and Pongs on one lane: what a peer can make a cell hold by asking and not listening.
+# What is beyond is not answered, and asked again; who has so many Pings on its way is cut off.
+ANSWERS = 1024
+# Words about streams that wait on one link, and of which no state is left here: the last ones of streams that have
+# ended, and what other cells say of theirs. Beyond, they are dropped, and said again when somebody asks.
+WORDS = 8192
 # Questions about contested names that a cell has passed on for one link, and that are not answered: each is for 3 s.
 CONTESTED_QUESTIONS = 1024
 # Cells named in one answer to a query.

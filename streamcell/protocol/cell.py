@@ -95,10 +95,10 @@ class CellCore:
         self._queries = QueryTable(self._context, self._links, self._routes)
         self._gate = Gate(self._context, self._routes)
         budget = WindowBudget(config.receive_budget_bytes)
-        self._relays = RelayTable(self._context, self._routes, budget)
+        self._relays = RelayTable(self._context, self._routes, self._gate, budget)
         settled = SettledNews(self._context)
         self._presence = Presence(self._context, self)
-        self._sends = SendTable(self._context, self._routes, self._presence, settled, self._on_send_settled)
+        self._sends = SendTable(self._context, self._routes, self._gate, self._presence, settled, self._on_send_settled)
         self._batches = Batches(self._context, settled)
         self._requests = RequestTable(self._context, self._standing_of, self._sends.give_up)
         self._receives = ReceiveTable(self._context, self._routes, budget, self._requests)
@@ -125,7 +125,7 @@ class CellCore:
             ResumeQuery: self._receives.on_resume_query,
             Reset: self._receives.on_reset,
         }
-        self._origin_handlers: dict[type, Callable[[Any, float], None]] = {
+        self._origin_handlers: dict[type, Callable[[Link, Any, float], None]] = {
             Ack: self._sends.handle_ack,
             Lost: self._sends.handle_lost,
             Reset: self._sends.handle_reset,
@@ -470,7 +470,7 @@ class CellCore:
         """Take in a frame that names a source and a destination, if it may come over this link, or pass it on."""
         kind = type(frame)
         source, destination = ends_of(frame)
-        if not (self._routes.admits(link, source, destination) or self._gate.excuses(link, frame, source, destination)):
+        if not (self._routes.admits(link, source, destination) or self._gate.excuses(link, frame, source)):
             self._gate.refuse(link, frame, destination)
         elif kind in self._question_handlers:
             self._question_handlers[kind](link, frame, now)
@@ -489,7 +489,7 @@ class CellCore:
         if self._context.is_own(frame.key):
             if speaks_of_itself:
                 self._presence.hears(link, frame.target, frame.target_incarnation, now)
-            self._origin_handlers[type(frame)](frame, now)
+            self._origin_handlers[type(frame)](link, frame, now)
         elif speaks_of_itself:
             self._sends.answer_late_target(frame)
 
@@ -513,7 +513,7 @@ class CellCore:
     def _handle_ping(self, lane: Lane, frame: Ping, now: float) -> None:
         lane.on_ping(frame.nonce)
         link = lane.link
-        if link is not None:
+        if link is not None and self._gate.speaks_for_itself(link):
             self._receives.note_settled(link, frame.settled_below, frame.settled, now)
 
     def _handle_pong(self, lane: Lane, frame: Pong, now: float) -> None:
@@ -521,8 +521,9 @@ class CellCore:
 
     def _handle_goodbye(self, lane: Lane, frame: Goodbye, now: float) -> None:
         link = lane.link
+        ends_life = link is not None and frame.code is ErrorCode.STOPPING and self._gate.speaks_for_itself(link)
         self._links.handle_goodbye(lane, frame, now)
-        if link is not None and frame.code is ErrorCode.STOPPING:
+        if link is not None and ends_life:
             self._requests.note_life_ended(link.fqcn, link.incarnation)
 
     # Between the tables.

@@ -370,7 +370,8 @@ def test_chunks_of_one_attempt_that_come_another_way_are_lost() -> None:
 
 
 def test_who_asks_much_and_does_not_listen_is_not_answered_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("streamcell.protocol.links.outbox.ANSWERS", 10)
+    for limit in ("ANSWERS", "WORDS"):
+        monkeypatch.setattr(f"streamcell.protocol.links.outbox.{limit}", 10)
     net = Net()
     root, relay, leaf = line(net)
     for number in range(50):
@@ -391,6 +392,36 @@ def test_a_stream_says_what_it_is() -> None:
     near: Any = SimpleNamespace(context=make_context())
     stream = RelayedStream(near, chunk(root, "leaf"), make_link("a"), make_link("b"), net.now)
     assert "root to leaf WAITING" in repr(stream)
+
+
+def test_a_stream_tells_its_loss_once_and_by_the_way_that_there_is() -> None:
+    net = Net()
+    root, _relay, _leaf = line(net)
+    up, elsewhere = make_link("a"), make_link("c")
+    near: Any = SimpleNamespace(context=make_context(), routes=SimpleNamespace(relay_hop=lambda fqcn: elsewhere))
+    stream = RelayedStream(near, chunk(root, "leaf"), up, make_link("b"), net.now)
+    up.outbox.note(stream)
+    for reason in (LostReason.NO_ROUTE, LostReason.LANE_LOST):
+        stream.lose(reason)
+    # That of an attempt which has passed another way is told as well.
+    stream.on_loss_beyond(Lost(stream.key, "leaf", 2, LostReason.CORRUPT, "leaf", 16), net.now)
+    assert up.outbox.take(9, 1, net.now) == []
+    (lost,) = elsewhere.outbox.take(9, 1, net.now)
+    assert isinstance(lost, Lost)
+    assert (lost.attempt, lost.reason, lost.reporter) == (2, LostReason.CORRUPT, "leaf")
+    assert elsewhere.outbox.take(9, 1, net.now) == []
+
+
+def test_a_question_that_is_asked_twice_is_passed_on_twice() -> None:
+    net = Net()
+    root, relay, leaf = line(net)
+    net.mute.add("leaf")
+    for _ in range(2):
+        receive(net, relay, "root", ResumeQuery(root.key(99), "leaf", 2, False, 16))
+        net.run()
+    assert [query.attempt for query in net.sent("relay", ResumeQuery)] == [2, 2]
+    assert len(net.sent("leaf", ResumeReply)) == 2
+    assert leaf.core.stats().receives == ()
 
 
 def test_a_last_word_that_comes_another_way_is_not_about_the_attempt_here() -> None:

@@ -152,13 +152,13 @@ LANE: dict[str, dict[str, Row]] = {
 
 _OVER: dict[str, Row] = {
     "ENTERED": ("CLEAR", "WAITING"),
-    "LOST_BEYOND": ("CLEAR", "LOST"),
+    "LOST": ("TELL_ORIGIN", "LOST"),
     "ENDED": ("FORGET", "ENDED"),
 }
 RELAY: dict[str, dict[str, Row]] = {
-    "WAITING": {"OPENED": ("BEGIN", "FORWARDING"), "LOST": ("TELL_ORIGIN", "LOST"), **_OVER},
-    "FORWARDING": {"LOST": ("TELL_ORIGIN", "LOST"), **_OVER},
-    # The origin was told: what else comes of this attempt is dropped.
+    "WAITING": {"OPENED": ("BEGIN", "FORWARDING"), **_OVER},
+    "FORWARDING": _OVER,
+    # The origin was told: what else comes of this attempt is dropped. A later one may have been lost as well.
     "LOST": _OVER,
     "ENDED": {},
 }

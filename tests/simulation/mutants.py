@@ -70,7 +70,7 @@ MUTANTS = (
         "a wrong offset after a break: the origin goes on behind what it has sent instead of where it is told",
         "sending/half",
         "self._begin_at(offset, self.link",
-        "self._begin_at(max(offset, self._cutter._sent_end - 1), self.link",
+        "self._begin_at(max(offset, self._cutter.sent_end - 1), self.link",
     ),
     Mutant(
         "a wrong offset after a restart: a stream that goes on in the middle is counted from 0",

@@ -249,14 +249,16 @@ class RequestEnded:
 
 @dataclasses.dataclass(slots=True)
 class FrameRefused:
-    """A neighbour sent a frame in the name of a cell that is not behind it. Said once for each link.
+    """A neighbour sent a frame that it may not send: in the name of a cell that is not behind it, if ``about`` is None.
 
-    ``early``: it may speak for that cell, and the news of that was overtaken. Said each time.
+    Said once for each link. ``early``: it may speak for that cell, and the news of that was overtaken. Said each time.
+    ``about``: ``source`` is behind it, and has nothing to say of that stream.
     """
 
     fqcn: str
     source: str
     early: bool
+    about: StreamKey | None = None
 
 
 @dataclasses.dataclass(slots=True)

@@ -20,7 +20,8 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
-from streamcell.errors import ErrorCode, one_line
+from streamcell.errors import ErrorCode, ProtocolError, one_line
+from streamcell.limits import ANSWERS
 from streamcell.protocol.base.context import Context, Count
 from streamcell.protocol.base.events import LaneDropped
 from streamcell.protocol.base.timers import Timed
@@ -232,7 +233,15 @@ class Lane(Timed):
             self._context.deadlines.schedule(self, now + self._context.config.ping_after_s)
 
     def on_ping(self, nonce: int) -> None:
-        """Answer on the same lane."""
+        """Answer on the same lane.
+
+        :raises ProtocolError: if the neighbour goes on asking, and does not read the answers.
+        """
+        if len(self.own_frames) >= ANSWERS:
+            raise ProtocolError(
+                f"{self._context.fqcn} has {ANSWERS} Pings to answer on one lane: read what it answers before the next",
+                ErrorCode.LIMIT,
+            )
         self.own_frames.append(Pong(nonce))
         self.wake()
 

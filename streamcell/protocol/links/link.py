@@ -22,10 +22,10 @@ from streamcell.protocol.links.bulk import BulkWish
 from streamcell.protocol.links.greeting import Terms
 from streamcell.protocol.links.kinds import LinkKind
 from streamcell.protocol.links.lane import USABLE, Lane
-from streamcell.protocol.links.outbox import Outbox, StreamSpeaker
+from streamcell.protocol.links.outbox import Outbox, Speaker
 from streamcell.protocol.links.states import LaneState
 from streamcell.protocol.wire.addressing import Party
-from streamcell.protocol.wire.frames import AnnounceReply, Chunk, Frame, Hello, LaneRole, LanesWanted
+from streamcell.protocol.wire.frames import AnnounceReply, Chunk, Frame, Hello, LaneRole, LanesWanted, StreamKey
 
 if TYPE_CHECKING:
     from streamcell.protocol.links.uplink import Uplink
@@ -39,7 +39,7 @@ _PROVES_ITSELF_S = 1.0
 _BULK, _SUSPECT, _DRAINING = LaneRole.BULK, LaneState.SUSPECT, LaneState.DRAINING
 
 
-class ChunkSource(StreamSpeaker, Protocol):
+class ChunkSource(Speaker, Protocol):
     """A stream that has chunks to send: one of this cell, or one that it relays."""
 
     def standing_at(self, lane: Lane) -> Standing:
@@ -268,10 +268,16 @@ class Link(Timed):
         self.wake_control()
 
     def answer(self, frame: Frame) -> bool:
-        """Have the answer to a frame sent, or the frame of another cell, unless too many wait. Returns whether."""
+        """Have the answer to a frame sent, unless too many wait. Returns whether."""
         answered = self.outbox.answer(frame)
         self.wake_control()
         return answered
+
+    def say(self, frame: Frame) -> bool:
+        """Have a last word sent, or the word of another cell, unless very many wait. Returns whether."""
+        said = self.outbox.say(frame)
+        self.wake_control()
+        return said
 
     def wake_control(self) -> None:
         """Wake the writer that control frames go by."""
@@ -433,11 +439,11 @@ class Link(Timed):
     def _number_as_parent(self) -> int | None:
         return self.uplink.number if self.uplink is not None and self.kind is LinkKind.PARENT else None
 
-    def on_frame_refused(self, source: str) -> None:
-        """The neighbour has sent what it may not, in the name of ``source``. It is told once."""
+    def on_frame_refused(self, source: str, about: StreamKey | None = None) -> None:
+        """The neighbour has sent what it may not, in the name of ``source``, or of it ``about`` a stream. Told once."""
         if not self._told_of_refusal:
             self._told_of_refusal = True
-            self._context.events.append(FrameRefused(self.fqcn, source, False))
+            self._context.events.append(FrameRefused(self.fqcn, source, False, about))
 
     def on_rules_broken(self, lane: Lane, sentence: str, *, by_neighbour: bool) -> None:
         """One of the two ends cannot accept what the other has sent. It is told once."""

@@ -11,8 +11,8 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Protocol
 
-from streamcell.limits import ANSWERS, BATCH_FRAMES
-from streamcell.protocol.wire.frames import Frame, StreamKey
+from streamcell.limits import ANSWERS, BATCH_FRAMES, WORDS
+from streamcell.protocol.wire.frames import Frame
 
 
 class Speaker(Protocol):
@@ -21,12 +21,6 @@ class Speaker(Protocol):
     def take_control_frames(self, lane_id: int, now: float) -> Sequence[Frame]:
         """Return the frames that are due, as things stand now: they go on that lane at once."""
         ...
-
-
-class StreamSpeaker(Speaker, Protocol):
-    """A half of a stream, or one that passes through, that may have something to say."""
-
-    key: StreamKey
 
 
 class Outbox:
@@ -38,7 +32,7 @@ class Outbox:
     def __init__(self) -> None:
         self._pressing: deque[Frame] = deque()
         self._frames: deque[Frame] = deque()
-        self._speakers: dict[StreamKey, StreamSpeaker] = {}
+        self._speakers: dict[Speaker, None] = {}
         self._first: Speaker | None = None
         self._last: Speaker | None = None
 
@@ -61,19 +55,26 @@ class Outbox:
         self._frames = deque(frame for frame in self._frames if not isinstance(frame, kind))
 
     def answer(self, frame: Frame) -> bool:
-        """Add the answer to a frame that has no stream here, unless the neighbour asks more than it listens."""
-        if len(self._frames) >= ANSWERS:
+        """Add the answer to a frame, unless the neighbour asks more than it listens. Returns whether."""
+        return self._add_up_to(ANSWERS, frame)
+
+    def say(self, frame: Frame) -> bool:
+        """Add a word about a stream that nobody here will say again by himself, unless very many wait."""
+        return self._add_up_to(WORDS, frame)
+
+    def _add_up_to(self, most: int, frame: Frame) -> bool:
+        if len(self._frames) >= most:
             return False
         self._frames.append(frame)
         return True
 
-    def note(self, speaker: StreamSpeaker) -> None:
+    def note(self, speaker: Speaker) -> None:
         """Remember that ``speaker`` has something to say."""
-        self._speakers[speaker.key] = speaker
+        self._speakers[speaker] = None
 
-    def forget(self, speaker: StreamSpeaker) -> None:
+    def forget(self, speaker: Speaker) -> None:
         """What ``speaker`` has to say goes another way."""
-        self._speakers.pop(speaker.key, None)
+        self._speakers.pop(speaker, None)
 
     def note_first(self, speaker: Speaker) -> None:
         """Remember that ``speaker`` has something to say before all others: who is there, or nobody else is heard."""
@@ -94,8 +95,9 @@ class Outbox:
         while self._frames and len(taken) < most:
             taken.append(self._frames.popleft())
         while self._speakers and len(taken) < most:
-            key = next(iter(self._speakers))
-            taken.extend(self._speakers.pop(key).take_control_frames(lane_id, now))
+            speaker = next(iter(self._speakers))
+            del self._speakers[speaker]
+            taken.extend(speaker.take_control_frames(lane_id, now))
         if self._last is not None and len(taken) < most:
             last, self._last = self._last, None
             taken.extend(last.take_control_frames(lane_id, now))

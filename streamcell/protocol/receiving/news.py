@@ -134,7 +134,7 @@ class News:
         if link is not None:
             link.outbox.forget(self)
             if last_word is not None:
-                link.post(last_word)
+                link.say(last_word)
 
     def repeat(self) -> None:
         """Tell again what may have been missed."""
@@ -224,7 +224,7 @@ class News:
 
     def say_lost(self, link: Link, chunk: Chunk, reason: LostReason) -> None:
         """Have a chunk that came over ``link`` sent again."""
-        link.post(Lost.of(chunk, reason, self._context.fqcn))
+        link.answer(Lost.of(chunk, reason, self._context.fqcn))
 
     def answer(self, link: Link, query: ResumeQuery) -> None:
         """Say where the stream stands, or that it is not known while the application has not chosen where it begins.
@@ -232,6 +232,6 @@ class News:
         Then the origin offers it again, and shows life while it waits. A choice is told as a state.
         """
         if query.probe or self._point.placed:
-            link.post(ResumeReply.to(query, self._context.incarnation, self._progress.received, unknown=False))
+            link.answer(ResumeReply.to(query, self._context.incarnation, self._progress.received, unknown=False))
         elif self._point.undecided:
-            link.post(ResumeReply.to(query, self._context.incarnation, 0, unknown=True))
+            link.answer(ResumeReply.to(query, self._context.incarnation, 0, unknown=True))

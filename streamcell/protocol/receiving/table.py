@@ -193,7 +193,7 @@ class ReceiveTable:
             receiver.on_query(link, frame, now)
         elif frame.probe or self._may_remember_more(life, link, origin, now):
             life.note_asked(frame)
-            link.post(self._registrar.answer_query(life, frame))
+            link.answer(self._registrar.answer_query(life, frame))
         else:
             link.answer(Lost.of(frame, LostReason.LIMIT, self._fqcn))
 
@@ -253,7 +253,7 @@ class ReceiveTable:
         life = self._lives.get(link.fqcn)
         if life is not None:
             for last_word in life.ended.values():
-                link.outbox.post(last_word)
+                link.say(last_word)
 
     def on_link_down(self, link: Link) -> None:
         """Streams from this neighbour wait for it to come back, or fail by their timers."""
@@ -331,7 +331,7 @@ class ReceiveTable:
             return None
         opening, refusal = chunk.open, self._registrar.answer_chunk(life, chunk)
         if refusal is not None:
-            link.post(refusal)
+            link.answer(refusal)
         if opening is None or refusal is not None:
             return None
         if not self._may_remember_more(life, link, chunk.key.origin, now):

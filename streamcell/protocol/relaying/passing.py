@@ -71,7 +71,9 @@ class RelayedStream(Timed):
         "_held",
         "_idle_timeout_s",
         "_loss",
+        "_loss_due",
         "_near",
+        "_told_by",
         "_window",
         "allowed_to_previous",
         "attempt",
@@ -102,8 +104,11 @@ class RelayedStream(Timed):
         self._credit_due = False
         self._ack: Ack | None = None
         self._ack_due = False
-        # Why the attempt is lost, if it is.
-        self._loss = LostReason.LANE_LOST
+        # Of which attempt the origin is to hear that it is lost, and why; only in LOST, until it was written.
+        self._loss: Lost | None = None
+        self._loss_due = False
+        # The link that was asked last to have all this written.
+        self._told_by = up
         self._heard_at = now
         self._schedule()
 
@@ -201,8 +206,7 @@ class RelayedStream(Timed):
         """The target says how far it has come. ``way`` leads to the origin, which gets the latest Ack only."""
         self._heard_at = now
         self._ack, self._ack_due = frame, True
-        way.outbox.note(self)
-        way.wake_control()
+        self._speak_by(way)
 
     def on_life_sign(self, now: float) -> None:
         """One of the two ends has said something that is passed on at once."""
@@ -213,17 +217,21 @@ class RelayedStream(Timed):
         if link is self.up or link is self.branch.link:
             self._step(RelayInput.ENDED)
 
-    def on_loss_beyond(self, link: Link, attempt: int) -> None:
-        """The next hop has lost an attempt, and the origin is about to hear of it: what is here is of no use."""
-        if attempt >= self.attempt and link is self.branch.link:
-            self._step(RelayInput.LOST_BEYOND)
+    def on_loss_beyond(self, frame: Lost, now: float) -> None:
+        """The next hop, or the target, has lost an attempt: what is here is of no use, and the origin is told, once."""
+        self._heard_at = now
+        told = frame.attempt == self.attempt and self.state is RelayState.LOST
+        if frame.attempt >= self.attempt and not told:
+            self._loss = frame
+            self._step(RelayInput.LOST)
 
     # What happens to links and ways.
 
     def lose(self, reason: LostReason) -> None:
         """The present attempt cannot go on here: the origin is told, once."""
-        self._loss = reason
-        self._step(RelayInput.LOST)
+        if self.state is not RelayState.LOST:
+            self._loss = Lost.of(self, reason, self._near.context.fqcn)
+            self._step(RelayInput.LOST)
 
     def on_lane_lost(self, lane_id: int) -> None:
         """A lane of the next link broke; what it carried may be lost."""
@@ -242,7 +250,7 @@ class RelayedStream(Timed):
         """A lane of the previous link broke: what the previous hop was told may be lost, and is said again."""
         self._credit_due = self._granted is not None
         self._ack_due = self._ack is not None
-        self.up.outbox.note(self)
+        self._speak_by(self.up)
 
     def give_up(self) -> None:
         """There is nobody any more to pass the stream on to, or to get it from."""
@@ -265,9 +273,12 @@ class RelayedStream(Timed):
             self._speak()
         return chunk
 
-    def take_control_frames(self, lane_id: int, now: float) -> list[Credit | Ack]:
-        """Return the Credit and the Ack that are due, as they stand now."""
-        frames: list[Credit | Ack] = []
+    def take_control_frames(self, lane_id: int, now: float) -> list[Credit | Ack | Lost]:
+        """Return what is due, as things stand now: that the attempt is lost, or its Credit and Ack."""
+        frames: list[Credit | Ack | Lost] = []
+        if self._loss_due and self._loss is not None:
+            self._loss_due = False
+            frames.append(self._loss)
         if self._credit_due and self._granted is not None:
             frames.append(Credit(self.key, self.target, self.attempt, self._granted))
         self._credit_due = False
@@ -296,8 +307,15 @@ class RelayedStream(Timed):
     def _speak(self) -> None:
         """Let the previous hop know how far it may go, if there is news."""
         if self._credit_due:
-            self.up.outbox.note(self)
-            self.up.wake_control()
+            self._speak_by(self.up)
+
+    def _speak_by(self, way: Link) -> None:
+        """Have what is due written on a lane of this link."""
+        if self._told_by is not way:
+            self._told_by.outbox.forget(self)
+            self._told_by = way
+        way.outbox.note(self)
+        way.wake_control()
 
     # Time.
 
@@ -329,9 +347,9 @@ class RelayedStream(Timed):
             self._window = None
         self._held = Held()
         self._granted = self._ack = None
-        self._credit_due = self._ack_due = False
+        self._credit_due = self._ack_due = self._loss_due = False
         self.branch = self.branch.after_loss()
-        self.branch.link.outbox.forget(self)
+        self._told_by.outbox.forget(self)
 
     def _begin(self) -> None:
         """The attempt goes by this relay: let the previous hop go beyond its initial credit, if the next one does."""
@@ -356,12 +374,15 @@ class RelayedStream(Timed):
     def _tell_origin(self) -> None:
         """The present attempt is lost here: drop it, and say so, if there is a way to say it."""
         self._clear()
-        near = self._near
-        way = near.routes.relay_hop(self.key.origin)
+        way = self._near.routes.relay_hop(self.key.origin)
         if way is not None:
-            way.post(Lost.of(self, self._loss, near.context.fqcn))
+            self._loss_due = True
+            self._speak_by(way)
 
     def _forget(self) -> None:
+        if self._loss_due and self._loss is not None:
+            # It is not known here any more, and what is left to say is a word like others.
+            self._told_by.say(self._loss)
         self._clear()
         self._near.context.deadlines.cancel(self)
         self._near.keeper.on_stream_over(self)

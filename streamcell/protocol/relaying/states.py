@@ -9,8 +9,8 @@
 A relay starts in WAITING, by a query or by the first chunk of an attempt, which opens it in the same step. What is
 held belongs to one attempt and to one way: a higher attempt enters WAITING and drops it, a way that is lost drops it
 and tells the origin, once for each attempt. In LOST every chunk of that attempt is dropped, so the origin, which alone
-raises attempts, is the only one who decides what is sent again. A loss that the next hop has told of enters LOST as
-well, but is passed on as it came, and not told a second time.
+raises attempts, is the only one who decides what is sent again. A loss that the next hop has told of is passed on as it
+came, and not told a second time; but that of a later attempt, which has passed another way, is.
 """
 
 from __future__ import annotations
@@ -36,7 +36,6 @@ class RelayInput(Symbol):
     ENTERED = enum.auto()
     OPENED = enum.auto()
     LOST = enum.auto()
-    LOST_BEYOND = enum.auto()
     ENDED = enum.auto()
 
 
@@ -53,12 +52,10 @@ class RelayAction(Symbol):
 _Y, _YI, _YA = RelayState, RelayInput, RelayAction
 _RELAY_WRITTEN: dict[tuple[RelayState, RelayInput], tuple[RelayAction, RelayState]] = {
     (_Y.WAITING, _YI.OPENED): (_YA.BEGIN, _Y.FORWARDING),
-    (_Y.WAITING, _YI.LOST): (_YA.TELL_ORIGIN, _Y.LOST),
-    (_Y.FORWARDING, _YI.LOST): (_YA.TELL_ORIGIN, _Y.LOST),
 }
 for _relay_state in (_Y.WAITING, _Y.FORWARDING, _Y.LOST):
     _RELAY_WRITTEN[_relay_state, _YI.ENTERED] = (_YA.CLEAR, _Y.WAITING)
-    _RELAY_WRITTEN[_relay_state, _YI.LOST_BEYOND] = (_YA.CLEAR, _Y.LOST)
+    _RELAY_WRITTEN[_relay_state, _YI.LOST] = (_YA.TELL_ORIGIN, _Y.LOST)
     _RELAY_WRITTEN[_relay_state, _YI.ENDED] = (_YA.FORGET, _Y.ENDED)
 
 RELAY_TABLE: Mapping[tuple[RelayState, RelayInput], tuple[RelayAction, RelayState]] = {

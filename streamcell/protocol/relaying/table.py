@@ -6,6 +6,8 @@ when it has lost something, or knows no way, it says Lost to the origin, which a
 
 The table finds the stream that a frame belongs to and hands the frame on. It knows of each stream by which links and
 to which cell it goes, so that what happens to a link or to a way visits those streams alone.
+
+A stream has one target: whoever names another one under its key is no end of it, and is refused (``gate.py``).
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from streamcell.protocol.base.context import Context
 from streamcell.protocol.flow.credit import WindowBudget
 from streamcell.protocol.links.link import Link
 from streamcell.protocol.relaying.passing import RelayedStream, Surroundings
+from streamcell.protocol.tree.gate import Gate
 from streamcell.protocol.tree.routes import RouteTable
 from streamcell.protocol.wire.addressing import StreamFrame, goes_to_target
 from streamcell.protocol.wire.frames import (
@@ -39,9 +42,10 @@ _Index = dict[Link, dict[StreamKey, RelayedStream]]
 class RelayTable:
     """Every stream between other cells that has passed here and is not known to have ended."""
 
-    def __init__(self, context: Context, routes: RouteTable, budget: WindowBudget) -> None:
+    def __init__(self, context: Context, routes: RouteTable, gate: Gate, budget: WindowBudget) -> None:
         self._fqcn = context.fqcn
         self._routes = routes
+        self._gate = gate
         self._near = Surroundings(context, routes, budget, self)
         self._streams: dict[StreamKey, RelayedStream] = {}
         self._by_up: _Index = {}
@@ -63,17 +67,22 @@ class RelayTable:
         if way is None or way is link or frame.hops_left == 0:
             self._say_no_route(link, frame)
             return
-        frame = frame.one_hop_on()
         stream = self._streams.get(frame.key)
+        if stream is not None and stream.target != frame.target:
+            self._gate.refuse_about_stream(link, frame)
+            return
+        frame = frame.one_hop_on()
         if isinstance(frame, Chunk):
             self._pass_chunk(stream, link, way, frame, now)
         elif isinstance(frame, Ack) and not frame.complete:
             if stream is not None and frame.attempt == stream.attempt:
                 stream.on_ack(way, frame, now)
             else:
-                way.answer(frame)
+                way.say(frame)
         elif isinstance(frame, ResumeQuery) and not frame.probe:
             self._pass_question(stream, link, way, frame, now)
+        elif isinstance(frame, Lost):
+            self._pass_loss(stream, link, way, frame, now)
         else:
             if isinstance(frame, ResumeQuery) and _is_vain(stream, link, frame):
                 self._say_lost(link, frame, LostReason.LANE_LOST)
@@ -108,18 +117,31 @@ class RelayTable:
             return
         if stream is None or frame.attempt > stream.attempt:
             self._enter(stream, link, way, frame, now)
-        if not way.answer(frame):
+        if not way.say(frame):
             self._say_lost(link, frame, LostReason.LANE_LOST)
 
+    def _pass_loss(self, stream: RelayedStream | None, link: Link, way: Link, frame: Lost, now: float) -> None:
+        """A loss is known to the hops that the attempt goes by, and to its target.
+
+        Of an attempt that was not begun here no hop behind this one has anything, and this cell itself says so to
+        whoever takes it for living.
+        """
+        by_target = frame.reporter == frame.target
+        if stream is None:
+            if by_target:
+                way.say(frame)
+        elif by_target or stream.goes_by(link):
+            stream.on_loss_beyond(frame, now)
+        elif frame.attempt >= stream.attempt:
+            self._gate.refuse_about_stream(link, frame)
+
     def _pass_word(self, stream: RelayedStream | None, link: Link, way: Link, frame: StreamFrame, now: float) -> None:
-        way.answer(frame)
+        way.say(frame)
         if stream is None:
             return
         stream.on_life_sign(now)
         if isinstance(frame, (Ack, Reset)):
             stream.on_last_word(link)
-        elif isinstance(frame, Lost):
-            stream.on_loss_beyond(link, frame.attempt)
 
     def _say_no_route(self, link: Link, frame: StreamFrame) -> None:
         if goes_to_target(frame) and not isinstance(frame, Reset):

@@ -21,17 +21,19 @@ _BYTES_SENT, _AWAITING_OFFSET = Count.BYTES_SENT, SenderState.AWAITING_OFFSET
 
 
 class ChunkCutter:
-    """Makes chunks of what the source of one stream gave, and counts what goes, and goes again."""
+    """Makes chunks of what the source of one stream gave, and counts what goes, and goes again.
 
-    __slots__ = ("_chunk_bytes", "_context", "_key", "_sent_end", "_spec")
+    :ivar sent_end: how far any attempt has sent.
+    """
+
+    __slots__ = ("_chunk_bytes", "_context", "_key", "_spec", "sent_end")
 
     def __init__(self, context: Context, spec: SendSpec, key: StreamKey) -> None:
         self._context = context
         self._spec = spec
         self._key = key
         self._chunk_bytes = context.config.chunk_bytes
-        # How far any attempt has sent.
-        self._sent_end = 0
+        self.sent_end = 0
 
     def cut(
         self,
@@ -76,9 +78,9 @@ class ChunkCutter:
         )
         attempt.note_chunk(lane_id, end, last=last)
         self._context.counters.add(_BYTES_SENT, end - offset)
-        if offset < self._sent_end:
-            self._context.counters.add(Count.BYTES_RETRANSMITTED, min(end, self._sent_end) - offset)
-        self._sent_end = max(self._sent_end, end)
+        if offset < self.sent_end:
+            self._context.counters.add(Count.BYTES_RETRANSMITTED, min(end, self.sent_end) - offset)
+        self.sent_end = max(self.sent_end, end)
         return chunk
 
     def open_part(self, sender: StreamSender, settled_below: int, settled: IdRuns) -> Open:

@@ -233,7 +233,7 @@ class StreamSender(Timed):
             if not confirmed.placed:
                 # The two do not mean the same by an offset yet.
                 return
-        if frame.received > buffer.end or frame.consumed > frame.received:
+        if frame.received > max(attempt.next_offset, self._cutter.sent_end) or frame.consumed > frame.received:
             self.give_up(send_errors.confirmed_too_much(self, frame), now)
             return
         received, consumed = confirmed.received, confirmed.consumed
@@ -249,7 +249,7 @@ class StreamSender(Timed):
 
     def _on_last_ack(self, frame: Ack, now: float) -> None:
         """The target has all and has released it. Any attempt may have brought that about, once an end was sent."""
-        if not self.attempt.end_sent or frame.consumed != self.source.total:
+        if not self.attempt.end_sent or not frame.received <= frame.consumed == self.source.total:
             return
         self.target_life = frame.target_incarnation
         if self.confirmed.received != frame.received:

@@ -22,6 +22,7 @@ from streamcell.protocol.sending.half import StreamSender
 from streamcell.protocol.sending.slots import SlotTable
 from streamcell.protocol.sending.spec import SendSpec
 from streamcell.protocol.sending.surroundings import Surroundings
+from streamcell.protocol.tree.gate import Gate
 from streamcell.protocol.tree.presence import Presence
 from streamcell.protocol.tree.routes import RouteTable
 from streamcell.protocol.wire.frames import (
@@ -47,6 +48,7 @@ class SendTable:
         self,
         context: Context,
         routes: RouteTable,
+        gate: Gate,
         presence: Presence,
         settled: SettledNews,
         on_settled: Callable[[StreamSender, CellError | None], None],
@@ -57,6 +59,7 @@ class SendTable:
         self._slots = SlotTable(context.config)
         self._context = context
         self._routes = routes
+        self._gate = gate
         self._presence = presence
         self._settled = settled
         self._on_settled = on_settled
@@ -147,33 +150,47 @@ class SendTable:
         if sender is not None:
             sender.on_credit(link, frame, now)
 
-    def handle_ack(self, frame: Ack, now: float) -> None:
+    def handle_ack(self, link: Link, frame: Ack, now: float) -> None:
         """The target says what it has."""
         sender = self._senders.get(frame.key.stream_id)
-        if sender is not None:
+        if sender is None:
+            if not frame.complete:
+                self._answer_settled(frame)
+        elif self._is_from_target(sender, link, frame):
             sender.on_ack(frame, now)
-        elif not frame.complete:
-            self._answer_settled(frame)
 
-    def handle_lost(self, frame: Lost, now: float) -> None:
-        """Something on the way, or the target, lost frames of an attempt."""
+    def handle_lost(self, link: Link, frame: Lost, now: float) -> None:
+        """Something on the way of an attempt, or its target, lost frames of it. What is late is of an earlier one."""
         sender = self._senders.get(frame.key.stream_id)
-        if sender is not None:
+        if sender is None or frame.attempt < sender.attempt.number:
+            return
+        is_known = frame.target == sender.spec.target and frame.attempt == sender.attempt.number
+        if is_known and (sender.goes_by(link) or frame.reporter == frame.target):
             sender.on_lost(frame, now)
+        elif sender.link is not None:
+            self._gate.refuse_about_stream(link, frame)
 
-    def handle_reset(self, frame: Reset, now: float) -> None:
+    def handle_reset(self, link: Link, frame: Reset, now: float) -> None:
         """The target gave the stream up."""
         sender = self._senders.get(frame.key.stream_id)
-        if sender is not None:
+        if sender is not None and self._is_from_target(sender, link, frame):
             sender.on_reset(frame, now)
 
-    def handle_resume_reply(self, frame: ResumeReply, now: float) -> None:
+    def handle_resume_reply(self, link: Link, frame: ResumeReply, now: float) -> None:
         """The target says where to go on."""
         sender = self._senders.get(frame.key.stream_id)
-        if sender is not None:
+        if sender is None:
+            if not frame.unknown:
+                self._answer_settled(frame)
+        elif self._is_from_target(sender, link, frame):
             sender.on_resume_reply(frame, now)
-        elif not frame.unknown:
-            self._answer_settled(frame)
+
+    def _is_from_target(self, sender: StreamSender, link: Link, frame: Ack | Reset | ResumeReply) -> bool:
+        """Return whether a frame is one of the stream's target, in whose name it was let in, and refuse it if not."""
+        if frame.target == sender.spec.target:
+            return True
+        self._gate.refuse_about_stream(link, frame)
+        return False
 
     def _answer_settled(self, frame: Ack | ResumeReply) -> None:
         """The target holds a stream that is settled here: what ended it got lost, and is made up for."""

@@ -1,7 +1,10 @@
 """Which frames may come over a link, and what becomes of the others.
 
-Who made a frame is for its link to vouch for: the cells that have been announced over it (``routing.py``). A shortcut
+Who made a frame is for its link to vouch for: the cells that have been announced over it (``routes.py``). A shortcut
 carries nothing but the frames of its two ends.
+
+Whether who made it may say that of a stream is for those to decide that know the stream: its origin, and the relays on
+its way (:meth:`Gate.refuse_about_stream`).
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ from streamcell.protocol.base.events import FrameRefused
 from streamcell.protocol.links.kinds import LinkKind
 from streamcell.protocol.links.link import Link
 from streamcell.protocol.tree.routes import RouteTable
-from streamcell.protocol.wire.addressing import RoutedFrame, source_of
+from streamcell.protocol.wire.addressing import RoutedFrame, StreamFrame, source_of
 from streamcell.protocol.wire.frames import NO_STREAM, Chunk, Lost, LostReason, QueryReply, ResumeQuery
 
 
@@ -22,16 +25,16 @@ class Gate:
         self._context = context
         self._routes = routes
 
-    def excuses(self, link: Link, frame: RoutedFrame, source: str, destination: str) -> bool:
+    def excuses(self, link: Link, frame: RoutedFrame, source: str) -> bool:
         """Return whether a frame may come over a link whose neighbour may not speak for its source.
 
-        A neighbour may say that it has lost something before its name is accepted: that costs the origin a question.
-        And a name that the cells above have not agreed on yet may be contested already.
+        A name that the cells above have not agreed on yet may be contested already.
         """
-        if isinstance(frame, QueryReply) and self._routes.leads_back(link, source):
-            return True
-        early = isinstance(frame, Lost) and source == link.fqcn
-        return early and (link.kind is not LinkKind.SHORTCUT or destination in ("", self._context.fqcn))
+        return isinstance(frame, QueryReply) and self._routes.leads_back(link, source)
+
+    def speaks_for_itself(self, link: Link) -> bool:
+        """Return whether the neighbour has the name that its link has."""
+        return self._routes.admits(link, link.fqcn, self._context.fqcn)
 
     def refuse(self, link: Link, frame: RoutedFrame, destination: str) -> None:
         """Drop a frame in the name of a cell that is not behind the link: a lie, or one that overtook the news.
@@ -45,6 +48,11 @@ class Gate:
             self._context.counters.add(Count.FRAMES_REFUSED)
             link.on_frame_refused(source)
         self.say_lost(link, frame)
+
+    def refuse_about_stream(self, link: Link, frame: StreamFrame) -> None:
+        """Drop a frame about a stream of which its maker is no end, or not where the stream goes: a lie."""
+        self._context.counters.add(Count.FRAMES_REFUSED)
+        link.on_frame_refused(source_of(frame), frame.key)
 
     def say_lost(self, link: Link, frame: RoutedFrame) -> None:
         """Have the origin of a chunk or a question that is not taken in ask again, by the way that it came."""

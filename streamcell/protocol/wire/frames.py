@@ -83,7 +83,7 @@ class OfAttempt(Protocol):
 
 
 class Travelling(Protocol):
-    """A frame that goes further than to the neighbour, over ``hops_left`` more cells at most."""
+    """A frame that goes further than to the neighbour, over ``hops_left`` more cells at most; never more than 16."""
 
     hops_left: int
 
@@ -92,7 +92,7 @@ TravellingT = TypeVar("TravellingT", bound=Travelling)
 
 
 def _one_hop_on(frame: TravellingT) -> TravellingT:
-    return dataclasses.replace(frame, hops_left=frame.hops_left - 1)  # type: ignore[type-var]
+    return dataclasses.replace(frame, hops_left=min(frame.hops_left, HOPS) - 1)  # type: ignore[type-var]
 
 
 @dataclasses.dataclass(slots=True)
@@ -219,7 +219,7 @@ class Chunk:
             self.sequence,
             self.offset,
             self.last,
-            self.hops_left - 1,
+            min(self.hops_left, HOPS) - 1,
             self.checksum,
             self.payload,
             self.open,
@@ -260,7 +260,7 @@ class Ack:
             self.received,
             self.consumed,
             self.complete,
-            self.hops_left - 1,
+            min(self.hops_left, HOPS) - 1,
         )
 
 

@@ -123,12 +123,21 @@ class Neighbours:
                 event.fqcn,
                 event.source,
             )
-            return
-        self._log.warning(
-            "< %s sent a frame in the name of %s, which is not behind it: dropped, and so are others like it",
-            event.fqcn,
-            event.source,
-        )
+        elif event.about is not None:
+            self._log.warning(
+                "< %s sent a frame in which %s speaks of stream %d of %s, of which it is no end, or which goes another "
+                "way: dropped, and so are others like it",
+                event.fqcn,
+                event.source or "nobody",
+                event.about.stream_id,
+                event.about.origin,
+            )
+        else:
+            self._log.warning(
+                "< %s sent a frame in the name of %s, which is not behind it: dropped, and so are others like it",
+                event.fqcn,
+                event.source,
+            )
 
     def on_life_doubted(self, event: LifeDoubted, _now: float) -> None:
         """Leave a trace of a cell that was restarted, or of what an earlier life of it has left on the way."""
