@@ -77,6 +77,9 @@ class CellConfig(ProcessSettings):
     # lost all its cells at once comes to the last of them late; who hangs up before has cost it the work in vain.
     connect_timeout_s: float = 3.0
     hello_timeout_s: float = 30.0
+    # Whether a list of addresses is dialled as it was given. By default each cell has an order of its own, so that many
+    # cells do not all come to the first one.
+    connect_in_order: bool = False
     backoff_min_s: float = 0.2
     # Of dials: after a few failures in a row the waits go beyond (``base/context.py``).
     backoff_max_s: float = 5.0

@@ -47,7 +47,8 @@ class AnyCell(abc.ABC, Generic[Reply_co, Replies_co, Outcomes_co]):
             fqcn: its name, for example ``site-1.job-7``.
             listen: where others can reach it: a URL or a list of them. ``grpc://host:port`` or ``unix:///path``; port 0
                 takes a free one, see ``listen_urls``.
-            connect: where its parent listens: a URL, or a list that is tried in turn.
+            connect: where its parent listens: a URL, or a list that is tried in turn, in an order of this cell's own,
+                or as given with ``config.connect_in_order``. A host with several records is all of them.
             tls: not available in this version.
             insecure: allow listening without encryption on other addresses than loopback.
             policy: not available in this version.
@@ -98,7 +99,7 @@ class AnyCell(abc.ABC, Generic[Reply_co, Replies_co, Outcomes_co]):
         dialled again slowly; another call has it dialled soon.
 
         Args:
-            url: where the peer listens, or a list that is tried in turn.
+            url: where the peer listens, or a list that is tried in turn, as the parent's.
 
         Raises:
             UsageError: it is no URL, or the cell is not running.

@@ -142,6 +142,14 @@ class CellCore:
         """Begin to dial a cell to which there shall be a shortcut; return the number of that uplink."""
         return self._links.dialler.add_uplink(now, places, LinkKind.SHORTCUT).number
 
+    def add_place(self, uplink: int, beside: int, now: float) -> int:
+        """Take note that the address ``beside`` of an uplink stands for one more; return what it is called."""
+        return self._links.dialler.add_place(uplink, beside, now)
+
+    def remove_place(self, uplink: int, place: int, _now: float) -> None:
+        """Take note that an address of an uplink is no more, of which others are left. Lanes that lead there go on."""
+        self._links.dialler.remove_place(uplink, place)
+
     def remove_shortcut(self, number: int, now: float) -> None:
         """End a shortcut that this cell has dialled."""
         self._links.dialler.remove_shortcut(number, now)

@@ -30,7 +30,7 @@ counts what it has lent, and overwrites what comes back, as a carrier does that 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from streamcell.errors import CellError, ErrorCode, LinkError
 from streamcell.limits import MESSAGE_BYTES
@@ -176,5 +176,26 @@ class Network(Protocol):
         :param insecure: allow a plaintext listener on an address that is not loopback.
         :raises LinkError: if the address is busy or cannot be used, with host, port and reason.
         :raises UsageError: if the URL is malformed, or plaintext is not allowed there.
+        """
+        ...
+
+
+@runtime_checkable
+class Resolver(Protocol):
+    """A network on which one URL may stand for several places: the addresses of its host, its *records*."""
+
+    async def resolve(self, url: str, timeout_s: float) -> tuple[str, ...]:
+        """Return the records of the host of ``url`` as they are now, in the order in which to prefer them.
+
+        None if there is nothing to choose from: it is dialled as it is.
+
+        :raises LaneClosed: if the host is not known, or not within ``timeout_s``; the reason names the URL.
+        """
+        ...
+
+    async def dial_record(self, url: str, record: str, timeout_s: float) -> Carrier:
+        """Do what ``dial`` of a network does, at that record of the host. Whoever is there is still asked for the host.
+
+        :raises LaneClosed: as ``dial`` does.
         """
         ...

@@ -38,7 +38,12 @@ STATUSES: dict[str, Answer] = {
 }
 ANSWERS: dict[str, Answer] = STATUSES | {f"no {name}": answer for name, answer in answers.SILENCES.items()}
 CONFIG = CellConfig(
-    backoff_min_s=0.02, backoff_max_s=0.2, backoff_refused_s=0.2, connect_timeout_s=0.5, hello_timeout_s=0.5
+    backoff_min_s=0.02,
+    backoff_max_s=0.2,
+    backoff_refused_s=0.2,
+    connect_timeout_s=0.5,
+    hello_timeout_s=0.5,
+    connect_in_order=True,
 )
 # Short enough for what is to fail; a command has to have seen one dial end that nobody answers.
 _WAIT_S = 1.0

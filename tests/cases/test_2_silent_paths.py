@@ -24,6 +24,7 @@ CONFIG = CellConfig(
     suspect_after_s=scaled(0.2),
     connect_timeout_s=scaled(0.3),
     hello_timeout_s=scaled(0.6),
+    connect_in_order=True,
     backoff_min_s=0.02,
     backoff_max_s=0.2,
     link_down_s=4 * PATIENCE_S,

@@ -356,6 +356,56 @@ def test_where_all_lanes_are_silent_it_is_dialled_elsewhere_when_a_dial_there_ha
     assert rig.places() == [0, 0, 0, 0, 1]
 
 
+# The records of a host: places that are found.
+
+
+def test_a_place_that_is_found_while_one_is_dialled_is_dialled_when_that_one_is_silent() -> None:
+    rig = Rig()
+    assert rig.table.dialler.add_place(rig.uplink.number, 0, 0.0) == 1
+    assert rig.places() == [0]
+    rig.connect(rig.newest(), 1.0)
+    rig.context.deadlines.expire(3.0)
+    assert rig.places() == [0, 1]
+
+
+def test_a_place_that_is_found_while_one_waits_is_dialled_at_once() -> None:
+    rig = Rig()
+    rig.close(rig.newest(), 0.0)
+    rig.table.dialler.add_place(rig.uplink.number, 0, 0.0)
+    assert rig.places() == [0, 1]
+
+
+def test_a_place_that_is_no_more_is_not_dialled_any_more() -> None:
+    rig = Rig(2)
+    rig.table.dialler.remove_place(rig.uplink.number, 1)
+    rig.close(rig.newest(), 0.0)
+    assert rig.places() == [0]
+    rig.context.deadlines.expire(0.2)
+    assert rig.places() == [0, 0]
+
+
+def test_a_link_goes_on_where_there_is_no_place_any_more() -> None:
+    rig = Rig(2)
+    lane = rig.newest()
+    rig.come_up(lane)
+    rig.table.dialler.remove_place(rig.uplink.number, 0)
+    rig.uplink.want_bulk_lanes(1, 1.0)
+    assert rig.places() == [0, 0]
+    rig.close(rig.newest(), 2.0)
+    rig.close(lane, 2.0)
+    rig.context.deadlines.expire(2.4)
+    assert rig.places() == [0, 0, 1]
+
+
+@pytest.mark.parametrize("refuses_first", [True, False])
+def test_who_refuses_at_one_record_refuses_for_all_that_cannot_be_had(refuses_first: bool) -> None:
+    rig = Rig()
+    rig.table.dialler.add_place(rig.uplink.number, 0, 0.0)
+    for refuses in (refuses_first, not refuses_first):
+        rig.close(rig.newest(), 0.0, AuthenticationError("no") if refuses else None)
+    assert rig.refusals() == ([False, True] if refuses_first else [True])
+
+
 # Refusals.
 
 

@@ -62,7 +62,7 @@ def test_range_is_what_is_documented(field: str) -> None:
 
 
 def test_only_switches_have_no_range() -> None:
-    assert set(TABLE) - set(RANGED) == {"tune_allocator", "batch_grpc_threads"}
+    assert set(TABLE) - set(RANGED) == {"tune_allocator", "batch_grpc_threads", "connect_in_order"}
 
 
 def test_every_error_has_its_line_in_troubleshooting() -> None:

@@ -87,7 +87,7 @@ def test_what_they_are_is_said_in_their_names() -> None:
     assert "up" in repr(link)
     link.retire(0.0)
     assert "down" in repr(link)
-    assert "next place 0" in repr(LinkTable(make_context(), Told()).dialler.add_uplink(0.0))
+    assert "next 0" in repr(LinkTable(make_context(), Told()).dialler.add_uplink(0.0))
 
 
 def test_what_is_known_of_the_neighbour_is_what_it_said_last() -> None:

@@ -28,7 +28,7 @@ CHANNEL, TOPIC = "c", "t"
 _BARRIER = "barrier"
 
 # As by default, but quick to come back after a break, to give up, and to end.
-QUICK = CellConfig(backoff_min_s=0.01, backoff_max_s=0.05, connect_timeout_s=5.0, stop_grace_s=0)
+QUICK = CellConfig(backoff_min_s=0.01, backoff_max_s=0.05, connect_timeout_s=5.0, connect_in_order=True, stop_grace_s=0)
 
 
 class Peer(CoreCell):

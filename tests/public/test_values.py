@@ -101,7 +101,7 @@ DEFAULTS = {
     "backoff_max_s": 5.0,
     "stop_grace_s": 5.0,
 }
-SWITCHES = ("tune_allocator", "batch_grpc_threads")
+SWITCHES = ("tune_allocator", "batch_grpc_threads", "connect_in_order")
 NUMBERS = [field.name for field in dataclasses.fields(CellConfig) if field.name not in SWITCHES]
 
 

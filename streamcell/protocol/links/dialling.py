@@ -25,6 +25,14 @@ class Dialler:
         uplink.tend(now)
         return uplink
 
+    def add_place(self, number: int, beside: int, now: float) -> int:
+        """One of the places of an uplink turns out to be one more."""
+        return self._uplinks[number].add_place(beside, now)
+
+    def remove_place(self, number: int, place: int) -> None:
+        """A place of an uplink is no more."""
+        self._uplinks[number].remove_place(place)
+
     def hurry(self, number: int, now: float) -> None:
         """Somebody waits for this uplink to come up, or to be refused again."""
         self._uplinks[number].hurry(now)

@@ -1,13 +1,14 @@
 """Where a cell that is dialled may be reached, and how that went lately.
 
-An address is a *place* here, known by its position in the list that the application gave: what stands there is the
-shell's business.
+An address is a *place* here, known by a number, at first its position in a list that the shell has. What stands there
+is the shell's business.
 """
 
 from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Container, Iterator
 
 from streamcell.errors import CellError
 from streamcell.limits import RETRY_AFTER_S
@@ -88,3 +89,90 @@ class Place:
         """Somebody waits for the answer: a refusal is no reason to wait longer than after a failure."""
         if self.refusal is not None:
             self.retry_at = self._hurried_at
+
+
+class Places:
+    """The places of an uplink, by number, and whose turn it is.
+
+    The application has given some; the shell may find that one of them is several, or fewer again: the records of a
+    host. These are a *family*. The number of a place that is no more goes to the next one that is found.
+    """
+
+    __slots__ = ("_context", "_families", "_places", "_turn", "order")
+
+    def __init__(self, context: Context, count: int) -> None:
+        self._context = context
+        self._places = [Place(context) for _ in range(count)]
+        # By place: the first of its family.
+        self._families = list(range(count))
+        #: The places that there are, in the order in which they have their turns.
+        self.order = list(range(count))
+        # The place that is next, if it may be dialled.
+        self._turn = 0
+
+    def __getitem__(self, number: int) -> Place:
+        return self._places[number]
+
+    def __iter__(self) -> Iterator[Place]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    def __repr__(self) -> str:
+        return f"<Places {self.order} next {self._turn}>"
+
+    def add(self, beside: int) -> int:
+        """There is one more of the family of the place ``beside``, after which it has its turn; return its number."""
+        spare = [number for number in range(len(self._places)) if number not in self.order]
+        if spare:
+            number = spare[0]
+            self._places[number] = Place(self._context)
+            self._families[number] = self._families[beside]
+        else:
+            number = len(self._places)
+            self._places.append(Place(self._context))
+            self._families.append(self._families[beside])
+        self.order.insert(self.order.index(beside) + 1, number)
+        return number
+
+    def remove(self, number: int) -> None:
+        """A place is no more. One of the others is left."""
+        if self._turn == number:
+            self.pass_by(number)
+        self.order.remove(number)
+
+    def pass_by(self, number: int) -> None:
+        """The place after this one is next."""
+        if number in self.order:
+            self._turn = self.order[(self.order.index(number) + 1) % len(self.order)]
+
+    def next_free(self, busy: Container[int], now: float, only: int | None = None) -> int | None:
+        """Return where to dial next: in turn, or where the wait is the shortest. None: it is being dialled there.
+
+        What could not be had when it was dialled last comes behind the others that may be dialled.
+
+        :param only: nowhere else.
+        """
+        first = self.order.index(self._turn)
+        in_turn = [*self.order[first:], *self.order[:first]] if only is None else [only]
+        free = (number for number in in_turn if number not in busy)
+        return min(free, key=lambda number: self._precedence(number, now), default=None)
+
+    def _precedence(self, number: int, now: float) -> tuple[float, bool]:
+        place = self._places[number]
+        return max(now, place.retry_at), place.failures > 0
+
+    def find_refusal(self) -> CellError | None:
+        """Return what is answered, if whoever answers would do so again, wherever it is dialled; else None.
+
+        Of a family it is enough that one answers so, and that all others could not be had.
+        """
+        found = None
+        for family in {self._families[number] for number in self.order}:
+            members = [self._places[number] for number in self.order if self._families[number] == family]
+            refusals = [each.refusal for each in members if each.refusal is not None]
+            if not refusals or any(each.refusal is None and each.failures == 0 for each in members):
+                return None
+            found = refusals[0]
+        return found

@@ -27,7 +27,7 @@ from streamcell.protocol.links.greeting import Terms, make_hello, refusal_of
 from streamcell.protocol.links.kinds import LinkKind
 from streamcell.protocol.links.lane import Lane
 from streamcell.protocol.links.link import Link
-from streamcell.protocol.links.places import Place
+from streamcell.protocol.links.places import Places
 from streamcell.protocol.links.states import LaneState
 from streamcell.protocol.wire.frames import Goodbye, Hello, LaneRole
 
@@ -85,7 +85,6 @@ class Uplink(Timed):
         "_places",
         "_rests_on",
         "_soonest",
-        "_turn",
         "_was_linked",
         "kind",
         "link",
@@ -108,9 +107,8 @@ class Uplink(Timed):
         self.kind = kind
         self.link: Link | None = None
         self.place = 0
-        self._places = tuple(Place(context) for _ in range(places))
-        # The place that is dialled next, if it may be; and no control lane is dialled before, wherever.
-        self._turn = 0
+        self._places = Places(context, places)
+        # No control lane is dialled before, wherever.
         self._soonest = -math.inf
         # Whether a cell has answered, so that what other things answer there is for a while.
         self._was_linked = False
@@ -124,7 +122,7 @@ class Uplink(Timed):
         self._bulk_retry_at = -math.inf
 
     def __repr__(self) -> str:
-        return f"<Uplink {self.number} link {self.link!r} dialling {sorted(self._dials)} next place {self._turn}>"
+        return f"<Uplink {self.number} link {self.link!r} dialling {sorted(self._dials)} {self._places!r}>"
 
     # Dialling.
 
@@ -215,17 +213,24 @@ class Uplink(Timed):
 
     # Places.
 
+    def add_place(self, beside: int, now: float) -> int:
+        """There is one more place where ``beside`` was thought to be one, to be dialled after it; return its number."""
+        number = self._places.add(beside)
+        self.tend(now)
+        return number
+
+    def remove_place(self, number: int) -> None:
+        """A place is no more; there are others. What is on its way there, or up, goes on."""
+        self._places.remove(number)
+
     def _next_place(self, now: float) -> int | None:
-        """Return where to dial next: in turn, or where the wait is the shortest. None: it is being dialled there.
+        """Return where to dial next, if there is a place that is not being dialled.
 
         While the link has lanes that is where the link is, since elsewhere may be another cell; until all of them are
         silent, and a dial there has come to nothing.
         """
         busy = {dial.lane.place for dial in self._dials_of(LaneRole.CONTROL)}
-        count = len(self._places)
-        in_turn = [self.place] if self._stays() else [(self._turn + step) % count for step in range(count)]
-        free = (each for each in in_turn if each not in busy)
-        return min(free, key=lambda each: max(now, self._places[each].retry_at), default=None)
+        return self._places.next_free(busy, now, self.place if self._stays() else None)
 
     def _stays(self) -> bool:
         """Return whether the link may be had again where it is."""
@@ -233,14 +238,15 @@ class Uplink(Timed):
         silent = all(lane.state is LaneState.SUSPECT for lane in lanes)
         return bool(lanes) and not (silent and self._places[self.place].failures)
 
-    def _pass_by(self, place: int) -> None:
-        """The place after this one is next."""
-        self._turn = (place + 1) % len(self._places)
-
-    def _postpone(self, place: int, now: float) -> None:
+    def _postpone(self, number: int, now: float) -> None:
         """Wait before a place is dialled again, longer each time, and go on to the next one."""
-        self._places[place].on_failure(now)
-        self._pass_by(place)
+        self._places[number].on_failure(now)
+        self._places.pass_by(number)
+        if not self._was_linked and self._places[number].refusal is None and len(self._places) > 1:
+            # What answers at another record of the same host may be all that there is.
+            refusal = self._places.find_refusal()
+            if refusal is not None:
+                self._tell_of_refusal(refusal, firm=True)
 
     # What its lanes ask, and tell.
 
@@ -335,7 +341,7 @@ class Uplink(Timed):
         else:
             self._bulk_retry_at = soon
         if not self._lanes_up():
-            self._pass_by(self.place)
+            self._places.pass_by(self.place)
 
     def on_link_down(self, now: float) -> None:
         """The link is given up: what follows is new."""
@@ -472,7 +478,7 @@ class Uplink(Timed):
 
     def _tell_of_refusal(self, error: CellError, *, firm: bool) -> None:
         """Tell whoever waits; nobody need wait any longer when whoever answers has refused, wherever it is dialled."""
-        everywhere = firm and all(place.refusal is not None for place in self._places)
+        everywhere = firm and self._places.find_refusal() is not None
         is_shortcut = self.kind is LinkKind.SHORTCUT
         self._context.events.append(UplinkRefused(self.number, error, everywhere, is_shortcut))
 

@@ -11,12 +11,13 @@ from typing import Any
 from streamcell.errors import CellError
 from streamcell.protocol.base.events import LaneDropped, LaneWanted, UplinkEnded
 from streamcell.protocol.links.loop import LOOP_LANE
+from streamcell.protocol.wire.frames import LaneRole
 from streamcell.runtime.context import CellContext
-from streamcell.runtime.network.dial_plan import DialPlan
+from streamcell.runtime.network.dial_plan import DialPlan, Spot
 from streamcell.runtime.network.lane_tasks import FLUSH_S, LaneHost, LaneTasks
 from streamcell.runtime.threads.trace import CellLog
 from streamcell.transport import codec as protobuf_codec
-from streamcell.transport.base import Carrier, Codec, LaneClosed, Network
+from streamcell.transport.base import Carrier, Codec, LaneClosed, Network, Resolver
 from streamcell.transport.memory.loop import LoopCarrier
 
 _SHORTAGE = "{} has too few files and sockets left: raise its limit there (ulimit -n), or come back later"
@@ -35,6 +36,7 @@ class Lanes:
     ) -> None:
         self._context = context
         self._network = network
+        self._resolver = network if isinstance(network, Resolver) else None
         self._codec = codec
         self._host = host
         self._log = log
@@ -44,7 +46,7 @@ class Lanes:
 
     def add_uplink(self, number: int, urls: Sequence[str]) -> DialPlan:
         """Note where the uplink ``number`` of the core leads."""
-        plan = self._plans[number] = DialPlan(urls)
+        plan = self._plans[number] = DialPlan(number, urls, in_order=self._context.config.connect_in_order)
         return plan
 
     def on_uplink_ended(self, event: UplinkEnded, _now: float) -> None:
@@ -54,7 +56,7 @@ class Lanes:
     def on_lane_wanted(self, event: LaneWanted, _now: float) -> None:
         """Dial."""
         plan = self._plans[event.uplink]
-        self._start(event.lane_id, self._dial(event.lane_id, plan, plan.urls[event.place]))
+        self._start(event.lane_id, self._dial(event.lane_id, plan, event.place, event.role))
 
     def on_lane_arrived(self, carrier: Carrier) -> None:
         """Take a lane that another cell has dialled."""
@@ -123,41 +125,90 @@ class Lanes:
         self._open[lane_id] = opened
         return opened
 
-    async def _dial(self, lane_id: int, plan: DialPlan, url: str) -> None:
+    async def _dial(self, lane_id: int, plan: DialPlan, place: int, role: LaneRole) -> None:
         # For the warning.
         self._context.descriptors.are_short()
-        self._log.debug("> dialling %s", url)
+        spot = plan.spot(place)
+        spot.uses += 1
+        try:
+            # Further lanes go where the link is, whatever its host stands for now.
+            if role is not LaneRole.CONTROL or await self._find(lane_id, plan, place, spot):
+                await self._dial_spot(lane_id, plan, spot)
+        finally:
+            spot.uses -= 1
+
+    async def _find(self, lane_id: int, plan: DialPlan, place: int, spot: Spot) -> bool:
+        """Find out what a place stands for now; return whether it can be dialled."""
+        if self._resolver is None:
+            return True
         limit_s = self._context.config.connect_timeout_s
         try:
-            carrier = await self._network.dial(url, limit_s)
+            records = await self._resolver.resolve(spot.url, limit_s)
+        except asyncio.CancelledError:
+            plan.note_failure(f"the host of {spot.url} was not found within {limit_s:g} s (connect_timeout_s)")
+            raise
+        except LaneClosed as closed:
+            if spot.record:
+                # Where it was may be where it is.
+                return True
+            self._note_failed_dial(lane_id, plan, str(spot), str(closed), closed.refusal)
+            return False
+        except CellError as error:
+            self._note_failed_dial(lane_id, plan, str(spot), str(error), error)
+            return False
+        return self._host.step(self._learn, lane_id, plan, place, records) or False
+
+    def _learn(self, lane_id: int, plan: DialPlan, place: int, records: Sequence[str], now: float) -> bool:
+        core, number = self._context.core, plan.number
+        stays = plan.learn(
+            place,
+            records,
+            add=lambda beside: core.add_place(number, beside, now),
+            remove=lambda each: core.remove_place(number, each, now),
+        )
+        if not stays:
+            core.lane_closed(lane_id, f"{plan.spot(place)} is no address of that host any more", None, now)
+            plan.forget(place)
+            core.remove_place(number, place, now)
+        return stays
+
+    async def _dial_spot(self, lane_id: int, plan: DialPlan, spot: Spot) -> None:
+        where = str(spot)
+        self._log.debug("> dialling %s", where)
+        limit_s = self._context.config.connect_timeout_s
+        try:
+            if self._resolver is not None and spot.record:
+                carrier = await self._resolver.dial_record(spot.url, spot.record, limit_s)
+            else:
+                carrier = await self._network.dial(spot.url, limit_s)
         except asyncio.CancelledError:
             # The core's patience has ended a moment before the network's.
-            plan.note_failure(f"{url} did not answer within {limit_s:g} s (connect_timeout_s)")
+            plan.note_failure(f"{where} did not answer within {limit_s:g} s (connect_timeout_s)")
             raise
         except LaneClosed as closed:
             if closed.retry_after_s > 0:
                 self._host.step(self._context.core.dial_deferred, lane_id, closed.retry_after_s)
-            self._note_failed_dial(lane_id, plan, url, str(closed), closed.refusal)
+            self._note_failed_dial(lane_id, plan, where, str(closed), closed.refusal)
             return
         except CellError as error:
             # An address that this network cannot dial, now or later.
-            self._note_failed_dial(lane_id, plan, url, str(error), error)
+            self._note_failed_dial(lane_id, plan, where, str(error), error)
             return
         connected_at = asyncio.get_running_loop().time()
         opened = self._host.step(self._connect, lane_id, carrier)
         if opened is None:
             await carrier.close()
             return
-        opened.url = url
+        opened.url = where
         plan.note_lane(opened)
         carrier.watch(functools.partial(self._host.step, self._context.core.lane_leaving, lane_id))
         try:
             await self._carry(lane_id, opened)
         finally:
             plan.note_end(opened)
-            reason = opened.reason or self._patience_ended(url, asyncio.get_running_loop().time() - connected_at)
+            reason = opened.reason or self._patience_ended(where, asyncio.get_running_loop().time() - connected_at)
             if reason and not opened.heard:
-                self._tell_of_failure(plan, url, reason)
+                self._tell_of_failure(plan, where, reason)
 
     def _note_failed_dial(self, lane_id: int, plan: DialPlan, url: str, reason: str, refusal: CellError | None) -> None:
         self._tell_of_failure(plan, url, reason)

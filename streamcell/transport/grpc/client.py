@@ -52,22 +52,29 @@ _T = TypeVar("_T")
 _logger = get_logger("streamcell.transport")
 
 
-async def dial(address: Address, timeout_s: float, *, batch_threads: bool = True) -> GrpcClientCarrier:
+async def dial(
+    address: Address, timeout_s: float, *, record: str = "", batch_threads: bool = True
+) -> GrpcClientCarrier:
     """Return the carrier of a lane to the cell that listens at ``address``, when HTTP/2 is ready there.
 
+    :param record: the address of its host to take; empty: gRPC looks the host up.
     :param batch_threads: see :func:`threads.starting_grpc_threads`.
 
     :raises LaneClosed: if it cannot be reached within ``timeout_s``, or refuses.
     """
     check_can_be_dialled(address)
     give_up_at = asyncio.get_running_loop().time() + timeout_s
-    proxy = await find_proxy(address, timeout_s)
+    proxy = None if record else await find_proxy(address, timeout_s)
     # What is said of the address where something fails.
-    where = str(address) if proxy is None else f"{address} through {proxy}"
-    options = channel_options(proxy_url="" if proxy is None else proxy.url, connect_s=timeout_s)
+    where = f"{address} ({record})" if record else str(address) if proxy is None else f"{address} through {proxy}"
+    options = channel_options(
+        proxy_url="" if proxy is None else proxy.url,
+        connect_s=timeout_s,
+        authority=address.host_and_port if record else "",
+    )
     try:
         with starting_grpc_threads(batch=batch_threads):
-            channel = aio.insecure_channel(_target(address), options=options)
+            channel = aio.insecure_channel(_target(address, record), options=options)
     except OSError as error:
         raise LaneClosed(f"{where} cannot be dialled now: {error.strerror}") from error
     try:
@@ -229,7 +236,10 @@ async def _open_call(channel: Channel, give_up_at: float) -> StreamStreamCall[by
     return call
 
 
-def _target(address: Address) -> str:
+def _target(address: Address, record: str) -> str:
+    if record:
+        # The zone of an address of one network only is encoded as in a URL.
+        return f"ipv6:[{quote(record, safe=':')}]:{address.port}" if ":" in record else f"ipv4:{record}:{address.port}"
     if address.scheme is Scheme.UNIX:
         return f"unix:{quote(address.name)}"
     return address.host_and_port

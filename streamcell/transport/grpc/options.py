@@ -69,16 +69,18 @@ _SERVER: Options = (
 )
 
 
-def channel_options(*, proxy_url: str, connect_s: float) -> Options:
+def channel_options(*, proxy_url: str, connect_s: float, authority: str = "") -> Options:
     """Return the options of a channel to one peer.
 
     :param proxy_url: the HTTP proxy by which it is dialled; empty: directly.
     :param connect_s: how long the peer may take to answer a connection.
+    :param authority: what the peer is asked for, if that is not what is dialled.
     """
     return (
         *_CHANNEL,
         # What gRPC makes of the environment by itself is another thing than what is said in proxies.py.
         *((("grpc.http_proxy", proxy_url),) if proxy_url else (("grpc.enable_http_proxy", 0),)),
+        *((("grpc.default_authority", authority),) if authority else ()),
         # Also the limit for one attempt to connect, which goes on when the channel is closed: by
         # default a socket would stay open for 20 s to a server that accepts and says nothing.
         ("grpc.min_reconnect_backoff_ms", max(1, int(connect_s * 1000))),
