@@ -73,6 +73,25 @@ ANSWERS = 1024
 WORDS = 8192
 # Questions about contested names that a cell has passed on for one link, and that are not answered: each is for 3 s.
 CONTESTED_QUESTIONS = 1024
+# Questions that one cell may ask over a link, each second and at once; beyond, they are dropped. A cell that was
+# restarted asks one for each cell that it deals with.
+QUESTIONS_PER_S = 50
+QUESTIONS_AT_ONCE = 500
+# The same for all cells behind a link together, since their names may be made up: as many as some thousand cells ask
+# that come back at once, and in the long run no more than a small share of a processor answers.
+LINK_QUESTIONS_PER_S = 1000
+LINK_QUESTIONS_AT_ONCE = 10_000
+# Cells behind one link of which it is remembered how much they have asked.
+ASKERS = 1024
+# Cells named in answers over one link, each second and at once: to write them costs far more than to ask.
+CELLS_TOLD_PER_S = 10_000
+CELLS_TOLD_AT_ONCE = 100_000
+# How often the list of cells is made for those who ask, each second and at once. Others are told what it was last.
+LISTINGS_PER_S = 1
+LISTINGS_AT_ONCE = 16
+# Lives of other cells that are remembered though there is neither a link nor a route to their cell: by them it is told
+# what comes late from a life that is over. The oldest are forgotten first.
+LIVES = 10_000
 # Cells named in one answer to a query.
 CELLS_TOLD = 256
 # Chunks with a wrong checksum in one stream before it is given up: by then it is not chance.

@@ -97,7 +97,7 @@ class CellCore:
         budget = WindowBudget(config.receive_budget_bytes)
         self._relays = RelayTable(self._context, self._routes, self._gate, budget)
         settled = SettledNews(self._context)
-        self._presence = Presence(self._context, self)
+        self._presence = Presence(self._context, self._routes, self)
         self._sends = SendTable(self._context, self._routes, self._gate, self._presence, settled, self._on_send_settled)
         self._batches = Batches(self._context, settled)
         self._requests = RequestTable(self._context, self._standing_of, self._sends.give_up)

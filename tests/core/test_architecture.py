@@ -113,7 +113,7 @@ WINGS: dict[str, dict[str, str]] = {
         "base": "wire",
         "flow": "wire",
         "links": "base flow wire",
-        "tree": "base links wire",
+        "tree": "base flow links wire",
         "requests": "base wire",
         "sending": "base flow links tree wire",
         "receiving": "base flow links requests tree wire",

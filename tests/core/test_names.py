@@ -391,13 +391,13 @@ def test_a_question_that_is_said_twice_is_answered_to_who_has_said_it_first() ->
 
 def test_questions_beyond_what_waits_are_dropped() -> None:
     net = Net()
-    server, _client = net.pair()
-    net.stuck.add(("server", server.lane()))
-    questions = [Query(number, "client", "server", False, 16, contested=True) for number in range(ANSWERS + 1)]
-    server.core.receive(server.lane(), questions, net.now)
+    _server, client = net.pair()
+    net.stuck.add(("client", client.lane()))
+    questions = [Query(number, "server", "client", False, 16, contested=True) for number in range(ANSWERS + 1)]
+    client.core.receive(client.lane(), questions, net.now)
     net.stuck.clear()
     net.run()
-    assert len(net.sent("server", QueryReply)) == ANSWERS
+    assert len(net.sent("client", QueryReply)) == ANSWERS
 
 
 def test_a_hop_that_knows_no_way_to_the_holder_says_so() -> None:

@@ -287,7 +287,8 @@ def test_more_lives_than_are_remembered() -> None:
 
 
 def test_a_known_life_is_forgotten_where_there_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("streamcell.protocol.tree.presence.ROUTES", 1)
+    # None but that of the hub, which is a neighbour.
+    monkeypatch.setattr("streamcell.protocol.tree.presence.LIVES", 0)
     net = Net()
     nodes = tree(net, {"hub": "", "origin": "hub", "a": "hub", "b": "hub"})
     for target in ("a", "b", "a"):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from streamcell import limits
 from streamcell.errors import ErrorCode, StreamTargetUnreachable
-from streamcell.protocol.base.events import CellsListed, QueryFailed, RouteTraced
+from streamcell.protocol.base.events import CellsListed, QueryFailed, QuestionsDropped, RouteTraced
 from streamcell.protocol.wire.frames import CellInfo, Query, QueryReply
 from streamcell.topology import CellSelection, KnownCell, KnownCells
 from tests.core.harness import Net, Node
-from tests.core.trees import branches, tree
+from tests.core.trees import branches, receive, tree
 
 
 def cells(net: Net, node: Node) -> dict[str, KnownCell]:
@@ -242,3 +243,81 @@ def test_frames_that_have_gone_too_far_go_no_further() -> None:
     net.run()
     assert [(reply.query_id, len(reply.cells)) for reply in net.sent("left", QueryReply)] == [(1, 1), (2, 3)]
     assert not net.sent("left", Query)
+
+
+# Too many questions.
+
+
+def questions(count: int, asker: str, subject: str = "") -> list[Query]:
+    return [Query(number, asker, subject, True, 16) for number in range(count)]
+
+
+def test_questions_beyond_what_one_cell_may_ask_are_dropped_and_told_of_once() -> None:
+    net = Net()
+    nodes = branches(net)
+    receive(net, nodes["root"], "left", *questions(2 * limits.QUESTIONS_AT_ONCE, "left-leaf", "root"))
+    net.run()
+    assert len(net.sent("root", QueryReply)) == limits.QUESTIONS_AT_ONCE
+    assert nodes["root"].of(QuestionsDropped) == [QuestionsDropped("left", "left-leaf")]
+    # Others behind the same link are not concerned.
+    receive(net, nodes["root"], "left", *questions(1, "left", "root"))
+    net.advance(1.0)
+    receive(net, nodes["root"], "left", *questions(100, "left-leaf", "root"))
+    net.run()
+    assert len(net.sent("root", QueryReply)) == limits.QUESTIONS_AT_ONCE + 1 + limits.QUESTIONS_PER_S
+    assert len(nodes["root"].of(QuestionsDropped)) == 1
+
+
+def test_all_behind_a_link_have_a_measure_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streamcell.protocol.tree.askers.LINK_QUESTIONS_AT_ONCE", 10)
+    net = Net()
+    nodes = branches(net)
+    for asker in ("left", "left-leaf"):
+        receive(net, nodes["root"], "left", *questions(8, asker, "root"))
+    net.run()
+    assert len(net.sent("root", QueryReply)) == 10
+    # A new link begins anew.
+    net.restart("left")
+    net.advance(5.0)
+    receive(net, nodes["root"], "left", *questions(8, "left", "root"))
+    net.run()
+    assert len(net.sent("root", QueryReply)) == 18
+
+
+def test_the_list_of_cells_is_made_once_a_second_when_many_ask() -> None:
+    net = Net()
+    nodes = branches(net)
+    root = nodes["root"]
+    receive(net, root, "left", *questions(limits.LISTINGS_AT_ONCE, "left"))
+    net.run()
+    net.node("late").connect("root")
+    net.run()
+    before = len(net.sent("root", QueryReply))
+    receive(net, root, "left", *questions(1, "left"))
+    net.advance(1.0)
+    receive(net, root, "left", *questions(1, "left"))
+    net.run()
+    told = ["late" in {info.fqcn for info in reply.cells} for reply in net.sent("root", QueryReply)[before:]]
+    assert told == [False, True]
+
+
+def test_a_list_goes_out_only_where_there_is_room_for_all_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streamcell.protocol.tree.queries.CELLS_TOLD", 1)
+    monkeypatch.setattr("streamcell.protocol.links.outbox.ANSWERS", 12)
+    net = Net()
+    nodes = branches(net)
+    net.stuck.update(("root", lane_id) for lane_id in net.lanes("root"))
+    receive(net, nodes["root"], "left", *questions(3, "left"))
+    net.stuck.clear()
+    net.run()
+    assert len(net.sent("root", QueryReply)) == 10
+
+
+def test_lists_over_one_link_name_no_more_cells_than_are_worth_writing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streamcell.protocol.tree.askers.CELLS_TOLD_AT_ONCE", 12)
+    net = Net()
+    nodes = branches(net)
+    receive(net, nodes["root"], "left", *questions(3, "left"))
+    net.run()
+    assert len(net.sent("root", QueryReply)) == 2
+    assert nodes["root"].of(QuestionsDropped) == [QuestionsDropped("left", "left")]

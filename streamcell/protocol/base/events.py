@@ -262,6 +262,14 @@ class FrameRefused:
 
 
 @dataclasses.dataclass(slots=True)
+class QuestionsDropped:
+    """Those behind a neighbour ask more than is answered, ``asker`` among them. Said once for each link."""
+
+    fqcn: str
+    asker: str
+
+
+@dataclasses.dataclass(slots=True)
 class LifeDoubted:
     """Something came of a life of ``source`` that is not the one that is known here. Said once for each.
 
@@ -321,6 +329,7 @@ Event: TypeAlias = (
     | ReceiveFailed
     | RequestEnded
     | FrameRefused
+    | QuestionsDropped
     | LifeDoubted
     | CellsListed
     | RouteTraced

@@ -39,6 +39,11 @@ class Outbox:
     def __bool__(self) -> bool:
         return bool(self._frames or self._speakers or self._first or self._last or self._pressing)
 
+    @property
+    def room(self) -> int:
+        """How many answers it still takes."""
+        return ANSWERS - len(self._frames)
+
     def post(self, frame: Frame) -> None:
         """Add a frame that is sent once."""
         self._frames.append(frame)

@@ -17,10 +17,11 @@ from __future__ import annotations
 from collections import deque
 from typing import Protocol
 
-from streamcell.limits import ROUTES
+from streamcell.limits import LIVES
 from streamcell.protocol.base.context import Context
 from streamcell.protocol.base.events import LifeDoubted
 from streamcell.protocol.links.link import Link
+from streamcell.protocol.tree.routes import RouteTable
 from streamcell.protocol.wire.frames import Query, QueryReply
 
 # How soon a question is asked again that something on the way may have swallowed, when there is reason to.
@@ -63,8 +64,9 @@ class _Known:
 class Presence:
     """What is known of the lives of all other cells."""
 
-    def __init__(self, context: Context, observer: PresenceObserver) -> None:
+    def __init__(self, context: Context, routes: RouteTable, observer: PresenceObserver) -> None:
         self._context = context
+        self._routes = routes
         self._observer = observer
         self._cells: dict[str, _Known] = {}
 
@@ -125,9 +127,15 @@ class Presence:
             self._ask(known, link, frame.responder, rest, now)
 
     def _begin(self, fqcn: str, incarnation: int) -> None:
-        if len(self._cells) >= ROUTES:
-            del self._cells[next(iter(self._cells))]
+        if len(self._cells) >= LIVES + self._routes.count_known():
+            self._forget_oldest()
         self._cells[fqcn] = _Known(incarnation)
+
+    def _forget_oldest(self) -> None:
+        """Forget the cell that has been known longest of those to which there is neither a link nor a route."""
+        while self._routes.life_of(oldest := next(iter(self._cells))) is not None:
+            self._cells[oldest] = self._cells.pop(oldest)
+        del self._cells[oldest]
 
     def _replace(self, known: _Known, fqcn: str, present: int, before: set[int], now: float) -> None:
         known.present = present

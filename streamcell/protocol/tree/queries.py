@@ -10,13 +10,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from streamcell.errors import CellError, ErrorCode, StreamError, StreamTargetUnreachable
-from streamcell.limits import CELLS_TOLD
+from streamcell.limits import CELLS_TOLD, LISTINGS_AT_ONCE, LISTINGS_PER_S
 from streamcell.protocol.base.context import Context
 from streamcell.protocol.base.events import CellsListed, QueryFailed, RouteTraced
 from streamcell.protocol.base.timers import Timed
+from streamcell.protocol.flow.buckets import TokenBucket
 from streamcell.protocol.links.kinds import LinkKind
 from streamcell.protocol.links.link import Link
 from streamcell.protocol.links.table import LinkTable
+from streamcell.protocol.tree.askers import Askers
+from streamcell.protocol.tree.listing import Listing
 from streamcell.protocol.tree.routes import RouteTable
 from streamcell.protocol.tree.trail import Trail
 from streamcell.protocol.wire.frames import CellInfo, HolderAnswer, Query, QueryReply
@@ -90,6 +93,9 @@ class QueryTable:
         self._routes = routes
         self._questions: dict[int, Question] = {}
         self._trail = Trail(context, Link.press)
+        self._askers = Askers(context)
+        self._listing: Listing | None = None
+        self._listings = TokenBucket(LISTINGS_PER_S, LISTINGS_AT_ONCE)
 
     # Asking.
 
@@ -131,7 +137,13 @@ class QueryTable:
     # Answering.
 
     def handle_query(self, link: Link, frame: Query, now: float) -> None:
-        """Answer, or pass the question on, or both."""
+        """Answer, or pass the question on, or both; unless there are too many.
+
+        What the parent asks of a contested name is never too much: a flood must not make its holder mute.
+        """
+        pressing = frame.contested and link.kind is LinkKind.PARENT
+        if not pressing and not self._askers.may_ask(link, frame.asker, now):
+            return
         if not frame.subject:
             self._answer_who_is_there(link, frame, now)
             return
@@ -165,11 +177,19 @@ class QueryTable:
         if above is not None and above is not link and frame.hops_left > 0 and link.kind is not LinkKind.SHORTCUT:
             above.answer(frame.one_hop_on())
             return
-        known = {info.fqcn: info for info in (self._me(""), *self._known(now)) if frame.selection.takes(info.fqcn)}
-        told = [known[fqcn] for fqcn in frame.selection.cut(known)]
-        for start in range(0, max(len(told), 1), CELLS_TOLD):
+        told, total = self._list(now).select(frame.selection)
+        starts = range(0, max(len(told), 1), CELLS_TOLD)
+        if len(starts) > link.outbox.room or not self._askers.may_hear(link, frame.asker, len(told), now):
+            return
+        for start in starts:
             end = start + CELLS_TOLD
-            self._reply(link, frame, tuple(told[start:end]), more=end < len(told), total=len(known))
+            self._reply(link, frame, tuple(told[start:end]), more=end < len(told), total=total)
+
+    def _list(self, now: float) -> Listing:
+        """Return what is known of all cells: now, or a moment ago if many have asked."""
+        if self._listings.take(now) or self._listing is None:
+            self._listing = Listing((self._me(""), *self._known(now)))
+        return self._listing
 
     def _above(self) -> Link | None:
         """Return the link to the parent, while a question can go up by it."""
@@ -252,6 +272,7 @@ class QueryTable:
     def on_link_down(self, link: Link) -> None:
         """Nobody behind the link asks any more."""
         self._trail.on_link_down(link)
+        self._askers.forget(link)
 
     def _end(self, question: Question) -> None:
         del self._questions[question.query_id]

@@ -85,6 +85,10 @@ class RouteTable:
     def __len__(self) -> int:
         return len(self._routes)
 
+    def count_known(self) -> int:
+        """Return the most cells to which there is a link or a route."""
+        return len(self._routes) + len(self._links) + 1
+
     # Ways.
 
     def next_hop(self, target: str) -> Link | None:

@@ -285,6 +285,7 @@ class CellLife:
                 events.ReceiveFailed: self._receives.on_receive_failed,
                 events.RequestEnded: self.requests.on_request_ended,
                 events.FrameRefused: self.neighbours.on_frame_refused,
+                events.QuestionsDropped: self.neighbours.on_questions_dropped,
                 events.LifeDoubted: self.neighbours.on_life_doubted,
                 events.CellsListed: self.questions.on_cells_listed,
                 events.RouteTraced: self.questions.on_route_traced,

@@ -14,6 +14,7 @@ from streamcell.protocol.base.events import (
     FrameRefused,
     LifeDoubted,
     ProtocolBroken,
+    QuestionsDropped,
     UplinkEnded,
     UplinkRefused,
 )
@@ -138,6 +139,15 @@ class Neighbours:
                 event.fqcn,
                 event.source,
             )
+
+    def on_questions_dropped(self, event: QuestionsDropped, _now: float) -> None:
+        """Leave a trace of a neighbour behind which more is asked than is answered."""
+        self._log.warning(
+            "< more questions come by way of %s than are answered, of %s and perhaps others: the rest is dropped; look "
+            "what asks there so often which cells there are, or by which way one is reached",
+            event.fqcn,
+            event.asker,
+        )
 
     def on_life_doubted(self, event: LifeDoubted, _now: float) -> None:
         """Leave a trace of a cell that was restarted, or of what an earlier life of it has left on the way."""
