@@ -7,7 +7,7 @@ thread owns a core. After each call the owner takes the events (``next_event`` u
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from streamcell.config import CellConfig
@@ -90,6 +90,7 @@ class CellCore:
     ) -> None:
         self._context = Context(fqcn, incarnation, config, checksum, random_bits, software)
         self._links = LinkTable(self._context, self)
+        self._lanes: Mapping[int, Lane] = self._links.lanes.by_id
         self._routes = RouteTable(self._context, self._links.links, self._links.loop)
         self._announcements = AnnouncementTable(self._context, self._routes, self)
         self._queries = QueryTable(self._context, self._links, self._routes)
@@ -192,7 +193,7 @@ class CellCore:
         of others). The sentence says which limit, and what to do. The lane ends with a Goodbye that says both, and the
         log has it once (:meth:`LinkTable.cut_off`: what becomes of the link). Neither is final.
         """
-        lane = self._links.lanes.get(lane_id)
+        lane = self._lanes.get(lane_id)
         if lane is None:
             return
         try:
@@ -215,13 +216,13 @@ class CellCore:
 
     def reject_batch(self, lane_id: int, sentence: str, now: float) -> None:
         """Say that a batch breaks the rules of the wire, so that it has no frames: whoever sent it is cut off."""
-        lane = self._links.lanes.get(lane_id)
+        lane = self._lanes.get(lane_id)
         if lane is not None and lane.listens:
             self._links.reject_batch(lane, sentence, now)
 
     def frames_to_send(self, lane_id: int, now: float) -> list[Frame]:
         """Return the next batch for a lane; empty: nothing now."""
-        lane = self._links.lanes.get(lane_id)
+        lane = self._lanes.get(lane_id)
         return [] if lane is None else self._batches.take(lane, now)
 
     def take_ready_lanes(self) -> list[int]:

@@ -70,9 +70,9 @@ def relay_stats(stream: RelayedStream) -> RelayStats:
         stream.attempt,
         stream.branch.forwarded,
         stream.branch.allowed_by_next,
-        stream.allowed_to_previous,
+        stream.grant.allowed_to_previous,
         stream.held_bytes,
-        stream.window_bytes,
+        stream.grant.window_bytes,
     )
 
 

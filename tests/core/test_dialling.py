@@ -592,7 +592,7 @@ def test_a_link_that_was_ended_is_dialled_after_a_wait() -> None:
 
 def other_link(rig: Rig, fqcn: str = "server", *, with_lane: bool = True) -> Link:
     """Return a link for which the other end has dialled."""
-    lane = rig.table.lanes.get(rig.table.lane_accepted(CarrierInfo("test", "somewhere"), 0.0))
+    lane = rig.table.lanes.by_id.get(rig.table.lane_accepted(CarrierInfo("test", "somewhere"), 0.0))
     assert lane is not None
     rig.table.handle_hello(lane, hello(fqcn, peer=True), 0.0)
     if not with_lane:

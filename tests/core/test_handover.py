@@ -333,7 +333,7 @@ def test_a_notice_about_a_lane_that_is_gone_or_was_not_dialled_is_ignored() -> N
 
 
 def listen_to(table: LinkTable, hello: Hello) -> Lane:
-    lane = table.lanes.get(table.lane_accepted(CarrierInfo("test", "somewhere"), 0.0))
+    lane = table.lanes.by_id.get(table.lane_accepted(CarrierInfo("test", "somewhere"), 0.0))
     assert lane is not None
     table.handle_hello(lane, hello, 0.0)
     return lane

@@ -40,10 +40,10 @@ def said(lane: Lane) -> list[Frame]:
 def test_lanes_are_numbered_and_found_until_their_carrier_has_ended() -> None:
     _, told, table = make_table()
     first, second = (table.accept(CarrierInfo("test", "somewhere"), 0.0) for _ in range(2))
-    assert table.get(first.lane_id) is first
+    assert table.by_id.get(first.lane_id) is first
     assert table.all() == [first, second]
     first.give_up(1.0)
-    assert table.get(first.lane_id) is first
+    assert table.by_id.get(first.lane_id) is first
     first.on_carrier_ended("gone", 1.0)
     table.remove(first)
     assert table.all() == [second]
@@ -52,7 +52,7 @@ def test_lanes_are_numbered_and_found_until_their_carrier_has_ended() -> None:
 
 def test_the_loop_is_there_from_the_beginning_and_is_no_lane_to_another_cell() -> None:
     _, _, table = make_table()
-    assert table.get(LOOP_LANE) is not None
+    assert table.by_id.get(LOOP_LANE) is not None
     assert table.all() == []
 
 

@@ -37,7 +37,7 @@ def take_turn(queue: RoundRobin[Member, str]) -> Member | None:
         size = min(member.chunk, member.left)
         member.left -= size
         member.sent += size
-        queue.charge(member, size)
+        queue.next("here", taken=size)
     return member
 
 

@@ -344,6 +344,10 @@ def test_optional_fails_at_once_without_a_way() -> None:
     stream_id = client.send("server", SMALL, optional=True)
     net.run()
     assert isinstance(client.error(stream_id), StreamTargetUnreachable)
+    patient, other = client.send("server", SMALL), client.send("server", SMALL, optional=True)
+    net.run()
+    assert isinstance(client.error(other), StreamTargetUnreachable)
+    assert client.outcomes(patient) == []
 
 
 def test_optional_fails_when_the_link_goes_down() -> None:

@@ -60,9 +60,17 @@ class RoundRobin(Generic[T, PlaceT]):
             self._deficits[id(member)] = 0
             self.members.append(member)
 
-    def next(self, place: PlaceT) -> T | None:
-        """Return the member whose turn it is among those that can have it at ``place``."""
+    def next(self, place: PlaceT, taken: int = 0) -> T | None:
+        """Return the member whose turn it is among those that can have it at ``place``.
+
+        :param taken: how many bytes the member that was returned last has taken since: they count against its turn.
+        """
         members = self.members
+        if taken:
+            front = id(members[0])
+            self._deficits[front] -= taken
+            if self._deficits[front] <= 0:
+                members.rotate(-1)
         passed_over = 0
         while passed_over < len(members):
             member = members[0]
@@ -81,9 +89,3 @@ class RoundRobin(Generic[T, PlaceT]):
                 members.rotate(-1)
                 passed_over += 1
         return None
-
-    def charge(self, member: T, size: int) -> None:
-        """Count ``size`` bytes against the turn of ``member``, which ``next`` has just returned."""
-        left = self._deficits[id(member)] = self._deficits[id(member)] - size
-        if left <= 0:
-            self.members.rotate(-1)

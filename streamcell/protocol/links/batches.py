@@ -8,19 +8,17 @@ on any that is usable.
 from __future__ import annotations
 
 from streamcell.errors import ErrorCode
-from streamcell.limits import BATCH_BYTES, WRITTEN_FRAMES
-from streamcell.message import HeaderValue
+from streamcell.limits import WRITTEN_FRAMES
 from streamcell.protocol.base.context import Context
 from streamcell.protocol.links.lane import Lane
 from streamcell.protocol.links.link import Link
 from streamcell.protocol.links.settled_news import SettledNews
-from streamcell.protocol.links.writing import next_chunk
+from streamcell.protocol.links.writing import FRAME_BYTES, take_chunks
 from streamcell.protocol.wire.frames import (
     NO_STREAM,
     Ack,
     Announce,
     AnnounceReply,
-    Chunk,
     Frame,
     LaneRole,
     Lost,
@@ -31,12 +29,6 @@ from streamcell.protocol.wire.frames import (
     ResumeQuery,
     ResumeReply,
 )
-
-# A frame counts this much of a batch; payload, headers and sentences come on top where there are any.
-_CONTROL_FRAME_BYTES = 64
-_NUMBER_BYTES = 8
-# What the other side answers on some lane of the link: silence after one of these is suspicious.
-_ANSWERED_FRAMES = (Chunk, ResumeQuery, Query)
 
 
 class Batches:
@@ -49,11 +41,13 @@ class Batches:
     def take(self, lane: Lane, now: float) -> list[Frame]:
         """Return the next batch for a lane; empty: nothing now."""
         link = lane.link
-        says_nothing = not lane.own_frames and lane.goodbye is None
-        if says_nothing and (link is None or link.idle):
+        if not (lane.own_frames or lane.goodbye is not None) and (
+            link is None or not (link.small.members or link.bulk.members or link.outbox)
+        ):
             # Writers ask more often than there is anything to say.
             return []
         frames, pings = lane.take_own_frames() if lane.own_frames else ([], [])
+        asks = False
         # A lane that ends by itself takes nothing more with it: the link's other lanes, or later ones, do. The last
         # lane of a link of a cell that stops takes all that is left.
         flushes = lane.goodbye is not None and lane.goodbye.code is ErrorCode.STOPPING
@@ -61,26 +55,32 @@ class Batches:
         if link is not None and (usable or flushes):
             control = link.control_lane() is lane
             if control or flushes:
-                self._take_control_frames(link, lane, frames, now)
+                asks = self._take_control_frames(link, lane, frames, now)
             if control and pings:
                 pings[-1] = self._settled.telling(link, pings[-1])
             frames += pings
             if usable:
-                self._take_chunks(link, lane, frames, now, control=control)
+                size = sum(map(_frame_bytes, frames))
+                asks = take_chunks(link, lane, frames, size, now, control=control) or asks
                 if lane.role is not LaneRole.BULK and lane.shared_room.wants_mark:
                     frames.append(self._mark(lane))
         elif lane.goodbye is None:
             frames += pings
         if lane.goodbye is not None and not (flushes and link is not None and link.outbox):
             frames += lane.take_goodbye()
-        self._await_answer(lane, frames, now)
+        if asks:
+            lane.on_spoken(now)
         return frames
 
-    def _take_control_frames(self, link: Link, lane: Lane, frames: list[Frame], now: float) -> None:
+    def _take_control_frames(self, link: Link, lane: Lane, frames: list[Frame], now: float) -> bool:
+        """Put what the link has to say behind what is in a batch; return whether any of it is a question."""
+        asks = False
         for frame in link.outbox.take(WRITTEN_FRAMES // 2, lane.lane_id, now):
             frames.append(frame)
+            asks = asks or _is_question(frame)
             if self._is_said_once(frame, link):
                 lane.note_carried(frame)
+        return asks
 
     def _is_said_once(self, frame: Frame, link: Link) -> bool:
         """Return whether there is no state behind a frame that would have it said again, should its lane break."""
@@ -97,25 +97,6 @@ class Batches:
             return not frame.probe and not (isinstance(frame, ResumeQuery) and self._context.is_own(frame.key))
         return isinstance(frame, (Lost, Reset, ResumeQuery, ResumeReply))
 
-    def _take_chunks(self, link: Link, lane: Lane, frames: list[Frame], now: float, *, control: bool) -> None:
-        size = sum(map(_frame_bytes, frames))
-        while size < BATCH_BYTES and len(frames) < WRITTEN_FRAMES:
-            chunk = next_chunk(link, lane, now, control=control)
-            if chunk is None:
-                return
-            frames.append(chunk)
-            size += _CONTROL_FRAME_BYTES + len(chunk.payload)
-            if chunk.open is not None:
-                size += sum(len(key) + _value_bytes(value) for key, value in chunk.open.description.headers)
-
-    def _await_answer(self, lane: Lane, frames: list[Frame], now: float) -> None:
-        for frame in frames:
-            if isinstance(frame, _ANSWERED_FRAMES) and not (
-                isinstance(frame, ResumeQuery) and frame.key.stream_id == NO_STREAM
-            ):
-                lane.on_spoken(now)
-                return
-
     def _mark(self, lane: Lane) -> Ping:
         """Return a Ping to follow bulk that shares the lane with control."""
         nonce = self._context.random_bits(64)
@@ -123,18 +104,19 @@ class Batches:
         return Ping(nonce)
 
 
+def _is_question(frame: Frame) -> bool:
+    """Return whether the other side answers on some lane of the link, so that silence is suspicious."""
+    return isinstance(frame, Query) or (isinstance(frame, ResumeQuery) and frame.key.stream_id != NO_STREAM)
+
+
 def _frame_bytes(frame: Frame) -> int:
     """Return about what a control frame takes of a batch, so that a batch stays well below what a neighbour takes."""
     if isinstance(frame, Ack):
-        return _CONTROL_FRAME_BYTES
+        return FRAME_BYTES
     if isinstance(frame, (Reset, AnnounceReply)):
-        return _CONTROL_FRAME_BYTES + len(frame.sentence)
+        return FRAME_BYTES + len(frame.sentence)
     if isinstance(frame, Announce):
-        return _CONTROL_FRAME_BYTES + sum(map(len, frame.path))
+        return FRAME_BYTES + sum(map(len, frame.path))
     if isinstance(frame, QueryReply):
-        return _CONTROL_FRAME_BYTES * (1 + len(frame.cells))
-    return _CONTROL_FRAME_BYTES
-
-
-def _value_bytes(value: HeaderValue) -> int:
-    return len(value) if isinstance(value, str | bytes) else _NUMBER_BYTES
+        return FRAME_BYTES * (1 + len(frame.cells))
+    return FRAME_BYTES

@@ -61,6 +61,7 @@ class Lane(Timed):
     :ivar replaces: the numbers of the lanes whose place it takes.
     :ivar claim_id: the number of the Hello that was said on it, by which a question about that is known; 0: none.
     :ivar own_frames: what it has to say itself, beside a Goodbye.
+    :ivar usable: whether frames of the link may go on it.
     :ivar goodbye: what it ends with, when this end has decided that it does: nothing is heard on it any more.
     """
 
@@ -90,6 +91,7 @@ class Lane(Timed):
         "shared_room",
         "state",
         "uplink",
+        "usable",
     )
 
     def __init__(
@@ -111,6 +113,7 @@ class Lane(Timed):
         self._keeper = keeper
         self.lane_id = lane_id
         self.state = state
+        self.usable = state in USABLE
         self.role = role
         self.number = number
         self.uplink = uplink
@@ -139,11 +142,6 @@ class Lane(Timed):
 
     def __repr__(self) -> str:
         return f"<Lane {self.lane_id} number {self.number} {self.role.name} {self.state.name} {self.carrier.address}>"
-
-    @property
-    def usable(self) -> bool:
-        """Whether frames of the link may go on it."""
-        return self.goodbye is None and self.state in USABLE
 
     @property
     def listens(self) -> bool:
@@ -398,6 +396,7 @@ class Lane(Timed):
         connected = self.state is not LaneState.DIALLING
         if connected:
             self.goodbye = Goodbye(code, one_line(sentence), self._context.fqcn if linked else "")
+            self.usable = False
             self.wake()
         self._context.events.append(LaneDropped(self.lane_id, connected))
 
@@ -458,4 +457,5 @@ class Lane(Timed):
     def step(self, event: LaneInput, now: float) -> None:
         """Go on to the state that follows, and do what the table says."""
         action, self.state = LANE_TABLE[self.state, event]
+        self.usable = self.goodbye is None and self.state in USABLE
         self.ACTS[action](self, now)

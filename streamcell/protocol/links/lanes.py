@@ -12,26 +12,25 @@ from streamcell.protocol.wire.frames import LaneRole
 
 
 class LaneTable:
-    """Every lane from its dial or arrival until its carrier has ended, and the loop, which is there as the cell is."""
+    """Every lane from its dial or arrival until its carrier has ended, and the loop, which is there as the cell is.
+
+    :ivar by_id: the lanes by their ids. For reading only.
+    """
 
     def __init__(self, context: Context, keeper: LaneKeeper, loop: Lane) -> None:
-        self._lanes: dict[int, Lane] = {LOOP_LANE: loop}
+        self.by_id: dict[int, Lane] = {LOOP_LANE: loop}
         self._context = context
         self._keeper = keeper
         self._last_lane_id = LOOP_LANE
 
-    def get(self, lane_id: int) -> Lane | None:
-        """Return a lane whose carrier has not ended, or None."""
-        return self._lanes.get(lane_id)
-
     def all(self) -> list[Lane]:
         """Return every lane that leads to another cell."""
-        return [lane for lane_id, lane in self._lanes.items() if lane_id != LOOP_LANE]
+        return [lane for lane_id, lane in self.by_id.items() if lane_id != LOOP_LANE]
 
     def accept(self, carrier: CarrierInfo, now: float) -> Lane:
         """Make a lane that has arrived, and wait for its Hello."""
         lane = Lane(self._context, self._keeper, self._next_id(), LaneState.GREETING, now=now)
-        self._lanes[lane.lane_id] = lane
+        self.by_id[lane.lane_id] = lane
         lane.on_accepted(carrier, now)
         return lane
 
@@ -48,12 +47,12 @@ class LaneTable:
             place=place,
             now=now,
         )
-        self._lanes[lane.lane_id] = lane
+        self.by_id[lane.lane_id] = lane
         return lane
 
     def remove(self, lane: Lane) -> None:
         """Forget a lane whose carrier has ended."""
-        del self._lanes[lane.lane_id]
+        del self.by_id[lane.lane_id]
 
     def _next_id(self) -> int:
         self._last_lane_id += 1

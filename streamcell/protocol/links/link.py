@@ -21,7 +21,7 @@ from streamcell.protocol.flow.schedule import RoundRobin, Standing
 from streamcell.protocol.links.bulk import BulkWish
 from streamcell.protocol.links.greeting import Terms
 from streamcell.protocol.links.kinds import LinkKind
-from streamcell.protocol.links.lane import USABLE, Lane
+from streamcell.protocol.links.lane import Lane
 from streamcell.protocol.links.outbox import Outbox, Speaker
 from streamcell.protocol.links.states import LaneState
 from streamcell.protocol.wire.addressing import Party
@@ -194,11 +194,6 @@ class Link(Timed):
     # What it is asked.
 
     @property
-    def idle(self) -> bool:
-        """Whether nothing waits for a lane."""
-        return not (self.small.members or self.bulk.members or self.outbox)
-
-    @property
     def lasts(self) -> bool:
         """Whether it has a lane, or this end sees to it that it gets one again."""
         return not self.down and (bool(self.lanes) or self.uplink is not None)
@@ -228,7 +223,7 @@ class Link(Timed):
         """Return the lane that control frames go on: the newest trusted control lane, or any while there is none."""
         best, first = None, None
         for lane in self.lanes.values():
-            if lane.goodbye is None and lane.state in USABLE:
+            if lane.usable:
                 # Trusted ones first, then by role and age.
                 precedence = lane.state is _SUSPECT, lane.role, -lane.number
                 if first is None or precedence < first:
@@ -239,7 +234,7 @@ class Link(Timed):
         """Return how many lanes for bulk are up."""
         count = 0
         for lane in self.lanes.values():
-            if lane.role is _BULK and lane.goodbye is None and lane.state in USABLE:
+            if lane.role is _BULK and lane.usable:
                 count += 1
         return count
 
@@ -294,7 +289,7 @@ class Link(Timed):
         self.bulk.add(source)
         up = 0
         for lane in self.lanes.values():
-            if lane.role is _BULK and lane.goodbye is None and lane.state in USABLE:
+            if lane.role is _BULK and lane.usable:
                 lane.wake()
                 up += 1
         if up < self._context.config.bulk_lanes:

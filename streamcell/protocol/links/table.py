@@ -46,7 +46,7 @@ class LinkTable:
 
     def lane_connected(self, lane_id: int, carrier: CarrierInfo, now: float) -> None:
         """Greet on a lane that was dialled."""
-        lane = self.lanes.get(lane_id)
+        lane = self.lanes.by_id.get(lane_id)
         if lane is not None and lane.uplink is not None:
             lane.on_connected(carrier, now)
 
@@ -59,19 +59,19 @@ class LinkTable:
 
     def lane_leaving(self, lane_id: int, now: float) -> None:
         """The carrier of a lane that was dialled says that it is about to end."""
-        lane = self.lanes.get(lane_id)
+        lane = self.lanes.by_id.get(lane_id)
         if lane is not None:
             lane.on_leaving(now)
 
     def dial_deferred(self, lane_id: int, wait_s: float, now: float) -> None:
         """Take note that whoever answers where a lane was dialled asks not to be dialled again for some time."""
-        lane = self.lanes.get(lane_id)
+        lane = self.lanes.by_id.get(lane_id)
         if lane is not None and lane.uplink is not None:
             lane.uplink.on_dial_deferred(lane, wait_s, now)
 
     def lane_closed(self, lane_id: int, reason: str, refusal: CellError | None, now: float) -> None:
         """Take note that the carrier of a lane has ended or could not be made."""
-        lane = self.lanes.get(lane_id)
+        lane = self.lanes.by_id.get(lane_id)
         if lane is None or lane.link is self.loop:
             return
         if refusal is not None and lane.uplink is not None:

@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping
 from typing import ClassVar, Protocol
 
 from streamcell.errors import ProtocolError
-from streamcell.limits import CHUNK_PAYLOAD_BYTES, INITIAL_CREDIT_BYTES, RELAYED_CHUNKS, SMALL_STREAM_BYTES
+from streamcell.limits import CHUNK_PAYLOAD_BYTES, RELAYED_CHUNKS, SMALL_STREAM_BYTES
 from streamcell.protocol.base.context import Context, Count
 from streamcell.protocol.base.machine import step
 from streamcell.protocol.base.timers import Timed
@@ -27,6 +27,7 @@ from streamcell.protocol.flow.schedule import Standing
 from streamcell.protocol.links.lane import Lane
 from streamcell.protocol.links.link import Link
 from streamcell.protocol.relaying.branch import Branch
+from streamcell.protocol.relaying.grant import Grant
 from streamcell.protocol.relaying.held import Held
 from streamcell.protocol.relaying.states import RELAY_TABLE, RelayAction, RelayInput, RelayState
 from streamcell.protocol.tree.routes import RouteTable
@@ -53,20 +54,17 @@ class Surroundings:
 class RelayedStream(Timed):
     """One stream, as the relay sees it.
 
-    It lets the previous hop go no further than the next one lets it go itself (``allowed_to_previous`` follows
+    It lets the previous hop go no further than the next one lets it go itself (``grant.allowed_to_previous`` follows
     ``branch.allowed_by_next``): an origin is not to take the memory of a relay for the target's.
 
     :ivar attempt: the highest attempt of which a beginning has come.
     :ivar up: the link to the previous hop, over which this attempt comes.
-    :ivar allowed_to_previous: how far the previous hop may go: the highest Credit given to it, or the initial credit.
     """
 
     __slots__ = (
         "_ack",
         "_ack_due",
         "_bulk",
-        "_credit_due",
-        "_granted",
         "_heard_at",
         "_held",
         "_idle_timeout_s",
@@ -74,10 +72,9 @@ class RelayedStream(Timed):
         "_loss_due",
         "_near",
         "_told_by",
-        "_window",
-        "allowed_to_previous",
         "attempt",
         "branch",
+        "grant",
         "key",
         "state",
         "target",
@@ -92,16 +89,12 @@ class RelayedStream(Timed):
         self.attempt = frame.attempt
         self.up = up
         self.branch = Branch(down)
-        self.allowed_to_previous = 0
+        self.grant = Grant()
         self._near = near
         self._idle_timeout_s = near.context.config.idle_timeout_s
         self._held = Held()
-        self._window: Window | None = None
         self._bulk = True
-        # The highest Credit that was given to the previous hop in this attempt, or None before the first.
-        self._granted: int | None = None
-        # What the previous hop is to be told.
-        self._credit_due = False
+        # What the previous hop is to be told beside a Credit.
         self._ack: Ack | None = None
         self._ack_due = False
         # Of which attempt the origin is to hear that it is lost, and why; only in LOST, until it was written.
@@ -124,11 +117,6 @@ class RelayedStream(Timed):
     def held_bytes(self) -> int:
         """Payload bytes that wait to go on."""
         return self._held.bytes
-
-    @property
-    def window_bytes(self) -> int:
-        """The size of the window that the previous hop is given, 0 while there is none."""
-        return 0 if self._window is None else self._window.size
 
     def can_send(self) -> bool:
         """Return whether the next chunk may go on: its first byte lies within the credit, or it has none."""
@@ -182,15 +170,15 @@ class RelayedStream(Timed):
             return True
         self._heard_at = now
         size = len(chunk.payload)
-        if size > 0 and chunk.offset >= self.allowed_to_previous + CHUNK_PAYLOAD_BYTES:
+        if size > 0 and chunk.offset >= self.grant.allowed_to_previous + CHUNK_PAYLOAD_BYTES:
             raise ProtocolError(
                 f"stream {self.key.stream_id} from {self.key.origin} came with offset {chunk.offset} at a credit of "
-                f"{self.allowed_to_previous}"
+                f"{self.grant.allowed_to_previous}"
             )
         if self._held.push(chunk) > RELAYED_CHUNKS:
             self.lose(LostReason.LANE_LOST)
-        else:
-            self.offer(now)
+        elif self.can_send():
+            self.branch.link.offer(self, now, bulk=self._bulk)
         return True
 
     # What comes from the target, or from the next hop.
@@ -199,7 +187,6 @@ class RelayedStream(Timed):
         """The next hop lets the present attempt go further."""
         self.branch.on_credit(offset)
         self._extend_grant()
-        self._speak()
         self.offer(now)
 
     def on_ack(self, way: Link, frame: Ack, now: float) -> None:
@@ -248,7 +235,7 @@ class RelayedStream(Timed):
 
     def repeat_news(self) -> None:
         """A lane of the previous link broke: what the previous hop was told may be lost, and is said again."""
-        self._credit_due = self._granted is not None
+        self.grant.repeat()
         self._ack_due = self._ack is not None
         self._speak_by(self.up)
 
@@ -265,12 +252,13 @@ class RelayedStream(Timed):
 
     def take_chunk(self, link: Link, lane: Lane, room: int | None, now: float, *, control: bool) -> Chunk:
         """Return the next chunk; only when ``can_send``."""
-        chunk = self._held.pop()
-        self.branch.on_forwarded(chunk, lane.lane_id)
-        self._extend_grant()
+        held, branch, grant = self._held, self.branch, self.grant
+        chunk = held.pop()
+        branch.on_forwarded(chunk, lane.lane_id)
+        grant.extend(branch.forwarded, held.arrived, branch.credit)
         self._near.context.counters.add(Count.BYTES_RELAYED, len(chunk.payload))
-        if self._credit_due:
-            self._speak()
+        if grant.due:
+            self._speak_by(self.up)
         return chunk
 
     def take_control_frames(self, lane_id: int, now: float) -> list[Credit | Ack | Lost]:
@@ -279,34 +267,18 @@ class RelayedStream(Timed):
         if self._loss_due and self._loss is not None:
             self._loss_due = False
             frames.append(self._loss)
-        if self._credit_due and self._granted is not None:
-            frames.append(Credit(self.key, self.target, self.attempt, self._granted))
-        self._credit_due = False
+        credit = self.grant.take()
+        if credit is not None:
+            frames.append(Credit(self.key, self.target, self.attempt, credit))
         if self._ack_due and self._ack is not None:
             self._ack_due = False
             frames.append(self._ack)
         return frames
 
     def _extend_grant(self) -> None:
-        """Let the previous hop go as far as the window and the next hop's credit allow, when it is worth a frame."""
-        window, credit = self._window, self.branch.credit
-        if window is None:
-            return
-        if self._bulk:
-            begin_offset = self.branch.begin_offset
-            window.grow(self.branch.forwarded - begin_offset, self._held.arrived - begin_offset)
-        if credit is None:
-            return
-        limit = min(self.branch.forwarded + window.size, credit)
-        before = self._granted
-        if before is None or limit - before >= window.step_bytes or before < limit == credit:
-            self._granted = limit
-            self.allowed_to_previous = max(self.allowed_to_previous, limit)
-            self._credit_due = True
-
-    def _speak(self) -> None:
-        """Let the previous hop know how far it may go, if there is news."""
-        if self._credit_due:
+        """Let the previous hop go further, if the next one does and there is room for it here."""
+        self.grant.extend(self.branch.forwarded, self._held.arrived, self.branch.credit)
+        if self.grant.due:
             self._speak_by(self.up)
 
     def _speak_by(self, way: Link) -> None:
@@ -342,19 +314,17 @@ class RelayedStream(Timed):
 
     def _clear(self) -> None:
         """Drop everything that belongs to the present attempt."""
-        if self._window is not None:
-            self._window.close()
-            self._window = None
+        self.grant.close()
+        self.grant = Grant()
         self._held = Held()
-        self._granted = self._ack = None
-        self._credit_due = self._ack_due = self._loss_due = False
+        self._ack = None
+        self._ack_due = self._loss_due = False
         self.branch = self.branch.after_loss()
         self._told_by.outbox.forget(self)
 
     def _begin(self) -> None:
         """The attempt goes by this relay: let the previous hop go beyond its initial credit, if the next one does."""
         self._extend_grant()
-        self._speak()
 
     def _take_terms(self, chunk: Chunk, opening: Open) -> None:
         """Take over what the first chunk of an attempt says of it."""
@@ -365,11 +335,10 @@ class RelayedStream(Timed):
         self._bulk = size is None or size > SMALL_STREAM_BYTES
         self._held = Held(chunk.offset)
         self.branch.begin_at(chunk.offset)
-        self.allowed_to_previous = chunk.offset + INITIAL_CREDIT_BYTES
-        party = self.up.party_of(self.key.origin)
-        self._window = Window(near.budget, party, near.context.config.max_window_bytes)
+        window = Window(near.budget, self.up.party_of(self.key.origin), near.context.config.max_window_bytes)
         if self._bulk and not chunk.last:
-            self._window.begin_as(self.up.remembered_window, None if size is None else size - chunk.offset)
+            window.begin_as(self.up.remembered_window, None if size is None else size - chunk.offset)
+        self.grant.open(window, chunk.offset, grows=self._bulk)
 
     def _tell_origin(self) -> None:
         """The present attempt is lost here: drop it, and say so, if there is a way to say it."""

@@ -73,7 +73,13 @@ class RelayTable:
             return
         frame = frame.one_hop_on()
         if isinstance(frame, Chunk):
-            self._pass_chunk(stream, link, way, frame, now)
+            if stream is None or frame.attempt != stream.attempt:
+                stream = self._begin_attempt(stream, link, way, frame, now)
+            if stream is None:
+                return
+            link.remembered_window.heard(now)
+            if not stream.on_chunk(link, frame, now):
+                self._say_lost(link, frame, LostReason.LANE_LOST)
         elif isinstance(frame, Ack) and not frame.complete:
             if stream is not None and frame.attempt == stream.attempt:
                 stream.on_ack(way, frame, now)
@@ -94,17 +100,19 @@ class RelayTable:
         if stream is not None and stream.goes_by(link) and stream.attempt == frame.attempt:
             stream.on_credit(frame.offset, now)
 
-    def _pass_chunk(self, stream: RelayedStream | None, link: Link, way: Link, chunk: Chunk, now: float) -> None:
+    def _begin_attempt(
+        self, stream: RelayedStream | None, link: Link, way: Link, chunk: Chunk, now: float
+    ) -> RelayedStream | None:
+        """Return the stream in the attempt that a chunk opens; None: it is late, or lost, of which the origin hears."""
         if stream is not None and chunk.attempt < stream.attempt:
-            return
-        link.remembered_window.heard(now)
-        if chunk.open is not None and (stream is None or chunk.attempt > stream.attempt):
-            if stream is None and self._is_full(link):
-                self._say_lost(link, chunk, LostReason.LIMIT)
-                return
-            stream = self._enter(stream, link, way, chunk, now)
-        if stream is None or chunk.attempt != stream.attempt or not stream.on_chunk(link, chunk, now):
+            return None
+        if chunk.open is None:
             self._say_lost(link, chunk, LostReason.LANE_LOST)
+            return None
+        if stream is None and self._is_full(link):
+            self._say_lost(link, chunk, LostReason.LIMIT)
+            return None
+        return self._enter(stream, link, way, chunk, now)
 
     def _pass_question(
         self, stream: RelayedStream | None, link: Link, way: Link, frame: ResumeQuery, now: float
