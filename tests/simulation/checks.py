@@ -14,6 +14,7 @@ from streamcell.limits import INITIAL_CREDIT_BYTES
 from streamcell.protocol.base.events import ReceiveFailed, StreamOpened
 from streamcell.protocol.wire.description import StreamKind
 from streamcell.protocol.wire.frames import Chunk, Credit, Frame, Payload, StreamKey
+from tests.simulation.lies import LIAR
 from tests.simulation.transfers import Data, Receipt, Saved, Transfer
 
 if TYPE_CHECKING:
@@ -73,6 +74,11 @@ class Checks:
         """Take note of a transfer that was begun."""
         self.transfers[transfer.key] = transfer
         self.receipts[transfer.key] = []
+
+    def attempt_of(self, key: StreamKey) -> int:
+        """Return the attempt in which the origin of a stream has last sent a chunk."""
+        attempt = self._attempts.get((key, key.origin))
+        return 1 if attempt is None else attempt.number
 
     # At the origin.
 
@@ -307,9 +313,10 @@ class Checks:
     # On the wire.
 
     def on_frame_sent(self, end: End, frame: Frame) -> None:
-        """Judge a frame that a cell has put on a lane."""
+        """Judge a frame that a cell has put on a lane. What a liar sends is nobody's transfer."""
         if isinstance(frame, Chunk):
-            self.on_chunk_sent(end.host.name, frame)
+            if frame.key.origin != LIAR:
+                self.on_chunk_sent(end.host.name, frame)
         elif isinstance(frame, Credit) and end.peer is not None:
             self.on_credit_sent(end.host, end.peer.host.name, frame)
 

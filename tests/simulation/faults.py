@@ -100,7 +100,7 @@ class Faults:
                     arriving.append(frame)
                 return trap.how
         if self.corrupts and isinstance(frame, Chunk) and self._random.random() < self.corrupts:
-            frame = self._corrupt(frame)
+            frame = self._corrupt(frame, self._transfers.get(frame.key))
         arriving.append(frame)
         if self.doubles:
             self._double(end, frame, arriving)
@@ -114,17 +114,17 @@ class Faults:
         if isinstance(frame, _MAY_COME_TWICE) and self._random.random() < self.doubles:
             self.injected["frame doubled"] += 1
             echoes.append(frame)
-            if isinstance(frame, Chunk) and self._transfers[frame.key].corrupted:
+            if isinstance(frame, Chunk) and frame.key in self._transfers and self._transfers[frame.key].corrupted:
                 # Perhaps this one, on an earlier hop: each copy counts.
                 self._transfers[frame.key].excuse(ErrorCode.INTEGRITY)
 
-    def _corrupt(self, chunk: Chunk) -> Chunk:
+    def _corrupt(self, chunk: Chunk, transfer: Transfer | None) -> Chunk:
         self.injected["chunk corrupted"] += 1
-        transfer = self._transfers[chunk.key]
-        transfer.corrupted += 1
-        # A copy that comes twice counts twice.
-        if transfer.corrupted >= CORRUPT_CHUNKS or self.doubles:
-            transfer.excuse(ErrorCode.INTEGRITY)
+        if transfer is not None:
+            transfer.corrupted += 1
+            # A copy that comes twice counts twice.
+            if transfer.corrupted >= CORRUPT_CHUNKS or self.doubles:
+                transfer.excuse(ErrorCode.INTEGRITY)
         if not chunk.payload:
             return dataclasses.replace(chunk, checksum=chunk.checksum ^ 1 << self._random.randrange(32))
         payload = bytearray(chunk.payload)

@@ -36,6 +36,7 @@ from streamcell.protocol.wire.description import StreamKind
 from streamcell.protocol.wire.frames import Frame, Payload, StreamKey
 from tests.kit.strict_time import strict
 from tests.simulation.agenda import Agenda
+from tests.simulation.lies import LIAR
 from tests.simulation.transfers import Reading, Receipt, Transfer
 
 if TYPE_CHECKING:
@@ -328,6 +329,9 @@ class Host:
     # Receiving.
 
     def _on_opened(self, event: StreamOpened) -> None:
+        if event.key.origin == LIAR:
+            self.core.reject(event.key, ErrorCode.REJECTED, "nobody wants to hear it", self.now)
+            return
         if event.key in self.receipts:
             raise AssertionError(f"{self.name} was offered {event.key} twice")
         receipt = self.receipts[event.key] = self.observer.on_opened(self, event)

@@ -26,12 +26,16 @@ SEEDS = 1000
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Mutant:
-    """A bug: in ``module`` of the core (its path below ``protocol``), ``code`` becomes ``bug``."""
+    """A bug: in ``module`` of the core (its path below ``protocol``), ``code`` becomes ``bug``.
+
+    ``options``: of the command, for histories other than the usual ones.
+    """
 
     name: str
     module: str
     code: str
     bug: str
+    options: tuple[str, ...] = ()
 
 
 MUTANTS = (
@@ -156,6 +160,34 @@ MUTANTS = (
         "self.step(LaneInput.SILENT, now)",
         "return",
     ),
+    Mutant(
+        "anybody's word about a stream counts as its target's",
+        "sending/table",
+        "if frame.target == sender.spec.target:",
+        "if frame.target:",
+        ("--liar",),
+    ),
+    Mutant(
+        "a loss counts whoever tells of it, by whatever way",
+        "sending/table",
+        "if is_known and (sender.goes_by(link) or frame.reporter == frame.target):",
+        "if is_known:",
+        ("--liar",),
+    ),
+    Mutant(
+        "a relay believes in a loss from behind any link",
+        "relaying/table",
+        "elif by_target or stream.goes_by(link):",
+        "elif link:",
+        ("--liar",),
+    ),
+    Mutant(
+        "a relay takes a word about a stream for its target's, whose it ever is",
+        "relaying/table",
+        "if stream is not None and stream.target != frame.target:",
+        "if stream is not None and not frame.target:",
+        ("--liar",),
+    ),
 )
 
 
@@ -170,7 +202,18 @@ def run(mutant: Mutant, seeds: str) -> tuple[int, str] | None:
             raise AssertionError(f"{mutant.module} does not have once: {mutant.code}")
         path.write_text(source.replace(mutant.code, mutant.bug), encoding="utf-8")
         done = subprocess.run(
-            [sys.executable, "-m", "tests.simulation", "--seeds", seeds, "--jobs", "1", "--failures", "1"],
+            [
+                sys.executable,
+                "-m",
+                "tests.simulation",
+                "--seeds",
+                seeds,
+                "--jobs",
+                "1",
+                "--failures",
+                "1",
+                *mutant.options,
+            ],
             cwd=folder,
             env={**os.environ, "PYTHONPATH": folder, "PYTHONDONTWRITEBYTECODE": "1"},
             capture_output=True,

@@ -239,6 +239,21 @@ class Network:
             self.break_lane(end, broken)
         return size
 
+    def slip_in(self, end: End, frames: list[Frame], *, at_once: bool) -> None:
+        """Put frames on a lane that the core at its end has not said; ``at_once``: they overtake what is on its way."""
+        if end.peer is None:
+            return
+        if self._history.trace:
+            for frame in frames:
+                self._history.note_frame(end.host.name, end.lane_id, str(end.peer), frame, " which is a lie")
+        if at_once:
+            end.peer.host.core.receive(end.peer.lane_id, frames, end.peer.host.now)
+            end.peer.host.settle()
+            return
+        size = _FRAME_BYTES * len(frames)
+        end.in_flight += size
+        self._put(end.peer, frames, size, end)
+
     def _put(self, peer: End, frames: list[Frame] | None, size: int, end: End) -> None:
         arrival = max(peer.last_arrival, self._agenda.now + end.latency_s * (0.5 + self._random.random()))
         peer.last_arrival = arrival

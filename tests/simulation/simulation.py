@@ -22,6 +22,7 @@ from tests.simulation.clocks import WallClocks
 from tests.simulation.faults import Faults
 from tests.simulation.history import History
 from tests.simulation.host import Host
+from tests.simulation.liar import Liar
 from tests.simulation.network import Network
 from tests.simulation.plans import LIFE_SIGN_S, PATIENT_S, Plans, excuse_restart, waits_for_dead
 from tests.simulation.storm import Storm
@@ -51,13 +52,15 @@ _TAIL_LINES = 60
 class Options:
     """What a history is made of, beside its seed.
 
-    ``restarts``: cells are also killed and started anew. ``notices``: lanes also announce their ends.
+    ``restarts``: cells are also killed and started anew. ``notices``: lanes also announce their ends. ``liar``: there
+    is a cell that lies.
     """
 
     steps: int = STEPS
     restarts: bool = True
     topology: str = ""
     notices: bool = False
+    liar: bool = False
 
 
 @dataclasses.dataclass(slots=True)
@@ -101,6 +104,7 @@ class Simulation(Checks):
         name = options.topology or self.random.choice(sorted(TOPOLOGIES))
         self.uplinks = TOPOLOGIES[name]
         self.pairs = list(itertools.permutations(self.uplinks, 2))
+        self.liar = Liar(self) if options.liar else None
         self.plans = Plans(self.random)
         # How often each cell was ended.
         self.restarted: Counter[str] = Counter()
@@ -110,6 +114,8 @@ class Simulation(Checks):
         self._begin_s = self.agenda.now
         self._storm = Storm(self)
         self.history.note(f"seed {seed}, {options}: {name}")
+        if self.liar is not None:
+            self.history.note(f"{self.liar}")
 
     def run(self) -> Outcome:
         """Run the whole history, and check it.
@@ -137,6 +143,8 @@ class Simulation(Checks):
             words.append("--no-restarts")
         if options.notices:
             words.append("--notices")
+        if options.liar:
+            words.append("--liar")
         if options.topology:
             words.append(f"--topology '{options.topology}'")
         return " ".join([*words, "--trace"])
@@ -247,6 +255,8 @@ class Simulation(Checks):
         for host in self.network.hosts.values():
             host.read_all()
         self._storm.let_go()
+        if self.liar is not None:
+            self.liar.go_on()
         self.agenda.run_until(self.agenda.now + HEAL_S, self._has_settled)
         # What was settled without the other side is told when the links are up; that an origin was restarted, to a
         # target that is no neighbour, when that one shows life.
@@ -274,8 +284,10 @@ class Simulation(Checks):
         return self._busy is None
 
     def _work(self) -> None:
-        """No memory, no credit and no slot was lost for good."""
+        """No memory, no credit and no slot was lost for good, and no lie costs anybody anything."""
         fresh = []
+        if self.liar is not None:
+            self.liar.go_on()
         for origin, target in self.pairs:
             host = self.network.hosts[origin]
             for kind, size in ((StreamKind.STREAM, 900 * KIB), (StreamKind.BLOB, self.config.blob_budget_bytes)):
@@ -286,6 +298,9 @@ class Simulation(Checks):
             fresh.append(Transfer(host, target, StreamKind.REQUEST, request, 1000, Source(1000), Reading.EAGER))
             self.send(fresh[-1], PATIENT_S)
         self._work_off(fresh)
+        resumes = self._count_resumes()
+        if self.liar is not None:
+            self.liar.go_on()
         for origin, target in self.pairs:
             # Among others it may find no memory to grow; alone it does.
             host = self.network.hosts[origin]
@@ -295,6 +310,11 @@ class Simulation(Checks):
             self._work_off([transfer])
             window = self.receipts[transfer.key][-1].largest_window
             demand(window > INITIAL_CREDIT_BYTES, f"{transfer}: the window does not grow any more")
+        again = self._count_resumes() - resumes
+        demand(again == 0, f"{again} attempts were lost while nothing went wrong")
+
+    def _count_resumes(self) -> int:
+        return sum(host.core.stats().resumes for host in self.network.hosts.values())
 
     def _work_off(self, transfers: list[Transfer]) -> None:
         self.agenda.run_until(self.agenda.now + WORK_S, self._has_settled)

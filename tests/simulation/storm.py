@@ -67,6 +67,8 @@ class Storm:
         ]
         if self._simulation.options.notices:
             always.append((self._announce_end, 4))
+        if self._simulation.liar is not None:
+            always.append((self._simulation.liar.lie, 20))
         if self._simulation.options.restarts:
             sometimes += [(self._restart, 3), (self._stop, 1), (self._set_clock, 1)]
         chosen = always + [each for each in sometimes if self._random.random() < 0.6]

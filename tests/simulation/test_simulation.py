@@ -51,6 +51,15 @@ def test_nothing_is_lost_wrong_or_forgotten(pool: ProcessPoolExecutor, first: in
         check(report)
 
 
+@pytest.mark.parametrize("first", range(0, HISTORIES // 10, PER_TEST // 4))
+@pytest.mark.timeout(scaled(120))
+def test_a_cell_that_lies_costs_the_others_nothing(pool: ProcessPoolExecutor, first: int) -> None:
+    count = min(PER_TEST // 4, HISTORIES // 10 - first)
+    (report,) = pool.map(run_seeds, [first], [count], [Options(liar=True)])
+    check(report)
+    assert report.outcome.faults["lie"] > 0
+
+
 def test_lanes_that_announce_their_ends() -> None:
     report = run_seeds(0, 20, Options(notices=True))
     check(report)
