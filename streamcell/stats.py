@@ -232,7 +232,7 @@ class PoolStats:
 
     Attributes:
         name: of the pool; its threads are called so.
-        max_threads: that there may be.
+        max_threads: that there may be; for work of other cells half as many more where one of them holds many.
         threads: that there are.
         running: those of them that work.
         waiting: jobs that wait for one.

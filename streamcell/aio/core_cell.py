@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
+import functools
 import inspect
 from collections.abc import Callable, Coroutine, Iterable
 from types import TracebackType
@@ -22,6 +23,7 @@ from streamcell.logs import FLUSH_S, begin_flush
 from streamcell.message import Message
 from streamcell.runtime.cell.runner import CellRunner
 from streamcell.runtime.engine.engine import running_residents
+from streamcell.runtime.receiving.incoming import Begun
 from streamcell.runtime.requests import PendingRequest
 from streamcell.runtime.sending.specs import check_timeout, check_wait
 from streamcell.runtime.threads.callbacks import CallbackCancelled
@@ -153,16 +155,31 @@ class CoreCell(
             UsageError: this is the loop's own thread, which can only await it.
             CallbackCancelled: it was cancelled, or the loop has ended.
         """
-        future: concurrent.futures.Future[Any] | None = None
         if self._tether is not None and self._tether.runs_here():
             coroutine.close()
             raise UsageError(f"this is the thread of {self.fqcn}'s event loop: await the coroutine instead")
+        return self._result_of(self._begin_in_loop(coroutine, self._begun))
+
+    def begin_in_loop(self, coroutine: Coroutine[Any, Any, Any]) -> Begun:
+        """Run a coroutine on the cell's loop, without a thread that waits for it. For threads.
+
+        Raises:
+            CallbackCancelled: the loop has ended.
+        """
+        future = self._begin_in_loop(coroutine, self._begun)
+        return Begun(future, functools.partial(self._result_of, future))
+
+    def _result_of(self, future: concurrent.futures.Future[Any]) -> Any:
+        """Wait for the result of a coroutine.
+
+        Raises:
+            CallbackCancelled: it was cancelled, or the loop has ended.
+        """
         try:
-            future = self._begin_in_loop(coroutine, self._begun)
             return future.result()
-        except concurrent.futures.CancelledError as error:
-            # What else the coroutine raises may be one, too: StreamCancelled.
-            if future is not None and not future.cancelled() and not isinstance(error, CallbackCancelled):
+        except concurrent.futures.CancelledError:
+            # What the coroutine raises may be one, too: StreamCancelled.
+            if not future.cancelled():
                 raise
             # A loop that ends cancels all that runs on it. Then the cell ends as well, and says so itself.
             if self._tether is not None:

@@ -50,7 +50,7 @@ class StreamCell(AnyStreamCell[Coroutine[Any, Any, StreamFuture], Coroutine[Any,
             return
 
         def call(incoming: IncomingStream) -> Any:
-            return self._cell.run_in_loop(run(incoming))
+            return self._cell.begin_in_loop(run(incoming))
 
         async def run(incoming: IncomingStream) -> Any:
             if incoming.resumption is not None:
@@ -77,7 +77,7 @@ class StreamCell(AnyStreamCell[Coroutine[Any, Any, StreamFuture], Coroutine[Any,
             check_callback(into, "into")
 
         def call(incoming: Incoming) -> Any:
-            return self._cell.run_in_loop(blob_cb(_wrap(incoming), *args, **kwargs))
+            return self._cell.begin_in_loop(blob_cb(_wrap(incoming), *args, **kwargs))
 
         self._runner.callbacks.streams.register(channel, topic, StreamKind.BLOB, ReceiveCallback(call, into))
 

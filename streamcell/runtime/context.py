@@ -25,6 +25,10 @@ Args = TypeVarTuple("Args")
 T = TypeVar("T")
 
 
+# Of the threads for what other cells send: so many more for those that hold few when all are taken. None beside one.
+_SPARE_PART = 2
+
+
 class Post(Protocol):
     """How other threads reach the engine."""
 
@@ -90,11 +94,15 @@ class Pools:
     @classmethod
     def of(cls, fqcn: str, config: CellConfig, starter: ThreadStarter) -> Self:
         """Make the pools of a cell."""
+
+        def for_peers(work: str, threads: int) -> WorkerPool:
+            return WorkerPool(f"{fqcn}-{work}", threads, starter, spare_threads=threads // _SPARE_PART)
+
         return cls(
-            streams=WorkerPool(f"{fqcn}-stream", config.callback_threads, starter),
-            buffers=WorkerPool(f"{fqcn}-into", config.callback_threads, starter),
-            blobs=WorkerPool(f"{fqcn}-blob", config.callback_threads, starter),
-            requests=WorkerPool(f"{fqcn}-request", config.request_threads, starter),
+            streams=for_peers("stream", config.callback_threads),
+            buffers=for_peers("into", config.callback_threads),
+            blobs=for_peers("blob", config.callback_threads),
+            requests=for_peers("request", config.request_threads),
             sources=WorkerPool(f"{fqcn}-source", config.source_threads, starter),
             digests=WorkerPool(f"{fqcn}-digest", config.source_threads, starter),
         )

@@ -279,7 +279,7 @@ class IncomingRequest(IncomingMessage):
 
     def _submit(self, _now: float) -> None:
         self._waits = True
-        self._context.pools.requests.submit(self._run)
+        self._context.pools.requests.submit(self._run, self._event.party)
 
     def _release(self, now: float) -> None:
         self._context.core.release(self._event.key, now)

@@ -146,6 +146,40 @@ def test_case_3_7_coroutines_that_wait_hold_up_no_blob(carrier: Carrier, gate: G
     with_pair(carrier, test)
 
 
+def test_coroutines_that_wait_hold_no_thread(carrier: Carrier) -> None:
+    """So more of them run than there are threads, and plain callbacks beside them have all of these."""
+
+    async def test(cells: AioPair) -> None:
+        count = 2 * CellConfig().callback_threads
+        begun, released = asyncio.Semaphore(0), asyncio.Event()
+        read: Box[bytes] = Box()
+
+        async def wait_in_stream(future: aio.StreamFuture, stream: aio.ReceivedStream, resume: bool) -> None:
+            begun.release()
+            await released.wait()
+            assert await stream.read() == DATA
+
+        async def wait_in_blob(future: aio.StreamFuture) -> None:
+            begun.release()
+            await released.wait()
+
+        cells.at_server.register_stream_cb("c", "t", wait_in_stream)
+        cells.at_server.register_blob_cb("c", "t", wait_in_blob)
+        cells.at_server.register_stream_cb("c", "plain", lambda future, stream, resume: read.put(stream.read(-1)))
+        waiting = [await cells.at_site.send_stream("c", "t", "server", Message({}, DATA)) for _ in range(count)]
+        waiting += [await cells.at_site.send_blob("c", "t", "server", Message({}, DATA)) for _ in range(count)]
+        for _ in waiting:
+            await begun.acquire()
+        assert await (await cells.at_site.send_stream("c", "plain", "server", Message({}, DATA))) == len(DATA)
+        assert await asyncio.to_thread(read.get) == DATA
+        at_server = cells.server.cell
+        await asyncio.to_thread(eventually, lambda: not any(pool.running for pool in at_server.stats().pools))
+        released.set()
+        assert [await future for future in waiting] == [len(DATA)] * len(waiting)
+
+    with_pair(carrier, test)
+
+
 class Nest:
     """Two cells whose request callbacks ask each other, one level deeper each time, and wait for the answer."""
 

@@ -31,7 +31,14 @@ from streamcell.runtime.receiving.queue import ReceiveQueue, wrong_digest
 from streamcell.runtime.receiving.receives import Receiver
 from streamcell.runtime.receiving.registry import CallbackRegistry
 from streamcell.runtime.receiving.resuming import Resumption
-from streamcell.runtime.threads.callbacks import call_user_code, copy_error, level_of_raised, raised_sentence
+from streamcell.runtime.threads.callbacks import (
+    CallbackCancelled,
+    call_user_code,
+    copy_error,
+    level_of_raised,
+    raised_sentence,
+)
+from streamcell.runtime.threads.workers import WorkerPool
 from streamcell.runtime.transfers import AnyFuture, Progress, TransferInfo, fail, level_for, succeed
 
 # ``into(size, headers)`` returns the buffer to receive a blob into; ``size`` None: not known.
@@ -49,10 +56,24 @@ class ReceiveCallback:
     into: Into | None = None
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Begun:
+    """What ``call`` returns of a callback that it has only begun, and that holds no thread until it is done.
+
+    Attributes:
+        future: is done when the callback is.
+        result: returns what the callback has returned, or raises; called once, when it is done. It waits for nothing,
+            unless the future was cancelled or has failed with CallbackCancelled.
+    """
+
+    future: AnyFuture
+    result: Callable[[], object]
+
+
 class Incoming(Receiver):
     """What streams and blobs have in common: where they come from, and the callback that they are for."""
 
-    def __init__(self, context: CellContext, event: StreamOpened, callback: ReceiveCallback) -> None:
+    def __init__(self, context: CellContext, event: StreamOpened, callback: ReceiveCallback, pool: WorkerPool) -> None:
         self.key = event.key
         self.info = TransferInfo(
             origin=event.key.origin,
@@ -65,7 +86,9 @@ class Incoming(Receiver):
         )
         self.future = context.make_future(self.info, self, context.notifier)
         self._context = context
+        self._party = event.party
         self._callback = callback
+        self._pool = pool
         self._error: CellError | None = None
         context.futures.add(self.future)
 
@@ -96,14 +119,32 @@ class Incoming(Receiver):
     def _callback_name(self) -> str:
         return f"the callback for {self.info.channel}/{self.info.topic} at {self.info.target}"
 
-    def _run_callback(self) -> Any:
-        """Call the callback in this thread; return what it returned.
+    def _run_callback(self) -> None:
+        """Call the callback in this thread, and see to it that it ends, be that later."""
+        returned = self._call(self._callback.call, self)
+        if isinstance(returned, Begun):
+            returned.future.add_done_callback(functools.partial(self._on_done, returned.result))
+        else:
+            self._on_returned(returned)
+
+    def _on_done(self, result: Callable[[], object], future: AnyFuture) -> None:
+        """Take the result of a callback that holds no thread, in the thread that has settled it if nothing waits."""
+        if future.cancelled() or isinstance(future.exception(), CallbackCancelled):
+            self._pool.submit(functools.partial(self._take_result, result), self._party)
+        else:
+            self._take_result(result)
+
+    def _take_result(self, result: Callable[[], object]) -> None:
+        self._on_returned(self._call(result))
+
+    def _call(self, function: Callable[..., Any], *args: Any) -> Any:
+        """Call what is the callback or gives its result; return what that returned.
 
         The exception that it raises is not returned, because its traceback keeps the callback's variables alive, the
         stream among them; nor kept, since the traceback refers to this very frame as well.
         """
         what = self._callback_name
-        returned, error = call_user_code(self._context.stream_log, self._level_of, what, self._callback.call, self)
+        returned, error = call_user_code(self._context.stream_log, self._level_of, what, function, *args)
         if error is None:
             return returned
         try:
@@ -116,6 +157,9 @@ class Incoming(Receiver):
         finally:
             del error
         return None
+
+    def _on_returned(self, returned: Any, /) -> None:
+        """Do nothing: the callback has returned, or has raised and was heard."""
 
     def _on_raised(self, rejection: StreamRejected, /) -> None:
         """Do nothing about what the callback has raised, as the sender would be told it: it was logged."""
@@ -133,7 +177,7 @@ class IncomingStream(Incoming):
     """
 
     def __init__(self, context: CellContext, event: StreamOpened, callback: ReceiveCallback) -> None:
-        super().__init__(context, event, callback)
+        super().__init__(context, event, callback, context.pools.streams)
         self.resume = event.seen_before
         with_digest = event.description.digest is not None or event.description.digest_follows
         self.queue = ReceiveQueue(self, with_digest, context.clock)
@@ -155,14 +199,14 @@ class IncomingStream(Incoming):
         For event loops, any thread.
         """
         answer: AnyFuture = AnyFuture()
-        self._context.pools.digests.submit(functools.partial(self._answer, answer, function, args))
+        self._context.pools.digests.submit(functools.partial(self._answer, answer, function, args), self._party)
         return answer
 
     # --- on the engine
 
     def on_admitted(self) -> None:
         """Call the callback as soon as a thread is free."""
-        self._context.pools.streams.submit(self._run)
+        self._pool.submit(self._run, self._party)
 
     def on_placed(self, offset: int, /) -> None:
         """Begin there, and let those know who wait for that."""
@@ -243,7 +287,10 @@ class IncomingStream(Incoming):
         self._tell_core(self._context.core.callback_started)
         if self.resumption is not None:
             self.resumption.enter(threading.get_ident())
-        returned = self._run_callback()
+        self._run_callback()
+
+    def _on_returned(self, returned: Any, /) -> None:
+        """Let the stream end."""
         if not self._rejected and self.resumption is not None:
             self._leave(self.resumption, returned)
         # If it was rejected, that has ended it already.
@@ -292,7 +339,7 @@ class IncomingBlob(Incoming):
     """A blob, which is put together before its callback is called."""
 
     def __init__(self, context: CellContext, event: StreamOpened, callback: ReceiveCallback) -> None:
-        super().__init__(context, event, callback)
+        super().__init__(context, event, callback, context.pools.blobs)
         self._assembly: Assembly = make_assembly(event.description.size, context.buffers.allocate)
         self._memory = MemoryWait(context, event.description.size, f"{self.info.name} from {self.info.origin}")
 
@@ -304,7 +351,8 @@ class IncomingBlob(Incoming):
         if self._callback.into is None:
             self._memory.admit(functools.partial(self._accept, reserve=True), self._fail, now)
         else:
-            self._context.pools.buffers.submit(functools.partial(self._choose_buffer, self._callback.into))
+            choose = functools.partial(self._choose_buffer, self._callback.into)
+            self._context.pools.buffers.submit(choose, self._party)
 
     # --- on the engine
 
@@ -337,7 +385,7 @@ class IncomingBlob(Incoming):
             self._context.stream_log.log(level, "< %s from %s failed: %s", self.info.name, self.info.origin, error)
 
     def _submit(self, digest: Digest | None, _now: float) -> None:
-        self._context.pools.blobs.submit(functools.partial(self._run, digest))
+        self._pool.submit(functools.partial(self._run, digest), self._party)
 
     def _fail(self, error: StreamError, now: float) -> None:
         self._context.core.fail_receive(self.key, error, now)

@@ -11,10 +11,15 @@ import threading
 from collections.abc import Callable
 from typing import TypeAlias
 
+from streamcell.protocol.flow.shares import Line, Shares
+from streamcell.protocol.wire.addressing import Party
 from streamcell.runtime.threads.starter import ThreadStarter
 from streamcell.stats import PoolStats
 
 Job: TypeAlias = Callable[[], None]
+
+# Of what is done for nobody else.
+OWN: Party = ("", "")
 
 # How long a thread without work stays: long enough to serve the next burst, short enough to leave an idle process bare.
 IDLE_S = 5.0
@@ -23,11 +28,14 @@ IDLE_S = 5.0
 class WorkerPool:
     """Runs jobs in daemon threads, which start when needed and end when idle.
 
-    Jobs start in the order of ``submit``; with one thread they also end in that order. A job that raises ends its
-    thread and is reported by ``threading.excepthook``; the pool goes on.
+    Jobs of one party start in the order of ``submit``; with one thread they also end in that order. Where several have
+    jobs that wait they take turns, and who holds half of the threads gets no more of them while others wait
+    (``protocol/flow/shares.py``). A job that raises ends its thread and is reported by ``threading.excepthook``; the
+    pool goes on.
 
-    The bound on threads is ``max_threads``. Waiting jobs are not bounded here: whoever submits them bounds what they
-    stand for (streams by credit and by the number of open ones).
+    The bound on threads is ``max_threads``, and ``spare_threads`` more for parties that hold few when all are taken:
+    jobs may wait for ever for what another party does not do. Waiting jobs are not bounded here: whoever submits them
+    bounds what they stand for (streams by credit and by the number of open ones).
 
     At most one thread is on its way to work at a time, and it calls for the next one before it begins, if jobs are left
     then. So a burst of short jobs is done by one or two threads, instead of waking as many as there are jobs to fight
@@ -37,14 +45,21 @@ class WorkerPool:
     again.
     """
 
-    def __init__(self, name: str, max_threads: int, starter: ThreadStarter, idle_s: float = IDLE_S) -> None:
+    def __init__(
+        self, name: str, max_threads: int, starter: ThreadStarter, idle_s: float = IDLE_S, *, spare_threads: int = 0
+    ) -> None:
         self._name = name
         self._starter = starter
         self._max_threads = max_threads
+        self._most_threads = max_threads + spare_threads
         self._idle_s = idle_s
         # Reentrant, because a destructor that submits may run anywhere, also in here.
         self._changed = threading.Condition(threading.RLock())
-        self._jobs: collections.deque[Job] = collections.deque()
+        # Who waits and who holds how many threads. What is submitted is put in line by who looks there next.
+        self._submitted: collections.deque[tuple[Party, Job]] = collections.deque()
+        self._shares = Shares(max_threads, spare_threads)
+        self._line: Line[Job] = Line(self._shares)
+        self._looking = False
         self._threads = 0
         # Threads that wait for a job, those included that were woken for one and have not got to it.
         self._idle = 0
@@ -54,13 +69,13 @@ class WorkerPool:
         self._retrying = False
         self._closed = False
 
-    def submit(self, job: Job) -> None:
-        """Run ``job`` in a thread as soon as one is free. Never blocks; may be called in any thread.
+    def submit(self, job: Job, party: Party = OWN) -> None:
+        """Run ``job`` in a thread as soon as one is free for ``party``. Never blocks; may be called in any thread.
 
         After :meth:`close` jobs still run, in threads that end at once.
         """
+        self._submitted.append((party, job))
         with self._changed:
-            self._jobs.append(job)
             if not self._call_thread():
                 return
         self._start_thread()
@@ -79,22 +94,51 @@ class WorkerPool:
                 max_threads=self._max_threads,
                 threads=self._threads,
                 running=self._threads - self._idle,
-                waiting=len(self._jobs),
+                waiting=len(self._submitted) + len(self._line),
             )
+
+    # All that follows but the work itself is done with the lock.
 
     def _call_thread(self) -> bool:
         """Get another thread to work on what waits; return True if the caller is to start one, without the lock."""
-        if self._coming or not self._jobs:
+        if self._coming or self._next_party() is None:
             return False
         if self._idle > 0:
             self._coming = True
             self._changed.notify()
             return False
-        if self._threads >= self._max_threads:
+        if self._threads >= self._most_threads:
             return False
         self._coming = True
         self._threads += 1
         return True
+
+    def _next_party(self) -> Party | None:
+        """Return whose job may begin now; None if there is none, or if another look is under way in this thread."""
+        party = None
+        while not self._looking:
+            self._looking = True
+            while self._submitted:
+                self._line.join(*self._submitted.popleft())
+            party = self._line.next_party(1)
+            if party is not None and not self._shares.has_room(party, 1):
+                party = None
+            self._looking = False
+            # A destructor may have submitted in the midst of that.
+            if not self._submitted:
+                break
+        return party
+
+    def _take_job(self) -> tuple[Party, Job] | None:
+        """Take the job that may begin now, if there is one, and count its thread."""
+        party = self._next_party()
+        if party is None:
+            return None
+        self._looking = True
+        job = self._line.take(party)
+        self._shares.take(party, 1)
+        self._looking = False
+        return party, job
 
     def _start_thread(self) -> None:
         """Start a thread that is counted already; if it is refused, it no longer is, and is asked for again later."""
@@ -115,42 +159,59 @@ class WorkerPool:
             self._start_thread()
 
     def _work(self) -> None:
-        self._coming = False
+        party = None
         try:
-            while (job := self._next_job()) is not None:
-                job()
+            while (taken := self._next_job(party)) is not None:
+                party, job = taken
                 # What the job refers to must not live until the next one comes.
+                del taken
+                job()
                 del job
         except BaseException:
-            self._replace_thread()
+            self._replace_thread(party)
             raise
 
-    def _next_job(self) -> Job | None:
-        """Wait for a job; None when the thread is to end, which is then no longer counted."""
+    def _next_job(self, done: Party | None) -> tuple[Party, Job] | None:
+        """Wait for a job; None when the thread is to end, which is then no longer counted.
+
+        ``done``: whose job this thread has done; None: it has just been started.
+        """
         with self._changed:
-            while not self._jobs:
-                if self._closed or not self._wait():
+            if done is None:
+                self._coming = False
+            else:
+                self._give_back(done)
+            is_over = False
+            while (taken := self._take_job()) is None:
+                if is_over or self._closed:
                     self._threads -= 1
                     return None
-            job = self._jobs.popleft()
+                is_over = not self._wait()
             start = self._call_thread()
         if start:
             self._start_thread()
-        return job
+        return taken
 
     def _wait(self) -> bool:
         """Wait for a change; return False if none came for a while."""
         self._idle += 1
         try:
-            return self._changed.wait(self._idle_s) or bool(self._jobs)
+            return self._changed.wait(self._idle_s)
         finally:
             self._idle -= 1
             self._coming = False
 
-    def _replace_thread(self) -> None:
+    def _give_back(self, party: Party) -> None:
+        self._looking = True
+        self._shares.give_back(party, 1)
+        self._looking = False
+
+    def _replace_thread(self, party: Party | None) -> None:
         """Take a thread that a job has ended out of the count, or start another if jobs wait."""
         with self._changed:
-            if not self._jobs:
-                self._threads -= 1
-                return
-        self._start_thread()
+            if party is not None:
+                self._give_back(party)
+            self._threads -= 1
+            start = self._call_thread()
+        if start:
+            self._start_thread()

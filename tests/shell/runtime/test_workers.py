@@ -1,3 +1,4 @@
+import gc
 import logging
 import queue
 import threading
@@ -5,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+from streamcell.protocol.wire.addressing import Party
 from streamcell.runtime.threads.starter import ThreadStarter
 from streamcell.runtime.threads.workers import WorkerPool
 from tests.kit.timing import scaled
@@ -218,4 +220,110 @@ def test_a_thread_that_a_job_has_ended_is_replaced_when_one_can_be_had(monkeypat
     refusing.refusing = False
     attempt()
     assert done.wait(scaled(5))
+    pool.close()
+
+
+def busy(pool: WorkerPool, count: int, party: Party) -> list[Gate]:
+    """Have a party hold as many threads as it gets for so many jobs that block."""
+    gates = [Gate() for _ in range(count)]
+    for gate in gates:
+        pool.submit(gate, party)
+    return gates
+
+
+def entered(gates: list[Gate]) -> int:
+    return sum(gate.entered.is_set() for gate in gates)
+
+
+def test_a_party_alone_gets_all_threads_and_those_that_come_late_the_spare_ones() -> None:
+    pool = WorkerPool("fair", 8, STARTER, spare_threads=4)
+    flood = busy(pool, 20, ("flood", "flood"))
+    eventually(lambda: entered(flood) == 8)
+    late = busy(pool, 20, ("late", "late"))
+    eventually(lambda: entered(late) == 2)
+    later = busy(pool, 20, ("later", "later"))
+    eventually(lambda: entered(later) == 1)
+    assert (entered(flood), entered(late), pool.stats().running) == (8, 2, 11)
+    for gate in [*late, *later, *flood]:
+        gate.open.set()
+    eventually(lambda: entered([*flood, *late, *later]) == 60)
+    eventually(lambda: pool.stats().running == 0)
+    assert pool.stats().waiting == 0
+    pool.close()
+
+
+def test_threads_that_come_free_go_to_who_holds_less_than_half() -> None:
+    pool = WorkerPool("half", 4, STARTER)
+    flood = busy(pool, 20, ("flood", "flood"))
+    eventually(lambda: entered(flood) == 4)
+    late = busy(pool, 20, ("late", "late"))
+    for number in range(1, 3):
+        flood[number - 1].open.set()
+        eventually(lambda number=number: entered(late) == number)  # type: ignore[misc]
+    flood[2].open.set()
+    eventually(lambda: entered([*flood, *late]) == 7)
+    assert (entered(flood), entered(late)) == (5, 2)
+    for gate in [*late, *flood]:
+        gate.open.set()
+    eventually(lambda: pool.stats().running == 0)
+    pool.close()
+
+
+def test_parties_take_turns() -> None:
+    pool = WorkerPool("turns", 1, STARTER)
+    (gate,) = busy(pool, 1, ("first", "first"))
+    assert gate.entered.wait(scaled(5))
+    done: queue.SimpleQueue[str] = queue.SimpleQueue()
+    for name, count in (("a", 4), ("b", 2)):
+        for _ in range(count):
+            pool.submit(lambda name=name: done.put(name), (name, name))  # type: ignore[misc]
+    gate.open.set()
+    assert [done.get(timeout=scaled(5)) for _ in range(6)] == ["a", "b", "a", "b", "a", "a"]
+    pool.close()
+
+
+def test_a_thread_that_a_job_has_ended_is_not_held_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    reported: queue.SimpleQueue[threading.ExceptHookArgs] = queue.SimpleQueue()
+    monkeypatch.setattr(threading, "excepthook", reported.put)
+    pool = WorkerPool("robust", 2, STARTER)
+
+    def fail() -> None:
+        raise LookupError("broken")
+
+    for _ in range(10):
+        pool.submit(fail, ("a", "a"))
+    for _ in range(10):
+        assert reported.get(timeout=scaled(5)).exc_type is LookupError
+    gates = busy(pool, 2, ("a", "a"))
+    eventually(lambda: entered(gates) == 2)
+    for gate in gates:
+        gate.open.set()
+    pool.close()
+
+
+def test_a_destructor_may_submit_in_the_midst_of_anything() -> None:
+    """As one does that settles a future, whose callbacks then run in a pool."""
+    pool = WorkerPool("reentrant", 4, STARTER, spare_threads=2)
+    done: queue.SimpleQueue[int] = queue.SimpleQueue()
+
+    class Dropped:
+        def __init__(self) -> None:
+            self.me = self
+
+        def __del__(self) -> None:
+            pool.submit(lambda: done.put(1), ("b", "b"))
+
+    thresholds = gc.get_threshold()
+    gc.set_threshold(1)
+    try:
+        for _ in range(300):
+            Dropped()
+            pool.submit(lambda: done.put(1), ("a", "a"))
+    finally:
+        gc.set_threshold(*thresholds)
+    gc.collect()
+    for _ in range(600):
+        done.get(timeout=scaled(10))
+    eventually(lambda: pool.stats().running == 0)
+    assert pool.stats().waiting == 0
     pool.close()
