@@ -273,6 +273,11 @@ def examples() -> list[Example]:
             "Which is taken note of", "Parent → child.", (frames.AnnounceReply("site-1", SITE, 1, withdrawn=True),)
         ),
         Example(
+            "There is no room for it now",
+            "Parent → child: it is no refusal, and may be announced again.",
+            (frames.AnnounceReply("site-1", SITE, 1, ErrorCode.LIMIT, "server has no room for more cells", wait=True),),
+        ),
+        Example(
             "There is no way to it",
             "Relay → origin: the target is not known, or its way is gone.",
             (frames.Lost(key(2), "server", 1, frames.LostReason.NO_ROUTE, "relay", limits.HOPS),),

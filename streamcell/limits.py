@@ -57,8 +57,14 @@ REMEMBERED_S = 60.0
 PAST_LIVES = 10_000
 # Hops that a routed frame may take: deeper trees are mistakes.
 HOPS = 16
-# Cells that a cell keeps a way to: bounds what announcements can make it hold.
+# Cells that a cell keeps a way to, and those of them that are behind one neighbour: bounds what announcements can make
+# it hold, and leaves room for what others announce. What is beyond waits where it is announced from.
 ROUTES = 50_000
+ROUTES_OF_NEIGHBOUR = 10_000
+# Announcements and withdrawals of one neighbour that are looked at, each second and at once: as many as when all behind
+# it go and come back. What is beyond waits, the last word of each name.
+ANNOUNCEMENTS_PER_S = 1000
+ANNOUNCEMENTS_AT_ONCE = 20_000
 # Streams that a cell relays at a time, those of them that come from one neighbour, and chunks of one of them that wait:
 # credit bounds their bytes, these their number. Beyond, the origin is told so, and tries again later. What one
 # neighbour may have of them leaves room for the others.

@@ -167,6 +167,7 @@ def _announce_reply(message: cell_pb2.AnnounceReply) -> frames.AnnounceReply:
         ERROR_CODES.get(message.code, ErrorCode.INTERNAL),
         checked_sentence(message.sentence),
         message.withdrawn,
+        message.wait,
     )
 
 

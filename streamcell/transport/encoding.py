@@ -90,6 +90,7 @@ def _fill_announce_reply(message: cell_pb2.Frame, frame: frames.AnnounceReply) -
     reply.code = enum_number(frame.code)
     reply.sentence = frame.sentence
     reply.withdrawn = frame.withdrawn
+    reply.wait = frame.wait
 
 
 def _fill_withdraw(message: cell_pb2.Frame, frame: frames.Withdraw) -> None:

@@ -228,20 +228,22 @@ class Announce(_message.Message):
     def __init__(self, fqcn: _Optional[str] = ..., incarnation: _Optional[int] = ..., epoch: _Optional[int] = ..., path: _Optional[_Iterable[str]] = ..., software: _Optional[str] = ..., address: _Optional[str] = ...) -> None: ...
 
 class AnnounceReply(_message.Message):
-    __slots__ = ("fqcn", "incarnation", "epoch", "code", "sentence", "withdrawn")
+    __slots__ = ("fqcn", "incarnation", "epoch", "code", "sentence", "withdrawn", "wait")
     FQCN_FIELD_NUMBER: _ClassVar[int]
     INCARNATION_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     CODE_FIELD_NUMBER: _ClassVar[int]
     SENTENCE_FIELD_NUMBER: _ClassVar[int]
     WITHDRAWN_FIELD_NUMBER: _ClassVar[int]
+    WAIT_FIELD_NUMBER: _ClassVar[int]
     fqcn: str
     incarnation: int
     epoch: int
     code: ErrorCode
     sentence: str
     withdrawn: bool
-    def __init__(self, fqcn: _Optional[str] = ..., incarnation: _Optional[int] = ..., epoch: _Optional[int] = ..., code: _Optional[_Union[ErrorCode, str]] = ..., sentence: _Optional[str] = ..., withdrawn: bool = ...) -> None: ...
+    wait: bool
+    def __init__(self, fqcn: _Optional[str] = ..., incarnation: _Optional[int] = ..., epoch: _Optional[int] = ..., code: _Optional[_Union[ErrorCode, str]] = ..., sentence: _Optional[str] = ..., withdrawn: bool = ..., wait: bool = ...) -> None: ...
 
 class Withdraw(_message.Message):
     __slots__ = ("fqcn", "incarnation", "epoch")

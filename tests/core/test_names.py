@@ -453,8 +453,8 @@ def test_the_questions_of_a_neighbour_that_is_gone_are_forgotten() -> None:
     nodes = branches(net)
     net.mute.add("left-leaf")
     receive(net, nodes["left"], "root", Query(1, "root", "left-leaf", False, 16, contested=True))
-    net.kill("root")
-    net.advance(31.0)
+    nodes["root"].core.stop(net.now)
+    net.run()
     net.kill("left-leaf")
     net.run()
     assert net.sent("left", QueryReply) == []

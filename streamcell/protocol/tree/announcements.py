@@ -18,12 +18,13 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from streamcell.errors import ErrorCode
-from streamcell.limits import HOPS, ROUTES
+from streamcell.limits import HOPS, ROUTES, ROUTES_OF_NEIGHBOUR
 from streamcell.protocol.base.context import Context
 from streamcell.protocol.links.contest import ContestTable, Holder
 from streamcell.protocol.links.kinds import LinkKind
 from streamcell.protocol.links.link import Link
 from streamcell.protocol.tree.announcer import Announcer
+from streamcell.protocol.tree.arrivals import Arrivals
 from streamcell.protocol.tree.followers import Followers
 from streamcell.protocol.tree.routes import Route, RouteTable
 from streamcell.protocol.wire.frames import Announce, AnnounceReply, QueryReply, Withdraw
@@ -96,11 +97,13 @@ class AnnouncementTable:
         # Names that were announced over another link than the one that leads to their cells.
         self._contests: ContestTable[AnnouncedClaim] = ContestTable(context, Link.press)
         self._followers = Followers()
+        self._arrivals = Arrivals(context, self._on_arrival)
 
     # Links.
 
     def on_link_begun(self, link: Link, now: float) -> None:
         """A link is there of which the other end knows nothing yet."""
+        self._arrivals.begin_anew(link)
         self._forget(self._routes.over(link), now)
         if link.kind is LinkKind.SHORTCUT:
             link.on_names_agreed(now)
@@ -123,6 +126,7 @@ class AnnouncementTable:
         """Nothing is behind the link any more."""
         self._contests.leave(link)
         self._followers.forget(link)
+        self._arrivals.forget(link)
         self._forget(self._routes.over(link), now)
         self._routes.on_parent_down(link)
         if link is not self._announcer.link:
@@ -149,13 +153,23 @@ class AnnouncementTable:
 
     def handle_announce(self, link: Link, frame: Announce, now: float) -> None:
         """A child announces itself or a cell below it."""
-        if link.terms.announces and link.kind is LinkKind.CHILD:
+        if link.terms.announces and link.kind is LinkKind.CHILD and not self._arrivals.on_arrival(link, frame, now):
+            self._hold_back(link, frame, now)
+
+    def _on_arrival(self, link: Link, frame: Announce | Withdraw, now: float) -> None:
+        """What a child says is looked at: it is its turn."""
+        if isinstance(frame, Announce):
             self._consider(link, frame, now)
+        else:
+            self._on_withdrawn(link, frame, now)
 
     def _consider(self, link: Link, frame: Announce, now: float) -> None:
         refusal = self._fault_in(link, frame)
         if refusal is not None:
             self._refuse(link, frame, *refusal, now)
+            return
+        if not self._has_room(link, frame):
+            self._hold_back(link, frame, now)
             return
         known = self._routes.get(frame.fqcn)
         same_life = known is not None and known.incarnation == frame.incarnation
@@ -186,7 +200,10 @@ class AnnouncementTable:
             self._contest(AnnouncedClaim(self, link, frame), known, now)
 
     def handle_withdraw(self, link: Link, frame: Withdraw, now: float) -> None:
-        """A cell is not behind a child any more."""
+        """A cell is not behind a child any more. A child that is far too loud says so again when its lane breaks."""
+        self._arrivals.on_arrival(link, frame, now)
+
+    def _on_withdrawn(self, link: Link, frame: Withdraw, now: float) -> None:
         self._followers.discard(link, frame.fqcn)
         claim = self._contests.find(frame.fqcn, link)
         if claim is not None and claim.incarnation == frame.incarnation:
@@ -209,9 +226,25 @@ class AnnouncementTable:
             return ErrorCode.NAME_IN_USE, f"{me} is below itself, by way of {link.fqcn}: do not dial a cell below"
         if len(frame.path) >= HOPS:
             return ErrorCode.LIMIT, f"{frame.fqcn} is {len(frame.path)} hops below {me}, more than {HOPS - 1}"
-        if len(self._routes) >= ROUTES and self._routes.get(frame.fqcn) is None:
-            return ErrorCode.LIMIT, f"{me} has {ROUTES} cells below it already"
         return None
+
+    def _has_room(self, link: Link, frame: Announce) -> bool:
+        known = self._routes.get(frame.fqcn)
+        if known is not None and known.link is link:
+            return True
+        if self._routes.count_over(link) >= ROUTES_OF_NEIGHBOUR:
+            return False
+        return known is not None or len(self._routes) < ROUTES
+
+    def _hold_back(self, link: Link, frame: Announce, now: float) -> None:
+        """There is no room for a name: it stays with the child, which may announce it again. A child itself goes."""
+        me = self._context.fqcn
+        sentence = f"{me} has no room for more cells below it: {ROUTES_OF_NEIGHBOUR} by one link, {ROUTES} in all"
+        if frame.fqcn == link.fqcn:
+            link.dismiss(ErrorCode.LIMIT, sentence, now)
+        else:
+            code = ErrorCode.LIMIT
+            self._reply(link, AnnounceReply(frame.fqcn, frame.incarnation, frame.epoch, code, sentence, wait=True))
 
     # Taking a name.
 
@@ -335,6 +368,12 @@ class AnnouncementTable:
         if reply.fqcn == self._context.fqcn and parent is not None:
             self._uplink_accepted(parent, now)
             return
+        route = self._route_of(reply)
+        if route is not None and not route.confirmed:
+            self._confirm(route, now)
+
+    def on_name_undecided(self, reply: AnnounceReply, now: float) -> None:
+        """The cells above have no room for the name: this cell decides alone."""
         route = self._route_of(reply)
         if route is not None and not route.confirmed:
             self._confirm(route, now)

@@ -12,11 +12,12 @@ import itertools
 from collections.abc import Callable, Iterable, Mapping
 from typing import ClassVar, Protocol
 
-from streamcell.limits import BATCH_FRAMES
+from streamcell.limits import BATCH_FRAMES, ROUTES_OF_NEIGHBOUR
 from streamcell.protocol.base.context import Context
 from streamcell.protocol.base.machine import (
     step,
 )
+from streamcell.protocol.base.timers import Timed
 from streamcell.protocol.links.link import Link
 from streamcell.protocol.links.outbox import Outbox
 from streamcell.protocol.tree.routes import Route
@@ -30,6 +31,8 @@ from streamcell.protocol.wire.frames import Announce, AnnounceReply, Withdraw
 
 # Most announcements written at a time, so that a large tree does not keep everything else waiting.
 _AT_A_TIME = BATCH_FRAMES // 8
+# How soon names for which the parent had no room are said again.
+_ROOM_AGAIN_S = 30.0
 
 
 class NameKeeper(Protocol):
@@ -41,6 +44,10 @@ class NameKeeper(Protocol):
 
     def on_name_lost(self, reply: AnnounceReply, now: float) -> None:
         """The parent has refused the name, or knows that the cell is gone."""
+        ...
+
+    def on_name_undecided(self, reply: AnnounceReply, now: float) -> None:
+        """The parent has no room for the name now, and so does not say whether it is free."""
         ...
 
 
@@ -77,6 +84,14 @@ class Announcement:
         self.frame = frame
         self._step(AnnouncementInput.ANNOUNCED)
 
+    def on_held_back(self) -> None:
+        """There is no room for the name."""
+        self._step(AnnouncementInput.HELD_BACK)
+
+    def on_room(self) -> None:
+        """There may be room for the name."""
+        self._step(AnnouncementInput.ROOM)
+
     def on_cell_gone(self) -> None:
         """The cell is not below any more."""
         self._step(AnnouncementInput.GONE)
@@ -96,6 +111,9 @@ class Announcement:
             self._step(AnnouncementInput.OUTDATED)
         elif reply.withdrawn:
             self._step(AnnouncementInput.WITHDRAWN)
+        elif reply.wait:
+            self.on_held_back()
+            self._announcer.on_held_back(reply, now)
         elif reply.code:
             self._step(AnnouncementInput.REFUSED)
         else:
@@ -117,6 +135,9 @@ class Announcement:
         self._announcer.hush(self)
         self._announcer.keeper.on_name_accepted(self._answer, self._now)
 
+    def _wait(self) -> None:
+        self._announcer.hold_back(self)
+
     def _forget(self) -> None:
         self._announcer.remove(self)
         self._announcer.keeper.on_name_lost(self._answer, self._now)
@@ -126,6 +147,7 @@ class Announcement:
         AnnouncementAction.IGNORE: lambda self: self._ignore(),
         AnnouncementAction.SAY: lambda self: self._say(),
         AnnouncementAction.CONFIRM: lambda self: self._confirm(),
+        AnnouncementAction.WAIT: lambda self: self._wait(),
         AnnouncementAction.FORGET: lambda self: self._forget(),
     }
 
@@ -161,10 +183,14 @@ class _Due:
         return [self._announcements[name].to_say() for name in names]
 
 
-class Announcer:
-    """Everything that the parent is to know. Without a parent that listens there is nothing to tell."""
+class Announcer(Timed):
+    """Everything that the parent is to know. Without a parent that listens there is nothing to tell.
+
+    The parent has room for so many names of one neighbour. Those beyond wait, and are told when others are gone.
+    """
 
     def __init__(self, context: Context, keeper: NameKeeper) -> None:
+        super().__init__()
         self.keeper = keeper
         self._context = context
         # How often this life of the cell has got an uplink.
@@ -174,6 +200,7 @@ class Announcer:
         self._announcements: dict[str, Announcement] = {}
         self._to_announce = _Due(self._announcements, self._note)
         self._to_withdraw = _Due(self._announcements, self._note)
+        self._waiting: dict[str, Announcement] = {}
 
     @property
     def link(self) -> Link | None:
@@ -195,6 +222,8 @@ class Announcer:
         """Nobody is to be told anything."""
         self._link, self._outbox = None, Outbox()
         self._announcements.clear()
+        self._waiting.clear()
+        self._context.deadlines.cancel(self)
         self._to_announce.clear()
         self._to_withdraw.clear()
 
@@ -233,8 +262,33 @@ class Announcer:
             return
         announcement = self._announcements.get(frame.fqcn)
         if announcement is None:
+            has_room = self._has_room()
             announcement = self._announcements[frame.fqcn] = Announcement(self, frame)
+            if not has_room:
+                announcement.on_held_back()
         announcement.on_announced(frame)
+
+    def _has_room(self) -> bool:
+        return len(self._announcements) - len(self._waiting) < ROUTES_OF_NEIGHBOUR
+
+    def _fill_room(self) -> None:
+        """Tell of those who have waited longest, as far as there is room, but not of all at once."""
+        for announcement in list(itertools.islice(self._waiting.values(), _AT_A_TIME)):
+            if not self._has_room():
+                return
+            del self._waiting[announcement.frame.fqcn]
+            announcement.on_room()
+
+    def on_held_back(self, reply: AnnounceReply, now: float) -> None:
+        """The parent has no room for a name: ask again later, and decide here meanwhile."""
+        self._context.deadlines.schedule(self, now + _ROOM_AGAIN_S)
+        self.keeper.on_name_undecided(reply, now)
+
+    def handle_timer(self, now: float) -> None:
+        """The parent may have room again."""
+        self._fill_room()
+        if self._waiting:
+            self._context.deadlines.schedule(self, now + _ROOM_AGAIN_S)
 
     # For the announcements.
 
@@ -246,13 +300,20 @@ class Announcer:
 
     def hush(self, announcement: Announcement) -> None:
         """Nothing is to be said of a name."""
+        self._waiting.pop(announcement.frame.fqcn, None)
         self._to_announce.discard(announcement.frame.fqcn)
         self._to_withdraw.discard(announcement.frame.fqcn)
+
+    def hold_back(self, announcement: Announcement) -> None:
+        """There is no room for a name."""
+        self.hush(announcement)
+        self._waiting[announcement.frame.fqcn] = announcement
 
     def remove(self, announcement: Announcement) -> None:
         """The parent knows that a name is not announced any more, or will not have it."""
         self.hush(announcement)
         del self._announcements[announcement.frame.fqcn]
+        self._fill_room()
 
     def _note(self) -> None:
         self._outbox.note_first(self._to_announce)

@@ -163,6 +163,10 @@ class RouteTable:
         """Return the cells that were announced over ``link``."""
         return list(self._over.get(link, {}).values())
 
+    def count_over(self, link: Link) -> int:
+        """Return how many cells were announced over ``link``."""
+        return len(self._over.get(link, ()))
+
     def add(self, route: Route) -> None:
         """Add a cell, or replace what was known of it."""
         self.remove(route.fqcn)

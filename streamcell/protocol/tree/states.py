@@ -2,11 +2,11 @@
 
 **Announcement** (what a cell tells its parent of one name)::
 
-    ANNOUNCING --accepted--> HELD
-        ^  |                  |
-        |  +--gone--+--gone---+
-        |           v
-        +---- WITHDRAWING --withdrawn--> FORGOTTEN
+    WAITING <--held back-- ANNOUNCING --accepted--> HELD
+        |                     ^  |                  |
+        +-------room----------+  +--gone--+--gone---+
+                              |           v
+                              +---- WITHDRAWING --withdrawn--> FORGOTTEN
 
 The parent answers an Announce and a Withdraw alike, and what was not answered is said again when the lane that it
 went by breaks. An answer that does not fit (the parent took the name after it was withdrawn here, or the other way
@@ -14,6 +14,8 @@ round: frames of two lanes overtake each other) makes this side say again how th
 end whatever was lost or late. So does an answer that is outdated, about another life or epoch of the cell: what it
 answers may have come last. As each frame is answered once, and with its own life and epoch, this ends with the first
 answer to how things stand.
+
+A name for which the parent has no room waits, and is said again when there may be.
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ class AnnouncementState(Symbol):
     ANNOUNCING = enum.auto()
     HELD = enum.auto()
     WITHDRAWING = enum.auto()
+    WAITING = enum.auto()
     FORGOTTEN = enum.auto()
 
 
@@ -43,6 +46,8 @@ class AnnouncementInput(Symbol):
     WITHDRAWN = enum.auto()
     OUTDATED = enum.auto()
     LANE_LOST = enum.auto()
+    HELD_BACK = enum.auto()
+    ROOM = enum.auto()
 
 
 class AnnouncementAction(Symbol):
@@ -51,6 +56,7 @@ class AnnouncementAction(Symbol):
     IGNORE = enum.auto()
     SAY = enum.auto()
     CONFIRM = enum.auto()
+    WAIT = enum.auto()
     FORGET = enum.auto()
 
 
@@ -63,6 +69,10 @@ _ANNOUNCEMENT_WRITTEN: dict[
     (_A.ANNOUNCING, _AI.WITHDRAWN): (_AA.SAY, _A.ANNOUNCING),
     (_A.ANNOUNCING, _AI.OUTDATED): (_AA.SAY, _A.ANNOUNCING),
     (_A.ANNOUNCING, _AI.LANE_LOST): (_AA.SAY, _A.ANNOUNCING),
+    (_A.ANNOUNCING, _AI.HELD_BACK): (_AA.WAIT, _A.WAITING),
+    (_A.WAITING, _AI.ROOM): (_AA.SAY, _A.ANNOUNCING),
+    (_A.WAITING, _AI.ACCEPTED): (_AA.CONFIRM, _A.HELD),
+    (_A.WAITING, _AI.GONE): (_AA.FORGET, _A.FORGOTTEN),
     (_A.HELD, _AI.GONE): (_AA.SAY, _A.WITHDRAWING),
     (_A.HELD, _AI.WITHDRAWN): (_AA.SAY, _A.ANNOUNCING),
     (_A.HELD, _AI.OUTDATED): (_AA.SAY, _A.ANNOUNCING),

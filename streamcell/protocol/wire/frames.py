@@ -146,6 +146,7 @@ class AnnounceReply:
     code: ErrorCode = ErrorCode.UNSPECIFIED
     sentence: str = ""
     withdrawn: bool = False
+    wait: bool = False
 
 
 @dataclasses.dataclass(slots=True)
