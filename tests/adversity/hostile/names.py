@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import random
 from typing import Any
@@ -31,15 +30,13 @@ _FAR = 1 << 40
 
 
 def _claim(scene: Scene, url: str = "", **fields: Any) -> None:
-    """Say Hello as somebody else, stay for as long as it is let, and come again."""
-    while scene.goes_on():
-        liar = scene.liar(url, capabilities=["routes"], **fields)
-        with contextlib.suppress(CutOff, TimeoutError):
-            while scene.goes_on():
-                liar.hear("goodbye", _EVERY_S)
-                break
-        scene.leave(liar)
-        let_time_pass(_EVERY_S)
+    """Say Hello as somebody else, stay until it is refused, and come again."""
+
+    def stay(liar: Liar) -> None:
+        if liar.wait_end(_EVERY_S):
+            raise CutOff
+
+    scene.repeat(stay, url=url, **fields)
 
 
 def _announce(liar: Liar, name: str, life: int, epoch: int, *way: str) -> Frame:
@@ -72,8 +69,9 @@ def a_hello_as_a_peer_with_the_victims_incarnation(scene: Scene) -> None:
     _claim(scene, fqcn=ALICE, incarnation=scene.public["incarnations"][ALICE], peer=True)
 
 
-@attack(NAME_IN_USE)
+@attack(NAME_IN_USE, NOTHING)
 def a_hello_below_a_relay_with_the_victims_incarnation(scene: Scene) -> None:
+    """The relay announces it, and hears that the way is out of date: nobody takes the liar in, and nobody tells it."""
     _claim(scene, scene.relay_url, fqcn=ALICE, incarnation=scene.public["incarnations"][ALICE])
 
 

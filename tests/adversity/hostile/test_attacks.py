@@ -17,7 +17,7 @@ _LEAST_S = 0.5
 # Beside what an attack may make a hub hold: what one that is busy with other things holds by chance.
 _BY_CHANCE_MIB = 128
 # The others do harm still: ``python -m tests.adversity.hostile`` shows which.
-_WITHSTOOD = ("http2",)
+_WITHSTOOD = ("http2", "lies", "names")
 
 
 @pytest.mark.slow
