@@ -26,7 +26,8 @@ from streamcell.daemon.conventions import FileHeaders
 from streamcell.daemon.file_system import FileSystem, Lack
 from streamcell.daemon.folder import Folder, Taken
 from streamcell.daemon.names import WORK_FOLDER, safe_path
-from streamcell.daemon.receipts import Kept, Prefix, Receipt, write_all
+from streamcell.daemon.quota import Quota, Share
+from streamcell.daemon.receipts import RECEIPT_SUFFIX, Kept, Prefix, Receipt, write_all
 from streamcell.daemon.space import Claim, Space
 from streamcell.errors import StreamIntegrityError, StreamResumeError
 from streamcell.limits import MIB
@@ -35,7 +36,6 @@ from streamcell.stream import ReceivedStream
 _logger = logging.getLogger("streamcell.daemon")
 
 PART_SUFFIX = ".part"
-RECEIPT_SUFFIX = ".done"
 # How often a file of unknown size looks how much room is left.
 _CHECK_SPACE_BYTES = 16 * MIB
 # Permissions of a file whose sender did not name any, before the umask.
@@ -58,6 +58,7 @@ class Manner:
         umask: permissions that files do not get, whatever their senders say.
         file_system: where.
         space: the room that there is.
+        quota: what each origin may have of it.
         admission: says until when a file may be given its name.
     """
 
@@ -65,6 +66,7 @@ class Manner:
     umask: int
     file_system: FileSystem
     space: Space
+    quota: Quota
     admission: Admission
 
 
@@ -89,6 +91,8 @@ class Arrival:
         self._receipt_name = key + RECEIPT_SUFFIX
         self._origin_folder = origin_folder
         self._manner = manner
+        # Folders that are to be made.
+        self._missing = 0
 
     def receive(self) -> tuple[str, ...]:
         """Receive the file to its end, and tell its sender; return the parts of its path below the origin's folder.
@@ -117,7 +121,7 @@ class Arrival:
         """Refuse now what could not be given its name in the end."""
         *folders, name = self._parts
         os.fsencode(name)
-        self._origin_folder.check_way(folders, work)
+        self._missing = self._origin_folder.check_way(folders, work)
         if not self._manner.replace:
             return
         with contextlib.suppress(FileNotFoundError), self._origin_folder.enter(folders) as folder:
@@ -165,16 +169,22 @@ class Arrival:
     # --- the bytes
 
     def _receive_into(self, work: Folder, kept: Kept | None) -> tuple[str, ...]:
+        if work.stat(self._part_name) is None:
+            self._manner.quota.begin_files(self._stream.origin, self._origin_folder, 1 + self._missing)
         descriptor = self._open_part(work)
         with os.fdopen(descriptor, "r+b", buffering=0) as opened:
             file = cast("BinaryIO", opened)
             have, declared = os.fstat(descriptor).st_size, self._stream.get_size()
             copied = kept if kept is not None and self._is_beginning(kept, have) else None
             most = declared if copied is None else max(declared, copied.size_bytes)
-            with self._manner.space.claim(max(0, most - have), work.free_bytes()) as claim:
+            need = max(0, most - have)
+            with (
+                self._manner.quota.claim(self._stream.origin, self._origin_folder, need) as share,
+                self._manner.space.claim(need, work.free_bytes()) as claim,
+            ):
                 offset = self._begin(work, file, have, copied, claim)
                 claim.need(declared - offset)
-                size = self._write(work, file, offset, claim)
+                size = self._write(work, file, offset, claim, share)
             if kept is not None and not declared and size == offset == kept.size_bytes:
                 # Its sender did not know how long it is: as long as it was.
                 work.remove(self._part_name)
@@ -221,12 +231,13 @@ class Arrival:
             return False
         return True
 
-    def _write(self, work: Folder, file: BinaryIO, offset: int, claim: Claim) -> int:
+    def _write(self, work: Folder, file: BinaryIO, offset: int, claim: Claim, share: Share) -> int:
         unchecked = 0
         for piece in self._stream.pieces():
             write_all(file, piece)
             offset += len(piece)
             claim.use(len(piece))
+            share.use(len(piece))
             unchecked += len(piece)
             if not self._stream.get_size() and unchecked >= _CHECK_SPACE_BYTES:
                 unchecked = 0

@@ -55,6 +55,7 @@ class FileSystem:
 
     Attributes:
         naming: held while a name that is free is looked for and taken in two steps.
+        folds_case: names that differ only in the case of their letters are the same, as far as was tried out.
     """
 
     def __init__(self, name: str = "the inbox") -> None:
@@ -62,6 +63,7 @@ class FileSystem:
         self._lock = threading.Lock()
         self._said: set[Lack] = set()
         self.naming = threading.Lock()
+        self.folds_case = False
 
     @contextmanager
     def without(self, lack: Lack) -> Iterator[None]:
@@ -115,6 +117,7 @@ class FileSystem:
             self._forgive_full(error)
             return
         try:
+            self.folds_case = os.path.lexists(folder / place.name.swapcase())
             self._try_in(place)
         except OSError as error:
             self._forgive_full(error)

@@ -104,8 +104,10 @@ class Folder:
             what = "a symbolic link, and none is followed" if is_link else "no folder"
             raise NotADirectoryError(errno.ENOTDIR, f"'{name}' there is {what}") from error
 
-    def check_way(self, parts: Sequence[str], work: Folder) -> None:
+    def check_way(self, parts: Sequence[str], work: Folder) -> int:
         """Check that a file from ``work`` can be moved into a folder below, as far as that can be known beforehand.
+
+        Returns how many folders on the way are missing.
 
         Args:
             parts: the names of the folders on the way; those that are missing are not made.
@@ -130,6 +132,7 @@ class Folder:
                 raise PermissionError(errno.EACCES, f"the folder {shown} may not be written to")
             if os.fstat(folder.descriptor).st_dev != os.fstat(work.descriptor).st_dev:
                 folder.try_move(work)
+            return len(parts) - there
         finally:
             folder.close()
 

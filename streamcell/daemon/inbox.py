@@ -19,6 +19,7 @@ from streamcell.daemon.conventions import FILE_CHANNEL, FILE_TOPIC, FOLDER_TOPIC
 from streamcell.daemon.file_system import FileSystem
 from streamcell.daemon.folder import Folder
 from streamcell.daemon.names import WORK_FOLDER, as_text, safe_part, safe_path, shown
+from streamcell.daemon.quota import Limits, Quota
 from streamcell.daemon.space import Space
 from streamcell.errors import CellError, StreamRejected, UsageError
 from streamcell.future import StreamFuture
@@ -43,12 +44,21 @@ class InboxSettings:
         replace: a file that exists is replaced instead of the new one being numbered.
         min_free_bytes: what stays free on its file system.
         keep_days: after so many days without a change partial files and receipts are removed.
+        quota_bytes: what the files of one origin may take; 0: whatever there is.
+        quota_files: how many files and folders of one origin there may be; 0: any number.
     """
 
     folder: Path
     replace: bool = False
     min_free_bytes: int = 64 * MIB
     keep_days: float = 7.0
+    quota_bytes: int = 0
+    quota_files: int = 0
+
+    @property
+    def limits(self) -> Limits:
+        """What one origin may have."""
+        return Limits(self.quota_bytes, self.quota_files)
 
 
 class Watcher(Protocol):
@@ -107,7 +117,9 @@ class Inbox:
         self._admission = Admission()
         file_system = FileSystem(f"the inbox {settings.folder}")
         space = Space(settings.min_free_bytes)
-        self._manner = Manner(settings.replace, _read_umask(), file_system, space, self._admission)
+        self._file_system = file_system
+        quota = Quota(settings.limits)
+        self._manner = Manner(settings.replace, _read_umask(), file_system, space, quota, self._admission)
         try:
             self._root = Folder.open(settings.folder, file_system)
             file_system.try_out(settings.folder)
@@ -139,7 +151,8 @@ class Inbox:
                 raise StreamRejected(
                     f"'{shown(name)}' was sent as a folder, and has bytes: send it on the topic {FILE_TOPIC!r}"
                 )
-            with self._root.enter((safe_part(stream.origin), *parts), make=True):
+            with self._enter_origin(stream.origin) as origin_folder:
+                self._make_folder(stream.origin, origin_folder, parts)
                 stream.close()
             self._tell(future, self._watcher.on_folder, name, future, self._path(stream, parts))
 
@@ -148,6 +161,7 @@ class Inbox:
         self._settings = dataclasses.replace(settings, folder=self._settings.folder)
         self._manner = dataclasses.replace(self._manner, replace=settings.replace)
         self._manner.space.min_free_bytes = settings.min_free_bytes
+        self._manner.quota.reload(settings.limits)
 
     def begin_drain(self) -> None:
         """Refuse new files from now on, in a way that senders can try again."""
@@ -193,8 +207,32 @@ class Inbox:
         self._root.close()
 
     def _receive(self, stream: ReceivedStream, key: str) -> tuple[str, ...]:
-        with self._root.enter((safe_part(stream.origin),), make=True) as origin_folder:
+        with self._enter_origin(stream.origin) as origin_folder:
             return Arrival(stream, key, origin_folder, self._manner).receive()
+
+    def _make_folder(self, origin: str, origin_folder: Folder, parts: tuple[str, ...]) -> None:
+        with contextlib.suppress(FileNotFoundError), origin_folder.enter(parts):
+            return
+        self._manner.quota.begin_files(origin, origin_folder, len(parts))
+        with origin_folder.enter(parts, make=True):
+            pass
+
+    @contextlib.contextmanager
+    def _enter_origin(self, origin: str) -> Iterator[Folder]:
+        """Open the folder for files of an origin, made if it is missing.
+
+        Raises:
+            StreamRejected: it is that of another origin, because the file system takes both names for the same.
+            OSError: it cannot be made or opened.
+        """
+        name = safe_part(origin)
+        with self._root.enter((name,), make=True) as folder:
+            if self._file_system.folds_case and name not in self._root.names():
+                raise StreamRejected(
+                    f"another cell's folder has the name {origin} but for the case of its letters, and the file system "
+                    "of this inbox takes the two for the same: give one of the cells another name"
+                )
+            yield folder
 
     def _origins(self) -> list[str]:
         try:

@@ -15,6 +15,7 @@ from typing import Any, BinaryIO, Self
 
 from streamcell.daemon.folder import Folder
 
+RECEIPT_SUFFIX = ".done"
 # Of a receipt: a name of many parts, and some numbers.
 _RECEIPT_BYTES = 64 * 1024
 

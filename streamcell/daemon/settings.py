@@ -264,4 +264,6 @@ _INBOX: dict[str, Callable[[Any, str], Any]] = {
     "replace": _switch,
     "min_free_bytes": _whole,
     "keep_days": _number,
+    "quota_bytes": _whole,
+    "quota_files": _whole,
 }

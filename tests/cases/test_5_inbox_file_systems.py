@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
@@ -12,10 +13,10 @@ from typing import Any, TypeAlias
 
 import pytest
 
-from streamcell import BytesStream, UsageError
+from streamcell import BytesStream, StreamRejected, UsageError
 from streamcell.daemon.inbox import Inbox, InboxSettings, LogWatcher
 from tests.kit.cells import CARRIERS, Carrier, memory_carrier
-from tests.kit.inboxes import MODE, MTIME_NS, Life, files
+from tests.kit.inboxes import MODE, MTIME_NS, Life, files, send_file
 from tests.kit.payloads import pattern
 from tests.kit.waiting import PATIENCE_S, eventually
 
@@ -246,3 +247,56 @@ def test_case_5_1_partial_file_that_may_not_be_written_to_any_more(
         eventually(lambda: life.inbox.active() == 0)
     assert content_of(folder) == {"a.txt": CONTENT}
     assert refused
+
+
+@pytest.fixture
+def folding(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let names that differ in the case of their letters only be the same, as on APFS, NTFS and exFAT."""
+
+    def spelled(path: Any, folder: int | None) -> Any:
+        if not isinstance(path, str | Path):
+            return path
+        above, name = os.path.split(path)
+        with contextlib.suppress(OSError):
+            for there in os.listdir(above or (folder if folder is not None else ".")):  # noqa: PTH208
+                if there.casefold() == name.casefold():
+                    return os.path.join(above, there)  # noqa: PTH118
+        return path
+
+    def fold(name: str) -> None:
+        real = getattr(os, name)
+
+        def folded(path: Any, *arguments: Any, dir_fd: int | None = None, **more: Any) -> Any:
+            return real(spelled(path, dir_fd), *arguments, dir_fd=dir_fd, **more)
+
+        monkeypatch.setattr(os, name, folded)
+
+    for name in ("mkdir", "open", "stat", "lstat"):
+        fold(name)
+
+
+def test_a_cell_gets_no_file_into_the_folder_of_another_that_differs_in_case_only(
+    carrier: Carrier, folder: Path, folding: None
+) -> None:
+    with Life(carrier, folder) as life:
+        assert life.send(source()).result(PATIENCE_S) == len(CONTENT)
+        with carrier.cell("Site", connect=life.server.listen_urls) as other:
+            other.wait_connected(PATIENCE_S)
+            error = send_file(other, "server", source(b"other")).exception(PATIENCE_S)
+        assert isinstance(error, StreamRejected)
+        assert "another cell's folder has the name Site but for the case of its letters" in error.sentence
+        assert life.send(source(CONTENT + b"more"), resume_id="more").result(PATIENCE_S) == len(CONTENT) + 4
+    assert sorted(content_of(folder).values(), key=len) == [CONTENT, CONTENT + b"more"]
+    assert [path.name for path in folder.iterdir()] == ["site"]
+
+
+def test_where_case_counts_both_have_a_folder(carrier: Carrier, folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "x").touch()
+    counts = not (tmp_path / "X").exists()
+    with Life(carrier, folder) as life:
+        life.send(source()).result(PATIENCE_S)
+        with carrier.cell("Site", connect=life.server.listen_urls) as other:
+            other.wait_connected(PATIENCE_S)
+            error = send_file(other, "server", source(b"other")).exception(PATIENCE_S)
+    assert (error is None) is counts
+    assert {path.name for path in folder.iterdir()} == ({"site", "Site"} if counts else {"site"})
