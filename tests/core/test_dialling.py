@@ -535,6 +535,18 @@ def test_bulk_goes_on_the_control_lane_while_one_of_its_own_is_on_its_way_for_lo
     assert rig.dialled().count(LaneRole.BULK) == 1
 
 
+def test_a_bulk_lane_that_is_on_its_way_for_long_is_of_no_consequence_where_the_link_has_ended() -> None:
+    rig = Rig()
+    control = rig.newest()
+    rig.come_up(control)
+    rig.uplink.want_bulk_lanes(1, 0.0)
+    rig.connect(rig.newest(), 0.0)
+    rig.say_goodbye(control, 1.0, ErrorCode.STOPPING)
+    rig.told.told.clear()
+    rig.context.deadlines.expire(3.0)
+    assert rig.told.told == []
+
+
 def test_what_a_cell_has_answered_at_makes_no_refusal_firm() -> None:
     rig = Rig()
     lane = rig.newest()

@@ -25,7 +25,7 @@ from streamcell.protocol.wire.frames import (
     ResumeReply,
     StreamKey,
 )
-from tests.simulation.network import Break, End
+from tests.simulation.network import Break, Door, End
 from tests.simulation.transfers import Transfer
 
 # Moments of a transfer at which a lane can be made to break: the next frame for which this holds.
@@ -45,6 +45,8 @@ MOMENTS: dict[str, Callable[[Frame], bool]] = {
     "heartbeat": lambda frame: isinstance(frame, Ping | Pong),
     "LanesWanted": lambda frame: isinstance(frame, LanesWanted),
 }
+# What a cell that has too much to do says when to come again.
+_RETRY_AFTER_S = (0.001, 0.5, 5.0, 60.0)
 # Frames that may come twice: bytes are found by their offsets, and these say how things stand, or end something. A
 # ResumeQuery may not: an attempt begins once.
 _MAY_COME_TWICE = (Chunk, Credit, Ack, Lost, Reset, ResumeReply, Ping, Pong)
@@ -73,6 +75,8 @@ class Faults:
         self.doubles = 0.0
         self.traps: list[Trap] = []
         self._random = chance
+        # Of its own, so that a history does not become another one with each dial.
+        self._doors = random.Random(chance.getstate()[1][1])
         self._transfers = transfers
         self._echoes: dict[End, list[Frame]] = {}
 
@@ -83,9 +87,17 @@ class Faults:
         self._echoes.clear()
         self.corrupts = self.doubles = 0.0
 
-    def refuses_dial(self, listener: str) -> bool:
-        """Return whether nobody answers at the door of a cell."""
-        return listener in self.closed_doors
+    def door_of(self, listener: str) -> Door:
+        """Return what becomes of a dial to a cell."""
+        if listener not in self.closed_doors:
+            return Door.OPEN
+        door = self._doors.choice((Door.REFUSES, Door.SWALLOWS, Door.BUSY))
+        self.injected[f"dial {door.name.lower()}"] += 1
+        return door
+
+    def retry_after_s(self) -> float:
+        """Return how long one stays away who is asked to come again later."""
+        return self._doors.choice(_RETRY_AFTER_S)
 
     def pass_frame(self, end: End, frame: Frame, arriving: list[Frame]) -> Break | None:
         """Add to ``arriving`` what arrives of a frame; return how the lane breaks with it, if it does."""

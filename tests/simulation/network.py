@@ -38,6 +38,15 @@ class Break(enum.Enum):
     UNHEARD = "one end hears of it, the other hears nothing more"
 
 
+class Door(enum.Enum):
+    """What becomes of a dial."""
+
+    OPEN = "there is a connection"
+    REFUSES = "nobody listens"
+    SWALLOWS = "nothing is heard, until the dialler has waited enough"
+    BUSY = "there is a connection, and whoever answers asks to come again later"
+
+
 class Weather(Protocol):
     """What happens to single frames and to dialling."""
 
@@ -45,8 +54,12 @@ class Weather(Protocol):
         """Add to ``arriving`` what arrives of a frame; return how the lane breaks with it, if it does."""
         ...
 
-    def refuses_dial(self, listener: str) -> bool:
-        """Return whether nobody answers at the door of a cell."""
+    def door_of(self, listener: str) -> Door:
+        """Return what becomes of a dial to a cell."""
+        ...
+
+    def retry_after_s(self) -> float:
+        """Return how long one stays away who is asked to come again later."""
         ...
 
 
@@ -111,8 +124,14 @@ class Network:
             return
         if self._wait_for(host, functools.partial(self._connect, host, wanted, latency_s)):
             return
+        door = self._weather.door_of(name) if listener is not None else Door.REFUSES
+        if door is Door.SWALLOWS:
+            return
         host.dialling.discard(wanted.lane_id)
-        if listener is None or self._weather.refuses_dial(name):
+        if listener is None or door is not Door.OPEN:
+            if door is Door.BUSY:
+                host.core.lane_connected(wanted.lane_id, CarrierInfo("test", f"to-{name}"), host.now)
+                host.core.dial_deferred(wanted.lane_id, self._weather.retry_after_s(), host.now)
             host.core.lane_closed(wanted.lane_id, "refused", None, host.now)
             host.settle()
             return
