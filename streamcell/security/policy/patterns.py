@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from streamcell.errors import UsageError
 
@@ -54,22 +54,34 @@ class Names:
 
 
 class Column:
-    """One condition of all rules: which of them a name fits, as bits, the first rule's the lowest."""
+    """One condition of all rules: which of them a name fits, as bits, the first rule's the lowest.
 
-    def __init__(self, rules: Sequence[Names | None]) -> None:
-        self._rules = [(1 << index, names) for index, names in enumerate(rules) if names is not None]
-        #: The rules that do not ask.
-        self._always = sum(1 << index for index, names in enumerate(rules) if names is None)
+    Patterns are found by what stands before their first star, so that most are never looked at.
+
+    :param rules: the patterns of each rule; None: it does not ask.
+    :param expression: makes a regular expression of a pattern.
+    """
+
+    def __init__(self, rules: Sequence[Sequence[str] | None], expression: Callable[[str], str]) -> None:
+        self._always = sum(1 << index for index, patterns in enumerate(rules) if patterns is None)
         self._known: dict[str, int] = {}
+        by_length: dict[int, dict[str, list[tuple[int, re.Pattern[str]]]]] = {}
+        for index, patterns in enumerate(rules):
+            for pattern in patterns or ():
+                start = pattern.partition("*")[0]
+                compiled = re.compile(expression(pattern), re.DOTALL)
+                by_length.setdefault(len(start), {}).setdefault(start, []).append((1 << index, compiled))
+        self._by_length = tuple(by_length.items())
 
     def fit(self, name: str) -> int:
         """Return the bits of the rules that ``name`` fits."""
         bits = self._known.get(name)
         if bits is None:
             bits = self._always
-            for bit, names in self._rules:
-                if name in names:
-                    bits |= bit
+            for length, by_start in self._by_length:
+                for bit, expression in by_start.get(name[:length], ()):
+                    if not bits & bit and expression.fullmatch(name):
+                        bits |= bit
             if len(self._known) >= _REMEMBERED:
                 self._known.clear()
             self._known[name] = bits

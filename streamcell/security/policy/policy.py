@@ -157,11 +157,11 @@ class _Transfers:
 
     def __init__(self, rules: Sequence[Rule]) -> None:
         self._rules = tuple(rules)
-        self._origins = Column([_cells(rule.origins) for rule in rules])
-        self._targets = Column([_cells(rule.targets) for rule in rules])
-        self._channels = Column([_texts(rule.channels) for rule in rules])
-        self._topics = Column([_texts(rule.topics) for rule in rules])
-        self._kinds = Column([_texts(rule.kinds) for rule in rules])
+        self._origins = Column([rule.origins for rule in rules], cell_pattern)
+        self._targets = Column([rule.targets for rule in rules], cell_pattern)
+        self._channels = Column([rule.channels for rule in rules], text_pattern)
+        self._topics = Column([rule.topics for rule in rules], text_pattern)
+        self._kinds = Column([rule.kinds for rule in rules], text_pattern)
         #: The rules that allow nothing that is not sealed.
         self.sealed = sum(1 << index for index, rule in enumerate(rules) if rule.sealed == "required")
 
@@ -182,14 +182,6 @@ def _names(patterns: Sequence[str], name: str) -> Names | frozenset[str]:
     # Who has proved no name has none below it either.
     usable = [pattern for pattern in patterns if name or NAME not in pattern]
     return Names([cell_pattern(pattern, name) for pattern in usable]) if usable else frozenset()
-
-
-def _cells(patterns: Sequence[str] | None) -> Names | None:
-    return None if patterns is None else Names(map(cell_pattern, patterns))
-
-
-def _texts(patterns: Sequence[str] | None) -> Names | None:
-    return None if patterns is None else Names(map(text_pattern, patterns))
 
 
 def _is_in(address: str, networks: Sequence[_Network]) -> bool:
