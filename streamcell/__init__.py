@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     )
     from streamcell.future import StreamFuture
     from streamcell.message import HeaderValue, Message
+    from streamcell.security.settings import TLSConfig
     from streamcell.stream import BytesStream, FileStream, IterStream, ReceivedStream, Stream
     from streamcell.stream_cell import StreamCell
     from streamcell.topology import Hop, KnownCell, KnownCells
@@ -76,6 +77,7 @@ __all__ = [
     "StreamTargetUnreachable",
     "StreamTimeout",
     "StreamUsageError",
+    "TLSConfig",
     "UsageError",
     "__version__",
     "running_cells",
@@ -110,6 +112,7 @@ _EXPORTS = {
     "future": ("StreamFuture",),
     "message": ("HeaderValue", "Message"),
     "stream": ("BytesStream", "FileStream", "IterStream", "ReceivedStream", "Stream"),
+    "security.settings": ("TLSConfig",),
     "stats": (),
     "stream_cell": ("StreamCell",),
     "topology": ("Hop", "KnownCell", "KnownCells"),

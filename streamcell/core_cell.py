@@ -95,6 +95,7 @@ class CoreCell(AnyCell[Message, dict[str, Message | CellError], dict[str, CellEr
     cells = answered(questions.cells)
     trace = answered(questions.trace)
     stats = answered(questions.stats)
+    reload_security = answered(questions.reload_security)
 
     def set_cell_connected_cb(self, cb: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
         """Have ``cb(name, *args, **kwargs)`` called, on the cell's notifier thread, when a neighbour is there.

@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 from streamcell.errors import UsageError
 from streamcell.protocol.links.carrier import CarrierInfo
 from streamcell.protocol.wire.frames import Chunk, Parts
+from streamcell.security.credentials import Credentials
 from streamcell.transport.base import Carrier, LaneClosed, Listener, Network
 from streamcell.transport.codec import decode_batch, encode_batch
 from streamcell.transport.memory.network import MemoryNetwork
@@ -218,6 +219,14 @@ class FaultyNetwork:
     async def listen(self, url: str, on_lane: Callable[[Carrier], None], *, insecure: bool) -> Listener:
         """Listen on the network that is wrapped."""
         return await self._inner.listen(url, on_lane, insecure=insecure)
+
+    def with_credentials(self, credentials: Credentials) -> FaultyNetwork:
+        """Have the network that is wrapped use the certificates of one cell; returns this network."""
+        with_credentials = getattr(self._inner, "with_credentials", None)
+        if with_credentials is None:
+            raise UsageError(f"{type(self._inner).__name__} has no TLS")
+        self._inner = with_credentials(credentials)
+        return self
 
     # --- for lanes
 

@@ -117,6 +117,7 @@ class CoreCell(
     cells = awaited(questions.cells)
     trace = awaited(questions.trace)
     stats = awaited(questions.stats)
+    reload_security = awaited(questions.reload_security)
 
     def set_cell_connected_cb(self, cb: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
         """Have ``cb`` called when a neighbour is there; see :meth:`streamcell.CoreCell.set_cell_connected_cb`."""

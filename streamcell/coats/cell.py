@@ -6,7 +6,7 @@ import abc
 import functools
 import importlib.metadata
 from collections.abc import Callable, Iterable
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from streamcell.coats.asking import Asking
 from streamcell.config import CellConfig
@@ -17,6 +17,8 @@ from streamcell.message import Message
 from streamcell.runtime.cell.life import CellSettings
 from streamcell.runtime.cell.runner import CellRunner
 from streamcell.runtime.sending.specs import check_callback, check_instance
+from streamcell.security.credentials import Credentials
+from streamcell.security.settings import TLSConfig
 from streamcell.transport.address import as_urls
 from streamcell.transport.base import Network
 
@@ -34,7 +36,7 @@ class AnyCell(abc.ABC, Generic[Reply_co, Replies_co, Outcomes_co]):
         *,
         listen: str | Iterable[str] | None = None,
         connect: str | Iterable[str] | None = None,
-        tls: object = None,
+        tls: TLSConfig | None = None,
         insecure: bool = False,
         policy: object = None,
         authenticate: object = None,
@@ -45,11 +47,13 @@ class AnyCell(abc.ABC, Generic[Reply_co, Replies_co, Outcomes_co]):
 
         Args:
             fqcn: its name, for example ``site-1.job-7``.
-            listen: where others can reach it: a URL or a list of them. ``grpc://host:port`` or ``unix:///path``; port 0
-                takes a free one, see ``listen_urls``.
+            listen: where others can reach it: a URL or a list of them. ``grpc://host:port``, ``unix:///path``, or with
+                ``tls`` ``grpcs://host:port``; port 0 takes a free one, see ``listen_urls``.
             connect: where its parent listens: a URL, or a list that is tried in turn, in an order of this cell's own,
                 or as given with ``config.connect_in_order``. A host with several records is all of them.
-            tls: not available in this version.
+                ``grpcs://NAME@host:port``: the certificate there has to be that of the cell NAME.
+            tls: certificates, for addresses with TLS. Without it ``grpcs://`` can be dialled where the system believes
+                the certificate, and nothing proves who this cell is.
             insecure: allow listening without encryption on other addresses than loopback.
             policy: not available in this version.
             authenticate: not available in this version.
@@ -59,11 +63,14 @@ class AnyCell(abc.ABC, Generic[Reply_co, Replies_co, Outcomes_co]):
         Raises:
             UsageError: an argument is wrong.
         """
-        for name, value in (("tls", tls), ("policy", policy), ("authenticate", authenticate)):
+        for name, value in (("policy", policy), ("authenticate", authenticate)):
             if value is not None:
                 raise UsageError(f"{name} is not available in this version of streamcell")
         if config is not None:
             check_instance(config, CellConfig, "config")
+        if tls is not None:
+            check_instance(tls, TLSConfig, "tls")
+        credentials = None if tls is None else Credentials(tls)
         if network is not None:
             for method in ("dial", "listen"):
                 check_callback(getattr(network, method, None), f"{method} of the network")
@@ -73,9 +80,10 @@ class AnyCell(abc.ABC, Generic[Reply_co, Replies_co, Outcomes_co]):
             connect=as_urls(connect, "connect", dialled=True),
             insecure=insecure,
             config=config or CellConfig(),
+            credentials=credentials,
             software=f"streamcell {importlib.metadata.version('streamcell')}",
         )
-        find_network = functools.partial(_find_grpc_network, settings.config) if network is None else lambda: network
+        find_network = functools.partial(_find_network, settings.config, network, credentials)
         #: The cell itself, for the package's own modules.
         self.__streamcell__ = CellRunner(settings, StreamFuture, find_network)
         self._on_made()
@@ -253,8 +261,18 @@ def bind(callback: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, 
     return call
 
 
-def _find_grpc_network(config: CellConfig) -> Network:
-    """Return the network that cells use by themselves. gRPC is imported no earlier than that."""
-    from streamcell.transport.grpc.network import GrpcNetwork
+def _find_network(config: CellConfig, network: Network | None, credentials: Credentials | None) -> Network:
+    """Return the network of a cell: gRPC, unless it was given another. gRPC is imported no earlier than that.
 
-    return GrpcNetwork(batch_threads=config.batch_grpc_threads)
+    :raises UsageError: if the cell has certificates, and its network cannot use them.
+    """
+    if network is None:
+        from streamcell.transport.grpc.network import GrpcNetwork
+
+        return GrpcNetwork(batch_threads=config.batch_grpc_threads, credentials=credentials)
+    if credentials is None:
+        return network
+    with_credentials = getattr(network, "with_credentials", None)
+    if with_credentials is None:
+        raise UsageError(f"{type(network).__name__} has no TLS: leave tls away, or use another network")
+    return cast("Network", with_credentials(credentials))

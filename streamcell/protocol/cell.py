@@ -179,6 +179,12 @@ class CellCore:
         """Whoever answers where a lane was dialled asks to stay away for so long. ``lane_closed`` follows."""
         self._links.dial_deferred(lane_id, wait_s, now)
 
+    def lane_denied(self, lane_id: int, sentence: str, now: float) -> None:
+        """Who is at the other side of a lane has not the right to it any more: end it with a word that says why."""
+        lane = self._links.lanes.by_id.get(lane_id)
+        if lane is not None:
+            self._links.cut_off(lane, ErrorCode.AUTHENTICATION, sentence, now)
+
     def lane_closed(self, lane_id: int, reason: str, refusal: CellError | None, now: float) -> None:
         """A lane has ended, or could not be dialled. ``refusal``: what answers there would end it again."""
         self._links.lane_closed(lane_id, reason, refusal, now)

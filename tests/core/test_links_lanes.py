@@ -49,9 +49,9 @@ def test_a_bulk_lane_of_an_unknown_link_is_turned_away(fields: dict[str, Any]) -
 def test_a_bulk_lane_of_another_identity_is_turned_away() -> None:
     net = Net()
     server = net.node("server")
-    _, said = greet(net, server, hello(), identity="good")
+    _, said = greet(net, server, hello(), identity="client")
     bulk = hello(lane_number=2, lane_role=LaneRole.BULK, link_id=link_id_of(said), lanes_held=(1, 2))
-    _, said = greet(net, server, bulk, identity="evil")
+    _, said = greet(net, server, bulk, identity="")
     assert isinstance(said[0], Goodbye)
 
 

@@ -15,11 +15,12 @@ from streamcell import aio
 
 NAMES = {
     "AuthenticationError", "BlobSizeError", "BytesStream", "CellConfig", "CellError", "CoreCell", "ErrorCode", "Fault",
-    "FileStream", "HeaderValue", "Hop", "IterStream", "KnownCell", "LinkError", "Message", "NameInUse", "ProtocolError",
+    "FileStream", "HeaderValue", "Hop", "IterStream", "KnownCell", "KnownCells", "LinkError", "Message", "NameInUse",
+    "ProtocolError",
     "ReceivedStream",
     "RequestFailed", "RequestTimeout", "Stream", "StreamCancelled", "StreamCell", "StreamError", "StreamFuture",
     "StreamIntegrityError", "StreamOutcomeUnknown", "StreamRejected", "StreamResumeError", "StreamTargetUnreachable",
-    "StreamTimeout", "StreamUsageError", "UsageError", "__version__", "running_cells",
+    "StreamTimeout", "StreamUsageError", "TLSConfig", "UsageError", "__version__", "running_cells",
 }  # fmt: skip
 
 # Positional arguments, then ``*`` and keyword-only ones. ``name=`` has the default that follows.
@@ -56,7 +57,8 @@ SIGNATURES = {
     "CoreCell.is_cell_reachable": "self, name",
     "CoreCell.connect": "self, url",
     "CoreCell.disconnect": "self, url",
-    "CoreCell.cells": "self, timeout=5.0",
+    "CoreCell.cells": "self, timeout=5.0, *, prefix='', limit=0, after=''",
+    "CoreCell.reload_security": "self",
     "CoreCell.trace": "self, target, timeout=5.0",
     "CoreCell.stats": "self",
     "CoreCell.register_request_cb": "self, channel, topic, cb, *args, **kwargs",
@@ -116,7 +118,7 @@ PROPERTIES = {
 COROUTINES = {
     "CoreCell": {
         "start", "stop", "wait_connected", "is_cell_connected", "is_cell_reachable", "stats", "disconnect",
-        "cells", "trace", "send_request",
+        "cells", "trace", "reload_security", "send_request",
         "broadcast_request", "fire_and_forget",
     },
     "StreamCell": {"send_stream", "send_blob"},

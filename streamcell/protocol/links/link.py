@@ -19,6 +19,7 @@ from streamcell.protocol.base.timers import Timed
 from streamcell.protocol.flow.credit import RememberedWindow
 from streamcell.protocol.flow.schedule import RoundRobin, Standing
 from streamcell.protocol.links.bulk import BulkWish
+from streamcell.protocol.links.carrier import NO_CARRIER, CarrierInfo
 from streamcell.protocol.links.greeting import Terms
 from streamcell.protocol.links.kinds import LinkKind
 from streamcell.protocol.links.lane import Lane
@@ -107,7 +108,7 @@ class Link(Timed):
     """The relation to one neighbour.
 
     :ivar uplink: what has dialled it; None: the other end has.
-    :ivar identity: who dialled it, as the carrier has proved.
+    :ivar carrier: what carried the lane that began it, and so what who dialled has proved.
     :ivar lanes: lanes that said Hello, by number.
     :ivar remembered_window: what streams that come over it begin with.
     :ivar announced: the application was told that the neighbour is there.
@@ -127,9 +128,9 @@ class Link(Timed):
         "address",
         "announced",
         "bulk",
+        "carrier",
         "down",
         "fqcn",
-        "identity",
         "incarnation",
         "kind",
         "lanes",
@@ -155,7 +156,7 @@ class Link(Timed):
         *,
         now: float = 0.0,
         uplink: Uplink | None = None,
-        identity: str = "",
+        carrier: CarrierInfo = NO_CARRIER,
     ) -> None:
         super().__init__()
         self._context = context
@@ -166,7 +167,7 @@ class Link(Timed):
         self.incarnation = incarnation
         self.link_id = link_id
         self.uplink = uplink
-        self.identity = identity
+        self.carrier = carrier
         self.address = ""
         self.terms = Terms()
         self.lanes: dict[int, Lane] = {}
@@ -461,12 +462,12 @@ class Link(Timed):
             self._announce_end(left=False)
         self.link_id = hello.link_id
 
-    def pass_to(self, hello: Hello, identity: str, now: float, new_link_id: Callable[[], bytes]) -> None:
+    def pass_to(self, hello: Hello, carrier: CarrierInfo, now: float, new_link_id: Callable[[], bytes]) -> None:
         """Give the name to who says this Hello, which begins the link anew, under an id that no other link had."""
         self.renew(hello, now)
         self._fresh = True
         self._told_of_break = False
-        self.identity = identity
+        self.carrier = carrier
         self.link_id = new_link_id()
 
     def dismiss(self, code: ErrorCode, sentence: str, now: float) -> None:

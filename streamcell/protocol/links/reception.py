@@ -15,6 +15,7 @@ from typing import Protocol
 from streamcell.errors import ErrorCode
 from streamcell.limits import LANES
 from streamcell.protocol.base.context import Context
+from streamcell.protocol.links.carrier import CarrierInfo
 from streamcell.protocol.links.contest import ContestTable, Holder
 from streamcell.protocol.links.greeting import Terms, make_hello
 from streamcell.protocol.links.kinds import LinkKind
@@ -32,7 +33,7 @@ class LinkMaker(Protocol):
 
     links: dict[str, Link]
 
-    def make_link(self, hello: Hello, kind: LinkKind, link_id: bytes, now: float, *, identity: str) -> Link:
+    def make_link(self, hello: Hello, kind: LinkKind, link_id: bytes, now: float, *, carrier: CarrierInfo) -> Link:
         """Make the link to who says this Hello."""
         ...
 
@@ -96,6 +97,9 @@ class Reception:
     def on_hello(self, lane: Lane, hello: Hello, now: float) -> None:
         """A dialler says Hello: answer, refuse, or ask the holder of its name."""
         lane.read_hello(hello)
+        if not lane.carrier.vouches_for(hello.fqcn, self._context.fqcn):
+            lane.refuse(ErrorCode.AUTHENTICATION, _unproven(lane.carrier, hello.fqcn), now)
+            return
         known = self._links.get(hello.fqcn)
         if known is not None and _is_lane_of(known, lane, hello):
             self._join_known(lane, known, hello, now)
@@ -172,9 +176,9 @@ class Reception:
             link.retire(now)
             link = None
         if link is None:
-            link = self._maker.make_link(hello, kind, self._new_link_id(), now, identity=lane.carrier.identity)
+            link = self._maker.make_link(hello, kind, self._new_link_id(), now, carrier=lane.carrier)
         else:
-            link.pass_to(hello, lane.carrier.identity, now, self._new_link_id)
+            link.pass_to(hello, lane.carrier, now, self._new_link_id)
         self._answer(lane, link, hello, now)
 
     def on_name_free(self, claim: ClaimedLane, holder: Holder, now: float) -> None:
@@ -204,6 +208,12 @@ class Reception:
         return self._context.random_bits(_LINK_ID_BITS).to_bytes(_LINK_ID_BITS // 8, "big")
 
 
+def _unproven(carrier: CarrierInfo, fqcn: str) -> str:
+    if carrier.identity:
+        return f"the certificate proves {carrier.identity}, and not {fqcn}: use that name, or one below it"
+    return f"nothing proves that this is {fqcn}: a certificate is needed for that"
+
+
 def _holder(link: Link) -> Holder:
     return Holder(link.fqcn, link.incarnation, link, link.address)
 
@@ -212,5 +222,5 @@ def _is_lane_of(link: Link, lane: Lane, hello: Hello) -> bool:
     return (
         hello.link_id == link.link_id
         and hello.incarnation == link.incarnation
-        and lane.carrier.identity == link.identity
+        and lane.carrier.identity == link.carrier.identity
     )

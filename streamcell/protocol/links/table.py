@@ -9,7 +9,7 @@ from __future__ import annotations
 from streamcell.errors import CellError, ErrorCode, ProtocolError
 from streamcell.protocol.base.context import Context
 from streamcell.protocol.base.events import LaneDropped, ProtocolBroken
-from streamcell.protocol.links.carrier import CarrierInfo
+from streamcell.protocol.links.carrier import NO_CARRIER, CarrierInfo
 from streamcell.protocol.links.dialling import Dialler
 from streamcell.protocol.links.greeting import fault_in
 from streamcell.protocol.links.kinds import LinkKind
@@ -187,7 +187,7 @@ class LinkTable:
         now: float,
         *,
         uplink: Uplink | None = None,
-        identity: str = "",
+        carrier: CarrierInfo = NO_CARRIER,
     ) -> Link:
         """Make the link to who says this Hello."""
         link = self.links[hello.fqcn] = Link(
@@ -200,7 +200,7 @@ class LinkTable:
             link_id,
             now=now,
             uplink=uplink,
-            identity=identity,
+            carrier=carrier,
         )
         return link
 

@@ -360,6 +360,11 @@ class Uplink(Timed):
     def on_hello(self, lane: Lane, hello: Hello, now: float) -> None:
         """The listener says Hello on a lane: it is one of the link, of a new one, or of none."""
         link = self.link
+        proven = lane.carrier.identity
+        if proven and proven != hello.fqcn:
+            sentence = f"the certificate there is that of {proven}, and the cell says that it is {hello.fqcn}"
+            self.on_fault(lane, ErrorCode.AUTHENTICATION, sentence, now)
+            return
         if lane.role is not LaneRole.CONTROL:
             if link is None or link.link_id != hello.link_id or link.incarnation != hello.incarnation:
                 lane.give_up(now)

@@ -220,6 +220,12 @@ class AnnouncementTable:
         me = self._context.fqcn
         if not frame.path or frame.path[0] != frame.fqcn or frame.path[-1] != link.fqcn:
             return ErrorCode.PROTOCOL, f"the path of {frame.fqcn} does not lead from it to {link.fqcn}"
+        if not link.carrier.vouches_for(frame.fqcn, me):
+            proven = link.carrier.identity or "nothing"
+            return ErrorCode.AUTHENTICATION, (
+                f"{link.fqcn} has proved {proven}, so that it cannot announce {frame.fqcn}: name cells below it "
+                f"{link.fqcn}.NAME"
+            )
         if frame.fqcn == me and frame.incarnation != self._context.incarnation:
             return ErrorCode.NAME_IN_USE, f"the name {me} is held by a cell above: use another name"
         if me in frame.path:

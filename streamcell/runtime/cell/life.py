@@ -34,6 +34,7 @@ from streamcell.runtime.network.neighbours import (
 )
 from streamcell.runtime.network.peers import Peers
 from streamcell.runtime.network.questions import Questions
+from streamcell.runtime.network.security import Security
 from streamcell.runtime.receiving.incoming import Incomings, ReceiveCallback
 from streamcell.runtime.receiving.receives import Receives
 from streamcell.runtime.receiving.registry import CallbackRegistry
@@ -45,6 +46,7 @@ from streamcell.runtime.threads.notifier import Notifier
 from streamcell.runtime.threads.starter import RETRY_S
 from streamcell.runtime.traffic import Traffic
 from streamcell.runtime.transfers import AnyFuture, FutureFactory, OpenFutures, ended_error
+from streamcell.security.credentials import Credentials
 from streamcell.stats import RunningStats
 from streamcell.transport.base import AddressInUse, Listener, Network
 from streamcell.transport.checksum import checksum
@@ -63,6 +65,7 @@ class CellSettings:
     insecure: bool
     config: CellConfig
     software: str
+    credentials: Credentials | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -159,6 +162,7 @@ class CellLife:
         self.neighbours = Neighbours(callbacks.links, self.notifier, self._futures, link_log)
         self._lanes = Lanes(self._context, network, self, link_log)
         self.peers = Peers(self.core, self._lanes)
+        self.security = Security(settings.credentials, self._context, self._lanes, network)
         self.questions = Questions(self._context)
         self._connect_stepper()
         self._registered.on_registered = lambda: self.stepper.post(self._claim_streams)
@@ -171,6 +175,7 @@ class CellLife:
         """
         self._engine.add_guest(self)
         try:
+            await self.security.start(self)
             for url in self._settings.listen:
                 self._listeners.append(await self._listen(url))
         except BaseException:
@@ -207,6 +212,7 @@ class CellLife:
         if self.ended:
             return
         self.step(self.core.stop)
+        self.security.close()
         await self._lanes.close()
         for listener in self._listeners:
             await listener.close()

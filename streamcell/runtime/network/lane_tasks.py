@@ -83,6 +83,16 @@ class LaneTasks:
         self.reason = ""
         self._stopped: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
+    @property
+    def address(self) -> str:
+        """Of the other side, in the words of the carrier."""
+        return self._carrier.info.address
+
+    @property
+    def proof(self) -> bytes:
+        """What the other side has proved its name with, if it has."""
+        return self._carrier.info.proof
+
     def wake(self) -> None:
         """Say that there may be something to send."""
         self._wake.set()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from streamcell.errors import CellError
@@ -82,6 +82,24 @@ class Lanes:
                 lane.wake()
             elif lane_id == LOOP_LANE:
                 self._start(lane_id, self._carry(lane_id, self._note(lane_id, LoopCarrier())))
+
+    def replace_dialled(self) -> None:
+        """Dial another lane in the place of each that was dialled, which ends when that one is up."""
+        for lane_id, lane in list(self._open.items()):
+            if lane.url:
+                self._host.step(self._context.core.lane_leaving, lane_id)
+
+    def deny(self, find_fault: Callable[[bytes], str]) -> None:
+        """End the lanes whose other sides are not believed any more.
+
+        ``find_fault``: returns why what a side has proved does not count, empty if it does.
+        """
+        for lane_id, lane in list(self._open.items()):
+            fault = find_fault(lane.proof) if lane.proof else ""
+            if fault:
+                sentence = f"its certificate is not believed any more: {fault}"
+                self._log.warning("the lane with %s ends: %s", lane.address, sentence)
+                self._host.step(self._context.core.lane_denied, lane_id, sentence)
 
     def abort(self) -> None:
         """End all lanes now, without another word."""

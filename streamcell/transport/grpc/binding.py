@@ -26,6 +26,7 @@ from streamcell.transport.base import AddressInUse
 from streamcell.transport.grpc.accepting import ListeningSocket, find_listening
 
 if TYPE_CHECKING:
+    from grpc import ServerCredentials
     from grpc.aio import Server
 
 _SOCKET_MODE = 0o600
@@ -56,8 +57,8 @@ class Binding:
             path.unlink(missing_ok=True)
 
 
-async def bind(server: Server, address: Address) -> Binding:
-    """Bind ``server``, which is not yet started, to ``address``.
+async def bind(server: Server, address: Address, credentials: ServerCredentials | None = None) -> Binding:
+    """Bind ``server``, which is not yet started, to ``address``; with ``credentials``: with TLS.
 
     :raises LinkError: if the address is busy or cannot be used. The server may then be bound to a
         part of it: start and stop it.
@@ -69,18 +70,21 @@ async def bind(server: Server, address: Address) -> Binding:
         except OSError as error:
             raise LinkError(f"cannot listen at {address}: {error.strerror}") from error
     else:
-        binding = Binding(await _bind_tcp(server, address))
+        binding = Binding(await _bind_tcp(server, address, credentials))
     sockets = tuple(each for each in find_listening() if each not in before and each.is_at(binding.address.port))
     return dataclasses.replace(binding, sockets=sockets)
 
 
-async def _bind_tcp(server: Server, address: Address) -> Address:
+async def _bind_tcp(server: Server, address: Address, credentials: ServerCredentials | None) -> Address:
     port = address.port
     bound = 0
     for host in await _ip_addresses(address):
         part = Address(address.scheme, host, port)
         try:
-            port = server.add_insecure_port(part.host_and_port)
+            if credentials is None:
+                port = server.add_insecure_port(part.host_and_port)
+            else:
+                port = server.add_secure_port(part.host_and_port, credentials)
             bound += 1
         except RuntimeError as error:
             reason = _why_not(host, port)

@@ -23,6 +23,7 @@ from streamcell.protocol.wire.frames import Parts
 from streamcell.transport.address import Address, Scheme, check_can_be_dialled
 from streamcell.transport.base import LaneClosed, check_batch_size
 from streamcell.transport.grpc.call_use import CallUse, is_cancelled_itself
+from streamcell.transport.grpc.dial_tls import DialTLS
 from streamcell.transport.grpc.environment import aio, grpc
 from streamcell.transport.grpc.options import channel_options
 from streamcell.transport.grpc.proxies import find_proxy
@@ -43,6 +44,8 @@ _STATUS_S = 1.0
 _GOAWAY_S = 0.05
 # What grpc.aio calls a call after a failed write, until the status that says why arrives.
 _WRITE_FAILED = (grpc.StatusCode.INTERNAL, "Internal error from Core")
+# In what gRPC says where the other side ends a connection before HTTP/2 is ready.
+_HUNG_UP = "Socket closed"
 _CLOSED_HERE = "the lane was closed here"
 
 _GRPC_ERRORS = (aio.AioRpcError, aio.BaseError, asyncio.InvalidStateError)
@@ -53,12 +56,18 @@ _logger = get_logger("streamcell.transport")
 
 
 async def dial(
-    address: Address, timeout_s: float, *, record: str = "", batch_threads: bool = True
+    address: Address,
+    timeout_s: float,
+    *,
+    record: str = "",
+    batch_threads: bool = True,
+    tls: DialTLS | None = None,
 ) -> GrpcClientCarrier:
     """Return the carrier of a lane to the cell that listens at ``address``, when HTTP/2 is ready there.
 
     :param record: the address of its host to take; empty: gRPC looks the host up.
     :param batch_threads: see :func:`threads.starting_grpc_threads`.
+    :param tls: for an address with TLS.
 
     :raises LaneClosed: if it cannot be reached within ``timeout_s``, or refuses.
     """
@@ -74,17 +83,28 @@ async def dial(
     )
     try:
         with starting_grpc_threads(batch=batch_threads):
-            channel = aio.insecure_channel(_target(address, record), options=options)
+            if tls is None:
+                channel = aio.insecure_channel(_target(address, record), options=options)
+            else:
+                options = (*options, *tls.options_for(address, record))
+                channel = aio.secure_channel(_target(address, record), tls.channel_credentials(), options=options)
     except OSError as error:
         raise LaneClosed(f"{where} cannot be dialled now: {error.strerror}") from error
     try:
         call = await _open_call(channel, give_up_at)
     except TimeoutError as error:
         await channel.close()
+        if tls is not None:
+            await tls.explain(address, where, timeout_s)
         raise LaneClosed(f"{where} did not answer within {timeout_s:g} s (connect_timeout_s)") from error
     except aio.AioRpcError as error:
         await channel.close()
-        raise lane_closed(where, error.code(), error.details(), error.trailing_metadata()) from error
+        if tls is not None and error.code() is grpc.StatusCode.UNAVAILABLE:
+            await tls.explain(address, where, timeout_s)
+        details = error.details() or ""
+        if tls is None and _HUNG_UP in details:
+            details += "; if it wants TLS, use grpcs://"
+        raise lane_closed(where, error.code(), details, error.trailing_metadata()) from error
     except BaseException:
         await channel.close()
         raise
@@ -111,8 +131,8 @@ class GrpcClientCarrier:
 
     @property
     def info(self) -> CarrierInfo:
-        """That it is gRPC, and the address that was dialled."""
-        return CarrierInfo("grpc", str(self._address))
+        """That it is gRPC, the address that was dialled, and whose certificate was looked for there, if one cell's."""
+        return CarrierInfo("grpc", str(self._address), self._address.cell)
 
     async def send(self, batch: Parts) -> None:
         """Give a batch to gRPC, joined; returns when it has room for the next one."""

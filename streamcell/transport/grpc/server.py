@@ -15,10 +15,11 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-from streamcell.errors import ErrorCode, LinkError, UsageError, one_line
+from streamcell.errors import AuthenticationError, ErrorCode, LinkError, UsageError, one_line
 from streamcell.logs import get_logger
 from streamcell.protocol.links.carrier import CarrierInfo
 from streamcell.protocol.wire.frames import Parts
+from streamcell.security.credentials import Credentials
 from streamcell.transport.address import Address
 from streamcell.transport.base import Carrier, LaneClosed, check_batch_size
 from streamcell.transport.grpc.accepting import can_open, close_copies
@@ -29,6 +30,7 @@ from streamcell.transport.grpc.newcomers import Newcomers
 from streamcell.transport.grpc.options import server_options
 from streamcell.transport.grpc.serving import CELL_SERVICE, Service
 from streamcell.transport.grpc.threads import starting_grpc_threads
+from streamcell.transport.grpc.tls import certificates_of, server_credentials
 from streamcell.transport.parts import join
 
 if TYPE_CHECKING:
@@ -58,9 +60,11 @@ _logger = get_logger("streamcell.transport")
 class GrpcServerCarrier:
     """Carries a lane that arrived."""
 
-    def __init__(self, context: ServicerContext[bytes, bytes], address: str, origin: str, newcomers: Newcomers) -> None:
+    def __init__(
+        self, context: ServicerContext[bytes, bytes], info: CarrierInfo, origin: str, newcomers: Newcomers
+    ) -> None:
         self._context = context
-        self._info = CarrierInfo("grpc", address)
+        self._info = info
         #: The address that it comes from, without the port; empty: one of this machine.
         self.origin = origin
         self._newcomers = newcomers
@@ -174,9 +178,15 @@ class GrpcListener:
     """A gRPC server and the lanes that have arrived at it. Made by :func:`listen`."""
 
     def __init__(
-        self, on_lane: Callable[[Carrier], None], services: Sequence[Service] = (), *, batch_threads: bool = True
+        self,
+        on_lane: Callable[[Carrier], None],
+        services: Sequence[Service] = (),
+        *,
+        batch_threads: bool = True,
+        credentials: Credentials | None = None,
     ) -> None:
         self._on_lane = on_lane
+        self._credentials = credentials
         self._services = tuple(services)
         self._lanes: set[GrpcServerCarrier] = set()
         self._newcomers = Newcomers(lambda: self.url)
@@ -202,7 +212,7 @@ class GrpcListener:
         """
         logging.getLogger("grpc._cython.cygrpc").addFilter(_no_failed_goodbyes)
         try:
-            self._binding = await _bind_and_start(self._server, address)
+            self._binding = await _bind_and_start(self._server, address, self._server_credentials())
         except LinkError:
             await self._server.stop(None)
             raise
@@ -233,6 +243,14 @@ class GrpcListener:
             each.add_to(server, names)
         return server
 
+    def _server_credentials(self) -> grpc.ServerCredentials | None:
+        credentials = self._credentials
+        if credentials is None:
+            return None
+        return server_credentials(
+            lambda: credentials.material, require_client_cert=credentials.config.require_client_cert
+        )
+
     async def _watch(self, binding: Binding) -> None:
         """Listen anew when gRPC has stopped accepting, as it does when the system has refused it something once."""
         unanswered = 0
@@ -259,7 +277,7 @@ class GrpcListener:
                 continue
             server = self._make_server()
             try:
-                self._binding = await _bind_and_start(server, binding.address)
+                self._binding = await _bind_and_start(server, binding.address, self._server_credentials())
             except LinkError as error:
                 _logger.warning("%s; trying again", error)
                 await server.stop(None)
@@ -274,7 +292,12 @@ class GrpcListener:
         address = _peer_address(context.peer())
         origin = _host_of(address)
         await _send_away(context, self._newcomers.refuse(origin))
-        lane = GrpcServerCarrier(context, address, origin, self._newcomers)
+        try:
+            info = self._info_of(context, address)
+        except AuthenticationError as error:
+            _logger.warning("%s was refused: %s", address, error.sentence)
+            await context.abort(grpc.StatusCode.UNAUTHENTICATED, error.sentence)
+        lane = GrpcServerCarrier(context, info, origin, self._newcomers)
         self._newcomers.on_arrival(lane)
         self._lanes.add(lane)
         try:
@@ -288,6 +311,18 @@ class GrpcListener:
             self._lanes.discard(lane)
             lane.end(_CLOSED_THERE)
 
+    def _info_of(self, context: ServicerContext[bytes, bytes], address: str) -> CarrierInfo:
+        """Return who has dialled.
+
+        :raises AuthenticationError: if its certificate proves no name.
+        """
+        credentials = self._credentials
+        if credentials is None:
+            return CarrierInfo("grpc", address)
+        proof = certificates_of(context.auth_context())
+        identity = credentials.identify(proof, address).name if proof else ""
+        return CarrierInfo("grpc", address, identity, True, proof)
+
 
 async def _send_away(context: ServicerContext[bytes, bytes], retry_after_s: float | None) -> None:
     """End a call with the answer to come again later, if that is to be said."""
@@ -296,13 +331,13 @@ async def _send_away(context: ServicerContext[bytes, bytes], retry_after_s: floa
         await context.abort(grpc.StatusCode.UNAVAILABLE, _SENT_AWAY, metadata)
 
 
-async def _bind_and_start(server: Server, address: Address) -> Binding:
+async def _bind_and_start(server: Server, address: Address, credentials: grpc.ServerCredentials | None) -> Binding:
     """Have a server listen. Also if that fails it is to be stopped.
 
     :raises LinkError: if the address is busy or cannot be used.
     """
     try:
-        return await bind(server, address)
+        return await bind(server, address, credentials)
     finally:
         # Also if binding failed: only a server that was started can let go of what it holds.
         await server.start()
@@ -315,16 +350,18 @@ async def listen(
     insecure: bool,
     services: Sequence[Service] = (),
     batch_threads: bool = True,
+    credentials: Credentials | None = None,
 ) -> GrpcListener:
     """Listen at ``address`` and call ``on_lane`` for each lane that arrives.
 
     :param services: what is offered there beside lanes.
     :param batch_threads: see :func:`threads.starting_grpc_threads`.
     :param insecure: allow it though other machines can reach it, and nothing is encrypted.
+    :param credentials: for an address with TLS.
     :raises UsageError: if it is not allowed.
     :raises LinkError: if the address is busy or cannot be used.
     """
-    if not address.is_loopback:
+    if credentials is None and not address.is_loopback:
         if not insecure:
             raise UsageError(
                 f"{address} can be reached from other machines and is not encrypted: allow that with insecure=True, on "
@@ -332,7 +369,7 @@ async def listen(
             )
         _logger.warning("listening at %s without encryption: everybody can read it", address)
     try:
-        listener = GrpcListener(on_lane, services, batch_threads=batch_threads)
+        listener = GrpcListener(on_lane, services, batch_threads=batch_threads, credentials=credentials)
     except OSError as error:
         raise LinkError(f"cannot listen at {address} now: {error.strerror}", ErrorCode.LIMIT) from error
     await listener.start(address)

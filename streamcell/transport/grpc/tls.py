@@ -7,12 +7,13 @@ here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
-from streamcell.security.certificates import Material
-from streamcell.security.probe import system_authorities
 from streamcell.transport.grpc.environment import grpc
+
+if TYPE_CHECKING:
+    from streamcell.security.certificates import Material
 
 # Under which name auth_context() has what the other side has shown.
 _LEAF = "x509_pem_cert"
@@ -21,6 +22,8 @@ _CHAIN = "x509_pem_cert_chain"
 
 def channel_credentials(material: Material) -> grpc.ChannelCredentials:
     """Return what a dialler believes and shows."""
+    from streamcell.security.probe import system_authorities
+
     return grpc.ssl_channel_credentials(
         root_certificates=material.ca_pem or system_authorities()[0],
         private_key=material.key_pem or None,
@@ -47,7 +50,7 @@ def server_credentials(current: Callable[[], Material], *, require_client_cert: 
     return grpc.dynamic_ssl_server_credentials(_configuration(shown), fetch, require_client_cert)
 
 
-def certificates_of(auth_context: Mapping[str, Sequence[bytes]]) -> bytes:
+def certificates_of(auth_context: Mapping[str, Iterable[bytes]]) -> bytes:
     """Return, in PEM, the certificates that whoever has dialled has shown, its own first; empty if it has not."""
     leaf = b"".join(auth_context.get(_LEAF, ()))
     # Newer versions have the whole chain, which begins with the leaf.

@@ -104,12 +104,12 @@ def test_plaintext_beyond_loopback_must_be_asked_for(caplog: pytest.LogCaptureFi
     assert "without encryption" in warning.getMessage()
 
 
-def test_tls_is_refused_until_there_is_any() -> None:
+def test_a_listener_with_tls_needs_certificates() -> None:
     async def scenario() -> None:
-        with pytest.raises(AuthenticationError, match="TLS"):
-            await NETWORK.dial("grpcs://127.0.0.1:1", 1)
-        with pytest.raises(AuthenticationError, match="TLS"):
+        with pytest.raises(UsageError, match="needs a certificate"):
             await listen("grpcs://127.0.0.1:0")
+        with pytest.raises(UsageError, match="for those who dial"):
+            await listen("grpcs://hub@127.0.0.1:0")
 
     run(scenario())
 

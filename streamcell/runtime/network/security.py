@@ -1,0 +1,142 @@
+"""The certificates of one cell while it runs: read again, and held against those who are linked. Runs on the engine."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+from collections.abc import Callable
+from typing import Protocol, runtime_checkable
+
+from streamcell.errors import AuthenticationError, CellError, UsageError
+from streamcell.runtime.context import CellContext
+from streamcell.runtime.network.lane_tasks import LaneHost
+from streamcell.runtime.network.lanes import Lanes
+from streamcell.runtime.transfers import AnyFuture, fail, succeed
+from streamcell.security.credentials import Credentials
+from streamcell.transport.base import Network
+
+# Lanes that were dialled are replaced, so that each side looks at the other's certificate again, at least so often.
+_ANEW_S = 3600.0
+# Days before the end of this cell's own certificate on which the log says so.
+_WARNINGS_DAYS = (30, 7, 1)
+
+
+@runtime_checkable
+class TLSNetwork(Protocol):
+    """A network that keeps what it found out of certificates."""
+
+    def on_credentials_changed(self) -> None:
+        """There are other certificates."""
+
+
+class Security:
+    """What a cell does about certificates, from its start to its end.
+
+    :param credentials: None: the cell has none, and there is nothing to do.
+    """
+
+    def __init__(self, credentials: Credentials | None, context: CellContext, lanes: Lanes, network: Network) -> None:
+        self._credentials = credentials
+        self._context = context
+        self._lanes = lanes
+        self._network = network
+        self._task: asyncio.Task[None] | None = None
+        self._reported = ""
+        self._warned_days: int | None = None
+
+    async def start(self, host: LaneHost) -> None:
+        """Read the certificates, and look at them again from time to time.
+
+        :raises AuthenticationError: if they cannot be used.
+        """
+        credentials = self._credentials
+        if credentials is None:
+            return
+        await _in_thread(credentials.reload)
+        credentials.check_is_for(self._context.fqcn)
+        self._warn_of_end()
+        self._task = host.supervise(self._watch(credentials), f"certificates of {self._context.fqcn}")
+
+    def close(self) -> None:
+        """Look no more."""
+        if self._task is not None:
+            self._task.cancel()
+
+    def reload(self, answer: AnyFuture, host: LaneHost) -> None:
+        """Read the certificates again now, and end lanes whose other side is not believed any more.
+
+        ``answer`` gets None when that is done; UsageError if the cell has none, AuthenticationError if they cannot be
+        used, and those of before stay.
+        """
+        host.supervise(self._answer_reload(answer), f"reading certificates of {self._context.fqcn}")
+
+    async def _answer_reload(self, answer: AnyFuture) -> None:
+        try:
+            await self._reload()
+        except CellError as error:
+            self._context.futures.discard(answer)
+            fail(answer, error)
+        else:
+            self._context.futures.discard(answer)
+            succeed(answer, None)
+
+    async def _reload(self) -> None:
+        if self._credentials is None:
+            raise UsageError(f"{self._context.fqcn} was made without tls: it has no certificates to read again")
+        if await _in_thread(self._credentials.reload):
+            self._on_changed()
+        self._recheck(self._credentials)
+
+    async def _watch(self, credentials: Credentials) -> None:
+        loop = asyncio.get_running_loop()
+        anew_at = loop.time() + _ANEW_S
+        while True:
+            await asyncio.sleep(credentials.config.check_interval_s)
+            try:
+                changed = await _in_thread(credentials.reload)
+            except AuthenticationError as error:
+                self._report(error.sentence)
+            else:
+                self._report("")
+                if changed:
+                    self._on_changed()
+            if loop.time() >= anew_at:
+                anew_at = loop.time() + _ANEW_S
+                self._lanes.replace_dialled()
+            self._recheck(credentials)
+            self._warn_of_end()
+
+    def _on_changed(self) -> None:
+        self._context.log.info("the certificates were read again, and count from the next connection on")
+        if isinstance(self._network, TLSNetwork):
+            self._network.on_credentials_changed()
+        self._lanes.replace_dialled()
+
+    def _recheck(self, credentials: Credentials) -> None:
+        now = dt.datetime.now(dt.UTC)
+        self._lanes.deny(lambda proof: credentials.fault_in(proof, now))
+
+    def _report(self, fault: str) -> None:
+        if fault and fault != self._reported:
+            self._context.log.error("%s; the certificates of before stay in use", fault)
+        self._reported = fault
+
+    def _warn_of_end(self) -> None:
+        identity = self._credentials.material.identity if self._credentials is not None else None
+        if identity is None or identity.expires_at is None:
+            return
+        left_days = (identity.expires_at - dt.datetime.now(dt.UTC).timestamp()) / 86_400
+        passed = [days for days in _WARNINGS_DAYS if left_days < days]
+        if passed and self._warned_days != min(passed):
+            left = f"expires in {left_days:.1f} days" if left_days > 0 else "has expired"
+            self._context.log.warning("the certificate of %s %s: renew it", self._context.fqcn, left)
+        self._warned_days = min(passed, default=None)
+
+
+async def _in_thread(reload: Callable[[], bool]) -> bool:
+    """Read files where that may take its time; here, if there is no thread for it."""
+    loop = asyncio.get_running_loop()
+    try:
+        return await loop.run_in_executor(None, reload)
+    except RuntimeError:
+        return reload()
