@@ -13,6 +13,7 @@ from streamcell.protocol.base.events import FrameRefused, RequestEnded, SendProg
 from streamcell.protocol.wire.description import StreamKind
 from streamcell.protocol.wire.frames import (
     Ack,
+    Announce,
     Credit,
     Goodbye,
     Lost,
@@ -430,6 +431,27 @@ def test_who_only_says_hello_in_the_name_of_a_cell_settles_none_of_its_streams()
     assert hub.of(RequestEnded) == []
     assert hub.core.stats().sends == ()
     assert request not in [event.stream_id for event in hub.of(RequestEnded)]
+
+
+@pytest.mark.parametrize("life", [0, 1], ids=["its own life", "another life"])
+def test_who_only_announces_a_cell_says_nothing_of_its_life(life: int) -> None:
+    """While the cells above are asked whether the name is free. Else each stream would be sent to that life first."""
+    net = Net()
+    nodes = tree(net, {"root": "", "hub": "root", "liar": "hub", "target": "root"})
+    hub, target = nodes["hub"], nodes["target"]
+    before = hub.send("target", SMALL)
+    net.run()
+    root_end = net.peers["hub", hub.lane()]
+    announced = Announce("target", target.incarnation + life, 2, ("target", "liar"))
+    net.hold.add(root_end)
+    receive(net, hub, "liar", announced)
+    stream_id = hub.stream("target", SMALL)
+    net.run()
+    net.hold.clear()
+    net.run()
+    assert hub.finished(before)
+    assert hub.finished(stream_id)
+    assert hub.core.stats().resumes == 0
 
 
 def test_who_only_says_hello_in_the_name_of_a_cell_is_told_of_no_loss() -> None:

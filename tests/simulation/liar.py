@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import random
 from typing import TYPE_CHECKING
 
+from streamcell.protocol.base.events import StreamOpened
+from tests.simulation.checks import Violation
+from tests.simulation.host import Host
 from tests.simulation.lies import LIAR, Forger, Mark
+from tests.simulation.network import Break
 
 if TYPE_CHECKING:
     from tests.simulation.network import End
@@ -25,6 +30,7 @@ class Liar:
         self._random = random.Random(simulation.seed)
         self._forger = Forger(self, self._random)
         self._until = 0.0
+        self._impostors: list[Host] = []
         simulation.uplinks = self._settle_down(simulation.uplinks)
 
     def __str__(self) -> str:
@@ -68,7 +74,7 @@ class Liar:
 
     # When it lies.
 
-    def lie(self) -> None:
+    def lie(self, *, of_names: bool = False) -> None:
         """Put something on one of its lanes.
 
         Who is above all others lies while the cell below it has all its cells. Those that have no way to it may be
@@ -82,7 +88,8 @@ class Liar:
         is_above = not self._simulation.uplinks[LIAR]
         if is_above and not self._has_all(end):
             return
-        frames = self._forger.lies()
+        # A parent may take the names of those below it, and nobody can know better.
+        frames = self._forger.lies(of_names=of_names and not is_above)
         self._simulation.faults.injected["lie"] += len(frames)
         self._simulation.history.note(f"{end} lies: {type(frames[0]).__name__}, {len(frames)} frames")
         network.slip_in(end, frames, at_once=is_above)
@@ -95,15 +102,57 @@ class Liar:
         below = {route.fqcn for route in host.core.stats().routes if route.confirmed}
         return below | {host.name} == set(self.lives())
 
-    def go_on(self) -> None:
-        """Lie again and again for a while."""
+    def go_on(self, *, of_names: bool = False) -> None:
+        """Lie again and again for a while; ``of_names``: also about who is there, while nobody stands still."""
         begun = self._until < self._simulation.agenda.now
         self._until = self._simulation.agenda.now + _GOES_ON_S
         if begun:
-            self._lie_on()
+            self._lie_on(of_names)
 
-    def _lie_on(self) -> None:
+    def _lie_on(self, of_names: bool) -> None:
         agenda = self._simulation.agenda
         if agenda.now < self._until:
-            self.lie()
-            agenda.add(agenda.now + _PAUSE_S * self._random.random(), self._lie_on)
+            self.lie(of_names=of_names)
+            agenda.add(agenda.now + _PAUSE_S * self._random.random(), functools.partial(self._lie_on, of_names))
+
+    # As somebody else.
+
+    def impersonate(self) -> None:
+        """Dial cells, each as another one that lives, with its name and its life."""
+        names = sorted(self.lives())
+        for name in names:
+            for dialled in names:
+                if dialled != name:
+                    self._impostors.append(self._impostor(name, dialled, as_peer=self._random.random() < 0.5))
+
+    def leave(self) -> None:
+        """Have all who came as somebody else go."""
+        for impostor in self._impostors:
+            impostor.alive = False
+            for end in list(impostor.ends.values()):
+                self._simulation.network.break_lane(end, Break.LOST)
+        self._impostors.clear()
+
+    def _impostor(self, name: str, dialled: str, *, as_peer: bool) -> Host:
+        simulation = self._simulation
+        victim = simulation.network.hosts[name]
+        uplinks = ["nowhere", dialled] if as_peer else [dialled]
+        simulation.history.note(f"somebody dials {dialled} as {name}{', for a peer link' if as_peer else ''}")
+        impostor = Impostor(
+            simulation.agenda,
+            simulation.network,
+            simulation,
+            name,
+            victim.incarnation if self._random.random() < 0.7 else victim.incarnation + 1,
+            simulation.config,
+            uplinks,
+        )
+        impostor.start()
+        return impostor
+
+
+class Impostor(Host):
+    """A cell that says that it is another one, and gets nothing that is for it."""
+
+    def _on_opened(self, event: StreamOpened) -> None:
+        raise Violation(f"{event.key} was offered to somebody who only says that he is {self.name}")

@@ -22,11 +22,14 @@ from streamcell.limits import ANSWERS, HOPS
 from streamcell.protocol.wire.description import ReplyTo, StreamDescription, StreamKind
 from streamcell.protocol.wire.frames import (
     Ack,
+    Announce,
+    AnnounceReply,
     CellInfo,
     Chunk,
     Credit,
     Frame,
     Goodbye,
+    HolderAnswer,
     LanesWanted,
     Lost,
     LostReason,
@@ -39,6 +42,7 @@ from streamcell.protocol.wire.frames import (
     ResumeQuery,
     ResumeReply,
     StreamKey,
+    Withdraw,
 )
 from streamcell.protocol.wire.integrity import checksum_fields
 
@@ -99,10 +103,16 @@ class Forger:
             self._pong,
             self._lanes_wanted,
         ]
+        self._of_names: list[Callable[[Mark], Frame]] = [*[self._announce] * 3, self._withdraw, self._announce_reply]
 
-    def lies(self) -> list[Frame]:
-        """Return what is put on one lane at once: a few frames about one stream, or now and then very many."""
+    def lies(self, *, of_names: bool = False) -> list[Frame]:
+        """Return what is put on one lane at once: a few frames about one stream, or now and then very many.
+
+        ``of_names``: or about who is there, which can take the name of a cell that stands still.
+        """
         mark = self._mark()
+        if of_names and self._random.random() < 0.2:
+            return [self._random.choice(self._of_names)(mark) for _ in range(self._random.choice([1, 1, 3, 50]))]
         dice = self._random.random()
         if dice < 0.02:
             return [Goodbye(self._random.choice(list(ErrorCode)), "a lie", self._name(mark))]
@@ -223,12 +233,14 @@ class Forger:
     def _query(self, mark: Mark) -> Query:
         number, trace = self._random.getrandbits(64), self._random.random() < 0.5
         subject = self._random.choice(["", mark.target, mark.key.origin, LIAR])
-        return Query(number, self._name(mark), subject, trace, self._hops())
+        contested = bool(subject) and self._random.random() < 0.3
+        return Query(number, self._name(mark), subject, trace, self._hops(), contested=contested, claim_id=contested)
 
     def _query_reply(self, mark: Mark) -> QueryReply:
-        responder = self._name(mark)
+        responder, holder = self._name(mark), self._random.choice(list(HolderAnswer))
         cells = (CellInfo(responder, self._life_of(responder)),)
-        return QueryReply(self._random.getrandbits(64), mark.key.origin, responder, cells, self._hops())
+        number = self._random.getrandbits(64)
+        return QueryReply(number, mark.key.origin, responder, cells, self._hops(), holder=holder)
 
     def _ping(self, mark: Mark) -> Ping:
         below = self._random.choice([0, mark.key.stream_id + 1, _FAR])
@@ -236,6 +248,18 @@ class Forger:
 
     def _pong(self, mark: Mark) -> Pong:
         return Pong(self._random.getrandbits(64))
+
+    def _announce(self, mark: Mark) -> Announce:
+        name = self._random.choice([mark.target, mark.key.origin, f"{LIAR}-below"])
+        path = self._random.choice([(name, LIAR), (name, mark.target, LIAR), (LIAR,)])
+        return Announce(name, self._life_of(name), self._random.choice([1, 2, _FAR]), path)
+
+    def _withdraw(self, mark: Mark) -> Withdraw:
+        return Withdraw(mark.target, self._life_of(mark.target), self._random.choice([1, _FAR]))
+
+    def _announce_reply(self, mark: Mark) -> AnnounceReply:
+        code = self._random.choice(list(ErrorCode))
+        return AnnounceReply(mark.target, self._life_of(mark.target), 1, code, "a lie", self._random.random() < 0.3)
 
     def _lanes_wanted(self, mark: Mark) -> LanesWanted:
         return LanesWanted(self._random.choice([0, 1, _MOST]))

@@ -188,6 +188,13 @@ MUTANTS = (
         "if stream is not None and not frame.target:",
         ("--liar",),
     ),
+    Mutant(
+        "a name is given to whoever claims it before its holder could answer",
+        "links/contest",
+        "CLAIM_S = 3.0",
+        "CLAIM_S = 0.0",
+        ("--liar",),
+    ),
 )
 
 

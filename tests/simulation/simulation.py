@@ -287,7 +287,8 @@ class Simulation(Checks):
         """No memory, no credit and no slot was lost for good, and no lie costs anybody anything."""
         fresh = []
         if self.liar is not None:
-            self.liar.go_on()
+            self.liar.go_on(of_names=True)
+            self.liar.impersonate()
         for origin, target in self.pairs:
             host = self.network.hosts[origin]
             for kind, size in ((StreamKind.STREAM, 900 * KIB), (StreamKind.BLOB, self.config.blob_budget_bytes)):
@@ -300,7 +301,7 @@ class Simulation(Checks):
         self._work_off(fresh)
         resumes = self._count_resumes()
         if self.liar is not None:
-            self.liar.go_on()
+            self.liar.go_on(of_names=True)
         for origin, target in self.pairs:
             # Among others it may find no memory to grow; alone it does.
             host = self.network.hosts[origin]
@@ -312,6 +313,8 @@ class Simulation(Checks):
             demand(window > INITIAL_CREDIT_BYTES, f"{transfer}: the window does not grow any more")
         again = self._count_resumes() - resumes
         demand(again == 0, f"{again} attempts were lost while nothing went wrong")
+        if self.liar is not None:
+            self.liar.leave()
 
     def _count_resumes(self) -> int:
         return sum(host.core.stats().resumes for host in self.network.hosts.values())

@@ -193,10 +193,10 @@ class RouteTable:
         return all(name in over for name in path)
 
     def life_of(self, fqcn: str) -> int | None:
-        """Return the life of a neighbour that has its name, or of a cell below, or None for any other."""
+        """Return the life of a neighbour, or of a cell below, that has its name; None for any other."""
         link, route = self._links.get(fqcn), self._routes.get(fqcn)
         if fqcn == self._fqcn:
             link = self.loop
         if link is not None and self.admits(link, fqcn, self._fqcn):
             return link.incarnation
-        return route.incarnation if route is not None else None
+        return route.incarnation if route is not None and route.confirmed else None
