@@ -29,7 +29,7 @@ counts what it has lent, and overwrites what comes back, as a carrier does that 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol, runtime_checkable
 
 from streamcell.errors import CellError, ErrorCode, LinkError
@@ -88,11 +88,12 @@ class Codec(Protocol):
         """
         ...
 
-    def decode_batch(self, parts: Parts) -> list[Frame]:
-        """Return the frames of a batch, whatever parts it has come in.
+    def decode_in_turns(self, parts: Parts) -> Iterator[list[Frame]]:
+        """Yield the frames of a batch, whatever parts it has come in: no more at a time than a writer puts into one.
 
-        What is large in them may be views of the parts, and so hold leases of their memory. Frames of kinds that this
-        version does not know are left out.
+        Each turn is decoded when it is asked for, so that others can have theirs between. What is large in them may be
+        views of the parts, and so hold leases of their memory. Frames of kinds that this version does not know are left
+        out.
 
         :raises ProtocolError: if the batch is malformed, or anything in it breaks a limit or a rule of the wire.
         """

@@ -16,6 +16,7 @@ know, not much; and a view is never the small part of what it keeps in memory.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from typing import TypeAlias, TypeVar
 
@@ -80,7 +81,12 @@ def encode_batch(frames: Sequence[Frame]) -> Parts:
 
 
 def decode_batch(parts: Parts) -> list[Frame]:
-    """Return the frames of a batch that a peer sent. See :class:`base.Codec`.
+    """Return all frames of a batch that a peer sent. See :func:`decode_in_turns`."""
+    return [frame for turn in decode_in_turns(parts) for frame in turn]
+
+
+def decode_in_turns(parts: Parts) -> Iterator[list[Frame]]:
+    """Yield the frames of a batch that a peer sent, some at a time. See :class:`base.Codec`.
 
     A payload of at least :data:`LARGE_BYTES` is a read-only view of a part, or a copy of what lies
     in several; smaller ones are copies.
@@ -92,8 +98,11 @@ def decode_batch(parts: Parts) -> list[Frame]:
     if size > limits.MESSAGE_BYTES:
         raise ProtocolError(f"a batch has {size} bytes, more than {limits.MESSAGE_BYTES}")
     if size < LARGE_BYTES:
-        return [*_read_run(_parse(cell_pb2.ExchangeRequest, join(parts)))]
-    return _LargeBatch(parts, size).read()
+        frames = _read_run(_parse(cell_pb2.ExchangeRequest, join(parts)))
+    else:
+        frames = _LargeBatch(parts, size).read()
+    while turn := [*itertools.islice(frames, limits.WRITTEN_FRAMES)]:
+        yield turn
 
 
 class _LargeBatch:
@@ -105,24 +114,22 @@ class _LargeBatch:
         self._data: _Data = parts[0] if len(parts) == 1 else Rope(parts)
         self._unknown_bytes = 0
 
-    def read(self) -> list[Frame]:
-        """Return the frames."""
-        frames: list[Frame] = []
+    def read(self) -> Iterator[Frame]:
+        """Yield the frames."""
         size = self._size
         count = run_start = 0
         for tag, start, body, end in _fields(self._data, 0, size):
             large = tag == _FRAME_TAG and end - body >= LARGE_BYTES
             if start > run_start and (large or end - run_start > _RUN_BYTES):
-                frames += self._read_run(run_start, start)
+                yield from self._read_run(run_start, start)
                 run_start = start
             if large:
-                frames += self._read_large_frame(body, end, alone=start == 0 and end == size)
+                yield from self._read_large_frame(body, end, alone=start == 0 and end == size)
                 run_start = end
             count += tag == _FRAME_TAG
             _check_frames(count)
         if run_start < size:
-            frames += self._read_run(run_start, size)
-        return frames
+            yield from self._read_run(run_start, size)
 
     def _read_run(self, start: int, end: int) -> Iterator[Frame]:
         batch = _parse(cell_pb2.ExchangeRequest, self._data[start:end])

@@ -8,7 +8,7 @@ from typing import Any, Protocol, TypeVar, TypeVarTuple
 
 from streamcell.errors import CellError, ProtocolError
 from streamcell.limits import BATCH_BYTES, WRITTEN_FRAMES
-from streamcell.protocol.wire.frames import Frame
+from streamcell.protocol.wire.frames import Frame, Parts
 from streamcell.runtime.threads.trace import CellLog
 from streamcell.transport.base import Carrier, Codec, LaneClosed
 from streamcell.transport.parts import size_of
@@ -173,16 +173,23 @@ class LaneTasks:
         """Hand on what comes, until a batch comes that breaks the rules of the wire; return which."""
         while True:
             try:
-                batch = await self._carrier.receive()
-                frames = self._codec.decode_batch(batch)
+                await self._hand_on(await self._carrier.receive())
             except ProtocolError as error:
                 return error.sentence
             except MemoryError as error:
                 raise LaneClosed(_NO_MEMORY) from error
-            self.heard = True
+
+    async def _hand_on(self, batch: Parts) -> None:
+        """Hand on a batch: if it has more frames than a writer puts into one, other lanes have their turns between."""
+        turns = self._codec.decode_in_turns(batch)
+        frames = next(turns, [])
+        self.heard = True
+        self._host.step(self._core.receive, self._lane_id, frames)
+        while len(frames) == WRITTEN_FRAMES and (frames := next(turns, [])):
+            await asyncio.sleep(0)
+            if self._stopped.done():
+                return
             self._host.step(self._core.receive, self._lane_id, frames)
-            # Who waits keeps no lease.
-            del batch, frames
 
 
 def _take_exception(task: asyncio.Task[None]) -> None:

@@ -19,6 +19,7 @@ TOLD_NAME_IN_USE = "refused NAME_IN_USE"
 REFUSED = "frames refused"
 #: ... each stream is answered so that it may come again later; or not at all, since it is dropped; ...
 LOST_LIMIT = "lost LIMIT"
+LOST = "lost"
 RESET = "reset"
 #: ... the call ends with a status of gRPC, or the connection; ...
 CALL_ENDS = "call ends"

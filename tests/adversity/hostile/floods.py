@@ -8,7 +8,7 @@ from typing import Any
 
 from streamcell.v1 import cell_pb2
 from streamcell.v1.cell_pb2 import Announce, Credit, Frame, IdRun, Ping, Query, Reset, ResumeQuery, Withdraw
-from tests.adversity.hostile.attacks import CALL_ENDS, LIMIT, LOST_LIMIT, NOTHING, PROTOCOL, RESET, attack
+from tests.adversity.hostile.attacks import CALL_ENDS, LIMIT, LOST, LOST_LIMIT, NOTHING, PROTOCOL, RESET, attack
 from tests.adversity.hostile.errands import CHANNEL, ECHO, SINK
 from tests.adversity.hostile.innocents import BOB
 from tests.adversity.hostile.liar import BATCH_FRAMES, CutOff, Liar, many
@@ -90,7 +90,7 @@ def streams_that_end_and_are_never_settled_through_the_hub(scene: Scene) -> None
     endlessly(scene, lambda liar, number: open_chunk(liar, number, last=True, stream=liar.stream(number, BOB)))
 
 
-@attack(RESET, LOST_LIMIT, LIMIT, bound_mib=32)
+@attack(LOST, LIMIT, bound_mib=32)
 def streams_from_ever_new_lives(scene: Scene) -> None:
     """Each under an origin's incarnation of its own."""
     endlessly(scene, lambda liar, number: open_chunk(liar, 1, stream=liar.stream(1, origin_incarnation=number)))

@@ -51,7 +51,8 @@ class Scene:
         parent: of the hub, if it is the liar.
         rounds: of each transfer of the innocents, for which the attack goes on.
         least_s: how long it goes on at least.
-        patience_s: how long the innocents may take for their rounds.
+        patience_s: how long the innocents may take for their rounds, and the hub to tell the liar.
+        ways: in which the liar may be told. It goes on until it was, where it sees that by itself.
     """
 
     def __init__(
@@ -63,11 +64,13 @@ class Scene:
         rounds: int,
         least_s: float,
         patience_s: float,
+        ways: tuple[str, ...] = (NOTHING,),
     ) -> None:
         self.hub = hub
         #: Of the liar: a new one each time, so that it has nothing of those before.
         self.name = f"liar-{next(_numbers)}"
         self._patience_s = patience_s
+        self._ways = ways
         self.url, self.relay_url = hub.url, hub.relay_url
         #: What anybody may know.
         self.public = innocents.look()
@@ -105,9 +108,16 @@ class Scene:
             self._is_over = True
             return False
         is_done = all(self.public["done"][name] >= goal for name, goal in self._goals.items())
-        self.stands_still = not is_done and now - self._began > self._patience_s
-        self._is_over = is_done or self.stands_still
+        is_late = now - self._began > self._patience_s
+        self.stands_still = is_late and not is_done
+        self._is_over = is_late or (is_done and self._is_told())
         return not self._is_over
+
+    def _is_told(self) -> bool:
+        if NOTHING in self._ways or REFUSED in self._ways:
+            return True
+        told = {way for liar in self._liars for way in tuple(liar.told)} | set(self.told)
+        return any(each.startswith(way) for way in self._ways for each in told)
 
     def liar(self, url: str = "", fqcn: str = "", **more: Any) -> Liar:
         """Return a peer that has dialled the hub, or another cell."""
@@ -265,7 +275,9 @@ class Stage:
         self.is_well = False
         before = hub.look()
         innocents.ask("go")
-        scene = Scene(hub, innocents, self._parent, rounds=rounds, least_s=least_s, patience_s=patience_s)
+        scene = Scene(
+            hub, innocents, self._parent, rounds=rounds, least_s=least_s, patience_s=patience_s, ways=attack.told
+        )
         began, done, hub_s, liar_s = time.monotonic(), scene.public["done"], hub.processor_s(), time.process_time()
         with sampling(hub) as memory:
             attack.run(scene)

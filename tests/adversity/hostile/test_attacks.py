@@ -16,13 +16,28 @@ _ROUNDS = 2
 _LEAST_S = 0.5
 # Beside what an attack may make a hub hold: what one that is busy with other things holds by chance.
 _BY_CHANCE_MIB = 128
-# The others do harm still: ``python -m tests.adversity.hostile`` shows which.
-_WITHSTOOD = ("http2", "lies", "names")
+# These do harm still: ``python -m tests.adversity.hostile`` shows how.
+_NOT_YET = frozenset(
+    {
+        "floods: opens with data",
+        "floods: opens without data",
+        "floods: opens through the hub",
+        "floods: requests that wait",
+        "floods: chunks with wrong checksums",
+        "memory: initial credits",
+        "memory: initial credits through the hub",
+        "memory: many reservations",
+        "memory: large headers",
+        "memory: large headers through the hub",
+        "memory: replies that are never read",
+        "memory: many lanes with little each",
+    }
+)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(scaled(120))
-@pytest.mark.parametrize("attack", [each for each in ATTACKS if each.group in _WITHSTOOD], ids=str)
+@pytest.mark.parametrize("attack", [each for each in ATTACKS if str(each) not in _NOT_YET], ids=str)
 def test_innocents_go_on_and_the_liar_is_told_why(stages: Stages, attack: Attack) -> None:
     with stages.one_for(attack) as stage:
         outcome = stage.play(attack, rounds=_ROUNDS, least_s=_LEAST_S)

@@ -2,12 +2,13 @@
 
 import asyncio
 import weakref
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from typing import Any, TypeVar, TypeVarTuple
 
 import pytest
 
 from streamcell.errors import CellError, LinkError, ProtocolError
+from streamcell.limits import WRITTEN_FRAMES
 from streamcell.protocol.links.carrier import CarrierInfo
 from streamcell.protocol.wire.frames import Chunk, Frame, Parts, Pong, StreamKey
 from streamcell.runtime.network.lane_tasks import LaneTasks
@@ -78,9 +79,10 @@ class Codec:
         self.fail()
         return [each.payload for each in frames if isinstance(each, Chunk)]
 
-    def decode_batch(self, parts: Parts) -> list[Frame]:
+    def decode_in_turns(self, parts: Parts) -> Iterator[list[Frame]]:
         self.fail()
-        return [chunk(part) for part in parts]
+        frames: list[Frame] = [chunk(part) for part in parts]
+        return (frames[at : at + WRITTEN_FRAMES] for at in range(0, len(frames), WRITTEN_FRAMES))
 
     def fail(self) -> None:
         if self.make_error is not None:
@@ -155,6 +157,29 @@ def test_frames_go_through_the_codec_both_ways() -> None:
         await lane.end()
         assert lane.carrier.closed
         assert lane.core.closed == [("closed here", None)]
+
+    in_loop(check)
+
+
+def test_a_batch_with_very_many_frames_lets_others_have_their_turns() -> None:
+    async def check(lane: Lane) -> None:
+        heard: list[int] = []
+        lane.carrier.arriving.put_nowait([b"x"] * (3 * WRITTEN_FRAMES + 1))
+        while not heard or heard[-1] <= 3 * WRITTEN_FRAMES:
+            await asyncio.sleep(0)
+            heard.append(len(lane.core.heard))
+        assert {WRITTEN_FRAMES, 2 * WRITTEN_FRAMES, 3 * WRITTEN_FRAMES} <= set(heard)
+        await lane.end()
+
+    in_loop(check)
+
+
+def test_the_rest_of_a_batch_is_not_handed_on_when_the_lane_has_ended() -> None:
+    async def check(lane: Lane) -> None:
+        lane.carrier.arriving.put_nowait([b"x"] * (3 * WRITTEN_FRAMES))
+        await until(lambda: bool(lane.core.heard))
+        await lane.end()
+        assert len(lane.core.heard) == WRITTEN_FRAMES
 
     in_loop(check)
 

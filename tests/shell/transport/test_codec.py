@@ -16,7 +16,7 @@ from streamcell.errors import SENTENCE_BYTES, ErrorCode, Fault, ProtocolError
 from streamcell.protocol.wire import frames
 from streamcell.protocol.wire.description import ReplyTo, StreamDescription, StreamKind
 from streamcell.protocol.wire.frames import Chunk, Frame, LaneRole, LostReason, Payload, StreamKey
-from streamcell.transport.codec import LARGE_BYTES, decode_batch, encode_batch
+from streamcell.transport.codec import LARGE_BYTES, decode_batch, decode_in_turns, encode_batch
 from streamcell.transport.parts import join
 from streamcell.v1 import cell_pb2
 from tests.shell.transport import wire
@@ -603,3 +603,19 @@ def test_small_bytes_do_not_become_large_objects(data: bytes) -> None:
     finally:
         tracemalloc.stop()
     assert peak_bytes < 4 * limits.MESSAGE_BYTES
+
+
+def test_many_frames_come_in_turns_of_no_more_than_a_writer_puts_into_a_batch() -> None:
+    few, many = ([frames.Ping(nonce) for nonce in range(count)] for count in (128, 1000))
+    assert [*decode_in_turns([encode(few)])] == [few]
+    turns = [*decode_in_turns([encode(many)])]
+    assert [frame for turn in turns for frame in turn] == many
+    assert {len(turn) for turn in turns} == {limits.WRITTEN_FRAMES, 1000 % limits.WRITTEN_FRAMES}
+
+
+def test_what_comes_before_a_bad_frame_is_read_and_what_comes_after_it_is_not() -> None:
+    good = encode([frames.Ping(nonce) for nonce in range(limits.WRITTEN_FRAMES)])
+    turns = decode_in_turns([good + batch_of_opening(idle_timeout_s=-1.0) + good])
+    assert len(next(turns)) == limits.WRITTEN_FRAMES
+    with pytest.raises(ProtocolError, match="idle_timeout_s"):
+        next(turns)
