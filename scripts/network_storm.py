@@ -14,6 +14,7 @@ import hashlib
 import logging
 import multiprocessing
 import os
+import re
 import resource
 import threading
 import time
@@ -37,6 +38,7 @@ WINDOW_S = 1.0
 TIME_FACTOR = 4.0
 COST_FACTOR = 1.5
 DESCRIPTORS_EACH, DESCRIPTORS_MORE = 1.5, 1000
+ADDRESS = re.compile(r"\d+\.\d+\.\d+\.\d+:\d+")
 HASHED_BYTES = 1 << 20
 KIB = 1024
 
@@ -148,8 +150,9 @@ def run_hub(port: int, pipe: Connection) -> None:
 
 def run_cells(url: str, names: Sequence[str], pipe: Connection) -> None:
     """Be some cells; tell of each connect, as (name, time), and echo through the hub when asked to."""
-    errors = Errors()
-    logging.getLogger("streamcell").addHandler(errors)
+    failures = Failures()
+    logging.getLogger("streamcell").addHandler(failures)
+    logging.getLogger("streamcell.link").setLevel(logging.DEBUG)
     connecting = threading.Semaphore(TOGETHER)
     connected: list[tuple[str, float]] = []
     met: set[str] = set()
@@ -175,23 +178,28 @@ def run_cells(url: str, names: Sequence[str], pipe: Connection) -> None:
         elif order == "echo":
             with concurrent.futures.ThreadPoolExecutor(TOGETHER) as pool:
                 pipe.send(sum(pool.map(echoes, cells)))
-        elif order == "errors":
-            pipe.send(errors.counts)
+        elif order == "failures":
+            pipe.send(failures.counts)
+            failures.counts.clear()
         else:
             for cell in cells:
                 cell.stop(0)
             return
 
 
-class Errors(logging.Handler):
-    """Counts what is logged as an error."""
+class Failures(logging.Handler):
+    """Counts dials that came to nothing, by reason, and what is logged as an error."""
 
     def __init__(self) -> None:
-        super().__init__(logging.ERROR)
+        super().__init__(logging.DEBUG)
         self.counts: collections.Counter[str] = collections.Counter()
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.counts[str(record.msg)] += 1
+        _, _, text = record.getMessage().partition("] ")
+        if text.startswith("no lane: "):
+            self.counts[f"a dial came to nothing: {ADDRESS.sub('', text)}"] += 1
+        elif record.levelno >= logging.ERROR:
+            self.counts[f"an error was logged: {text}"] += 1
 
 
 def echoes(cell: CoreCell) -> bool:
@@ -280,6 +288,7 @@ def measure(scale: Scale) -> None:
         f"processor time, {hub.cost(scale.cells)}"
     )
     crowd.ask("tell")
+    crowd.ask("failures")
     killed_at = time.monotonic()
     hub.kill()
     hub = Hub(hub.port)
@@ -287,8 +296,8 @@ def measure(scale: Scale) -> None:
     report(scale, hub, first_ms, killed_at, back)
     if len(back) == scale.cells:
         print(f"heard through the hub: {sum(crowd.ask('echo'))} of {scale.cells}")
-    for sentence, count in sum(crowd.ask("errors"), collections.Counter[str]()).items():
-        print(f"logged as an error by cells, {count} times: {sentence}")
+    for reason, count in sum(crowd.ask("failures"), collections.Counter[str]()).most_common():
+        print(f"{count} times {reason}")
     hub.kill()
     crowd.end()
     for each in others:
