@@ -175,6 +175,10 @@ class CellCore:
         """A lane that was dialled is about to end, its carrier says."""
         self._links.lane_leaving(lane_id, now)
 
+    def dial_awaited(self, lane_id: int, limit_s: float, now: float) -> None:
+        """A dial that the shell holds back, or begins only now, is to be awaited for so long from now."""
+        self._links.dial_awaited(lane_id, limit_s, now)
+
     def dial_deferred(self, lane_id: int, wait_s: float, now: float) -> None:
         """Whoever answers where a lane was dialled asks to stay away for so long. ``lane_closed`` follows."""
         self._links.dial_deferred(lane_id, wait_s, now)

@@ -12,6 +12,7 @@ from streamcell.config import CellConfig
 from streamcell.protocol.cell import CellCore
 from streamcell.runtime.buffers import BufferPool
 from streamcell.runtime.engine.descriptors import DescriptorWatch
+from streamcell.runtime.engine.gangway import Gangway
 from streamcell.runtime.threads.clock import Clock
 from streamcell.runtime.threads.notifier import Notifier
 from streamcell.runtime.threads.starter import ThreadStarter
@@ -140,6 +141,7 @@ class CellContext:
     buffers: BufferPool
     starter: ThreadStarter
     descriptors: DescriptorWatch
+    gangway: Gangway
     notifier: Notifier
     futures: OpenFutures
     make_future: FutureFactory

@@ -509,6 +509,28 @@ def test_a_bulk_lane_is_deferred_as_well_and_without_holding_up_control() -> Non
     assert rig.dialled()[3:] == [LaneRole.BULK]
 
 
+def test_a_dial_that_is_held_back_here_has_its_time_from_when_it_begins() -> None:
+    rig = Rig(places=2)
+    first = rig.newest()
+    rig.table.dial_awaited(first.lane_id, 30.0, 0.0)
+    rig.context.deadlines.expire(20.0)
+    # Its place has not failed: nothing is dialled beside it.
+    assert rig.places() == [0]
+    rig.table.dial_awaited(first.lane_id, 3.0, 20.0)
+    rig.context.deadlines.expire(22.9)
+    assert rig.places() == [0]
+    rig.context.deadlines.expire(23.1)
+    assert rig.places() == [0, 1]
+    rig.connect(rig.newest(), 23.1)
+    for lane_id in (rig.newest().lane_id, 1000):
+        # What is connected has been dialled.
+        rig.table.dial_awaited(lane_id, 300.0, 23.1)
+    rig.context.deadlines.expire(23.7)
+    assert first.state is LaneState.CLOSED
+    rig.context.deadlines.expire(60.0)
+    assert rig.places()[2:]
+
+
 def test_what_is_deferred_is_a_lane_that_was_dialled() -> None:
     rig = Rig()
     arrived = rig.table.lane_accepted(CarrierInfo("test", "somewhere"), 0.0)

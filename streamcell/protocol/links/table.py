@@ -63,6 +63,12 @@ class LinkTable:
         if lane is not None:
             lane.on_leaving(now)
 
+    def dial_awaited(self, lane_id: int, limit_s: float, now: float) -> None:
+        """Await a dial that does not begin at once for so long from now."""
+        lane = self.lanes.by_id.get(lane_id)
+        if lane is not None and lane.uplink is not None:
+            lane.uplink.await_dial(lane, limit_s, now)
+
     def dial_deferred(self, lane_id: int, wait_s: float, now: float) -> None:
         """Take note that whoever answers where a lane was dialled asks not to be dialled again for some time."""
         lane = self.lanes.by_id.get(lane_id)

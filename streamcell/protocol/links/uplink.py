@@ -409,6 +409,14 @@ class Uplink(Timed):
         if lane.link is not None:
             self._leave(lane.link, now, left=False)
 
+    def await_dial(self, lane: Lane, limit_s: float, now: float) -> None:
+        """A lane is to be connected within so long from now; before that its place has not failed."""
+        dial = self._dials.get(lane.number)
+        if dial is not None and lane.state is LaneState.DIALLING:
+            lane.await_hello(now + _CARRIER_LIMITS * limit_s)
+            dial.late_at = now + limit_s
+            self._context.deadlines.schedule(self, dial.late_at)
+
     def on_dial_refused(self, lane: Lane, error: CellError) -> None:
         """What answers where a lane was dialled would end it again, the carrier says."""
         if lane.role is LaneRole.CONTROL:

@@ -137,6 +137,7 @@ class CellLife:
             buffers=BufferPool(config.idle_buffer_bytes, self._on_memory_returned),
             starter=engine.starter,
             descriptors=engine.descriptors,
+            gangway=engine.gangway,
             notifier=self.notifier,
             futures=self._futures,
             make_future=make_future,

@@ -20,6 +20,7 @@ from streamcell.errors import CellError, ErrorCode
 from streamcell.logs import flush, move_elsewhere
 from streamcell.runtime.engine.descriptors import DescriptorWatch
 from streamcell.runtime.engine.fork import forked_error, watch_forks
+from streamcell.runtime.engine.gangway import Gangway
 from streamcell.runtime.engine.process import ProcessDecisions
 from streamcell.runtime.engine.residents import Resident, Residents
 from streamcell.runtime.threads.starter import RETRY_S, ThreadStarter
@@ -69,6 +70,8 @@ class Engine:
         self._thread = threading.Thread(target=self._run, name="streamcell-engine", daemon=True)
         #: Counts what all cells and the program have open.
         self.descriptors = DescriptorWatch(self._loop.time, engine_log())
+        #: How many of its cells are connecting at a time.
+        self.gangway = Gangway()
         #: What its cells have decided for the process.
         self.decisions = ProcessDecisions()
         self.residents = Residents()

@@ -195,10 +195,11 @@ class Lanes:
         self._log.debug("> dialling %s", where)
         limit_s = self._context.config.connect_timeout_s
         try:
-            if self._resolver is not None and spot.record:
-                carrier = await self._resolver.dial_record(spot.url, spot.record, limit_s)
-            else:
-                carrier = await self._network.dial(spot.url, limit_s)
+            async with self._context.gangway.on_it(functools.partial(self._await_dial, lane_id)):
+                if self._resolver is not None and spot.record:
+                    carrier = await self._resolver.dial_record(spot.url, spot.record, limit_s)
+                else:
+                    carrier = await self._network.dial(spot.url, limit_s)
         except asyncio.CancelledError:
             # The core's patience has ended a moment before the network's.
             plan.note_failure(f"{where} did not answer within {limit_s:g} s (connect_timeout_s)")
@@ -227,6 +228,12 @@ class Lanes:
             reason = opened.reason or self._patience_ended(where, asyncio.get_running_loop().time() - connected_at)
             if reason and not opened.heard:
                 self._tell_of_failure(plan, where, reason)
+
+    def _await_dial(self, lane_id: int, *, held: bool) -> None:
+        """Have the core wait for a dial that is held back here, and then for as long as for any that has begun."""
+        config = self._context.config
+        limit_s = config.hello_timeout_s if held else config.connect_timeout_s
+        self._host.step(self._context.core.dial_awaited, lane_id, limit_s)
 
     def _note_failed_dial(self, lane_id: int, plan: DialPlan, url: str, reason: str, refusal: CellError | None) -> None:
         self._tell_of_failure(plan, url, reason)
