@@ -26,6 +26,8 @@ _CONNECTIONS = 16_384
 _NO_COMPRESSION = 1
 # How soon pings of peers may follow each other: below every client's interval, above a flood.
 _PING_INTERVAL_MS = 10_000
+# More than a hub has cells by default: after its restart they come all at once.
+_CALLS_WAITING = 8192
 _HANDSHAKE_MS = 10_000
 _IDLE_CONNECTION_MS = 60_000
 
@@ -63,6 +65,10 @@ _SERVER: Options = (
     ("grpc.http2.min_ping_interval_without_data_ms", _PING_INTERVAL_MS),
     ("grpc.max_concurrent_streams", _CALLS_PER_CONNECTION),
     ("grpc.max_allowed_incoming_connections", _CONNECTIONS),
+    # Calls that have arrived and that the loop has not taken yet: it takes one after the other, and tells those that it
+    # does not want when to come again. By default gRPC refuses some from 1,000 on, and all from 3,000, without that.
+    ("grpc.server.max_pending_requests", _CALLS_WAITING),
+    ("grpc.server.max_pending_requests_hard_limit", 2 * _CALLS_WAITING),
     # Connections that never become a lane: gRPC's own limits are two minutes, and none.
     ("grpc.server_handshake_timeout_ms", _HANDSHAKE_MS),
     ("grpc.max_connection_idle_ms", _IDLE_CONNECTION_MS),
