@@ -71,6 +71,9 @@ ANNOUNCEMENTS_AT_ONCE = 20_000
 RELAYED_STREAMS = 50_000
 RELAYED_STREAMS_OF_NEIGHBOUR = 8192
 RELAYED_CHUNKS = 4096
+# Seconds for which a relay keeps a stream of which it hears nothing, if its ends ask for more, or for no end at all.
+# What is said of it later begins a new attempt.
+RELAYED_SILENCE_S = 3600
 # Answers that wait on one link, and Pongs on one lane: what a peer can make a cell hold by asking and not listening.
 # What is beyond is not answered, and asked again; who has so many Pings on its way is cut off.
 ANSWERS = 1024

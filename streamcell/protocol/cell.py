@@ -60,7 +60,7 @@ from streamcell.protocol.wire.frames import (
     Withdraw,
 )
 from streamcell.stats import CellStats
-from streamcell.topology import ALL_CELLS, CellSelection
+from streamcell.topology import CellSelection
 
 # Before the Hellos nothing else is heard.
 _FIRST_FRAMES = (Hello, Goodbye)
@@ -360,9 +360,9 @@ class CellCore:
 
     # The network.
 
-    def ask_cells(self, timeout_s: float, now: float, selection: CellSelection = ALL_CELLS) -> int:
+    def ask_cells(self, selection: CellSelection, timeout_s: float, now: float) -> int:
         """Ask which cells there are. The answer is CellsListed or QueryFailed with the number that is returned."""
-        return self._queries.ask_cells(timeout_s, now, selection)
+        return self._queries.ask_cells(selection, timeout_s, now)
 
     def ask_trace(self, target: str, timeout_s: float, now: float) -> int:
         """Ask by which hops a cell is reached. The answer is RouteTraced or QueryFailed with that number."""

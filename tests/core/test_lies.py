@@ -14,6 +14,7 @@ from streamcell.protocol.wire.description import StreamKind
 from streamcell.protocol.wire.frames import (
     Ack,
     Announce,
+    Chunk,
     Credit,
     Goodbye,
     Lost,
@@ -380,6 +381,28 @@ def test_no_frame_takes_more_hops_than_any_may(hops: int) -> None:
     kinds = type(opened) | ResumeQuery | Reset
     passed = [word.hops_left for name, _, word in net.carried if name == "hub" and isinstance(word, kinds)]
     assert passed == ([min(hops, HOPS) - 1] * 3 if hops else [])
+
+
+def test_offsets_at_the_end_of_all_numbers_go_no_further() -> None:
+    """Nothing is passed on, or granted, that no frame can hold."""
+    net = Net()
+    nodes = frozen_target(net, {"hub": "", "liar": "hub", "target": "hub"})
+    hub, key = nodes["hub"], nodes["liar"].key(99)
+    opened = dataclasses.replace(
+        chunk(key, bytes(1000), offset=FAR - 10, opening=make_open(StreamKind.STREAM)), target="target"
+    )
+    receive(net, hub, "liar", opened)
+    net.run()
+    receive(net, hub, "target", Credit(key, "target", 1, FAR))
+    net.run()
+    receive(net, hub, "liar", dataclasses.replace(opened, sequence=1, offset=FAR, open=None, payload=bytes(100)))
+    net.run()
+    said = [word.offset for word in net.sent("hub", Credit)] + [word.offset for word in net.sent("hub", Chunk)]
+    assert FAR in said
+    assert max(said) == FAR
+    thaw(net)
+    assert nodes["target"].core.stats().receives == ()
+    assert [word.reason for word in net.sent("target", Lost)] == [LostReason.UNKNOWN_HERE] * 2
 
 
 def test_a_stream_has_one_target_whatever_its_origin_says() -> None:

@@ -8,13 +8,13 @@ from streamcell import limits
 from streamcell.errors import ErrorCode, StreamTargetUnreachable
 from streamcell.protocol.base.events import CellsListed, QueryFailed, QuestionsDropped, RouteTraced
 from streamcell.protocol.wire.frames import CellInfo, Query, QueryReply
-from streamcell.topology import CellSelection, KnownCell, KnownCells
+from streamcell.topology import ALL_CELLS, CellSelection, KnownCell, KnownCells
 from tests.core.harness import Net, Node
 from tests.core.trees import branches, receive, tree
 
 
 def cells(net: Net, node: Node) -> dict[str, KnownCell]:
-    number = node.core.ask_cells(5.0, net.now)
+    number = node.core.ask_cells(ALL_CELLS, 5.0, net.now)
     net.run()
     (listed,) = [event for event in node.of(CellsListed) if event.query_id == number]
     return {cell.fqcn: cell for cell in listed.cells}
@@ -57,7 +57,7 @@ def test_a_large_tree_is_told_in_pieces() -> None:
 
 
 def page(net: Net, node: Node, selection: CellSelection) -> KnownCells:
-    number = node.core.ask_cells(5.0, net.now, selection)
+    number = node.core.ask_cells(selection, 5.0, net.now)
     net.run()
     (listed,) = [event for event in node.of(CellsListed) if event.query_id == number]
     return listed.cells
@@ -111,7 +111,7 @@ def test_an_older_cell_tells_all_and_the_asker_chooses() -> None:
     nodes = branches(net)
     leaf = nodes["left-leaf"]
     net.mute.add("left")
-    number = leaf.core.ask_cells(5.0, net.now, CellSelection("right", 1))
+    number = leaf.core.ask_cells(CellSelection("right", 1), 5.0, net.now)
     infos = tuple(CellInfo(name, 1) for name in ("root", "left", "right-leaf", "right"))
     leaf.core.receive(leaf.lane(), [QueryReply(number, "left-leaf", "root", infos, 1)], net.now)
     net.run()
@@ -201,7 +201,7 @@ def test_a_question_that_is_not_answered_in_time_fails() -> None:
     assert getattr(error, "code", None) is ErrorCode.TIMEOUT
     assert "left and root and right answered" in str(error)
     net.mute.update(["root", "left"])
-    for number in (leaf.core.ask_cells(2.0, net.now), leaf.core.ask_trace("root", 2.0, net.now)):
+    for number in (leaf.core.ask_cells(ALL_CELLS, 2.0, net.now), leaf.core.ask_trace("root", 2.0, net.now)):
         net.advance(3.0)
         error = failure(net, leaf, number)
         assert getattr(error, "code", None) is ErrorCode.TIMEOUT
@@ -223,7 +223,7 @@ def test_questions_fail_when_the_cell_stops() -> None:
     net = Net()
     nodes = branches(net)
     net.mute.add("left")
-    number = nodes["left-leaf"].core.ask_cells(5.0, net.now)
+    number = nodes["left-leaf"].core.ask_cells(ALL_CELLS, 5.0, net.now)
     nodes["left-leaf"].core.stop(net.now)
     assert getattr(failure(net, nodes["left-leaf"], number), "code", None) is ErrorCode.STOPPING
 

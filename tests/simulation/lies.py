@@ -47,6 +47,8 @@ from streamcell.protocol.wire.frames import (
 from streamcell.protocol.wire.integrity import checksum_fields
 
 LIAR = "liar"
+# What a liar calls streams of its own.
+OWN_IDS = 1_000_000
 # The largest numbers of the wire.
 _MOST, _FAR = 2**32 - 1, 2**64 - 1
 # Most streams that are lied about at a time: the last ones.
@@ -87,7 +89,7 @@ class Forger:
     def __init__(self, scene: Scene, chance: random.Random) -> None:
         self._scene = scene
         self._random = chance
-        self._own_ids = 1_000_000
+        self._own_ids = OWN_IDS
         self._kinds: list[Callable[[Mark], Frame]] = [
             *[self._ack] * 4,
             *[self._reset] * 3,

@@ -24,6 +24,13 @@ def test_nothing_arrives_twice_when_any_cell_restarts(first: int) -> None:
         TreeStorm(seed, restarts=True).run()
 
 
+@pytest.mark.parametrize("restarts", [False, True], ids=["", "restarts"])
+@pytest.mark.parametrize("first", range(0, HISTORIES // 2, PER_TEST))
+def test_a_leaf_that_lies_costs_the_others_nothing(first: int, restarts: bool) -> None:
+    for seed in range(first, first + PER_TEST):
+        TreeStorm(seed, restarts=restarts, liar=True).run()
+
+
 def test_a_history_follows_from_its_seed() -> None:
     storms = [TreeStorm(7, restarts=True) for _ in range(2)]
     for storm in storms:

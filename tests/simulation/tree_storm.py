@@ -8,17 +8,20 @@ cut and restarted, and cells move to other parents; wall clocks are set back and
 from __future__ import annotations
 
 import dataclasses
+import functools
 import random
 from collections import Counter, deque
 from collections.abc import Callable
 
 from streamcell.config import CellConfig
+from streamcell.errors import ErrorCode
 from streamcell.limits import KIB
 from streamcell.protocol.base.events import ReceiveFailed, ReceiveFinished, SourceSeekWanted, StreamOpened
 from streamcell.protocol.wire.description import StreamKind
 from streamcell.protocol.wire.frames import StreamKey
-from tests.core.harness import Net, Node
+from tests.core.harness import NOWHERE, Net, Node
 from tests.simulation.clocks import WallClocks
+from tests.simulation.lies import LIAR, OWN_IDS, Forger, Mark
 
 CELLS = 12
 SIZES = (0, 1, 1000, 40 * KIB, 100 * KIB, 300 * KIB, 700 * KIB)
@@ -45,13 +48,40 @@ class Transfer:
         return self.origin.key(self.stream_id)
 
 
+class Hearsay:
+    """What a liar can find out."""
+
+    def __init__(self, storm: TreeStorm) -> None:
+        self._storm = storm
+
+    def lives(self) -> dict[str, int]:
+        """See lies.Scene."""
+        return {name: node.incarnation for name, node in self._storm.net.nodes.items() if name != LIAR}
+
+    def life_of_liar(self) -> int:
+        """See lies.Scene."""
+        return self._storm.net.nodes[LIAR].incarnation
+
+    def marks(self) -> list[Mark]:
+        """See lies.Scene."""
+        return [
+            Mark(transfer.key, transfer.target, len(transfer.data), self._attempt_of(transfer))
+            for transfer in self._storm.transfers[-20:]
+        ]
+
+    def _attempt_of(self, transfer: Transfer) -> int:
+        sends = {send.stream_id: send.attempt for send in transfer.origin.core.stats().sends}
+        return sends.get(transfer.stream_id, 1)
+
+
 class TreeStorm:
     """One history. With ``restarts`` cells are also killed and started again; else only relays without streams of
-    their own are."""
+    their own are. With ``liar`` one leaf of the tree lies (``lies.py``)."""
 
-    def __init__(self, seed: int, *, restarts: bool = False) -> None:
+    def __init__(self, seed: int, *, restarts: bool = False, liar: bool = False) -> None:
         self.seed = seed
         self.restarts = restarts
+        self.liar = Forger(Hearsay(self), random.Random(seed)) if liar else None
         self.random = random.Random(seed)
         self.net = Net()
         self.wall_clocks = WallClocks(self.random)
@@ -63,6 +93,9 @@ class TreeStorm:
             bulk_lanes=self.random.choice([0, 1, 2]),
         )
         self.parents = self._random_tree(self.random.randint(3, CELLS))
+        honest = list(self.parents)
+        if liar:
+            self.parents[LIAR] = self.random.choice(honest)
         self.transfers: list[Transfer] = []
         self.lives: list[Node] = []
         self.history: list[str] = [f"tree {self.parents}"]
@@ -73,8 +106,8 @@ class TreeStorm:
                 self.net.nodes[name].connect(parent)
         self.relays = sorted(set(self.parents.values()) - {""})
         # Cells that send and receive; in a storm without restarts the others are pure relays, which may be killed.
-        talkers = [name for name in self.parents if restarts or name not in self.relays or self.random.random() < 0.5]
-        self.talkers = talkers if len(talkers) > 1 else list(self.parents)
+        talkers = [name for name in honest if restarts or name not in self.relays or self.random.random() < 0.5]
+        self.talkers = talkers if len(talkers) > 1 else honest
         self.mortal = [name for name in self.parents if restarts or name not in self.talkers]
 
     def run(self) -> None:
@@ -86,7 +119,7 @@ class TreeStorm:
             self._check_that_all_still_works()
         except AssertionError as error:
             past = "\n  ".join(self.history[-60:])
-            option = ", restarts=True" if self.restarts else ""
+            option = ", restarts=True" * self.restarts + ", liar=True" * (self.liar is not None)
             raise AssertionError(
                 f"{error}\nreproduce with: TreeStorm({self.seed}{option}).run()\nhistory:\n  {past}"
             ) from error
@@ -117,6 +150,7 @@ class TreeStorm:
             (self._move, 1),
             (self._restart, 1),
             (self._peer, 1),
+            (self._lie, 20 if self.liar is not None else 0),
         ]
         chosen = self.random.choices([action for action, _ in actions], [weight for _, weight in actions], k=STEPS)
         for action in chosen:
@@ -134,12 +168,28 @@ class TreeStorm:
         slow = random.Random(self.seed ^ node.incarnation)
 
         def on_opened(event: StreamOpened) -> None:
+            if self._refuses_liar(node, event):
+                return
             if event.description.kind is StreamKind.STREAM and slow.random() < 0.3:
                 node.slow.add(event.key)
             node.accept(event.key, assemble=event.description.kind is not StreamKind.STREAM)
 
         node.on_opened = on_opened
         node.on_seek = lambda event: self._seek(node, event)
+
+    def _refuses_liar(self, node: Node, event: StreamOpened) -> bool:
+        lies = self.liar is not None and event.key.origin == LIAR and event.key.stream_id >= OWN_IDS
+        if lies:
+            node.core.reject(event.key, ErrorCode.REJECTED, "nobody wants to hear it", self.net.now)
+        return lies
+
+    def _lie(self) -> None:
+        ends = [end for end in sorted(self.net.peers) if end[0] == LIAR and self.net.peers[end] != NOWHERE]
+        if self.liar is None or not ends:
+            return
+        end, frames = self.random.choice(ends), self.liar.lies()
+        self._note(f"{end} lies: {type(frames[0]).__name__}, {len(frames)} frames")
+        self.net.frames[self.net.peers[end]].extend(frames)
 
     def _seek(self, node: Node, event: SourceSeekWanted) -> None:
         """Have a source give again what its restarted target needs."""
@@ -230,7 +280,7 @@ class TreeStorm:
         """A cell finds another parent when its connection breaks."""
         movable = [name for name, parent in self.parents.items() if parent]
         name = self.random.choice(movable)
-        elsewhere = [other for other in self.parents if other not in self._deep_below(name)]
+        elsewhere = [other for other in self.parents if other not in self._deep_below(name) and other != LIAR]
         parent = self.random.choice(elsewhere)
         self._note(f"{name} moves to {parent}")
         self.parents[name] = parent
@@ -277,7 +327,7 @@ class TreeStorm:
         net.hold.clear()
         net.refuse_dials.clear()
         for node in self.net.nodes.values():
-            node.on_opened = None
+            node.on_opened = functools.partial(self._accept, node)
             for key in sorted(node.slow):
                 node.read(key)
             node.slow.clear()
@@ -285,6 +335,10 @@ class TreeStorm:
             self._give(transfer, len(transfer.left))
         net.advance(HEAL_S)
         self._check_safety()
+
+    def _accept(self, node: Node, event: StreamOpened) -> None:
+        if not self._refuses_liar(node, event):
+            node.accept(event.key, assemble=event.description.kind is not StreamKind.STREAM)
 
     # What must be so.
 
@@ -324,7 +378,9 @@ class TreeStorm:
             stats = node.core.stats()
             assert stats.sends == (), f"{node.fqcn} still sends {stats.sends}"
             assert stats.receives == (), f"{node.fqcn} still receives {stats.receives}"
-            assert stats.relays == (), f"{node.fqcn} still relays {stats.relays}"
+            # What a liar begins and leaves is kept for as long as it asks, up to a limit.
+            left = [stream for stream in stats.relays if stream.origin != LIAR]
+            assert left == [], f"{node.fqcn} still relays {left}"
             known = {route.fqcn for route in stats.routes}
             assert known == self._deep_below(node.fqcn) - {node.fqcn}, f"{node.fqcn} knows {known}"
             assert all(route.confirmed for route in stats.routes)
@@ -335,7 +391,8 @@ class TreeStorm:
         assert len(self.net.nodes[root].core.stats().routes) == len(self.parents) - 1
 
     def _check_that_all_still_works(self) -> None:
-        names = list(self.parents)
+        # Whom nobody believes any more may not be heard.
+        names = [name for name in self.parents if name != LIAR]
         data = self.random.randbytes(400 * KIB)
         sent = []
         for origin in names:

@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping
 from typing import ClassVar, Protocol
 
 from streamcell.errors import ProtocolError
-from streamcell.limits import CHUNK_PAYLOAD_BYTES, RELAYED_CHUNKS, SMALL_STREAM_BYTES
+from streamcell.limits import CHUNK_PAYLOAD_BYTES, RELAYED_CHUNKS, RELAYED_SILENCE_S, SMALL_STREAM_BYTES
 from streamcell.protocol.base.context import Context, Count
 from streamcell.protocol.base.machine import step
 from streamcell.protocol.base.timers import Timed
@@ -91,7 +91,7 @@ class RelayedStream(Timed):
         self.branch = Branch(down)
         self.grant = Grant()
         self._near = near
-        self._idle_timeout_s = near.context.config.idle_timeout_s
+        self._idle_timeout_s = _bounded(near.context.config.idle_timeout_s)
         self._held = Held()
         self._bulk = True
         # What the previous hop is to be told beside a Credit.
@@ -294,14 +294,13 @@ class RelayedStream(Timed):
     def handle_timer(self, now: float) -> None:
         """Both ends would have shown that they live: without that they have given up, or are gone."""
         # Compared as it was scheduled: the difference of the two may be a rounding error short of the timeout.
-        if self._idle_timeout_s > 0 and now >= self._heard_at + self._idle_timeout_s:
+        if now >= self._heard_at + self._idle_timeout_s:
             self.give_up()
         else:
             self._schedule()
 
     def _schedule(self) -> None:
-        if self._idle_timeout_s > 0:
-            self._near.context.deadlines.schedule(self, self._heard_at + self._idle_timeout_s)
+        self._near.context.deadlines.schedule(self, self._heard_at + self._idle_timeout_s)
 
     # Actions of the table.
 
@@ -329,7 +328,7 @@ class RelayedStream(Timed):
     def _take_terms(self, chunk: Chunk, opening: Open) -> None:
         """Take over what the first chunk of an attempt says of it."""
         near, size = self._near, opening.description.size
-        self._idle_timeout_s = opening.description.idle_timeout_s
+        self._idle_timeout_s = _bounded(opening.description.idle_timeout_s)
         # Chunks that follow only note when they came: the deadline looks at that when it is there.
         self._schedule()
         self._bulk = size is None or size > SMALL_STREAM_BYTES
@@ -364,3 +363,8 @@ class RelayedStream(Timed):
         RelayAction.TELL_ORIGIN: lambda self: self._tell_origin(),
         RelayAction.FORGET: lambda self: self._forget(),
     }
+
+
+def _bounded(idle_timeout_s: float) -> float:
+    """Return for how long a stream is kept that asks for this silence; 0 asks for no end."""
+    return min(idle_timeout_s or RELAYED_SILENCE_S, RELAYED_SILENCE_S)

@@ -99,7 +99,7 @@ class QueryTable:
 
     # Asking.
 
-    def ask_cells(self, timeout_s: float, now: float, selection: CellSelection) -> int:
+    def ask_cells(self, selection: CellSelection, timeout_s: float, now: float) -> int:
         """Ask for cells; the answer is CellsListed. Returns the number of the question."""
         question = self._ask("", selection, timeout_s, now)
         question.take(self._known(now), 0, self._context.fqcn)

@@ -18,7 +18,7 @@ class Questions:
     def ask_cells(self, answer: AnyFuture, timeout_s: float, selection: CellSelection, now: float) -> None:
         """Ask which cells there are; ``answer`` gets KnownCells."""
         # An answer that needs nobody else is an event already, which is handed out after this.
-        self._waiting[self._context.core.ask_cells(timeout_s, now, selection)] = answer
+        self._waiting[self._context.core.ask_cells(selection, timeout_s, now)] = answer
 
     def ask_trace(self, answer: AnyFuture, target: str, timeout_s: float, now: float) -> None:
         """Ask by which hops a cell is reached; ``answer`` gets a list of Hop."""
