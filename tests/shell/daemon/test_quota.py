@@ -77,15 +77,15 @@ def test_bytes_beyond_the_limit_are_refused_before_they_travel(pair: Pair, folde
     assert world.finished == ["a", "c"]
 
 
-def test_what_is_still_to_come_counts(pair: Pair, folder: Path) -> None:
+def test_what_has_come_of_a_file_counts(pair: Pair, folder: Path) -> None:
     world = World(pair, folder, quota_bytes=1000)
     with Gate() as gate:
         first = world.begin("a", gate, bytes(100), bytes(400))
+        eventually(lambda: [path.stat().st_size for path in folder.glob("site/.streamcell/*.part")] == [100])
         assert "quota_bytes" in refusal(world, "b", bytes(950))
         world.send("c", bytes(400)).result(PATIENCE_S)
         gate.open()
         first.result(PATIENCE_S)
-    # Its size was not known: it was stopped where it would have been too much.
     assert world.finished == ["a", "c"]
 
 
