@@ -66,6 +66,8 @@ class CellConfig(ProcessSettings):
 
     # Time.
     idle_timeout_s: float = 300.0
+    # How long an idle timeout of a stream that others send here, or through here, is granted at most.
+    max_peer_idle_timeout_s: float = 3600.0
     unreachable_timeout_s: float = 120.0
     request_timeout_s: float = 60.0
     ping_after_s: float = 5.0
@@ -140,6 +142,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "max_requests_per_peer": (1, 1_000_000),
     "max_cells": (1, 1_000_000),
     "idle_timeout_s": (0, LONGEST_TIMEOUT_S),
+    "max_peer_idle_timeout_s": (limits.LEAST_GRANTED_TIMEOUT_S, LONGEST_TIMEOUT_S),
     "unreachable_timeout_s": (0, LONGEST_TIMEOUT_S),
     "request_timeout_s": (0, LONGEST_TIMEOUT_S),
     "ping_after_s": (0.01, 3600),

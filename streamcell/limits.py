@@ -45,6 +45,15 @@ SETTLED_UNTOLD = 256
 # Targets of which a cell knows how many streams have ended since they were told: what those remember in vain of this
 # cell, when it has sent to so many others since, is less than the number above.
 SETTLED_TARGETS = 10_000
+# Streams and blobs that may be open from one origin to one target, and requests of which the reply is not settled. An
+# origin opens no more, whatever it is configured to; a target takes a few more, since ends overtake each other.
+STREAMS_OF_ORIGIN = 1024
+REQUESTS_OF_ORIGIN = 256
+STREAMS_IN_EXCESS = 64
+REQUESTS_IN_EXCESS = 16
+# Streams of one origin of which the initial credit is outside of any budget. Of those beyond it is counted against the
+# budget of windows.
+STREAMS_OF_FREE_CREDIT = 256
 # Ended and asked-for streams that a target remembers of one life of an origin: an honest one says after each 256 ends
 # which are settled, and has not many more than those that may be open.
 REMEMBERED_STREAMS = 8192
@@ -55,6 +64,10 @@ SETTLED_RUNS_KEPT = 4096
 REMEMBERED_S = 60.0
 # Lives of origins that are remembered though nothing leads to their cells any more. What comes late comes soon.
 PAST_LIVES = 10_000
+# The longest silence of an end of a stream that lives, whatever idle timeout was asked for: a quarter of the least that
+# a cell may grant at most.
+LIFE_SIGN_S = 75.0
+LEAST_GRANTED_TIMEOUT_S = 300.0
 # Hops that a routed frame may take: deeper trees are mistakes.
 HOPS = 16
 # Cells that a cell keeps a way to, and those of them that are behind one neighbour: bounds what announcements can make

@@ -555,6 +555,9 @@ class CellCore:
         return Standing.WHOLE if sender.has_arrived else Standing.UNDER_WAY
 
     def _on_send_settled(self, sender: StreamSender, error: CellError | None) -> None:
+        request = sender.spec.description.reply_to
+        if request is not None:
+            self._receives.on_reply_settled(sender.spec.target, request)
         if error is None:
             self._requests.acknowledge(sender.key.stream_id, sender.target_life or 0)
         else:

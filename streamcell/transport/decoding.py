@@ -140,6 +140,7 @@ def _hello(message: cell_pb2.Hello) -> frames.Hello:
         software=checked_label(message.software, "software"),
         lanes_replaced=tuple(message.lanes_replaced),
         claim_id=message.claim_id,
+        max_idle_timeout_s=checked_seconds(message.limits.max_idle_timeout_s, "max_idle_timeout_s"),
     )
 
 

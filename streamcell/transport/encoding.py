@@ -61,6 +61,7 @@ def _fill_hello(message: cell_pb2.Frame, frame: frames.Hello) -> None:
     hello.capabilities.extend(frame.capabilities)
     hello.limits.message_bytes = frame.message_bytes
     hello.limits.lanes = frame.lanes
+    hello.limits.max_idle_timeout_s = frame.max_idle_timeout_s
     hello.initial_credit = frame.initial_credit
     hello.peer = frame.peer
     hello.software = frame.software

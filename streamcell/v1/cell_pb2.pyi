@@ -198,12 +198,14 @@ class Hello(_message.Message):
     def __init__(self, version_min: _Optional[int] = ..., version_max: _Optional[int] = ..., fqcn: _Optional[str] = ..., incarnation: _Optional[int] = ..., link_id: _Optional[bytes] = ..., lane_number: _Optional[int] = ..., lane_role: _Optional[_Union[LaneRole, str]] = ..., lanes_held: _Optional[_Iterable[int]] = ..., capabilities: _Optional[_Iterable[str]] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., initial_credit: _Optional[int] = ..., peer: bool = ..., software: _Optional[str] = ..., lanes_replaced: _Optional[_Iterable[int]] = ..., claim_id: _Optional[int] = ...) -> None: ...
 
 class Limits(_message.Message):
-    __slots__ = ("message_bytes", "lanes")
+    __slots__ = ("message_bytes", "lanes", "max_idle_timeout_s")
     MESSAGE_BYTES_FIELD_NUMBER: _ClassVar[int]
     LANES_FIELD_NUMBER: _ClassVar[int]
+    MAX_IDLE_TIMEOUT_S_FIELD_NUMBER: _ClassVar[int]
     message_bytes: int
     lanes: int
-    def __init__(self, message_bytes: _Optional[int] = ..., lanes: _Optional[int] = ...) -> None: ...
+    max_idle_timeout_s: float
+    def __init__(self, message_bytes: _Optional[int] = ..., lanes: _Optional[int] = ..., max_idle_timeout_s: _Optional[float] = ...) -> None: ...
 
 class LanesWanted(_message.Message):
     __slots__ = ("bulk_lanes",)

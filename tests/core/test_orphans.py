@@ -507,3 +507,18 @@ def test_a_source_that_has_more_than_it_had_fails_and_does_not_wait() -> None:
     net.advance(2.0)
     assert isinstance(client.error(stream_id), StreamIntegrityError)
     assert isinstance(server.receive_error(client.key(stream_id)), StreamIntegrityError)
+
+
+def test_of_more_than_one_origin_may_have_open_those_end_that_waited_longest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streamcell.protocol.receiving.orphans.STREAMS_OF_ORIGIN", 2)
+    monkeypatch.setattr("streamcell.protocol.receiving.orphans.STREAMS_IN_EXCESS", 0)
+    transfer = Transfer()
+    others = [
+        transfer.client.key(transfer.client.stream("server", None, resume_id=f"other-{number}", source_stamp=STAMP))
+        for number in range(2)
+    ]
+    transfer.net.run()
+    transfer.restart()
+    transfer.send_again()
+    assert transfer.failure().error.code is ErrorCode.RESUME
+    assert [key for key in others if any(failed.key == key for failed in transfer.server.of(ReceiveFailed))] == []

@@ -1,16 +1,18 @@
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
 
 from streamcell.errors import ErrorCode
+from streamcell.limits import LIFE_SIGN_S
 from streamcell.protocol.base.events import SendFailed
 from streamcell.protocol.receiving import patience as receiver_patience
 from streamcell.protocol.receiving.news import ACK_DELAY_S
 from streamcell.protocol.sending import patience as sender_patience
 from streamcell.protocol.sending.states import SenderState
-from streamcell.protocol.wire.frames import ResumeQuery
+from streamcell.protocol.wire.frames import Ack, ResumeQuery
 from tests.core.receivers import NOW, OneReceiver, make_chunk
 from tests.core.senders import Origin
 
@@ -66,9 +68,9 @@ def test_a_sender_without_timeouts_waits_for_ever(acknowledged: bool) -> None:
     if acknowledged:
         patient.cut()
         patient.ack(0, 0)
-    assert due_in(patient) is None
+    assert due_in(patient) == (LIFE_SIGN_S if acknowledged else None)
     assert not waited_enough(patient, 1e9)
-    assert not owes_life_sign(patient, 1e9)
+    assert owes_life_sign(patient, LIFE_SIGN_S) is acknowledged
 
 
 def test_a_sender_shows_life_four_times_in_the_idle_timeout() -> None:
@@ -82,6 +84,23 @@ def test_a_sender_shows_life_four_times_in_the_idle_timeout() -> None:
     assert due_in(quiet) == 90.0
     assert [frame.probe for frame in quiet.speak()] == [True]
     assert due_in(quiet) == 10.0
+
+
+def test_a_sender_shows_life_as_often_as_a_cell_may_ask_for_that_grants_little() -> None:
+    long = origin(idle_s=1e6)
+    long.cut()
+    assert due_in(long) == LIFE_SIGN_S
+
+
+def test_a_sender_shows_life_as_often_as_its_neighbour_needs_it() -> None:
+    long = origin(idle_s=1e6)
+    long.link.terms = dataclasses.replace(long.link.terms, max_idle_timeout_s=100.0)
+    long.cut()
+    assert due_in(long) == 25.0
+    far = origin(idle_s=1e6, target="far")
+    far.link.terms = long.link.terms
+    far.cut()
+    assert due_in(far) == LIFE_SIGN_S
 
 
 def test_a_sender_that_has_sent_nothing_owes_no_sign_of_life() -> None:
@@ -126,14 +145,27 @@ def test_a_receiver_waits_for_its_origin_and_shows_life_four_times_meanwhile() -
     assert receiver_patience.due_at(quiet) == NOW + 40.0
 
 
-def test_a_receiver_without_timeout_is_due_only_for_what_it_has_to_say() -> None:
-    patient = OneReceiver(idle_timeout_s=0.0)
-    assert receiver_patience.due_at(patient.half) == NOW + ACK_DELAY_S
-    patient.place(make_chunk(0, b"abc"))
-    patient.says()
-    assert receiver_patience.due_at(patient.half) is None
-    assert not receiver_patience.origin_is_silent(patient.half, 1e9)
-    assert not receiver_patience.owes_life_sign(patient.half, 1e9)
+@pytest.mark.parametrize("asked_s", [0.0, 3601.0, 1e9])
+def test_a_receiver_grants_no_more_than_it_is_configured_to(asked_s: float) -> None:
+    patient = OneReceiver(idle_timeout_s=asked_s).half
+    patient.news.take_control_frames(1, NOW)
+    patient.handle_timer(NOW + 1.0)
+    assert receiver_patience.due_at(patient) == NOW + LIFE_SIGN_S
+    assert [receiver_patience.origin_is_silent(patient, NOW + s) for s in (3599.0, 3600.0)] == [False, True]
+
+
+def test_a_receiver_repeats_its_ack_to_an_origin_that_says_nothing_though_its_own_reader_does_not_read() -> None:
+    """The origin may have settled the stream: it answers then, and what the stream holds comes back."""
+    stuck = OneReceiver(idle_timeout_s=40.0)
+    stuck.half.on_accepted(NOW, assemble=False, reserve=False)
+    stuck.half.on_callback_started()
+    stuck.place(make_chunk(0, b"abc"))
+    stuck.says()
+    said = []
+    for seconds in (10.0, 20.0, 30.0):
+        stuck.half.handle_timer(NOW + seconds)
+        said.append([type(frame) for frame in stuck.says()])
+    assert said == [[], [Ack], [Ack]]
 
 
 def test_a_receiver_that_nobody_takes_is_due_when_it_is_refused_and_sooner_for_an_ack() -> None:

@@ -435,9 +435,19 @@ def test_it_waits_for_ever_if_the_sender_does() -> None:
     server.auto_accept = False
     transfer.net.advance(2.0)
     server.core.await_callback(transfer.key, transfer.net.now)
-    transfer.net.advance(10_000.0)
+    transfer.net.advance(3_590.0)
     server.accept(transfer.key)
     transfer.arrives()
+
+
+def test_it_does_not_wait_for_longer_than_the_target_grants() -> None:
+    transfer = Transfer(idle_timeout_s=0.0, unreachable_timeout_s=0.0)
+    server = transfer.restart()
+    server.auto_accept = False
+    transfer.net.advance(2.0)
+    server.core.await_callback(transfer.key, transfer.net.now)
+    transfer.net.advance(3_610.0)
+    assert transfer.client.error(transfer.stream_id).code is ErrorCode.NO_CALLBACK
 
 
 def test_a_callback_that_does_not_decide_is_idle() -> None:

@@ -434,6 +434,31 @@ def test_where_there_is_no_room_the_origin_rests_before_it_asks_again() -> None:
     assert origin.told(SendFailed) == []
 
 
+def test_what_finds_no_room_waits_as_in_line() -> None:
+    origin = Origin(unreachable_timeout_s=30.0).begin(b"abc")
+    origin.cut()
+    for _ in range(3):
+        origin.now += 25.0
+        origin.lost(LostReason.LIMIT)
+        origin.sender.handle_timer(origin.now)
+        origin.sender.handle_timer(origin.sender.backoff_until)
+    assert origin.told(SendFailed) == []
+    origin.sender.handle_timer(origin.now + 30.0)
+    assert origin.told(SendFailed) != []
+
+
+def test_what_found_no_room_may_go_to_the_next_life_of_its_target() -> None:
+    """Nothing of it was taken in, so it cannot come twice."""
+    origin = Origin(StreamKind.BLOB).begin(b"abc")
+    assert origin.cut()[-1].last
+    origin.lost(LostReason.LIMIT)
+    origin.now = origin.sender.backoff_until
+    origin.sender.handle_timer(origin.now)
+    origin.speak()
+    origin.reply(None, life=LIFE + 1)
+    assert [bytes(chunk.payload) for chunk in origin.cut()] == [b"abc"]
+
+
 # The source.
 
 

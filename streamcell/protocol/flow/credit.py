@@ -2,8 +2,8 @@
 
 Three rules that cannot fight: a window bounds one stream, the budget bounds all windows together (a window grows only
 by what the budget still has for its origin, and gives back what is above its fair share when others want it), and what
-is assembled whole is admitted before it gets a window at all (``admission.py``). Initial credits are outside the
-budget: they are what it costs to be reachable.
+is assembled whole is admitted before it gets a window at all (``admission.py``). The initial credits of each origin's
+first streams are outside the budget: they are what it costs to be reachable. Those of more streams are taken from it.
 
 A stream may begin with the window that others from the same neighbour could use lately (:class:`RememberedWindow`).
 What it gets so is given ahead of any proof that its reader keeps up, and credit cannot be taken back: so it is at most
@@ -61,6 +61,13 @@ class WindowBudget:
         elif self.short == party:
             self.short = None
         return taken
+
+    def take_whole(self, party: Party, size: int) -> bool:
+        """Take ``size`` bytes for a party, or none; return whether there were as many."""
+        if size > self._shares.room(party):
+            return False
+        self._shares.take(party, size)
+        return True
 
     def take_ahead(self, party: Party, size: int) -> int:
         """Take up to ``size`` bytes for a stream that has not shown yet that it can use them; return how many.

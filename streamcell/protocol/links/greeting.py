@@ -20,6 +20,7 @@ class Terms:
     :ivar initial_credit: bytes of a stream that it takes before it has given credit.
     :ivar message_bytes: the largest message that it takes.
     :ivar lanes: how many lanes a link to it has at most.
+    :ivar max_idle_timeout_s: how long it waits for the origin of a stream, at most; 0: it has not said so.
     :ivar announces: it tells by itself who is there, and hears of it.
     """
 
@@ -28,6 +29,7 @@ class Terms:
     lanes: int = 1
     announces: bool = False
     software: str = ""
+    max_idle_timeout_s: float = 0.0
 
     @classmethod
     def of(cls, hello: Hello) -> Terms:
@@ -38,6 +40,7 @@ class Terms:
             hello.lanes,
             ROUTES_CAPABILITY in hello.capabilities,
             hello.software,
+            hello.max_idle_timeout_s,
         )
 
 
@@ -70,6 +73,7 @@ def make_hello(
         context.software,
         lanes_replaced,
         claim_id,
+        context.config.max_peer_idle_timeout_s,
     )
 
 

@@ -20,22 +20,23 @@ class Allowance:
     """The credit of one stream, and the window that it comes from.
 
     ``allowed_to_previous`` is how far the previous hop may send in this attempt, ``allowed_ever`` how far it was let go
-    in all attempts. The first catches up with the second in the first Credit of an attempt (``_told``), and whenever
+    in all attempts. The first catches up with the second in the first Credit of an attempt (``told``), and whenever
     the difference is worth a frame.
 
     :ivar assembled: the window is one of the memory of blobs: what comes is kept there until it is whole.
-    :ivar due: a Credit of ``allowed_to_previous`` is to be sent; only once ``_told`` is set.
+    :ivar told: a Credit was told in this attempt, or is about to be.
+    :ivar due: a Credit of ``allowed_to_previous`` is to be sent; only once ``told`` is set.
     """
 
     __slots__ = (
         "_initial",
         "_point",
         "_progress",
-        "_told",
         "allowed_ever",
         "allowed_to_previous",
         "assembled",
         "due",
+        "told",
         "window",
     )
 
@@ -46,7 +47,7 @@ class Allowance:
         self.allowed_ever = 0
         self.due = False
         self._initial = self.allowed_to_previous
-        self._told = False
+        self.told = False
         self._progress = progress
         self._point = point
 
@@ -63,7 +64,7 @@ class Allowance:
         more memory for a reader that stands still.
         """
         self.allowed_to_previous = min(offset + INITIAL_CREDIT_BYTES, max(self.allowed_ever, self._initial))
-        self._told = self.due = False
+        self.told = self.due = False
         if admitted:
             self.allow(self.allowed_ever)
 
@@ -76,9 +77,9 @@ class Allowance:
         self.allowed_ever = max(self.allowed_ever, offset)
         if self._progress.whole or self._point.state is not _PLACED:
             return
-        if not self._told or self.allowed_ever - self.allowed_to_previous >= self.window.step_bytes:
+        if not self.told or self.allowed_ever - self.allowed_to_previous >= self.window.step_bytes:
             self.allowed_to_previous = max(self.allowed_to_previous, self.allowed_ever)
-            self._told = self.due = True
+            self.told = self.due = True
 
     def open_window(self, remembered: RememberedWindow | None) -> None:
         """Give the first credit: what others from the same neighbour could use lately, if more is to come."""
@@ -105,7 +106,7 @@ class Allowance:
 
     def repeat(self) -> None:
         """What was told in this attempt may have been missed."""
-        self.due = self._told
+        self.due = self.told
 
     def on_told(self) -> None:
         """A Credit is under way."""

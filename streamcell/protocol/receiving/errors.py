@@ -87,7 +87,7 @@ def placed_elsewhere(chunk: Chunk, told: int) -> CellError:
 def nobody_registered(receiver: StreamReceiver, fqcn: str) -> CellError:
     """No callback was registered in time for a stream that goes on after a restart."""
     return StreamRejected(
-        f"{fqcn} was restarted, and for {receiver.description.idle_timeout_s:g} s no callback was registered for "
+        f"{fqcn} was restarted, and for {receiver.idle_timeout_s:g} s no callback was registered for "
         f"{receiver.channel}/{receiver.topic}",
         ErrorCode.NO_CALLBACK,
         Fault.TARGET,
@@ -139,7 +139,7 @@ def gave_up(receiver: StreamReceiver) -> CellError:
 def silent(receiver: StreamReceiver) -> CellError:
     """The origin showed no life for the idle timeout."""
     return StreamTimeout(
-        f"{receiver.key.origin} was silent about {_name(receiver)} for {receiver.description.idle_timeout_s:g} s, at "
+        f"{receiver.key.origin} was silent about {_name(receiver)} for {receiver.idle_timeout_s:g} s, at "
         f"offset {receiver.progress.received}",
         fault=Fault.ORIGIN,
     )

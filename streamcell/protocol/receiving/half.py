@@ -34,6 +34,7 @@ from streamcell.protocol.base.machine import (
     step,
 )
 from streamcell.protocol.base.timers import Timed
+from streamcell.protocol.flow.life_signs import granted_s
 from streamcell.protocol.receiving import errors as receive_errors
 from streamcell.protocol.receiving import patience
 from streamcell.protocol.receiving.origin_side import OriginSide
@@ -74,6 +75,7 @@ class StreamReceiver(Timed):
 
     __slots__ = (
         "_callback_started",
+        "_charged",
         "_context",
         "_error",
         "_last_word",
@@ -82,6 +84,7 @@ class StreamReceiver(Timed):
         "allowance",
         "channel",
         "description",
+        "idle_timeout_s",
         "news",
         "origin",
         "party",
@@ -98,13 +101,16 @@ class StreamReceiver(Timed):
     _error: CellError
     _last_word: Reset | None
 
-    def __init__(self, near: Surroundings, chunk: Chunk, opening: Open, link: Link, now: float) -> None:
+    def __init__(
+        self, near: Surroundings, chunk: Chunk, opening: Open, link: Link, now: float, *, charged: int = 0
+    ) -> None:
         super().__init__()
         self._near = near
         self._context = near.context
         self.channel = chunk.channel
         self.topic = chunk.topic
         self.description = opening.description
+        self.idle_timeout_s = self._granted_s()
         self.state = ReceiverState.OFFERED
         self.origin = OriginSide(near, chunk, opening, link, now)
         self.party = self.origin.party
@@ -120,6 +126,8 @@ class StreamReceiver(Timed):
         self.unclaimed_until: float | None = None
         self._undelivered: list[Payload] = []
         self._callback_started = False
+        # Of its initial credit: what is counted against the budget of windows.
+        self._charged = charged
 
     def __repr__(self) -> str:
         return (
@@ -173,6 +181,7 @@ class StreamReceiver(Timed):
         """Go on as the stream of a new life of the origin, from what has come of the earlier one."""
         old_key = self.key
         self.description = opening.description
+        self.idle_timeout_s = self._granted_s()
         self.origin.on_new_life(chunk, opening, now, admitted=self.state in _ADMITTED)
         self._schedule()
         self._context.events.append(StreamAdopted(old_key, chunk.key))
@@ -232,9 +241,8 @@ class StreamReceiver(Timed):
 
     def on_callback_awaited(self, now: float) -> None:
         """Nobody takes the stream yet, but may soon: it is refused only after the idle timeout."""
-        if self.description.idle_timeout_s > 0:
-            self.unclaimed_until = now + self.description.idle_timeout_s
-            self._schedule()
+        self.unclaimed_until = now + self.idle_timeout_s
+        self._schedule()
 
     def on_start_chosen(self, offset: int, prefix_digest: Digest | None) -> None:
         """The origin is to go on at ``offset``, if it has the same bytes below that."""
@@ -302,15 +310,18 @@ class StreamReceiver(Timed):
         if patience.owes_life_sign(self, now):
             self.spoke_at = now
             self.point.repeat()
-            if self._shows_life():
+            if self._shows_life() or patience.origin_is_quiet(self, now):
+                # An origin that has settled the stream says so again when it hears of it.
                 self.news.want_ack()
             self.news.speak()
         self._schedule()
 
     def _schedule(self) -> None:
-        due_at = patience.due_at(self)
-        if due_at is not None:
-            self._context.deadlines.schedule(self, due_at)
+        self._context.deadlines.schedule(self, patience.due_at(self))
+
+    def _granted_s(self) -> float:
+        """Return how long the origin may be silent: as it asks for, or less."""
+        return granted_s(self.description.idle_timeout_s, self._context.config.max_peer_idle_timeout_s)
 
     def _shows_life(self) -> bool:
         """Return whether silence of the application is no fault of it, so that the core speaks for it."""
@@ -388,8 +399,10 @@ class StreamReceiver(Timed):
         link = self.news.link
         if not self.allowance.assembled:
             self.allowance.open_window(None if link is None else link.remembered_window)
-        elif self.progress.size is not None:
-            self.allowance.allow(self.progress.size)
+        else:
+            self._give_back_credit()
+            if self.progress.size is not None:
+                self.allowance.allow(self.progress.size)
         pieces, self._undelivered = self._undelivered, []
         self._deliver(pieces, now)
         if self.state is not _ENDED:
@@ -443,7 +456,13 @@ class StreamReceiver(Timed):
         self.progress.forget_beyond_gap()
         self.allowance.window.close()
         self._near.keeper.on_receiver_ended(self, last_word)
+        self._give_back_credit()
         self._near.memory.free(self, now)
+
+    def _give_back_credit(self) -> None:
+        if self._charged:
+            self._near.memory.give_back(self.party, self._charged)
+            self._charged = 0
 
     # What each action of the table does.
     ACTS: ClassVar[Mapping[ReceiverAction, Callable[[StreamReceiver, float], None]]] = {

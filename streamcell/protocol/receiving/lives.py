@@ -6,9 +6,19 @@ import dataclasses
 from collections.abc import Iterator
 
 from streamcell.errors import ErrorCode, Fault, StreamError
-from streamcell.limits import PAST_LIVES, REMEMBERED_S, REMEMBERED_STREAMS, SETTLED_RUNS_KEPT
+from streamcell.limits import (
+    PAST_LIVES,
+    REMEMBERED_S,
+    REMEMBERED_STREAMS,
+    REQUESTS_IN_EXCESS,
+    REQUESTS_OF_ORIGIN,
+    SETTLED_RUNS_KEPT,
+    STREAMS_IN_EXCESS,
+    STREAMS_OF_ORIGIN,
+)
 from streamcell.protocol.flow.settled import SettledIds
 from streamcell.protocol.receiving.half import StreamReceiver
+from streamcell.protocol.wire.description import StreamKind
 from streamcell.protocol.wire.frames import (
     Ack,
     Chunk,
@@ -21,6 +31,10 @@ from streamcell.protocol.wire.frames import (
     StreamKey,
 )
 
+# Found once: a member of an enumeration is found slowly before Python 3.12.
+_REQUEST, _REPLY = StreamKind.REQUEST, StreamKind.REPLY
+_MOST_STREAMS = STREAMS_OF_ORIGIN + STREAMS_IN_EXCESS
+_MOST_REQUESTS = REQUESTS_OF_ORIGIN + REQUESTS_IN_EXCESS
 # Lives of one origin that are remembered when they are over.
 _PAST_LIVES_OF_ONE = 16
 
@@ -31,6 +45,7 @@ class OriginLife:
 
     :ivar asked: the attempts that were asked for of streams that were not known then. What an earlier attempt has left
         on a lane that broke may still come, and is not to be taken in: the origin was told that nothing had come.
+    :ivar answering: the requests that the application has, and of which the reply is not settled.
     :ivar full_since: since when there has been no room to remember more; None while there is.
     :ivar heard_at: when a stream of it was heard of that was not open here.
     """
@@ -40,6 +55,9 @@ class OriginLife:
     ended: dict[int, Ack | Reset] = dataclasses.field(default_factory=dict)
     settled: SettledIds = dataclasses.field(default_factory=SettledIds)
     asked: dict[int, int] = dataclasses.field(default_factory=dict)
+    answering: dict[int, None] = dataclasses.field(default_factory=dict)
+    requests: int = 0
+    replies: int = 0
     full_since: float | None = None
     heard_at: float = 0.0
 
@@ -90,13 +108,38 @@ class OriginLife:
         """Return the lowest id above all that were heard of: ids rise, so what follows has never been here."""
         return max(self.settled.end, *self.ended, *self.receivers, *self.asked, 0) + 1
 
+    def may_open(self, kind: StreamKind) -> bool:
+        """Return whether a stream more of a kind may be open. A request counts until its reply is settled."""
+        if kind is _REQUEST:
+            return self.requests + len(self.answering) < _MOST_REQUESTS
+        if kind is _REPLY:
+            return self.replies < _MOST_REQUESTS
+        return self.has_slot()
+
+    def has_slot(self) -> bool:
+        """Return whether a stream or blob more may be open."""
+        return len(self.receivers) - self.requests - self.replies < _MOST_STREAMS
+
     def on_stream_begun(self, stream_id: int, receiver: StreamReceiver) -> None:
         """A stream is open from now on."""
         self.receivers[stream_id] = receiver
+        self._count(receiver, 1)
+
+    def _count(self, receiver: StreamReceiver, by: int) -> None:
+        kind = receiver.description.kind
+        if kind is _REQUEST:
+            self.requests += by
+        elif kind is _REPLY:
+            self.replies += by
 
     def on_stream_ended(self, stream_id: int, last_word: Ack | Reset | None) -> None:
         """A stream is not open any more. The first last word about it is kept, until the origin has settled it."""
-        self.receivers.pop(stream_id, None)
+        receiver = self.receivers.pop(stream_id, None)
+        if receiver is not None:
+            self._count(receiver, -1)
+            description = receiver.description
+            if description.kind is _REQUEST and not description.no_reply and isinstance(last_word, Ack):
+                self.answering[stream_id] = None
         if last_word is not None and stream_id not in self.settled:
             self.ended.setdefault(stream_id, last_word)
             self.asked.pop(stream_id, None)

@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from streamcell.config import CellConfig
+from streamcell.limits import INITIAL_CREDIT_BYTES
 from streamcell.protocol.flow.admission import Admission
 from streamcell.protocol.flow.credit import BLOB_GROWTH, Window, WindowBudget
 from streamcell.protocol.wire.addressing import Party
@@ -45,6 +46,18 @@ class ReceiveMemory:
         # Those in line for admission, and those that were admitted and have no memory to go on.
         self._in_line: dict[StreamKey, StreamReceiver] = {}
         self._starved: dict[StreamKey, StreamReceiver] = {}
+
+    def charge(self, party: Party, size: int | None) -> int | None:
+        """Count the initial credit of a stream of so many bytes (None: not known), and return it; None: it is too much.
+
+        It is given back with :meth:`give_back`.
+        """
+        credit = INITIAL_CREDIT_BYTES if size is None else min(size, INITIAL_CREDIT_BYTES)
+        return credit if self._budget.take_whole(party, credit) else None
+
+    def give_back(self, party: Party, size: int) -> None:
+        """Count an initial credit no longer: the stream has ended, or what has come is counted elsewhere."""
+        self._budget.give_back(party, size)
 
     def window(self, party: Party) -> Window:
         """Return the window that a stream begins with."""

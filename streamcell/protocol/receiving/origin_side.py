@@ -83,8 +83,9 @@ class OriginSide:
             self._on_corrupt_chunk(link, chunk)
             return None
         allowed = self.allowance.allowed_to_previous
-        if chunk.offset >= allowed + CHUNK_PAYLOAD_BYTES and len(chunk.payload) > 0:
-            raise receive_errors.credit_ignored(chunk, allowed)
+        if chunk.offset + len(chunk.payload) > allowed and self._goes_too_far(chunk, allowed):
+            news.say_lost(link, chunk, LostReason.LIMIT)
+            return None
         before = progress.received
         try:
             pieces = progress.take_in(chunk)
@@ -93,6 +94,19 @@ class OriginSide:
             return None
         self._context.counters.add(_BYTES_RECEIVED, progress.received - before)
         return pieces
+
+    def _goes_too_far(self, chunk: Chunk, allowed: int) -> bool:
+        """Return whether a chunk that ends beyond the credit does not count.
+
+        Before the first Credit none may: that much is kept of streams that nobody has taken yet.
+
+        :raises ProtocolError: if it begins so far beyond that the sender must know.
+        """
+        if len(chunk.payload) == 0:
+            return False
+        if chunk.offset >= allowed + CHUNK_PAYLOAD_BYTES:
+            raise receive_errors.credit_ignored(chunk, allowed)
+        return not self.allowance.told
 
     def on_query(self, link: Link, query: ResumeQuery, now: float, *, admitted: bool) -> None:
         """The origin asks where to go on, or shows that it is alive."""

@@ -7,7 +7,11 @@ provably the same.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from streamcell.errors import CellError, Fault, StreamIntegrityError, StreamResumeError
+from streamcell.limits import STREAMS_IN_EXCESS, STREAMS_OF_ORIGIN
+from streamcell.protocol.receiving import errors as receive_errors
 from streamcell.protocol.receiving.half import StreamReceiver
 from streamcell.protocol.wire.description import StreamDescription
 from streamcell.protocol.wire.frames import Chunk, Open, StreamKey
@@ -22,6 +26,8 @@ class Orphans:
     def __init__(self) -> None:
         self._by_name: dict[_Name, StreamReceiver] = {}
         self._by_key: dict[StreamKey, StreamReceiver] = {}
+        # In the order in which they came.
+        self._by_origin: dict[str, dict[StreamKey, StreamReceiver]] = {}
 
     def receivers(self) -> list[StreamReceiver]:
         """Return all of them."""
@@ -31,22 +37,37 @@ class Orphans:
         """Return the one of this stream, if it is here."""
         return self._by_key.get(key)
 
-    def keep(self, receiver: StreamReceiver) -> StreamReceiver | None:
-        """Keep a receiver; return the one of the same name that it takes the place of, if there was one."""
+    def keep(self, receiver: StreamReceiver) -> Iterator[tuple[StreamReceiver, CellError]]:
+        """Keep a receiver; yield those that are not kept any more, and what they are to fail with.
+
+        That is the one of the same name, or, of more than may be open from one origin, the one that has waited longest.
+        """
         receiver.news.on_way_lost()
-        name = _name(receiver.key.origin, receiver.channel, receiver.topic, receiver.description.resume_id)
-        before = self._by_name.pop(name, None)
+        key = receiver.key
+        before = self._by_name.get(_name_of(receiver))
         if before is not None:
-            del self._by_key[before.key]
-        self._by_name[name] = receiver
-        self._by_key[receiver.key] = receiver
-        return before
+            self.discard(before)
+        self._by_name[_name_of(receiver)] = receiver
+        self._by_key[key] = receiver
+        others = self._by_origin.setdefault(key.origin, {})
+        others[key] = receiver
+        if before is not None:
+            yield before, receive_errors.replaced(before)
+        elif len(others) > STREAMS_OF_ORIGIN + STREAMS_IN_EXCESS:
+            oldest = next(iter(others.values()))
+            self.discard(oldest)
+            yield oldest, receive_errors.origin_restarted(oldest)
 
     def discard(self, receiver: StreamReceiver) -> bool:
         """Forget a receiver; return whether it was here."""
-        if self._by_key.pop(receiver.key, None) is None:
+        key = receiver.key
+        if self._by_key.pop(key, None) is None:
             return False
-        del self._by_name[_name(receiver.key.origin, receiver.channel, receiver.topic, receiver.description.resume_id)]
+        del self._by_name[_name_of(receiver)]
+        others = self._by_origin[key.origin]
+        del others[key]
+        if not others:
+            del self._by_origin[key.origin]
         return True
 
     def claim(self, chunk: Chunk, opening: Open) -> StreamReceiver | None:
@@ -83,6 +104,10 @@ def fault_in_adopting(receiver: StreamReceiver, new: StreamDescription) -> CellE
         "before: it starts again at 0",
         fault=Fault.ORIGIN,
     )
+
+
+def _name_of(receiver: StreamReceiver) -> _Name:
+    return _name(receiver.key.origin, receiver.channel, receiver.topic, receiver.description.resume_id)
 
 
 def _name(origin: str, channel: str, topic: str, resume_id: str) -> _Name:

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 from streamcell.digest import Digest
 from streamcell.errors import CellError, ErrorCode, StreamIntegrityError
-from streamcell.limits import PAST_LIVES
+from streamcell.limits import PAST_LIVES, STREAMS_OF_FREE_CREDIT
 from streamcell.protocol.base.context import Context
 from streamcell.protocol.flow.credit import WindowBudget
 from streamcell.protocol.links.link import Link
@@ -27,6 +27,7 @@ from streamcell.protocol.receiving.surroundings import Surroundings
 from streamcell.protocol.receiving.ways import Ways
 from streamcell.protocol.requests import RequestTable
 from streamcell.protocol.tree.routes import RouteTable
+from streamcell.protocol.wire.description import ReplyTo
 from streamcell.protocol.wire.frames import (
     NO_STREAM,
     Ack,
@@ -191,7 +192,7 @@ class ReceiveTable:
         receiver = life.receivers.get(frame.key.stream_id)
         if receiver is not None:
             receiver.on_query(link, frame, now)
-        elif frame.probe or self._may_remember_more(life, link, origin, now):
+        elif frame.probe or (life.has_slot() and self._may_remember_more(life, link, origin, now)):
             life.note_asked(frame)
             link.answer(self._registrar.answer_query(life, frame))
         else:
@@ -238,6 +239,12 @@ class ReceiveTable:
         if not has_room and link.fqcn == origin:
             raise receive_errors.remembered_too_much(origin, self._fqcn)
         return has_room
+
+    def on_reply_settled(self, origin: str, request: ReplyTo) -> None:
+        """This cell has nothing more to say to a request of another."""
+        life = self._lives.get(origin)
+        if life is not None and life.incarnation == request.incarnation:
+            life.answering.pop(request.request_id, None)
 
     # Links.
 
@@ -320,8 +327,9 @@ class ReceiveTable:
         for receiver in life.receivers.values():
             if not receiver.can_wait_for_heir:
                 receiver.on_origin_gone(receive_errors.origin_restarted(receiver), now)
-            elif (before := self._orphans.keep(receiver)) is not None:
-                before.on_origin_gone(receive_errors.replaced(before), now)
+            else:
+                for gone, error in self._orphans.keep(receiver):
+                    gone.on_origin_gone(error, now)
 
     # New streams.
 
@@ -334,7 +342,7 @@ class ReceiveTable:
             link.answer(refusal)
         if opening is None or refusal is not None:
             return None
-        if not self._may_remember_more(life, link, chunk.key.origin, now):
+        if not (self._may_remember_more(life, link, chunk.key.origin, now) and life.may_open(opening.description.kind)):
             link.answer(Lost.of(chunk, LostReason.LIMIT, self._fqcn))
             return None
         orphan = self._orphans.claim(chunk, opening)
@@ -350,6 +358,12 @@ class ReceiveTable:
     def _begin(
         self, life: OriginLife, link: Link, chunk: Chunk, opening: Open, now: float, *, anew: bool
     ) -> StreamReceiver | None:
-        receiver = StreamReceiver(self._near, chunk, opening, link, now)
+        charged: int | None = 0
+        if len(life.receivers) >= STREAMS_OF_FREE_CREDIT:
+            charged = self._memory.charge(link.party_of(chunk.key.origin), opening.description.size)
+        if charged is None:
+            link.answer(Lost.of(chunk, LostReason.LIMIT, self._fqcn))
+            return None
+        receiver = StreamReceiver(self._near, chunk, opening, link, now, charged=charged)
         life.on_stream_begun(chunk.key.stream_id, receiver)
         return receiver if receiver.offer(opening, now, anew=anew) else None

@@ -267,13 +267,15 @@ class StreamSender(Timed):
         """Something on the way, or the target, lost frames of an attempt."""
         if frame.attempt != self.attempt.number:
             return
-        if frame.reason is LostReason.OTHER_LIFE:
+        limit = frame.reason is LostReason.LIMIT
+        if limit or frame.reason is LostReason.OTHER_LIFE:
             self.attempt.note_refused()
+        # It waits as in line: whoever has no room for it lives, and will have none at once.
+        self.heard_at = now if limit else self.heard_at
         if frame.reason is LostReason.NO_ROUTE and self.spec.optional:
             self.give_up(send_errors.unreachable(self, f"{frame.reporter} knows no way to it now"), now)
         else:
-            # Where there was no room just now there will be none at once.
-            self._lose_path(now, rest=frame.reason is LostReason.LIMIT)
+            self._lose_path(now, rest=limit)
 
     def on_reset(self, frame: Reset, now: float) -> None:
         """The target gave the stream up."""

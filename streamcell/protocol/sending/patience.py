@@ -10,7 +10,7 @@ import math
 from typing import TYPE_CHECKING
 
 from streamcell.errors import CellError
-from streamcell.protocol.flow.life_signs import LIFE_SIGNS_PER_TIMEOUT
+from streamcell.protocol.flow.life_signs import life_sign_s
 from streamcell.protocol.sending import errors as send_errors
 from streamcell.protocol.sending.states import SenderState
 
@@ -27,8 +27,8 @@ def due_at(sender: StreamSender, ask_again_s: float) -> float | None:
     idle = sender.spec.description.idle_timeout_s
     patience_s = idle if sender.confirmed.acknowledged else sender.spec.unreachable_timeout_s
     due = sender.heard_at + patience_s if patience_s > 0 else _NEVER
-    if idle > 0 and _is_under_way(sender) and not sender.attempt.life_sign_due:
-        due = min(due, sender.spoke_at + idle / LIFE_SIGNS_PER_TIMEOUT)
+    if _is_under_way(sender) and not sender.attempt.life_sign_due:
+        due = min(due, sender.spoke_at + _life_sign_s(sender))
     state = sender.state
     if state is _RESUMING:
         if not sender.attempt.question_due:
@@ -49,8 +49,15 @@ def fault_in_waiting(sender: StreamSender, now: float) -> CellError | None:
 
 def owes_life_sign(sender: StreamSender, now: float) -> bool:
     """Return whether a sender is to show that it is alive."""
-    idle = sender.spec.description.idle_timeout_s
-    return idle > 0 and _is_under_way(sender) and now >= sender.spoke_at + idle / LIFE_SIGNS_PER_TIMEOUT
+    return _is_under_way(sender) and now >= sender.spoke_at + _life_sign_s(sender)
+
+
+def _life_sign_s(sender: StreamSender) -> float:
+    """Return after which silence a sender shows that it is alive: a neighbour has said how long it waits."""
+    after_s, link = life_sign_s(sender.spec.description.idle_timeout_s), sender.link
+    if link is not None and link.fqcn == sender.spec.target:
+        return min(after_s, life_sign_s(link.terms.max_idle_timeout_s))
+    return after_s
 
 
 def _is_under_way(sender: StreamSender) -> bool:

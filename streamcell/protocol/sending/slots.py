@@ -1,7 +1,7 @@
 """How many streams may be open to one target.
 
 Requests are counted apart from streams and blobs, so that neither can keep the other from starting. Replies are not
-counted: the requests that they answer were.
+counted: the requests that they answer were. Beyond what any target takes of one origin nothing is opened.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 
 from streamcell.config import CellConfig
+from streamcell.limits import REQUESTS_OF_ORIGIN, STREAMS_OF_ORIGIN
 from streamcell.protocol.sending.half import StreamSender
 from streamcell.protocol.wire.description import StreamKind
 
@@ -40,7 +41,11 @@ class SlotTable:
         slots = self._slots.get(key)
         if slots is None:
             config = self._config
-            slots = _Slots(config.max_requests_per_peer if key[1] else config.max_streams_per_peer)
+            slots = _Slots(
+                min(config.max_requests_per_peer, REQUESTS_OF_ORIGIN)
+                if key[1]
+                else min(config.max_streams_per_peer, STREAMS_OF_ORIGIN)
+            )
             self._slots[key] = slots
         if len(slots.taken) >= slots.most:
             slots.waiting.append(sender)

@@ -115,6 +115,7 @@ class Hello:
     software: str = ""
     lanes_replaced: tuple[int, ...] = ()
     claim_id: int = 0
+    max_idle_timeout_s: float = 0.0
 
 
 @dataclasses.dataclass(slots=True)

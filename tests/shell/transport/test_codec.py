@@ -468,6 +468,10 @@ REFUSED = {
         "idle_timeout_s",
     ),
     "an endless timeout": (batch_of_opening(idle_timeout_s=float("inf")), "idle_timeout_s"),
+    "an endless timeout that is granted": (
+        batch_of(hello={"fqcn": "a", "limits": {"max_idle_timeout_s": float("inf")}}),
+        "max_idle_timeout_s",
+    ),
     "a long resume id": (batch_of_opening(resume_id="x" * 256), "resume_id"),
     "a long stamp": (batch_of_opening(source_stamp=bytes(257)), "source_stamp"),
     "a long digest": (batch_of_opening(digest="x" * 256), "digest"),

@@ -126,6 +126,7 @@ small_frames: st.SearchStrategy[frames.Frame] = st.one_of(
         message_bytes=uint64,
         lanes=uint32,
         initial_credit=uint64,
+        max_idle_timeout_s=seconds,
     ),
     st.builds(frames.LanesWanted, uint32),
     st.builds(frames.Announce, fqcns, uint64, uint64, st.lists(fqcns, max_size=16).map(tuple)),
