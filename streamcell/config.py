@@ -66,7 +66,7 @@ class CellConfig(ProcessSettings):
 
     # Time.
     idle_timeout_s: float = 300.0
-    # How long an idle timeout of a stream that others send here, or through here, is granted at most.
+    # How long an idle timeout of a stream that others send here is granted at most.
     max_peer_idle_timeout_s: float = 3600.0
     unreachable_timeout_s: float = 120.0
     request_timeout_s: float = 60.0

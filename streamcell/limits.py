@@ -54,6 +54,10 @@ REQUESTS_IN_EXCESS = 16
 # Streams of one origin of which the initial credit is outside of any budget. Of those beyond it is counted against the
 # budget of windows.
 STREAMS_OF_FREE_CREDIT = 256
+# How long a stream that has memory reserved may bring nothing, with a lane and credit, while others wait for memory.
+# Of an origin that is only slow the next one has twice as long, up to the second number.
+IDLE_RESERVATION_S = 10.0
+MOST_IDLE_RESERVATION_S = 640.0
 # Ended and asked-for streams that a target remembers of one life of an origin: an honest one says after each 256 ends
 # which are settled, and has not many more than those that may be open.
 REMEMBERED_STREAMS = 8192

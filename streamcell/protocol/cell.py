@@ -222,7 +222,10 @@ class CellCore:
                     else:
                         self._link_handlers[kind](lane.link, frame, now)
         except ProtocolError as error:
+            link = lane.link
             self._links.cut_off(lane, error.code, error.sentence, now)
+            if link is not None:
+                self._receives.on_cut_off(link, error, now)
 
     def reject_batch(self, lane_id: int, sentence: str, now: float) -> None:
         """Say that a batch breaks the rules of the wire, so that it has no frames: whoever sent it is cut off."""

@@ -42,6 +42,10 @@ class Admission:
         """How many stand in line."""
         return len(self._line)
 
+    def others_wait(self, party: Party) -> bool:
+        """Return whether anybody but a party stands in line."""
+        return self._line.has_others(party)
+
     def request(self, key: StreamKey, party: Party, size: int | None) -> bool:
         """Ask for ``size`` bytes (None: not known, memory is taken as it grows), and return whether they are there.
 

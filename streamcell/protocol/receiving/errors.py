@@ -131,6 +131,21 @@ def remembered_too_much(origin: str, fqcn: str) -> CellError:
     )
 
 
+def stood_still(receiver: StreamReceiver, fqcn: str) -> CellError:
+    """Others wait for the memory that a stream has, and that it makes no use of."""
+    return StreamError(
+        f"{receiver.key.origin} brought nothing more of {_name(receiver)} for long, while others wait for the memory "
+        f"that it has at {fqcn}: they get it, and the stream begins again behind them",
+        ErrorCode.LIMIT,
+        Fault.ORIGIN,
+    )
+
+
+def cut_off(receiver: StreamReceiver, why: CellError) -> CellError:
+    """The origin is a neighbour that was cut off."""
+    return StreamError(f"{_name(receiver)} has ended with its origin, which was cut off: {why}", why.code, Fault.ORIGIN)
+
+
 def gave_up(receiver: StreamReceiver) -> CellError:
     """The origin has settled the stream, and its reason got lost."""
     return StreamCancelled(f"{receiver.key.origin} gave up {_name(receiver)}", fault=Fault.ORIGIN)

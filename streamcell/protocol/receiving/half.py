@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from streamcell.digest import Digest
 from streamcell.errors import CellError, ProtocolError, StreamCancelled
+from streamcell.limits import HOPS
 from streamcell.protocol.base.context import Count
 from streamcell.protocol.base.events import (
     DataEnded,
@@ -49,6 +50,8 @@ from streamcell.protocol.wire.description import StreamKind
 from streamcell.protocol.wire.frames import (
     Ack,
     Chunk,
+    Lost,
+    LostReason,
     Open,
     Payload,
     Reset,
@@ -295,6 +298,26 @@ class StreamReceiver(Timed):
         """There may be memory for more of a blob whose size is not known."""
         self._take_more_memory()
         self.news.speak()
+
+    @property
+    def holds_memory(self) -> bool:
+        """Whether it has memory reserved that is not full yet."""
+        return self.reserves and self.state is ReceiverState.RECEIVING
+
+    def standing(self) -> tuple[int, int, int] | None:
+        """Return how it stands, which changes when it goes on; None while its origin cannot go on."""
+        link, received = self.news.link, self.progress.received
+        lane = None if link is None else link.control_lane()
+        if lane is None or not self.allowance.told or received >= self.allowance.allowed_to_previous:
+            return None
+        return self.attempt, received, lane.lane_id
+
+    def on_stalled(self, now: float) -> None:
+        """Others get the memory that it made no use of: it is forgotten here, and its origin begins again."""
+        link, fqcn = self.news.link, self._context.fqcn
+        if link is not None:
+            link.answer(Lost(self.key, fqcn, self.attempt, LostReason.LIMIT, fqcn, HOPS))
+        self.on_origin_gone(receive_errors.stood_still(self, fqcn), now)
 
     # Time.
 

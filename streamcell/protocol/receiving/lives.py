@@ -7,6 +7,8 @@ from collections.abc import Iterator
 
 from streamcell.errors import ErrorCode, Fault, StreamError
 from streamcell.limits import (
+    IDLE_RESERVATION_S,
+    MOST_IDLE_RESERVATION_S,
     PAST_LIVES,
     REMEMBERED_S,
     REMEMBERED_STREAMS,
@@ -46,6 +48,7 @@ class OriginLife:
     :ivar asked: the attempts that were asked for of streams that were not known then. What an earlier attempt has left
         on a lane that broke may still come, and is not to be taken in: the origin was told that nothing had come.
     :ivar answering: the requests that the application has, and of which the reply is not settled.
+    :ivar patience_s: how long what has memory may stand still that others wait for.
     :ivar full_since: since when there has been no room to remember more; None while there is.
     :ivar heard_at: when a stream of it was heard of that was not open here.
     """
@@ -58,6 +61,7 @@ class OriginLife:
     answering: dict[int, None] = dataclasses.field(default_factory=dict)
     requests: int = 0
     replies: int = 0
+    patience_s: float = IDLE_RESERVATION_S
     full_since: float | None = None
     heard_at: float = 0.0
 
@@ -107,6 +111,10 @@ class OriginLife:
     def first_unseen_id(self) -> int:
         """Return the lowest id above all that were heard of: ids rise, so what follows has never been here."""
         return max(self.settled.end, *self.ended, *self.receivers, *self.asked, 0) + 1
+
+    def be_patient(self) -> None:
+        """What has memory stood still: it may be slow, and never get through if it has to begin again each time."""
+        self.patience_s = min(2 * self.patience_s, MOST_IDLE_RESERVATION_S)
 
     def may_open(self, kind: StreamKind) -> bool:
         """Return whether a stream more of a kind may be open. A request counts until its reply is settled."""

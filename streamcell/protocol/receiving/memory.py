@@ -76,6 +76,14 @@ class ReceiveMemory:
             self._in_line[key] = receiver
             self._admit_waiting(admission, now)
 
+    def in_line(self) -> int:
+        """Return how many wait for memory."""
+        return len(self._in_line)
+
+    def is_wanted_by_others(self, receiver: StreamReceiver) -> bool:
+        """Return whether a receiver has memory for more, and another origin waits for some of the same."""
+        return receiver.holds_memory and self._admission(receiver).others_wait(receiver.party)
+
     def take_more(self, receiver: StreamReceiver, size: int) -> bool:
         """Take ``size`` bytes for a receiver of unknown size; if there are none, it hears when there may be some."""
         admission = self._admission(receiver)

@@ -24,6 +24,7 @@ from streamcell.protocol.receiving.states import (
     ReceiverState,
 )
 from streamcell.protocol.receiving.surroundings import Surroundings
+from streamcell.protocol.receiving.watch import ReservationWatch
 from streamcell.protocol.receiving.ways import Ways
 from streamcell.protocol.requests import RequestTable
 from streamcell.protocol.tree.routes import RouteTable
@@ -59,6 +60,7 @@ class ReceiveTable:
         self._near = Surroundings(context, self._ways, self._memory, requests, self)
         self._routes = routes
         self._fqcn = context.fqcn
+        self._watch = ReservationWatch(context, self._memory, self._lives.values, self._is_reachable)
         # Lives that have begun since those were looked for that nobody leads to.
         self._begun = 0
 
@@ -96,6 +98,7 @@ class ReceiveTable:
         receiver = self.find(key)
         if receiver is not None:
             receiver.on_accepted(now, assemble=assemble, reserve=reserve)
+            self._watch.on_accepted(now)
 
     def reject(self, key: StreamKey, code: ErrorCode, sentence: str, now: float) -> None:
         """The application does not want the stream."""
@@ -281,6 +284,16 @@ class ReceiveTable:
         """Return whether an answer of this cell that a lane may have carried in vain need not be said again."""
         life = self._lives.get(reply.key.origin)
         return life is None or life.incarnation != reply.key.origin_incarnation or life.is_outdated(reply)
+
+    def on_cut_off(self, link: Link, error: CellError, now: float) -> None:
+        """A neighbour was cut off for what it did: nothing is kept for its own streams."""
+        life = self._lives.get(link.fqcn)
+        if life is not None and life.incarnation == link.incarnation:
+            for receiver in list(life.receivers.values()):
+                receiver.give_up(receive_errors.cut_off(receiver, error), now)
+
+    def _is_reachable(self, fqcn: str) -> bool:
+        return self._routes.next_hop(fqcn) is not None
 
     # Lives of origins.
 
