@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections.abc import Sequence
 
 from tests.adversity.hostile.attacks import NOTHING, Attack
 from tests.adversity.hostile.scene import Outcome, Scene, Stage, stage_for
@@ -16,6 +17,7 @@ from tests.adversity.hostile.table import ATTACKS
 
 _SLICE_S = 0.02
 _PATIENCE_S = 12.0
+_TURNS = 3
 
 
 def burner(share: float) -> Attack:
@@ -44,23 +46,32 @@ def main() -> int:
     for attack in chosen:
         with stage_for(attack, *([0.0] if words.rates else [])) as stage:
             found = stage.play(attack, rounds=3, least_s=words.seconds, settle_s=5.0, patience_s=_PATIENCE_S)
-            beside = _beside(stage, found, words.seconds) if words.rates and not found.stood_still else None
+            rates = _rates(stage, attack, found, words.seconds) if words.rates and not found.stood_still else ""
         problems = _problems(attack, found)
         bad += bool(problems)
-        print(_line(attack, found, beside), *problems, *_sentences(found), sep="\n    ", flush=True)
+        print(_line(attack, found, rates), *problems, *_sentences(found), sep="\n    ", flush=True)
     print(f"{len(chosen)} attacks, {bad} with something to say")
     return 1 if bad else 0
 
 
-def _beside(stage: Stage, found: Outcome, seconds: float) -> Outcome:
-    return stage.play(burner(found.liar_s / found.elapsed_s), rounds=3, least_s=seconds)
+def _rates(stage: Stage, attack: Attack, found: Outcome, seconds: float) -> str:
+    """Compare the innocents beside the attack and beside a busy process, in turns: the machine may have other work."""
+    busy = burner(found.liar_s / found.elapsed_s)
+    turns = [
+        [stage.play(each, rounds=3, least_s=seconds, patience_s=_PATIENCE_S) for each in (busy, attack)]
+        for _ in range(_TURNS)
+    ]
+    beside, attacked = (_each_second(outcomes) for outcomes in zip(*turns, strict=True))
+    ratios = [attacked[name] / max(beside[name], 1e-9) for name in beside]
+    return f"; rate {sum(ratios) / len(ratios):.2f}, of the slowest {min(ratios):.2f}"
 
 
-def _line(attack: Attack, found: Outcome, beside: Outcome | None) -> str:
-    rates = ""
-    if beside is not None:
-        ratios = [(found.done[name] / found.elapsed_s) / (beside.done[name] / beside.elapsed_s) for name in found.done]
-        rates = f"; rate {sum(ratios) / len(ratios):.2f}, of the slowest {min(ratios):.2f}"
+def _each_second(outcomes: Sequence[Outcome]) -> dict[str, float]:
+    elapsed_s = sum(outcome.elapsed_s for outcome in outcomes)
+    return {name: sum(outcome.done[name] for outcome in outcomes) / elapsed_s for name in outcomes[0].done}
+
+
+def _line(attack: Attack, found: Outcome, rates: str) -> str:
     told = ", ".join(found.told) or "nothing"
     return (
         f"{attack}: {found.elapsed_s:.1f} s, the liar {found.liar_s / found.elapsed_s:.0%} and the hub "
