@@ -9,10 +9,11 @@ from typing import Annotated
 
 import typer
 
-from streamcell.cli.options import AsJson, Connect, OwnName, Verbose, Wait
+from streamcell.cli.options import AsJson, Ca, Cert, Connect, Key, OwnName, Verbose, Wait, tls_of
 from streamcell.cli.streams import lost_output
 from streamcell.config import LONGEST_TIMEOUT_S
 from streamcell.errors import one_line
+from streamcell.security.settings import TLSConfig
 from streamcell.topology import CellSelection
 
 _ASK_WAIT_S = 10.0
@@ -31,6 +32,9 @@ def ping(
         float, typer.Option("--interval", min=0.0, max=LONGEST_TIMEOUT_S, metavar="SECONDS", help="Between two.")
     ] = 0.5,
     wait: Wait = _ASK_WAIT_S,
+    ca: Ca = None,
+    cert: Cert = None,
+    key: Key = None,
     as_json: AsJson = False,
     verbose: Verbose = 0,
 ) -> None:
@@ -40,8 +44,9 @@ def ping(
     from streamcell.cli.text import milliseconds_text
 
     log_to_stderr(verbose)
+    tls = tls_of(ca, cert, key)
     times: list[float] = []
-    with dialled_cell(own_name or _own_name("ping"), connect, wait) as cell:
+    with dialled_cell(own_name or _own_name("ping", tls), connect, wait, tls) as cell:
         for seconds in ping_cell(cell, target, count, interval, wait):
             times.append(seconds)
             if not as_json:
@@ -74,6 +79,9 @@ def cells(
     ] = _CELLS_SHOWN,
     after: Annotated[str, typer.Option("--after", metavar="NAME", help="Only cells behind this one, by name.")] = "",
     wait: Wait = _ASK_WAIT_S,
+    ca: Ca = None,
+    cert: Cert = None,
+    key: Key = None,
     as_json: AsJson = False,
     verbose: Verbose = 0,
 ) -> None:
@@ -82,7 +90,8 @@ def cells(
     from streamcell.cli.tree import branches_for, counted, find_tree, tree_lines
 
     log_to_stderr(verbose)
-    with dialled_cell(own_name or _own_name("cells"), connect, wait) as cell:
+    tls = tls_of(ca, cert, key)
+    with dialled_cell(own_name or _own_name("cells", tls), connect, wait, tls) as cell:
         found = find_tree(cell, wait, CellSelection(prefix, limit, after))
     if as_json:
         for each in found.cells:
@@ -106,6 +115,9 @@ def bench(
         float, typer.Option("--seconds", min=0.1, max=LONGEST_TIMEOUT_S, metavar="SECONDS", help="For each part.")
     ] = 3.0,
     wait: Wait = _ASK_WAIT_S,
+    ca: Ca = None,
+    cert: Cert = None,
+    key: Key = None,
     as_json: AsJson = False,
     verbose: Verbose = 0,
 ) -> None:
@@ -115,7 +127,8 @@ def bench(
     from streamcell.cli.text import milliseconds_text, rate_text
 
     log_to_stderr(verbose)
-    with dialled_cell(own_name or _own_name("bench"), connect, wait) as cell:
+    tls = tls_of(ca, cert, key)
+    with dialled_cell(own_name or _own_name("bench", tls), connect, wait, tls) as cell:
         times = measure_round_trips(cell, target, seconds, wait)
         rate = measure_throughput(cell, target, seconds, wait)
     median, slow = times[len(times) // 2], times[len(times) * 99 // 100]
@@ -129,7 +142,7 @@ def bench(
         )
 
 
-def _own_name(verb: str) -> str:
-    from streamcell.cli.naming import command_name
+def _own_name(verb: str, tls: TLSConfig | None) -> str:
+    from streamcell.cli.naming import command_name, proven_name
 
-    return command_name(verb, str(os.getpid()))
+    return proven_name(command_name(verb, str(os.getpid())), tls)

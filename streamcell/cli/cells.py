@@ -12,6 +12,7 @@ from streamcell.core_cell import CoreCell
 from streamcell.daemon.addresses import check_dialled
 from streamcell.daemon.settings import DEFAULT_CONFIG
 from streamcell.runtime.engine.allocator import use_one_arena
+from streamcell.security.settings import TLSConfig
 
 # For those who count: ``-v`` once, twice.
 _LEVELS = (logging.CRITICAL, logging.INFO, logging.DEBUG)
@@ -19,7 +20,7 @@ LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
 
 
 @contextlib.contextmanager
-def dialled_cell(name: str, urls: Sequence[str], wait_s: float) -> Iterator[CoreCell]:
+def dialled_cell(name: str, urls: Sequence[str], wait_s: float, tls: TLSConfig | None = None) -> Iterator[CoreCell]:
     """Make a cell that has dialled one of ``urls``, saying on standard error if that takes long; stop it at the end.
 
     Raises:
@@ -28,7 +29,7 @@ def dialled_cell(name: str, urls: Sequence[str], wait_s: float) -> Iterator[Core
     """
     check_dialled(urls)
     use_one_arena()
-    cell = CoreCell(name, connect=urls, config=DEFAULT_CONFIG)
+    cell = CoreCell(name, connect=urls, tls=tls, config=DEFAULT_CONFIG)
     cell.start()
     try:
         with first_link(urls, lambda sentence: print(sentence, file=sys.stderr, flush=True)):

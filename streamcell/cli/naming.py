@@ -10,6 +10,8 @@ import socket
 from collections.abc import Iterable
 from pathlib import Path
 
+from streamcell.security.settings import TLSConfig
+
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_~-]+")
 _PART_CHARACTERS = 60
 _HASH_DIGITS = 8
@@ -34,6 +36,19 @@ def command_name(verb: str, *what: str) -> str:
     """Return a cell's name for a command that was not given one: from host, user and ``what`` it is about."""
     host, user = host_and_user()
     return f"{verb}-{_as_part(host)}-{_as_part(user)}-{_digest(host, user, *what)[:_HASH_DIGITS]}"
+
+
+def proven_name(name: str, tls: TLSConfig | None) -> str:
+    """Return a name that a command was not given, below the one that its certificate proves, if it proves one.
+
+    :raises AuthenticationError: if the certificate cannot be read.
+    """
+    if tls is None or tls.cert is None:
+        return name
+    from streamcell.security.credentials import Credentials
+
+    identity = Credentials(tls).material.identity
+    return name if identity is None else f"{identity.name}.{name}"
 
 
 def send_name(target: str, paths: Iterable[Path]) -> str:

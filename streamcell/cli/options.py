@@ -8,6 +8,7 @@ from typing import Annotated, TypeAlias
 import typer
 
 from streamcell.config import LONGEST_TIMEOUT_S
+from streamcell.security.settings import TLSConfig
 
 
 def as_path(text: str) -> Path:
@@ -40,4 +41,34 @@ OwnName: TypeAlias = Annotated[
     str | None, typer.Option("--as", metavar="NAME", help="This cell's name; made from host and user if not given.")
 ]
 
+Ca: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        "--ca",
+        metavar="FILE",
+        envvar="STREAMCELL_CA",
+        parser=as_path,
+        help="The authorities that are believed, for grpcs://.",
+    ),
+]
+Cert: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        "--cert", metavar="FILE", envvar="STREAMCELL_CERT", parser=as_path, help="This cell's certificate, with --key."
+    ),
+]
+Key: TypeAlias = Annotated[
+    Path | None, typer.Option("--key", metavar="FILE", envvar="STREAMCELL_KEY", parser=as_path, help="Its key.")
+]
+
 DEFAULT_WAIT_S = 30.0
+
+
+def tls_of(ca: Path | None, cert: Path | None, key: Path | None) -> TLSConfig | None:
+    """Return what the options say about certificates, None if they say nothing.
+
+    :raises UsageError: if one of a pair is missing.
+    """
+    if ca is None and cert is None and key is None:
+        return None
+    return TLSConfig(ca=ca, cert=cert, key=key)

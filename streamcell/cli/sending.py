@@ -10,7 +10,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from streamcell.cli.options import DEFAULT_WAIT_S, AsJson, Connect, OwnName, Verbose, Wait, as_path
+from streamcell.cli.options import (
+    DEFAULT_WAIT_S,
+    AsJson,
+    Ca,
+    Cert,
+    Connect,
+    Key,
+    OwnName,
+    Verbose,
+    Wait,
+    as_path,
+    tls_of,
+)
 from streamcell.cli.outcome import ExitCode, end_of_signal, exit_code_of
 from streamcell.cli.streams import check_input, is_closed_input
 from streamcell.errors import CellError, UsageError
@@ -35,6 +47,9 @@ def send(
     name: Annotated[str | None, typer.Option("--name", help="The name that a single file or - arrives under.")] = None,
     digest: Annotated[bool, typer.Option("--digest", help="Compare a SHA-256 of each whole file as well.")] = False,
     wait: Wait = DEFAULT_WAIT_S,
+    ca: Ca = None,
+    cert: Cert = None,
+    key: Key = None,
     as_json: AsJson = False,
     verbose: Verbose = 0,
 ) -> int:
@@ -44,13 +59,14 @@ def send(
     again: it goes on where the receiver stands.
     """
     from streamcell.cli.cells import dialled_cell, log_to_stderr
-    from streamcell.cli.naming import absolute, command_name, send_name
+    from streamcell.cli.naming import absolute, command_name, proven_name, send_name
     from streamcell.cli.sources import STANDARD_INPUT, find_sources
     from streamcell.cli.transfers import Manner
     from streamcell.cli.views import make_view
     from streamcell.fqcn import check_fqcn
 
     log_to_stderr(verbose)
+    tls = tls_of(ca, cert, key)
     targets = sorted(set(to))
     for target in targets:
         check_fqcn(target)
@@ -67,11 +83,12 @@ def send(
         # Standard input cannot be sent again, so that two of them at a time must not share a name.
         to_all = ",".join(targets)
         own_name = send_name(to_all, named) if named else command_name("send", to_all, str(os.getpid()))
+        own_name = proven_name(own_name, tls)
     found = find_sources(paths, targets[0], name)
     manner = Manner(digest, wait, several=len(targets) > 1)
     began = time.monotonic()
     try:
-        with dialled_cell(own_name, connect, wait) as cell, make_view(as_json=as_json) as view:
+        with dialled_cell(own_name, connect, wait, tls) as cell, make_view(as_json=as_json) as view:
             if found.left_out:
                 _tell_left_out(found, view, as_json=as_json)
             transfers = _send_all(cell, targets, found.sources, view, manner)

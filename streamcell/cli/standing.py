@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from streamcell.cli.options import DEFAULT_WAIT_S, AsJson, Parent, Verbose, Wait, as_path
+from streamcell.cli.options import DEFAULT_WAIT_S, AsJson, Ca, Cert, Key, Parent, Verbose, Wait, as_path, tls_of
 from streamcell.cli.outcome import ExitCode, complain
 from streamcell.cli.streams import check_output
 from streamcell.errors import LinkError, UsageError
@@ -44,6 +44,9 @@ def serve(
     listen: Listen = None,
     connect: Parent = None,
     insecure: Insecure = False,
+    ca: Ca = None,
+    cert: Cert = None,
+    key: Key = None,
     inbox: Annotated[
         Path | None, typer.Option("--inbox", metavar="DIR", parser=as_path, help="Where files arrive.")
     ] = None,
@@ -79,6 +82,9 @@ def serve(
         "listen": tuple(listen) if listen else None,
         "connect": tuple(connect) if connect else None,
         "insecure": insecure or None,
+        "tls_ca": ca,
+        "tls_cert": cert,
+        "tls_key": key,
         "inbox_folder": inbox,
         "replace": replace or None,
         "metrics": None if metrics is None else parse_host_port(metrics, "--metrics"),
@@ -100,6 +106,9 @@ def recv(
     connect: Parent = None,
     listen: Listen = None,
     insecure: Insecure = False,
+    ca: Ca = None,
+    cert: Cert = None,
+    key: Key = None,
     replace: Replace = False,
     count: Annotated[int, typer.Option("--count", min=0, metavar="N", help="End after N files; 0: never.")] = 0,
     wait: Wait = DEFAULT_WAIT_S,
@@ -124,6 +133,7 @@ def recv(
         listen=tuple(listen or ()),
         connect=tuple(connect or ()),
         insecure=insecure,
+        tls=tls_of(ca, cert, key),
         inbox=None if to_output else InboxSettings(folder=into, replace=replace),
         grace_s=_RECV_GRACE_S,
     )
@@ -159,6 +169,8 @@ def _serve(settings: ServeSettings, read_again: Callable[[], ServeSettings] | No
 
 
 def _reload(standalone: StandaloneCell, read_again: Callable[[], ServeSettings] | None) -> None:
+    if standalone.reload_certificates() and read_again is None:
+        return
     if read_again is None:
         _logger.warning("SIGHUP: there is no configuration file to read again; --config names one")
         return

@@ -30,10 +30,11 @@ def check_listened(urls: Iterable[str], *, insecure: bool, what: str = "listen")
     """
     for url in urls:
         address = _parse(url, what)
-        if not (insecure or address.is_loopback):
+        if not (insecure or address.is_loopback or address.scheme is Scheme.GRPCS):
             raise UsageError(
-                f"{what}: {address} can be reached from other machines and is not encrypted: allow that with "
-                "--insecure, or insecure = true in the configuration, on a network that you trust"
+                f"{what}: {address} can be reached from other machines and is not encrypted: use grpcs:// with "
+                "certificates, or allow that with --insecure, or insecure = true in the configuration, on a network "
+                "that you trust"
             )
 
 
@@ -42,8 +43,6 @@ def _parse(url: str, what: str) -> Address:
         address = parse_address(url)
     except UsageError as error:
         raise UsageError(f"{what}: {error}") from None
-    if address.scheme is Scheme.GRPCS:
-        raise UsageError(f"{what}: {url} cannot be used: this version has no TLS; use grpc:// or unix://")
     if address.scheme is Scheme.MEMORY:
         raise UsageError(f"{what}: {url} is not on a network: use grpc://host:port or unix:///path")
     return address

@@ -18,6 +18,7 @@ from streamcell.daemon.addresses import check_dialled, check_listened
 from streamcell.daemon.inbox import InboxSettings
 from streamcell.errors import UsageError
 from streamcell.fqcn import check_fqcn
+from streamcell.security.settings import TLSConfig
 
 # Less than the 30 s that orchestrators give a process between SIGTERM and SIGKILL.
 DEFAULT_GRACE_S = 25.0
@@ -52,6 +53,7 @@ class ServeSettings:
         listen: where others can reach it.
         connect: where its parent listens.
         insecure: listen without encryption on other addresses than loopback.
+        tls: certificates, for addresses with TLS.
         grace_s: how long transfers may take to end after SIGTERM.
         inbox: where files arrive; None: no inbox.
         metrics: where Prometheus may read; None: nowhere.
@@ -66,6 +68,7 @@ class ServeSettings:
     listen: tuple[str, ...] = ()
     connect: tuple[str, ...] = ()
     insecure: bool = False
+    tls: TLSConfig | None = None
     grace_s: float = DEFAULT_GRACE_S
     inbox: InboxSettings | None = None
     metrics: HostPort | None = None
@@ -116,12 +119,20 @@ def load_settings(path: Path | None, options: Mapping[str, Any]) -> ServeSetting
     """
     fields, inbox = ({}, None) if path is None else _read_file(path)
     given = {key: value for key, value in options.items() if value is not None}
+    of_tls = {name: given.pop(f"tls_{name}", None) for name in ("ca", "cert", "key")}
+    fields["tls"] = _tls(fields.pop("tls", {}), {name: path for name, path in of_tls.items() if path is not None})
     of_inbox = {"folder": given.pop("inbox_folder", None), "replace": given.pop("replace", None)}
     fields.update(given)
     fields["inbox"] = _inbox(path, inbox, {key: value for key, value in of_inbox.items() if value})
     if "fqcn" not in fields:
         raise UsageError('the cell has no name: give it one with --fqcn NAME, or with fqcn = "NAME" in the file')
     return ServeSettings(**fields)
+
+
+def _tls(section: dict[str, Any], given: dict[str, Any]) -> TLSConfig | None:
+    """Return what a file's section says about certificates, and what was given over it; None: nothing."""
+    values = {**section, **given}
+    return TLSConfig(**values) if values else None
 
 
 def _inbox(path: Path | None, section: dict[str, Any] | None, given: dict[str, Any]) -> InboxSettings | None:
@@ -175,6 +186,8 @@ def _read_table(table: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any] |
         if not metrics:
             raise UsageError('[metrics] has no address: write listen = "HOST:PORT" there')
         fields["metrics"] = parse_host_port(metrics["listen"], "[metrics] listen")
+    if "tls" in table:
+        fields["tls"] = _read_section(sections["tls"], "tls", _TLS)
     if sections["cell"]:
         fields["config"] = config = _read_cell(sections["cell"])
         if "stop_grace_s" in sections["cell"]:
@@ -258,7 +271,16 @@ _TOP: dict[str, Callable[[Any, str], Any]] = {
     "answers": _switch,
     "log_level": _text,
 }
-_SECTIONS = ("inbox", "metrics", "cell")
+_SECTIONS = ("inbox", "metrics", "tls", "cell")
+_TLS: dict[str, Callable[[Any, str], Any]] = {
+    "ca": _path,
+    "cert": _path,
+    "key": _path,
+    "require_client_cert": _switch,
+    "server_name": _text,
+    "identity": _text,
+    "check_interval_s": _number,
+}
 _INBOX: dict[str, Callable[[Any, str], Any]] = {
     "folder": _path,
     "replace": _switch,

@@ -19,7 +19,7 @@ from streamcell.daemon.inbox import Inbox, Watcher
 from streamcell.daemon.lag import LagMeter
 from streamcell.daemon.readiness import Readiness
 from streamcell.daemon.settings import HostPort, ServeSettings
-from streamcell.errors import LinkError, UsageError
+from streamcell.errors import CellError, LinkError, UsageError
 from streamcell.runtime.engine.allocator import use_one_arena
 from streamcell.runtime.engine.descriptors import raise_limit
 from streamcell.stream_cell import StreamCell
@@ -69,6 +69,7 @@ class StandaloneCell:
             listen=settings.listen or None,
             connect=settings.connect or None,
             insecure=settings.insecure,
+            tls=settings.tls,
             config=settings.config,
             network=GrpcNetwork(services, batch_threads=settings.config.batch_grpc_threads),
         )
@@ -126,6 +127,16 @@ class StandaloneCell:
                     f"{self._settings.fqcn} is not to run without its parent, which has not accepted it for "
                     f"{UPLINK_AWAY_S:g} s: {self._readiness.why_away()}"
                 )
+
+    def reload_certificates(self) -> bool:
+        """Read the certificates again, and log what is wrong with them; return whether there are any."""
+        if self._settings.tls is None:
+            return False
+        try:
+            self.cell.reload_security()
+        except CellError as error:
+            _logger.warning("the certificates stay as they were: %s", error.sentence)
+        return True
 
     def reload(self, settings: ServeSettings) -> tuple[str, ...]:
         """Take over what may change while the cell runs; return the names of what differs and needs a restart.

@@ -8,7 +8,7 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from streamcell import CoreCell
+from streamcell import CoreCell, TLSConfig
 from streamcell.daemon.inbox import InboxSettings
 from streamcell.daemon.lag import LagMeter
 from streamcell.daemon.metrics import CellCollector
@@ -29,15 +29,17 @@ def rows(heading: str) -> dict[str, list[str]]:
 
 def test_every_setting_is_in_the_reference() -> None:
     table = rows("Configuration file")
-    top = {field.name for field in dataclasses.fields(ServeSettings)} - {"inbox", "metrics", "config"}
+    top = {field.name for field in dataclasses.fields(ServeSettings)} - {"inbox", "metrics", "tls", "config"}
     inbox = {f"[inbox] {field.name}" for field in dataclasses.fields(InboxSettings)}
-    assert table.keys() == top | inbox | {"[metrics] listen", "[cell] …"}
+    tls = {f"[tls] {field.name}" for field in dataclasses.fields(TLSConfig)}
+    assert table.keys() == top | inbox | tls | {"[metrics] listen", "[cell] …"}
 
 
 def test_defaults_in_the_reference() -> None:
     table = rows("Configuration file")
     fields = {field.name: field.default for field in dataclasses.fields(ServeSettings)}
     fields |= {f"[inbox] {field.name}": field.default for field in dataclasses.fields(InboxSettings)}
+    fields |= {f"[tls] {field.name}": field.default for field in dataclasses.fields(TLSConfig)}
     for name, (_, shown, _) in table.items():
         if not shown:
             continue
