@@ -19,12 +19,6 @@ _BY_CHANCE_MIB = 128
 # These do harm still: ``python -m tests.adversity.hostile`` shows how.
 _NOT_YET = frozenset(
     {
-        "floods: opens with data",
-        "floods: opens without data",
-        "floods: opens through the hub",
-        "floods: requests that wait",
-        "floods: chunks with wrong checksums",
-        "memory: initial credits",
         "memory: initial credits through the hub",
         "memory: many reservations",
         "memory: large headers",
