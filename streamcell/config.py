@@ -63,6 +63,8 @@ class CellConfig(ProcessSettings):
     max_requests_per_peer: int = 256
     # Those that have a link here, which bounds what strangers can make it hold. Each takes a descriptor or two.
     max_cells: int = 4000
+    # Of them those of one address that is not this machine's. Raise it where many cells are behind one router (NAT).
+    max_cells_per_address: int = 1024
 
     # Time.
     idle_timeout_s: float = 300.0
@@ -141,6 +143,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "max_streams_per_peer": (1, 1_000_000),
     "max_requests_per_peer": (1, 1_000_000),
     "max_cells": (1, 1_000_000),
+    "max_cells_per_address": (1, 1_000_000),
     "idle_timeout_s": (0, LONGEST_TIMEOUT_S),
     "max_peer_idle_timeout_s": (limits.LEAST_GRANTED_TIMEOUT_S, LONGEST_TIMEOUT_S),
     "unreachable_timeout_s": (0, LONGEST_TIMEOUT_S),

@@ -147,3 +147,5 @@ CAPABILITIES = 64
 OUT_OF_ORDER_CHUNKS = 1024
 # Small source pieces are joined into one chunk up to this size; larger ones travel as they are.
 COALESCE_BYTES = 64 * KIB
+# Addresses of which it is remembered how many Hellos have come from there lately.
+ADDRESSES = 1024

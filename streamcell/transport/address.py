@@ -175,3 +175,23 @@ def as_urls(urls: object, what: str, *, dialled: bool = False) -> tuple[str, ...
         except UsageError as error:
             raise UsageError(f"{what}: {error}") from None
     return listed
+
+
+def origin_of(peer: str) -> str:
+    """Return where a connection comes from, by what gRPC says of its other end, without the port.
+
+    Of IPv6 that is the network of 64 bits, which one customer has whole. Empty: from this machine.
+    """
+    host, colon, port = peer.rpartition(":")
+    if not (colon and port.isdecimal()):
+        return ""
+    try:
+        address = ipaddress.ip_address(host.strip("[]").partition("%")[0])
+    except ValueError:
+        return host
+    if isinstance(address, ipaddress.IPv6Address):
+        mapped = address.ipv4_mapped
+        if mapped is None:
+            return "" if address.is_loopback else str(ipaddress.ip_network((address, 64), strict=False))
+        address = mapped
+    return "" if address.is_loopback else str(address)

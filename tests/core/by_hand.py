@@ -30,9 +30,9 @@ def hello(fqcn: str = "client", **fields: Any) -> Hello:
     return Hello(fqcn, **given)
 
 
-def greet(net: Net, node: Node, *frames: Frame, identity: str = "") -> tuple[int, list[Frame]]:
+def greet(net: Net, node: Node, *frames: Frame, identity: str = "", origin: str = "") -> tuple[int, list[Frame]]:
     """Play a dialler by hand; returns the listener's number for the lane and what it says on it."""
-    lane_id = node.core.lane_accepted(CarrierInfo("test", "stranger", identity), net.now)
+    lane_id = node.core.lane_accepted(CarrierInfo("test", "stranger", identity, origin=origin), net.now)
     node.core.receive(lane_id, frames, net.now)
     said: list[Frame] = []
     while batch := node.core.frames_to_send(lane_id, net.now):

@@ -14,6 +14,8 @@ class CarrierInfo:
     :ivar identity: who the other side has proved to be; empty: nobody.
     :ivar asks_identity: whether this side has asked for a proof.
     :ivar proof: what proves it, for those who look at it again.
+    :ivar origin: of a lane that has arrived, from which address it comes, without the port; empty: from this machine,
+        or that is not known.
     """
 
     name: str
@@ -21,6 +23,7 @@ class CarrierInfo:
     identity: str = ""
     asks_identity: bool = False
     proof: bytes = dataclasses.field(default=b"", repr=False)
+    origin: str = ""
 
     def vouches_for(self, fqcn: str, own: str) -> bool:
         """Return whether the other side may speak as ``fqcn``: what it has proved to be, and what is named below.

@@ -15,6 +15,7 @@ from typing import Protocol
 from streamcell.errors import ErrorCode
 from streamcell.limits import LANES
 from streamcell.protocol.base.context import Context
+from streamcell.protocol.links.addresses import Addresses
 from streamcell.protocol.links.carrier import CarrierInfo
 from streamcell.protocol.links.contest import ContestTable, Holder
 from streamcell.protocol.links.greeting import Terms, make_hello
@@ -88,7 +89,12 @@ class Reception:
         self._context = context
         self._maker = maker
         self._links = maker.links
+        self._addresses = Addresses(context)
         self._shortage = ""
+
+    def on_link_ended(self, link: Link) -> None:
+        """A link is down."""
+        self._addresses.forget(link)
 
     def note_shortage(self, sentence: str) -> None:
         """Refuse cells that have no link yet with this sentence, or take them again if it is empty."""
@@ -105,8 +111,14 @@ class Reception:
             self._join_known(lane, known, hello, now)
         elif lane.role is LaneRole.BULK:
             lane.refuse(ErrorCode.UNSPECIFIED, "the link is not known: open a control lane", now)
-        else:
+        elif self._addresses.may_say_hello(lane.carrier, now):
             self._decide(lane, hello, now)
+        else:
+            sentence = f"too many cells dial {self._context.fqcn} from {lane.carrier.origin}: {self._raise_limit()}"
+            lane.refuse(ErrorCode.LIMIT, sentence, now)
+
+    def _raise_limit(self) -> str:
+        return f"come back later, or raise max_cells_per_address ({self._addresses.most}) there"
 
     def _decide(self, lane: Lane, hello: Hello, now: float) -> None:
         """Whose name is it? Nobody's, that of a link to here which may be renewed, or of one that is asked."""
@@ -148,6 +160,9 @@ class Reception:
                 f"{self._context.fqcn} has links to {most} cells already: dial another cell, or raise max_cells there"
             )
             lane.refuse(ErrorCode.LIMIT, sentence, now)
+        elif not self._addresses.may_have_link(lane.carrier):
+            sentence = f"{self._context.fqcn} has too many links from {lane.carrier.origin}: {self._raise_limit()}"
+            lane.refuse(ErrorCode.LIMIT, sentence, now)
         elif self._shortage:
             lane.refuse(ErrorCode.LIMIT, self._shortage, now)
         else:
@@ -179,6 +194,7 @@ class Reception:
             link = self._maker.make_link(hello, kind, self._new_link_id(), now, carrier=lane.carrier)
         else:
             link.pass_to(hello, lane.carrier, now, self._new_link_id)
+        self._addresses.on_link(link, lane.carrier)
         self._answer(lane, link, hello, now)
 
     def on_name_free(self, claim: ClaimedLane, holder: Holder, now: float) -> None:

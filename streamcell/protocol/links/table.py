@@ -220,4 +220,5 @@ class LinkTable:
     def on_link_ended(self, link: Link, now: float) -> None:
         """Forget a link that is down."""
         del self.links[link.fqcn]
+        self.reception.on_link_ended(link)
         self.dialler.on_link_ended(link, now)

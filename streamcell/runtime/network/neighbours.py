@@ -18,6 +18,7 @@ from streamcell.protocol.base.events import (
     UplinkEnded,
     UplinkRefused,
 )
+from streamcell.runtime.network.lines import NeighbourLog
 from streamcell.runtime.threads.notifier import Notifier
 from streamcell.runtime.threads.trace import CellLog
 from streamcell.runtime.transfers import AnyFuture, OpenFutures, fail, succeed
@@ -38,7 +39,7 @@ class Neighbours:
         self._callbacks = callbacks
         self._notifier = notifier
         self._futures = futures
-        self._log = log
+        self._log = NeighbourLog(log)
         self._uplink_is_up = False
         self._refusal: CellError | None = None
         # What each uplink was refused with last, for the log.
@@ -68,9 +69,9 @@ class Neighbours:
                 self._futures.discard(given_up)
             self._waiters = [*waiting, waiter]
 
-    def on_cell_connected(self, event: CellConnected, _now: float) -> None:
+    def on_cell_connected(self, event: CellConnected, now: float) -> None:
         """Tell the application."""
-        self._log.info("< connected with %s", event.fqcn)
+        self._log.log(event.fqcn, now, logging.INFO, "< connected with %s", event.fqcn)
         if event.uplink is not None:
             self._uplink_is_up = True
             self._refusal = None
@@ -80,22 +81,23 @@ class Neighbours:
         if self._callbacks.connected is not None:
             self._notifier.post("the connected callback", self._callbacks.connected, event.fqcn)
 
-    def on_cell_disconnected(self, event: CellDisconnected, _now: float) -> None:
+    def on_cell_disconnected(self, event: CellDisconnected, now: float) -> None:
         """Tell the application."""
-        self._log.info("< %s has left" if event.left else "< the link with %s is down", event.fqcn)
+        sentence = "< %s has left" if event.left else "< the link with %s is down"
+        self._log.log(event.fqcn, now, logging.INFO, sentence, event.fqcn)
         if event.uplink is not None:
             self._uplink_is_up = False
         if self._callbacks.disconnected is not None:
             callback = self._callbacks.disconnected
             self._notifier.post("the disconnected callback", callback, event.fqcn)
 
-    def on_uplink_refused(self, event: UplinkRefused, _now: float) -> None:
+    def on_uplink_refused(self, event: UplinkRefused, now: float) -> None:
         """Leave a trace once, until it changes; tell those who wait, if it would be refused again."""
         who = "a peer" if event.shortcut else "the parent"
         sentence = event.error.sentence
         told, self._told[event.uplink] = self._told.get(event.uplink), sentence
         level = logging.DEBUG if told == sentence else logging.ERROR if event.firm else logging.WARNING
-        self._log.log(level, "no link with %s, which is dialled again: %s", who, sentence)
+        self._log.log(who, now, level, "no link with %s, which is dialled again: %s", who, sentence)
         if event.shortcut:
             return
         self._refusal = event.error
@@ -107,25 +109,32 @@ class Neighbours:
         """Forget what it was refused with."""
         self._told.pop(event.uplink, None)
 
-    def on_protocol_broken(self, event: ProtocolBroken, _now: float) -> None:
+    def on_protocol_broken(self, event: ProtocolBroken, now: float) -> None:
         """Leave a trace of a fault in one of the two cells. Anybody can connect and talk nonsense: that is no fault."""
         if not event.by_neighbour:
-            self._log.warning("< %s ended the link for what this cell had sent: %s", event.fqcn, event.sentence)
+            sentence = "< %s ended the link for what this cell had sent: %s"
+            self._log.log(event.fqcn, now, logging.WARNING, sentence, event.fqcn, event.sentence)
         elif event.fqcn:
-            self._log.warning("> %s is cut off: %s", event.fqcn, event.sentence)
+            self._log.log(event.fqcn, now, logging.WARNING, "> %s is cut off: %s", event.fqcn, event.sentence)
         else:
-            self._log.info("> a stranger at %s is cut off: %s", event.address, event.sentence)
+            self._log.log("", now, logging.INFO, "> a stranger at %s is cut off: %s", event.address, event.sentence)
 
-    def on_frame_refused(self, event: FrameRefused, _now: float) -> None:
+    def on_frame_refused(self, event: FrameRefused, now: float) -> None:
         """Leave a trace of a neighbour that sends what it may not, or not yet."""
         if event.early:
-            self._log.debug(
+            self._log.log(
+                event.fqcn,
+                now,
+                logging.DEBUG,
                 "< %s sent a frame of %s before that name was accepted here: dropped, it comes again",
                 event.fqcn,
                 event.source,
             )
         elif event.about is not None:
-            self._log.warning(
+            self._log.log(
+                event.fqcn,
+                now,
+                logging.WARNING,
                 "< %s sent a frame in which %s speaks of stream %d of %s, of which it is no end, or which goes another "
                 "way: dropped, and so are others like it",
                 event.fqcn,
@@ -134,24 +143,33 @@ class Neighbours:
                 event.about.origin,
             )
         else:
-            self._log.warning(
+            self._log.log(
+                event.fqcn,
+                now,
+                logging.WARNING,
                 "< %s sent a frame in the name of %s, which is not behind it: dropped, and so are others like it",
                 event.fqcn,
                 event.source,
             )
 
-    def on_questions_dropped(self, event: QuestionsDropped, _now: float) -> None:
+    def on_questions_dropped(self, event: QuestionsDropped, now: float) -> None:
         """Leave a trace of a neighbour behind which more is asked than is answered."""
-        self._log.warning(
+        self._log.log(
+            event.fqcn,
+            now,
+            logging.WARNING,
             "< more questions come by way of %s than are answered, of %s and perhaps others: the rest is dropped; look "
             "what asks there so often which cells there are, or by which way one is reached",
             event.fqcn,
             event.asker,
         )
 
-    def on_life_doubted(self, event: LifeDoubted, _now: float) -> None:
+    def on_life_doubted(self, event: LifeDoubted, now: float) -> None:
         """Leave a trace of a cell that was restarted, or of what an earlier life of it has left on the way."""
-        self._log.info(
+        self._log.log(
+            event.fqcn,
+            now,
+            logging.INFO,
             "< by way of %s something came of another life of %s (%d) than the one that is known: dropped; the cell is "
             "asked which life of it there is",
             event.fqcn,

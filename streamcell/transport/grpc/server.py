@@ -20,7 +20,7 @@ from streamcell.logs import get_logger
 from streamcell.protocol.links.carrier import CarrierInfo
 from streamcell.protocol.wire.frames import Parts
 from streamcell.security.credentials import Credentials
-from streamcell.transport.address import Address
+from streamcell.transport.address import Address, origin_of
 from streamcell.transport.base import Carrier, LaneClosed, check_batch_size
 from streamcell.transport.grpc.accepting import can_open, close_copies
 from streamcell.transport.grpc.binding import Binding, bind
@@ -65,7 +65,7 @@ class GrpcServerCarrier:
     ) -> None:
         self._context = context
         self._info = info
-        #: The address that it comes from, without the port; empty: one of this machine.
+        #: The address that it comes from, without the port, of IPv6 the network of 64 bits; empty: one of this machine.
         self.origin = origin
         self._newcomers = newcomers
         # Whether the first batch has come, and whether it was answered.
@@ -290,7 +290,7 @@ class GrpcListener:
             await context.abort(grpc.StatusCode.UNAVAILABLE, "the cell is stopping")
         self._arrived += 1
         address = _peer_address(context.peer())
-        origin = _host_of(address)
+        origin = origin_of(address)
         await _send_away(context, self._newcomers.refuse(origin))
         try:
             info = self._info_of(context, address)
@@ -318,10 +318,10 @@ class GrpcListener:
         """
         credentials = self._credentials
         if credentials is None:
-            return CarrierInfo("grpc", address)
+            return CarrierInfo("grpc", address, origin=origin_of(address))
         proof = certificates_of(context.auth_context())
         identity = credentials.identify(proof, address).name if proof else ""
-        return CarrierInfo("grpc", address, identity, True, proof)
+        return CarrierInfo("grpc", address, identity, True, proof, origin_of(address))
 
 
 async def _send_away(context: ServicerContext[bytes, bytes], retry_after_s: float | None) -> None:
@@ -379,10 +379,3 @@ async def listen(
 def _peer_address(peer: str) -> str:
     """Return the address in what gRPC calls the peer, for example ``ipv6:%5B::1%5D:80``."""
     return unquote(peer).removeprefix("ipv4:").removeprefix("ipv6:")
-
-
-def _host_of(address: str) -> str:
-    """Return the host of who has dialled; empty if it is this machine."""
-    host, colon, port = address.rpartition(":")
-    is_here = not (colon and port.isdecimal()) or host == "[::1]" or host.startswith("127.")
-    return "" if is_here else host

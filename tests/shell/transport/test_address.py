@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamcell.errors import UsageError
-from streamcell.transport.address import Address, Scheme, parse_address
+from streamcell.transport.address import Address, Scheme, origin_of, parse_address
 
 
 @pytest.mark.parametrize(
@@ -106,3 +106,23 @@ def test_any_text_is_an_address_or_a_usage_error(text: str, start: str) -> None:
 )
 def test_what_other_machines_cannot_reach_is_loopback(url: str, loopback: bool) -> None:
     assert parse_address(url).is_loopback is loopback
+
+
+@pytest.mark.parametrize(
+    ("peer", "origin"),
+    [
+        ("192.0.2.7:51234", "192.0.2.7"),
+        ("127.0.0.1:51234", ""),
+        ("127.9.9.9:51234", ""),
+        ("[::1]:51234", ""),
+        ("[2001:db8:1:2:3:4:5:6]:51234", "2001:db8:1:2::/64"),
+        ("[fe80::1%eth0]:51234", "fe80::/64"),
+        ("[::ffff:192.0.2.7]:51234", "192.0.2.7"),
+        ("[::ffff:127.0.0.1]:51234", ""),
+        ("a name:51234", "a name"),
+        ("/run/cell.sock", ""),
+        ("", ""),
+    ],
+)
+def test_where_a_connection_comes_from(peer: str, origin: str) -> None:
+    assert origin_of(peer) == origin
