@@ -201,7 +201,7 @@ def edge_cases() -> list[Json]:
         ("Hello on a bulk lane", "", batch({"hello": bulk})),
         ("A life sign", "A query that only probes.", batch({"resume_query": probe})),
         (
-            "What is settled",
+            "What one target is told of what is settled",
             "A query of stream 0, with sixteen runs.",
             batch({"resume_query": {**settled, "settled": [{"first": 5, "last": 7}] * 16}}),
         ),

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from streamcell.security.authority import Authority, Issued, make_authority
+from streamcell.security.certificates import load
 from streamcell.security.settings import TLSConfig
+from streamcell.transport.grpc.environment import grpc
+from streamcell.transport.grpc.tls import server_credentials
+from tests.kit.timing import scaled
 
 NOW = dt.datetime.now(dt.UTC).replace(microsecond=0)
 DAY = dt.timedelta(days=1)
+HOST = "127.0.0.1"
 
 
 class TestAuthority:
@@ -41,3 +50,21 @@ class TestAuthority:
         paths["cert"].write_bytes(issued.certificate)
         paths["key"].write_bytes(issued.key)
         return TLSConfig(ca=paths["ca"], cert=paths["cert"], key=paths["key"])
+
+
+@contextlib.contextmanager
+def listening(config: TLSConfig | None, *, require: bool = True) -> Iterator[int]:
+    """A gRPC server, plain without a configuration; gives its port."""
+    with ThreadPoolExecutor(1) as threads:
+        server: Any = grpc.server(threads)
+        if config is None:
+            port = server.add_insecure_port(f"{HOST}:0")
+        else:
+            material = load(config)
+            credentials = server_credentials(lambda: material, require_client_cert=require)
+            port = server.add_secure_port(f"{HOST}:0", credentials)
+        server.start()
+        try:
+            yield port
+        finally:
+            server.stop(None).wait(scaled(10))

@@ -15,9 +15,8 @@ import pytest
 from streamcell.cli.outcome import ExitCode
 from streamcell.security.certificates import load
 from streamcell.security.settings import TLSConfig
-from tests.kit.certificates import DAY, NOW, TestAuthority
+from tests.kit.certificates import DAY, NOW, TestAuthority, listening
 from tests.kit.programs import LIMIT_S, complaint, run_command
-from tests.shell.security.test_probe import listening
 
 Ended: TypeAlias = subprocess.CompletedProcess[bytes]
 

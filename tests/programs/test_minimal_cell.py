@@ -86,7 +86,7 @@ def test_it_forgets_what_is_settled(server: CoreCell, minimal: MinimalCell) -> N
 
 
 def test_it_learns_who_is_there(minimal: MinimalCell) -> None:
-    assert [cell.fqcn for cell in minimal.query().cells] == ["server", "minimal"]
+    assert {cell.fqcn for cell in minimal.query().cells} == {"server", "minimal"}
 
 
 def test_it_leaves_and_the_server_knows(server: CoreCell) -> None:

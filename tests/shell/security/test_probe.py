@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import socket
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -17,30 +15,11 @@ from streamcell.security.settings import TLSConfig
 from streamcell.security.templates import host_of_cell
 from streamcell.transport.grpc.environment import grpc
 from streamcell.transport.grpc.tls import server_credentials
-from tests.kit.certificates import DAY, NOW, TestAuthority
+from tests.kit.certificates import DAY, HOST, NOW, TestAuthority, listening
 from tests.kit.timing import scaled
 
-HOST = "127.0.0.1"
 AUTHORITY = TestAuthority()
 OTHER = TestAuthority("another authority")
-
-
-@contextlib.contextmanager
-def listening(config: TLSConfig | None, *, require: bool = True) -> Iterator[int]:
-    """A gRPC server, plain without a configuration; gives its port."""
-    with ThreadPoolExecutor(1) as threads:
-        server: Any = grpc.server(threads)
-        if config is None:
-            port = server.add_insecure_port(f"{HOST}:0")
-        else:
-            material = load(config)
-            credentials = server_credentials(lambda: material, require_client_cert=require)
-            port = server.add_secure_port(f"{HOST}:0", credentials)
-        server.start()
-        try:
-            yield port
-        finally:
-            server.stop(None).wait(scaled(10))
 
 
 def find(port: int, config: TLSConfig, name: str = HOST) -> tuple[str, bool]:
