@@ -34,7 +34,7 @@ def server(network: MemoryNetwork) -> Iterator[CoreCell]:
     ("wrong", "named"),
     [
         ({"fqcn": "no name"}, "is not a cell name"),
-        ({"tls": object()}, "tls is not available"),
+        ({"tls": object()}, "tls must be a streamcell.security.settings.TLSConfig, not a object"),
         ({"policy": object()}, "policy is not available"),
         ({"authenticate": object()}, "authenticate is not available"),
         ({"config": {}}, "config must be a streamcell.config.CellConfig, not a dict"),
