@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 
+from streamcell.limits import REQUESTS_IN_EXCESS, REQUESTS_OF_ORIGIN
 from streamcell.v1 import cell_pb2
 from streamcell.v1.cell_pb2 import Announce, Frame, Header, HeaderValue, Ping, Query, ResumeQuery
 from tests.adversity.hostile.attacks import LIMIT, LOST_LIMIT, NOTHING, PROTOCOL, RESET, TOLD_NAME_IN_USE, attack
@@ -19,6 +20,7 @@ from tests.kit.waiting import let_time_pass
 
 _STREAM, _BLOB = cell_pb2.STREAM_KIND_STREAM, cell_pb2.STREAM_KIND_BLOB
 _INITIAL_CREDIT = 256 * KIB
+_MOST_REQUESTS = REQUESTS_OF_ORIGIN + REQUESTS_IN_EXCESS
 _HEADERS = [Header(key=f"{n:02}", value=HeaderValue(raw=bytes(100_000))) for n in range(10)]
 _EVERY_S = 0.05
 # What makes a terminal forget what is on it, and rings.
@@ -97,6 +99,7 @@ def reservations_of_nearly_all_memory(scene: Scene) -> None:
 
 @attack(LOST_LIMIT, LIMIT, NOTHING, bound_mib=64)
 def many_reservations(scene: Scene) -> None:
+    """What is reserved for blobs is resident only as far as bytes have come."""
     declared = opening(_BLOB, size=8 * MIB)
     endlessly(scene, lambda liar, number: open_chunk(liar, number, topic="blob", open=declared))
 
@@ -174,8 +177,9 @@ def answers_that_are_never_read(scene: Scene) -> None:
     endlessly(scene, ask, reads=False, capabilities=["routes"])
 
 
-@attack(NOTHING, LIMIT, LOST_LIMIT, bound_mib=64)
+@attack(NOTHING, LIMIT, LOST_LIMIT, bound_mib=_MOST_REQUESTS * _INITIAL_CREDIT // MIB)
 def replies_that_are_never_read(scene: Scene) -> None:
+    """A reply is kept until it is settled: as many as one origin may have requests."""
     asked = opening(cell_pb2.STREAM_KIND_REQUEST, size=_INITIAL_CREDIT)
     payload = bytes(_INITIAL_CREDIT)
     endlessly(

@@ -4,6 +4,7 @@ import mmap
 import random
 import threading
 
+import psutil
 import pytest
 
 from streamcell.limits import GIB, MIB
@@ -102,6 +103,19 @@ def test_what_is_larger_than_the_bound_is_not_kept_and_displaces_nothing() -> No
     small, large = pool.allocate(4 * MIB), pool.allocate(16 * MIB)
     del small, large
     assert (pool.returned, pool.idle_bytes) == (2, 4 * MIB)
+
+
+def test_memory_becomes_resident_as_it_is_written() -> None:
+    pool, process = Pool(), psutil.Process()
+    before = process.memory_info().rss
+    buffers = [pool.allocate(8 * MIB) for _ in range(64)]
+    for buffer in buffers:
+        buffer[0] = 1
+    grown = process.memory_info().rss - before
+    # A huge page each would be 128 MiB.
+    assert grown < 32 * MIB
+    buffers[0][:] = bytes(8 * MIB)
+    assert process.memory_info().rss - before > grown + 7 * MIB
 
 
 @pytest.mark.parametrize("size", [*range(1, 64), 1000, 4 * MIB, 4 * MIB + 1, 512 * MIB, 3 * 512 * MIB - 1])
