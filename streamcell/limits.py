@@ -51,9 +51,13 @@ STREAMS_OF_ORIGIN = 1024
 REQUESTS_OF_ORIGIN = 256
 STREAMS_IN_EXCESS = 64
 REQUESTS_IN_EXCESS = 16
-# Streams of one origin of which the initial credit is outside of any budget. Of those beyond it is counted against the
-# budget of windows.
+# Streams of one origin, or relayed ones of one neighbour, of which the initial credit is outside of any budget. That of
+# others is counted against the budget of windows.
 STREAMS_OF_FREE_CREDIT = 256
+# Memory for the headers of each of those streams that is outside of any budget, too: more than most have.
+FREE_HEADERS_BYTES = 16 * KIB
+# What a header takes in memory beside the bytes of its key and value.
+HEADER_OBJECTS_BYTES = 200
 # How long a stream that has memory reserved may bring nothing, with a lane and credit, while others wait for memory.
 # Of an origin that is only slow the next one has twice as long, up to the second number.
 IDLE_RESERVATION_S = 10.0

@@ -53,7 +53,9 @@ class OneReceiver:
         self.link = make_link("origin")
         self.link.lanes[1] = make_lane(1, LaneRole.BULK)
         described = make_open(kind, size, **opening)
-        self.half = StreamReceiver(near, make_chunk(0, b""), described, self.link, NOW)
+        charge = near.memory.charge(("origin", "origin"), described, is_free=True)
+        assert charge is not None
+        self.half = StreamReceiver(near, make_chunk(0, b""), described, self.link, NOW, charge)
         self.half.offer(described, NOW, anew=False)
 
     def on_receiver_ended(self, receiver: StreamReceiver, last_word: Ack | Reset | None) -> None:

@@ -199,3 +199,36 @@ def test_before_its_first_credit_a_stream_goes_no_further_than_the_initial_one()
     net.run()
     assert losses(net, server, [chunk(key, pattern(2 * MIB), offset=100 * KIB)]) == []
     assert server.of(ReceiveFailed) == []
+
+
+def test_large_headers_are_taken_from_the_budget_until_the_stream_ends() -> None:
+    net, server, client = patient(receive_budget_bytes=MIB)
+    large = make_open(StreamKind.STREAM, 0, headers=(("key", bytes(500_000)),))
+    assert losses(net, server, [beginning(client, 1, large), beginning(client, 2, large)]) == []
+    assert losses(net, server, [beginning(client, 3, large)]) == [3]
+    # Small ones of the first streams are free.
+    small = make_open(StreamKind.STREAM, 0, headers=(("key", bytes(1000)),))
+    assert losses(net, server, [beginning(client, 4, small)]) == []
+    # They are kept when the stream is taken.
+    server.accept(client.key(1))
+    net.run()
+    assert losses(net, server, [beginning(client, 3, large)]) == [3]
+    end(net, server, client, 2)
+    assert losses(net, server, [beginning(client, 3, large)]) == []
+
+
+def test_a_stream_of_a_restarted_origin_takes_the_headers_of_its_new_life() -> None:
+    net = Net()
+    server, client = net.pair(CellConfig(receive_budget_bytes=MIB), CellConfig())
+    fields: dict[str, Any] = {"resume_id": "r", "source_stamp": b"s", "awaits_offset": True}
+    large = make_open(StreamKind.STREAM, 1000, headers=(("key", bytes(500_000)),), **fields)
+    assert losses(net, server, [beginning(client, 1, large)]) == []
+    for _ in range(3):
+        net.restart("client")
+        net.run()
+        assert losses(net, server, [beginning(net.nodes["client"], 1, large)]) == []
+    other = make_open(StreamKind.STREAM, 0, headers=(("key", bytes(500_000)),))
+    client = net.nodes["client"]
+    assert losses(net, server, [beginning(client, 2, other), beginning(client, 3, other)]) == [3]
+    end(net, server, client, 1)
+    assert losses(net, server, [beginning(client, 3, other)]) == []

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from streamcell.errors import ErrorCode
+from streamcell.errors import ErrorCode, StreamCancelled
 from streamcell.limits import INITIAL_CREDIT_BYTES, KIB, MESSAGE_BYTES, SHARED_LANE_IN_FLIGHT_BYTES
 from streamcell.protocol.base.events import FrameRefused
 from streamcell.protocol.links.carrier import CarrierInfo
@@ -322,6 +322,87 @@ def test_one_neighbour_takes_no_stream_from_another(monkeypatch: pytest.MonkeyPa
         stream_id = nodes[origin].send("left-leaf", LARGE)
         net.run()
         assert nodes[origin].finished(stream_id)
+
+
+def stuck(net: Net, **config: int) -> tuple[Node, Node]:
+    """A root and a relay that cannot pass anything on."""
+    root, relay, _leaf = line(net, **config)
+    net.refuse_dials.add("relay")
+    for lane_id in net.lanes("leaf"):
+        net.cut("leaf", lane_id)
+    return root, relay
+
+
+def losses_for(net: Net, relay: Node, *frames: Frame) -> list[int]:
+    """Return the streams for which there was no room at the relay."""
+    before = len(net.sent("relay", Lost))
+    receive(net, relay, "root", *frames)
+    net.run()
+    lost = [frame for frame in net.sent("relay", Lost)[before:] if frame.reporter == "relay"]
+    assert {frame.reason for frame in lost} <= {LostReason.LIMIT}
+    return [frame.key.stream_id for frame in lost]
+
+
+def test_the_initial_credit_of_more_than_the_first_streams_is_taken_from_the_budget(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("streamcell.protocol.relaying.table.STREAMS_OF_FREE_CREDIT", 2)
+    net = Net()
+    root, relay = stuck(net, receive_budget_bytes=3 * INITIAL_CREDIT_BYTES)
+    full = pattern(INITIAL_CREDIT_BYTES)
+    first = [chunk(root, "leaf", stream_id=number, payload=full) for number in range(1, 6)]
+    assert losses_for(net, relay, *first) == []
+    assert losses_for(net, relay, chunk(root, "leaf", stream_id=6, payload=full)) == [6]
+    # Those that are whole, or say their size, take as little, and may not bring more.
+    whole = chunk(root, "leaf", stream_id=7, payload=b"", last=True)
+    small = chunk(root, "leaf", stream_id=8, payload=b"", open=make_open(StreamKind.BLOB, 0))
+    assert losses_for(net, relay, whole, small) == []
+    assert losses_for(net, relay, chunk(root, "leaf", stream_id=8, sequence=1, open=None)) == [8]
+    # What has ended gives it back; what is begun again takes it once.
+    receive(net, relay, "root", Reset.by_origin(root.key(5), "leaf", 1, StreamCancelled("enough")))
+    again = [chunk(root, "leaf", stream_id=6, attempt=number, payload=full) for number in (2, 3)]
+    assert losses_for(net, relay, *again) == []
+    assert losses_for(net, relay, chunk(root, "leaf", stream_id=9, payload=full)) == [9]
+
+
+def test_before_its_first_credit_a_stream_brings_no_more_than_the_initial_one() -> None:
+    net = Net()
+    root, relay = stuck(net)
+    assert losses_for(net, relay, chunk(root, "leaf", payload=pattern(INITIAL_CREDIT_BYTES))) == []
+    end = chunk(root, "leaf", sequence=1, offset=INITIAL_CREDIT_BYTES, payload=b"", last=True, open=None)
+    assert losses_for(net, relay, end) == []
+    beyond = chunk(root, "leaf", sequence=2, offset=INITIAL_CREDIT_BYTES, open=None)
+    assert losses_for(net, relay, beyond) == [99]
+    assert relay.core.stats().relays[0].held_bytes == 0
+
+
+def test_large_headers_are_taken_from_the_budget_until_they_have_gone_on() -> None:
+    large = make_open(StreamKind.STREAM, 0, headers=(("key", bytes(500_000)),))
+    net = Net()
+    root, relay = stuck(net, receive_budget_bytes=1024 * KIB)
+
+    def opening(stream_id: int, sequence: int = 0) -> Chunk:
+        return chunk(root, "leaf", stream_id=stream_id, sequence=sequence, payload=b"", open=large)
+
+    assert losses_for(net, relay, opening(1), opening(2)) == []
+    assert losses_for(net, relay, opening(3)) == [3]
+    # Saying them again takes nothing, and adds nothing.
+    assert losses_for(net, relay, opening(1, sequence=1)) == []
+    net.refuse_dials.clear()
+    net.advance(40.0)
+    passed_on = [passed for passed in net.sent("relay", Chunk) if passed.key.stream_id == 1]
+    assert [passed.open is None for passed in passed_on] == [False, True]
+    assert losses_for(net, relay, opening(4), opening(5)) == []
+
+
+def test_a_thousand_small_blobs_at_once_lose_nothing() -> None:
+    net = Net()
+    root, _relay, leaf = line(net)
+    ids = [root.send("leaf", SMALL) for _ in range(1000)]
+    net.run()
+    assert all(root.finished(stream_id) for stream_id in ids)
+    assert net.sent("relay", Lost) == net.sent("leaf", Lost) == []
+    assert leaf.got(root.key(ids[-1])) == SMALL
 
 
 def test_a_stream_whose_ends_are_silent_is_forgotten_after_its_time_or_after_an_hour() -> None:

@@ -145,8 +145,8 @@ MUTANTS = (
     Mutant(
         "no credit is given to a new attempt",
         "receiving/allowance",
-        "self._told = self.due = False\n        if admitted",
-        "self._told, self.due = True, False\n        if admitted",
+        "self.told = self.due = False\n        if admitted",
+        "self.told, self.due = True, False\n        if admitted",
     ),
     Mutant(
         "each attempt has an initial credit of its own, read or not",

@@ -3,7 +3,8 @@
 Three rules that cannot fight: a window bounds one stream, the budget bounds all windows together (a window grows only
 by what the budget still has for its origin, and gives back what is above its fair share when others want it), and what
 is assembled whole is admitted before it gets a window at all (``admission.py``). The initial credits of each origin's
-first streams are outside the budget: they are what it costs to be reachable. Those of more streams are taken from it.
+first streams are outside the budget: they are what it costs to be reachable. Those of more streams are taken from it,
+and so are large headers (``charges.py``).
 
 A stream may begin with the window that others from the same neighbour could use lately (:class:`RememberedWindow`).
 What it gets so is given ahead of any proof that its reader keeps up, and credit cannot be taken back: so it is at most
@@ -45,6 +46,11 @@ class WindowBudget:
         self._windows: dict[Party, int] = {}
         self._behind: dict[str, int] = {}
         self.short: Party | None = None
+
+    @property
+    def capacity_bytes(self) -> int:
+        """How much there is for all, beside what is spare."""
+        return self._shares.capacity
 
     @property
     def free_bytes(self) -> int:

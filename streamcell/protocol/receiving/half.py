@@ -60,6 +60,7 @@ from streamcell.protocol.wire.frames import (
 )
 
 if TYPE_CHECKING:
+    from streamcell.protocol.flow.charges import Charge
     from streamcell.protocol.links.link import Link
     from streamcell.protocol.receiving.surroundings import Surroundings
 
@@ -78,7 +79,7 @@ class StreamReceiver(Timed):
 
     __slots__ = (
         "_callback_started",
-        "_charged",
+        "_charge",
         "_context",
         "_error",
         "_last_word",
@@ -104,9 +105,7 @@ class StreamReceiver(Timed):
     _error: CellError
     _last_word: Reset | None
 
-    def __init__(
-        self, near: Surroundings, chunk: Chunk, opening: Open, link: Link, now: float, *, charged: int = 0
-    ) -> None:
+    def __init__(self, near: Surroundings, chunk: Chunk, opening: Open, link: Link, now: float, charge: Charge) -> None:
         super().__init__()
         self._near = near
         self._context = near.context
@@ -129,8 +128,7 @@ class StreamReceiver(Timed):
         self.unclaimed_until: float | None = None
         self._undelivered: list[Payload] = []
         self._callback_started = False
-        # Of its initial credit: what is counted against the budget of windows.
-        self._charged = charged
+        self._charge = charge
 
     def __repr__(self) -> str:
         return (
@@ -180,9 +178,11 @@ class StreamReceiver(Timed):
         )
         return True
 
-    def go_on_as(self, chunk: Chunk, opening: Open, now: float) -> None:
+    def go_on_as(self, chunk: Chunk, opening: Open, now: float, charge: Charge) -> None:
         """Go on as the stream of a new life of the origin, from what has come of the earlier one."""
         old_key = self.key
+        self._charge.give_back()
+        self._charge = charge
         self.description = opening.description
         self.idle_timeout_s = self._granted_s()
         self.origin.on_new_life(chunk, opening, now, admitted=self.state in _ADMITTED)
@@ -423,7 +423,7 @@ class StreamReceiver(Timed):
         if not self.allowance.assembled:
             self.allowance.open_window(None if link is None else link.remembered_window)
         else:
-            self._give_back_credit()
+            self._charge.give_back_credit()
             if self.progress.size is not None:
                 self.allowance.allow(self.progress.size)
         pieces, self._undelivered = self._undelivered, []
@@ -479,13 +479,8 @@ class StreamReceiver(Timed):
         self.progress.forget_beyond_gap()
         self.allowance.window.close()
         self._near.keeper.on_receiver_ended(self, last_word)
-        self._give_back_credit()
+        self._charge.give_back()
         self._near.memory.free(self, now)
-
-    def _give_back_credit(self) -> None:
-        if self._charged:
-            self._near.memory.give_back(self.party, self._charged)
-            self._charged = 0
 
     # What each action of the table does.
     ACTS: ClassVar[Mapping[ReceiverAction, Callable[[StreamReceiver, float], None]]] = {

@@ -13,12 +13,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from streamcell.config import CellConfig
-from streamcell.limits import INITIAL_CREDIT_BYTES
 from streamcell.protocol.flow.admission import Admission
+from streamcell.protocol.flow.charges import Charge, charge, first_bytes
 from streamcell.protocol.flow.credit import BLOB_GROWTH, Window, WindowBudget
 from streamcell.protocol.wire.addressing import Party
 from streamcell.protocol.wire.description import StreamKind
-from streamcell.protocol.wire.frames import StreamKey
+from streamcell.protocol.wire.frames import Open, StreamKey
 
 if TYPE_CHECKING:
     from streamcell.protocol.receiving.half import StreamReceiver
@@ -47,17 +47,9 @@ class ReceiveMemory:
         self._in_line: dict[StreamKey, StreamReceiver] = {}
         self._starved: dict[StreamKey, StreamReceiver] = {}
 
-    def charge(self, party: Party, size: int | None) -> int | None:
-        """Count the initial credit of a stream of so many bytes (None: not known), and return it; None: it is too much.
-
-        It is given back with :meth:`give_back`.
-        """
-        credit = INITIAL_CREDIT_BYTES if size is None else min(size, INITIAL_CREDIT_BYTES)
-        return credit if self._budget.take_whole(party, credit) else None
-
-    def give_back(self, party: Party, size: int) -> None:
-        """Count an initial credit no longer: the stream has ended, or what has come is counted elsewhere."""
-        self._budget.give_back(party, size)
+    def charge(self, party: Party, opening: Open, *, is_free: bool) -> Charge | None:
+        """Count the initial credit and the headers of a stream that begins; None: it is too much."""
+        return charge(self._budget, party, first_bytes(opening.description.size), opening, is_free=is_free)
 
     def window(self, party: Party) -> Window:
         """Return the window that a stream begins with."""

@@ -13,6 +13,7 @@ from streamcell.digest import Digest
 from streamcell.errors import CellError, ErrorCode, StreamIntegrityError
 from streamcell.limits import PAST_LIVES, STREAMS_OF_FREE_CREDIT
 from streamcell.protocol.base.context import Context
+from streamcell.protocol.flow.charges import Charge
 from streamcell.protocol.flow.credit import WindowBudget
 from streamcell.protocol.links.link import Link
 from streamcell.protocol.receiving import errors as receive_errors
@@ -355,28 +356,29 @@ class ReceiveTable:
             link.answer(refusal)
         if opening is None or refusal is not None:
             return None
-        if not (self._may_remember_more(life, link, chunk.key.origin, now) and life.may_open(opening.description.kind)):
+        charge = self._charge(life, link, chunk, opening, now)
+        if charge is None:
             link.answer(Lost.of(chunk, LostReason.LIMIT, self._fqcn))
             return None
         orphan = self._orphans.claim(chunk, opening)
         fault = None if orphan is None else fault_in_adopting(orphan, opening.description)
         if orphan is not None and fault is None:
             life.on_stream_begun(chunk.key.stream_id, orphan)
-            orphan.go_on_as(chunk, opening, now)
+            orphan.go_on_as(chunk, opening, now, charge)
             return orphan
         if orphan is not None and fault is not None:
             orphan.on_origin_gone(fault, now)
-        return self._begin(life, link, chunk, opening, now, anew=isinstance(fault, StreamIntegrityError))
-
-    def _begin(
-        self, life: OriginLife, link: Link, chunk: Chunk, opening: Open, now: float, *, anew: bool
-    ) -> StreamReceiver | None:
-        charged: int | None = 0
-        if len(life.receivers) >= STREAMS_OF_FREE_CREDIT:
-            charged = self._memory.charge(link.party_of(chunk.key.origin), opening.description.size)
-        if charged is None:
-            link.answer(Lost.of(chunk, LostReason.LIMIT, self._fqcn))
-            return None
-        receiver = StreamReceiver(self._near, chunk, opening, link, now, charged=charged)
+        receiver = StreamReceiver(self._near, chunk, opening, link, now, charge)
         life.on_stream_begun(chunk.key.stream_id, receiver)
-        return receiver if receiver.offer(opening, now, anew=anew) else None
+        return receiver if receiver.offer(opening, now, anew=isinstance(fault, StreamIntegrityError)) else None
+
+    def _charge(self, life: OriginLife, link: Link, chunk: Chunk, opening: Open, now: float) -> Charge | None:
+        """Return what a new stream is charged with; None: there is no room for it.
+
+        :raises ProtocolError: if the neighbour, which is the origin, is to be cut off.
+        """
+        origin = chunk.key.origin
+        if not (self._may_remember_more(life, link, origin, now) and life.may_open(opening.description.kind)):
+            return None
+        is_free = len(life.receivers) < STREAMS_OF_FREE_CREDIT
+        return self._memory.charge(link.party_of(origin), opening, is_free=is_free)

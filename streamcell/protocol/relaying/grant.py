@@ -16,14 +16,23 @@ class Grant:
     :ivar due: ``told`` is to be said, or said again.
     """
 
-    __slots__ = ("_begin_offset", "_grows", "_step_bytes", "_window", "allowed_to_previous", "due", "told")
+    __slots__ = (
+        "_begin_offset",
+        "_first_end",
+        "_grows",
+        "_step_bytes",
+        "_window",
+        "allowed_to_previous",
+        "due",
+        "told",
+    )
 
     def __init__(self) -> None:
         self.allowed_to_previous = 0
         self.told: int | None = None
         self.due = False
         self._window: Window | None = None
-        self._begin_offset = 0
+        self._begin_offset = self._first_end = 0
         self._grows = False
         # By how much credit has to move, and for which size of the window that is.
         self._step_bytes = (0, 0)
@@ -33,9 +42,13 @@ class Grant:
         """The size of the window, 0 while there is none."""
         return 0 if self._window is None else self._window.size
 
-    def open(self, window: Window, offset: int, *, grows: bool) -> None:
-        """The attempt begins at ``offset``. ``grows``: the window does, where the stream can use it."""
+    def open(self, window: Window, offset: int, first_bytes: int, *, grows: bool) -> None:
+        """The attempt begins at ``offset``. ``grows``: the window does, where the stream can use it.
+
+        :param first_bytes: how many of the initial credit are counted, or free.
+        """
         self.allowed_to_previous = offset + INITIAL_CREDIT_BYTES
+        self._first_end = offset + first_bytes
         self._window, self._begin_offset, self._grows = window, offset, grows
 
     def extend(self, forwarded: int, arrived: int, credit: int | None) -> None:
@@ -58,6 +71,10 @@ class Grant:
         if before is None or limit - before >= self._step_bytes[1] or before < limit == credit:
             self.told, self.due = limit, True
             self.allowed_to_previous = max(self.allowed_to_previous, limit)
+
+    def takes(self, end: int) -> bool:
+        """Return whether a chunk may end there: before the first Credit none goes beyond what was counted."""
+        return end <= self._first_end or self.told is not None
 
     def repeat(self) -> None:
         """What was told may be lost."""

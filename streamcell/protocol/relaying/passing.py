@@ -8,7 +8,8 @@ the stream's idle timeout, or when a link goes down.
 What happens to a chunk: :meth:`~RelayedStream.on_chunk` holds it and puts the stream where the writers of the next link
 find it; :meth:`~RelayedStream.take_chunk` gives it to one of them, and lets the previous hop go further.
 
-Together are true: in FORWARDING there is a window; in every other state nothing is held, and no credit counts.
+Together are true: in FORWARDING there is a window, and the initial credit and headers are counted (``charges.py``); in
+every other state nothing is held or counted, and no credit counts.
 """
 
 from __future__ import annotations
@@ -18,10 +19,17 @@ from collections.abc import Callable, Mapping
 from typing import ClassVar, Protocol
 
 from streamcell.errors import ProtocolError
-from streamcell.limits import CHUNK_PAYLOAD_BYTES, RELAYED_CHUNKS, RELAYED_SILENCE_S, SMALL_STREAM_BYTES
+from streamcell.limits import (
+    CHUNK_PAYLOAD_BYTES,
+    INITIAL_CREDIT_BYTES,
+    RELAYED_CHUNKS,
+    RELAYED_SILENCE_S,
+    SMALL_STREAM_BYTES,
+)
 from streamcell.protocol.base.context import Context, Count
 from streamcell.protocol.base.machine import step
 from streamcell.protocol.base.timers import Timed
+from streamcell.protocol.flow.charges import Charge, charge, first_bytes
 from streamcell.protocol.flow.credit import Window, WindowBudget
 from streamcell.protocol.flow.schedule import Standing
 from streamcell.protocol.links.lane import Lane
@@ -36,6 +44,9 @@ from streamcell.protocol.wire.frames import Ack, Chunk, Credit, Lost, LostReason
 
 class Keeper(Protocol):
     """Who keeps the streams that pass through."""
+
+    def has_free_credit(self, link: Link) -> bool:
+        """Return whether the streams that come over a link are so few that their initial credit is free."""
 
     def on_stream_over(self, stream: RelayedStream) -> None:
         """A stream has passed, or is given up: it is to be forgotten."""
@@ -65,6 +76,7 @@ class RelayedStream(Timed):
         "_ack",
         "_ack_due",
         "_bulk",
+        "_charge",
         "_heard_at",
         "_held",
         "_idle_timeout_s",
@@ -93,6 +105,8 @@ class RelayedStream(Timed):
         self._near = near
         self._idle_timeout_s = _bounded(near.context.config.idle_timeout_s)
         self._held = Held()
+        # What is taken for what it may bring before the first Credit; only in FORWARDING.
+        self._charge: Charge | None = None
         self._bulk = True
         # What the previous hop is to be told beside a Credit.
         self._ack: Ack | None = None
@@ -159,8 +173,10 @@ class RelayedStream(Timed):
         :raises ProtocolError: if the previous hop ignored its credit.
         """
         if chunk.open is not None and self.state is RelayState.WAITING:
-            self._take_terms(chunk, chunk.open)
-            self._step(RelayInput.OPENED)
+            self._open(chunk, chunk.open)
+        elif chunk.open is not None:
+            # The first has said it all, and its headers are kept but once.
+            chunk = dataclasses.replace(chunk, open=None)
         if self.up is not link:
             return False
         if self.state is RelayState.WAITING:
@@ -170,12 +186,15 @@ class RelayedStream(Timed):
             return True
         self._heard_at = now
         size = len(chunk.payload)
+        end = chunk.offset + size
         if size > 0 and chunk.offset >= self.grant.allowed_to_previous + CHUNK_PAYLOAD_BYTES:
             raise ProtocolError(
                 f"stream {self.key.stream_id} from {self.key.origin} came with offset {chunk.offset} at a credit of "
                 f"{self.grant.allowed_to_previous}"
             )
-        if self._held.push(chunk) > RELAYED_CHUNKS:
+        if size > 0 and not self.grant.takes(end):
+            self.lose(LostReason.LIMIT)
+        elif self._held.push(chunk) > RELAYED_CHUNKS:
             self.lose(LostReason.LANE_LOST)
         elif self.can_send():
             self.branch.link.offer(self, now, bulk=self._bulk)
@@ -254,6 +273,8 @@ class RelayedStream(Timed):
         """Return the next chunk; only when ``can_send``."""
         held, branch, grant = self._held, self.branch, self.grant
         chunk = held.pop()
+        if chunk.open is not None and self._charge is not None:
+            self._charge.give_back_headers()
         branch.on_forwarded(chunk, lane.lane_id)
         grant.extend(branch.forwarded, held.arrived, branch.credit)
         self._near.context.counters.add(Count.BYTES_RELAYED, len(chunk.payload))
@@ -315,6 +336,9 @@ class RelayedStream(Timed):
         """Drop everything that belongs to the present attempt."""
         self.grant.close()
         self.grant = Grant()
+        if self._charge is not None:
+            self._charge.give_back()
+            self._charge = None
         self._held = Held()
         self._ack = None
         self._ack_due = self._loss_due = False
@@ -325,8 +349,22 @@ class RelayedStream(Timed):
         """The attempt goes by this relay: let the previous hop go beyond its initial credit, if the next one does."""
         self._extend_grant()
 
-    def _take_terms(self, chunk: Chunk, opening: Open) -> None:
-        """Take over what the first chunk of an attempt says of it."""
+    def _open(self, chunk: Chunk, opening: Open) -> None:
+        """The first chunk of an attempt has come: take it on, if there is room for what it may bring."""
+        party = self.up.party_of(self.key.origin)
+        # A chunk that is the last one brings all that is left, whether that was known before or not.
+        size = chunk.offset + len(chunk.payload) if chunk.last else opening.description.size
+        is_free = self._near.keeper.has_free_credit(self.up)
+        credit = INITIAL_CREDIT_BYTES if is_free else first_bytes(None if size is None else size - chunk.offset)
+        self._charge = charge(self._near.budget, party, credit, opening, is_free=is_free)
+        if self._charge is None:
+            self.lose(LostReason.LIMIT)
+            return
+        self._take_terms(chunk, opening, credit)
+        self._step(RelayInput.OPENED)
+
+    def _take_terms(self, chunk: Chunk, opening: Open, credit: int) -> None:
+        """Take over what the first chunk of an attempt says; ``credit``: what may come before the first Credit."""
         near, size = self._near, opening.description.size
         self._idle_timeout_s = _bounded(opening.description.idle_timeout_s)
         # Chunks that follow only note when they came: the deadline looks at that when it is there.
@@ -337,7 +375,7 @@ class RelayedStream(Timed):
         window = Window(near.budget, self.up.party_of(self.key.origin), near.context.config.max_window_bytes)
         if self._bulk and not chunk.last:
             window.begin_as(self.up.remembered_window, None if size is None else size - chunk.offset)
-        self.grant.open(window, chunk.offset, grows=self._bulk)
+        self.grant.open(window, chunk.offset, credit, grows=self._bulk)
 
     def _tell_origin(self) -> None:
         """The present attempt is lost here: drop it, and say so, if there is a way to say it."""

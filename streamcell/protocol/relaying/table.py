@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TypeVar
 
-from streamcell.limits import RELAYED_STREAMS, RELAYED_STREAMS_OF_NEIGHBOUR
+from streamcell.limits import RELAYED_STREAMS, RELAYED_STREAMS_OF_NEIGHBOUR, STREAMS_OF_FREE_CREDIT
 from streamcell.protocol.base.context import Context
 from streamcell.protocol.flow.credit import WindowBudget
 from streamcell.protocol.links.link import Link
@@ -205,6 +205,10 @@ class RelayTable:
     def _is_full(self, link: Link) -> bool:
         """Return whether no stream more may come over a link."""
         return len(self._streams) >= RELAYED_STREAMS or len(self._by_up.get(link, ())) >= RELAYED_STREAMS_OF_NEIGHBOUR
+
+    def has_free_credit(self, link: Link) -> bool:
+        """Return whether the streams that come over a link are so few that their initial credit is free."""
+        return len(self._by_up.get(link, ())) <= STREAMS_OF_FREE_CREDIT
 
     def _enter(
         self, stream: RelayedStream | None, link: Link, way: Link, frame: Chunk | ResumeQuery, now: float

@@ -119,13 +119,13 @@ def streams_that_are_never_idle_too_long(scene: Scene) -> None:
     scene.repeat(act)
 
 
-@attack(LOST_LIMIT, LIMIT, bound_mib=192)
+@attack(LOST_LIMIT, LIMIT, bound_mib=320)
 def large_headers(scene: Scene) -> None:
     large = opening(_STREAM, headers=_HEADERS)
     endlessly(scene, lambda liar, number: open_chunk(liar, number, topic=SLOW, open=large), count=4)
 
 
-@attack(LOST_LIMIT, LIMIT, bound_mib=192)
+@attack(LOST_LIMIT, LIMIT, bound_mib=320)
 def large_headers_through_the_hub(scene: Scene) -> None:
     large = opening(_STREAM, headers=_HEADERS)
     endlessly(

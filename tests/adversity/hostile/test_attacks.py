@@ -19,9 +19,6 @@ _BY_CHANCE_MIB = 128
 # These do harm still: ``python -m tests.adversity.hostile`` shows how.
 _NOT_YET = frozenset(
     {
-        "memory: initial credits through the hub",
-        "memory: large headers",
-        "memory: large headers through the hub",
         "memory: many lanes with little each",
     }
 )
