@@ -22,7 +22,7 @@ def check_dialled(urls: Iterable[str], what: str = "connect") -> None:
             raise UsageError(f"{what}: {error}") from None
 
 
-def check_listened(urls: Iterable[str], *, insecure: bool, what: str = "listen") -> None:
+def check_listened(urls: Iterable[str], *, insecure: bool, has_certificate: bool, what: str = "listen") -> None:
     """Check where a cell is to listen. ``insecure``: though other machines can reach it, and nothing is encrypted.
 
     Raises:
@@ -30,6 +30,10 @@ def check_listened(urls: Iterable[str], *, insecure: bool, what: str = "listen")
     """
     for url in urls:
         address = _parse(url, what)
+        if address.scheme is Scheme.GRPCS and not has_certificate:
+            raise UsageError(
+                f"{what}: {address} needs a certificate: give --ca, --cert and --key, or [tls] in the configuration"
+            )
         if not (insecure or address.is_loopback or address.scheme is Scheme.GRPCS):
             raise UsageError(
                 f"{what}: {address} can be reached from other machines and is not encrypted: use grpcs:// with "

@@ -80,7 +80,8 @@ class ServeSettings:
 
     def __post_init__(self) -> None:
         check_fqcn(self.fqcn)
-        check_listened(self.listen, insecure=self.insecure)
+        has_certificate = self.tls is not None and self.tls.cert is not None
+        check_listened(self.listen, insecure=self.insecure, has_certificate=has_certificate)
         check_dialled(self.connect)
         if not self.listen and not self.connect:
             raise UsageError(

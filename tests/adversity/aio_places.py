@@ -65,10 +65,13 @@ class Scene:
             "set_cell_disconnected_cb": (print,),
             "stop": (0,),
             "trace": ("server",),
+            "reload_security": (),
             "wait_connected": (PATIENCE_S,),
         }
         if name == "run_in_loop":
             return lambda: self.pair.site.run_in_loop(asyncio.sleep(0))
+        if name == "begin_in_loop":
+            return lambda: self.pair.site.begin_in_loop(asyncio.sleep(0))
         cell = {"start": self.fresh, "stop": self.spare}.get(name, self.pair.site)
         return _bound(cell, name, arguments.get(name, ()))
 

@@ -101,6 +101,7 @@ class Scene:
             "set_cell_connected_cb": (print,),
             "set_cell_disconnected_cb": (print,),
             "trace": ("server",),
+            "reload_security": (),
             "wait_connected": (PATIENCE_S,),
             "stop": (0,),
         }

@@ -7,7 +7,7 @@ import datetime as dt
 from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
-from streamcell.errors import AuthenticationError, CellError, UsageError
+from streamcell.errors import AuthenticationError, CellError
 from streamcell.runtime.context import CellContext
 from streamcell.runtime.network.lane_tasks import LaneHost
 from streamcell.runtime.network.lanes import Lanes
@@ -65,7 +65,7 @@ class Security:
     def reload(self, answer: AnyFuture, host: LaneHost) -> None:
         """Read the certificates again now, and end lanes whose other side is not believed any more.
 
-        ``answer`` gets None when that is done; UsageError if the cell has none, AuthenticationError if they cannot be
+        ``answer`` gets None when that is done, at once if the cell has none; AuthenticationError if they cannot be
         used, and those of before stay.
         """
         host.supervise(self._answer_reload(answer), f"reading certificates of {self._context.fqcn}")
@@ -82,7 +82,7 @@ class Security:
 
     async def _reload(self) -> None:
         if self._credentials is None:
-            raise UsageError(f"{self._context.fqcn} was made without tls: it has no certificates to read again")
+            return
         if await _in_thread(self._credentials.reload):
             self._on_changed()
         self._recheck(self._credentials)
