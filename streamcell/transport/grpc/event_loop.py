@@ -11,6 +11,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+# What asyncio says of a loop that has ended, when gRPC has news for it.
+_ENDED = "Event loop is closed"
 _HANDLER = "PollerCompletionQueue._handle_events"
 
 
@@ -19,7 +21,12 @@ def quiet_empty_wakeups(loop: asyncio.AbstractEventLoop) -> None:
     loop.set_exception_handler(_handle_exception)
 
 
+def _concerns_another_loop(error: object) -> bool:
+    """Return whether there was nothing to do, or only for a loop that has ended, where nobody waits for it."""
+    return isinstance(error, BlockingIOError) or (isinstance(error, RuntimeError) and str(error) == _ENDED)
+
+
 def _handle_exception(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    spurious = isinstance(context.get("exception"), BlockingIOError) and _HANDLER in repr(context.get("handle"))
+    spurious = _concerns_another_loop(context.get("exception")) and _HANDLER in repr(context.get("handle"))
     if not spurious:
         loop.default_exception_handler(context)
