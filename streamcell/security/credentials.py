@@ -95,11 +95,18 @@ class Credentials:
     def identify(self, shown: bytes, where: str) -> Identity:
         """Return what certificates prove that somebody has shown, in PEM.
 
-        :raises AuthenticationError: if they prove no name.
+        gRPC has believed them. They are held against the same rules as later on, so that nobody is let in who would be
+        put out at the next look.
+
+        :raises AuthenticationError: if they prove no name, or are not to be believed.
         """
         from streamcell.security.certificates import identity_of, read_certificates
 
-        return identity_of(read_certificates(shown, where)[0], self.config.template, where)
+        identity = identity_of(read_certificates(shown, where)[0], self.config.template, where)
+        fault = self.fault_in(shown, dt.datetime.now(dt.UTC))
+        if fault:
+            raise AuthenticationError(f"the certificate of {where} is not to be believed: {fault}")
+        return identity
 
     def fault_in(self, shown: bytes, now: dt.datetime) -> str:
         """Return why certificates that were believed are not any more, as a part of a sentence; empty if they are."""
