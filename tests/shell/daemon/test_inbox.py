@@ -201,7 +201,7 @@ def test_wrong_digest_leaves_nothing(world: World) -> None:
 def test_draining_inbox_ends_what_has_begun_and_refuses_what_is_new(world: World) -> None:
     with Gate() as gate:
         begun = world.begin("begun", gate, b"begun")
-        world.events.started.get()
+        eventually(lambda: world.inbox.active() == 1)
         world.inbox.begin_drain()
         assert world.refusal("new").code is ErrorCode.STOPPING
         assert not world.inbox.wait_idle(0.05)
