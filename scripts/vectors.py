@@ -211,7 +211,7 @@ def edge_cases() -> list[Json]:
         (
             "Every reason for a loss",
             "",
-            batch(*({"lost": {"stream": STREAM, "reason": reason, "hops_left": 1}} for reason in range(7))),
+            batch(*({"lost": {"stream": STREAM, "reason": reason, "hops_left": 1}} for reason in range(8))),
         ),
         (
             "Every answer to a contested query",

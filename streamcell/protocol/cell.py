@@ -15,6 +15,7 @@ from streamcell.digest import Digest
 from streamcell.errors import CellError, ErrorCode, Fault, ProtocolError, StreamCancelled, StreamError
 from streamcell.protocol.base.context import Context
 from streamcell.protocol.base.events import Event
+from streamcell.protocol.base.rules import Rules
 from streamcell.protocol.flow.credit import WindowBudget
 from streamcell.protocol.links.batches import Batches
 from streamcell.protocol.links.carrier import CarrierInfo
@@ -76,6 +77,7 @@ class CellCore:
     :param checksum: CRC32C, called as ``checksum(data, value)`` to continue from ``value``.
     :param random_bits: returns that many random bits as a number.
     :param software: name and version, told to those who ask.
+    :param rules: who may do what; None: whatever names allow.
     """
 
     def __init__(
@@ -87,8 +89,9 @@ class CellCore:
         checksum: Callable[[Payload, int], int],
         random_bits: Callable[[int], int],
         software: str = "",
+        rules: Rules | None = None,
     ) -> None:
-        self._context = Context(fqcn, incarnation, config, checksum, random_bits, software)
+        self._context = Context(fqcn, incarnation, config, checksum, random_bits, software, rules)
         self._links = LinkTable(self._context, self)
         self._lanes: Mapping[int, Lane] = self._links.lanes.by_id
         self._routes = RouteTable(self._context, self._links.links, self._links.loop)

@@ -201,6 +201,7 @@ def _lost(message: cell_pb2.Lost) -> frames.Lost:
         _LOST_REASONS.get(message.reason, frames.LostReason.UNSPECIFIED),
         checked_optional_fqcn(message.reporter, "reporter"),
         message.hops_left,
+        checked_sentence(message.sentence),
     )
 
 

@@ -152,6 +152,7 @@ def _fill_lost(message: cell_pb2.Frame, frame: frames.Lost) -> None:
     lost.reason = enum_number(frame.reason)
     lost.reporter = frame.reporter
     lost.hops_left = frame.hops_left
+    lost.sentence = frame.sentence
 
 
 def _fill_reset(message: cell_pb2.Frame, frame: frames.Reset) -> None:

@@ -30,6 +30,7 @@ class LostReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     LOST_REASON_CORRUPT: _ClassVar[LostReason]
     LOST_REASON_OTHER_LIFE: _ClassVar[LostReason]
     LOST_REASON_LIMIT: _ClassVar[LostReason]
+    LOST_REASON_REFUSED: _ClassVar[LostReason]
 
 class ErrorCode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -83,6 +84,7 @@ LOST_REASON_UNKNOWN_HERE: LostReason
 LOST_REASON_CORRUPT: LostReason
 LOST_REASON_OTHER_LIFE: LostReason
 LOST_REASON_LIMIT: LostReason
+LOST_REASON_REFUSED: LostReason
 ERROR_CODE_UNSPECIFIED: ErrorCode
 ERROR_CODE_INTERNAL: ErrorCode
 ERROR_CODE_PROTOCOL: ErrorCode
@@ -396,16 +398,18 @@ class Ack(_message.Message):
     def __init__(self, stream: _Optional[_Union[StreamRef, _Mapping]] = ..., target_incarnation: _Optional[int] = ..., received: _Optional[int] = ..., consumed: _Optional[int] = ..., complete: bool = ..., hops_left: _Optional[int] = ...) -> None: ...
 
 class Lost(_message.Message):
-    __slots__ = ("stream", "reason", "reporter", "hops_left")
+    __slots__ = ("stream", "reason", "reporter", "hops_left", "sentence")
     STREAM_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
     REPORTER_FIELD_NUMBER: _ClassVar[int]
     HOPS_LEFT_FIELD_NUMBER: _ClassVar[int]
+    SENTENCE_FIELD_NUMBER: _ClassVar[int]
     stream: StreamRef
     reason: LostReason
     reporter: str
     hops_left: int
-    def __init__(self, stream: _Optional[_Union[StreamRef, _Mapping]] = ..., reason: _Optional[_Union[LostReason, str]] = ..., reporter: _Optional[str] = ..., hops_left: _Optional[int] = ...) -> None: ...
+    sentence: str
+    def __init__(self, stream: _Optional[_Union[StreamRef, _Mapping]] = ..., reason: _Optional[_Union[LostReason, str]] = ..., reporter: _Optional[str] = ..., hops_left: _Optional[int] = ..., sentence: _Optional[str] = ...) -> None: ...
 
 class Reset(_message.Message):
     __slots__ = ("stream", "from_target", "code", "fault", "sentence", "hops_left")

@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 from streamcell.config import CellConfig
 from streamcell.protocol.base.events import Event
+from streamcell.protocol.base.rules import Rules
 from streamcell.protocol.base.timers import Deadlines
 from streamcell.protocol.wire.frames import Payload, StreamKey
 
@@ -68,6 +69,7 @@ class Context:
     :ivar checksum: CRC32C, called as ``checksum(data, value)`` to continue from ``value``.
     :ivar ready_lanes: the lanes of which the writers are to be woken, each once.
     :ivar random_bits: returns that many random bits as a number.
+    :ivar rules: who may do what; None: whatever names allow.
     """
 
     fqcn: str
@@ -76,6 +78,7 @@ class Context:
     checksum: Callable[[Payload, int], int]
     random_bits: Callable[[int], int]
     software: str = ""
+    rules: Rules | None = None
     events: deque[Event] = dataclasses.field(default_factory=deque)
     deadlines: Deadlines = dataclasses.field(default_factory=Deadlines)
     counters: Counters = dataclasses.field(default_factory=Counters)
@@ -85,6 +88,10 @@ class Context:
     def stop(self) -> None:
         """From now on nothing begins, and what breaks is not mended."""
         self.stopped = True
+
+    def on_rules_changed(self, rules: Rules | None) -> None:
+        """Other rules count from now on."""
+        self.rules = rules
 
     def is_own(self, key: StreamKey) -> bool:
         """Return whether a stream is one that this life of the cell sends."""

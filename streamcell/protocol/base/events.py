@@ -166,6 +166,7 @@ class StreamOpened:
 
     ``seen_before``: an earlier life of this cell had acknowledged part of it. ``awaits_offset``: the origin sends
     nothing before it was told by ``choose_offset`` where to go on. ``party``: who it shares with others for.
+    ``identity``: what the neighbour that it came by has proved to be called; empty: nothing.
     """
 
     key: StreamKey
@@ -175,6 +176,7 @@ class StreamOpened:
     description: StreamDescription
     seen_before: bool
     awaits_offset: bool
+    identity: str = ""
 
 
 @dataclasses.dataclass(slots=True)

@@ -16,6 +16,7 @@ class CarrierInfo:
     :ivar proof: what proves it, for those who look at it again.
     :ivar origin: of a lane that has arrived, from which address it comes, without the port; empty: from this machine,
         or that is not known.
+    :ivar fingerprint: of the certificate that proves it: ``sha256:`` and 64 hexadecimal digits; empty: there is none.
     """
 
     name: str
@@ -24,6 +25,7 @@ class CarrierInfo:
     asks_identity: bool = False
     proof: bytes = dataclasses.field(default=b"", repr=False)
     origin: str = ""
+    fingerprint: str = ""
 
     def vouches_for(self, fqcn: str, own: str) -> bool:
         """Return whether the other side may speak as ``fqcn``: what it has proved to be, and what is named below.

@@ -172,9 +172,18 @@ class StreamReceiver(Timed):
             return False
         self._context.counters.add(Count.STREAMS_ACCEPTED)
         self._schedule()
-        undecided = self.point.undecided
+        link = self.news.link
         self._context.events.append(
-            StreamOpened(key, self.party, self.channel, self.topic, self.description, opening.seen_before, undecided)
+            StreamOpened(
+                key,
+                self.party,
+                self.channel,
+                self.topic,
+                self.description,
+                opening.seen_before,
+                self.point.undecided,
+                "" if link is None else link.carrier.identity,
+            )
         )
         return True
 

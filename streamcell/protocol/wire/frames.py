@@ -47,6 +47,7 @@ class LostReason(enum.IntEnum):
     CORRUPT = 4
     OTHER_LIFE = 5
     LIMIT = 6
+    REFUSED = 7
 
 
 class HolderAnswer(enum.IntEnum):
@@ -268,7 +269,7 @@ class Ack:
 
 @dataclasses.dataclass(slots=True)
 class Lost:
-    """Frames of a stream were lost on the way."""
+    """Frames of a stream were lost on the way, or were not let pass: then there is a ``sentence`` that says why."""
 
     key: StreamKey
     target: str
@@ -276,11 +277,12 @@ class Lost:
     reason: LostReason
     reporter: str
     hops_left: int
+    sentence: str = ""
 
     @classmethod
-    def of(cls, attempt: OfAttempt, reason: LostReason, reporter: str) -> Lost:
+    def of(cls, attempt: OfAttempt, reason: LostReason, reporter: str, sentence: str = "") -> Lost:
         """Return what a cell tells the origin when frames of an attempt got no further than to it."""
-        return cls(attempt.key, attempt.target, attempt.attempt, reason, reporter, HOPS)
+        return cls(attempt.key, attempt.target, attempt.attempt, reason, reporter, HOPS, one_line(sentence))
 
     def one_hop_on(self) -> Lost:
         """Return the frame as a cell passes it on: with one hop less. Only if there is one left."""

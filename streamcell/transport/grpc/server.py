@@ -320,8 +320,10 @@ class GrpcListener:
         if credentials is None:
             return CarrierInfo("grpc", address, origin=origin_of(address))
         proof = certificates_of(context.auth_context())
-        identity = credentials.identify(proof, address).name if proof else ""
-        return CarrierInfo("grpc", address, identity, True, proof, origin_of(address))
+        if not proof:
+            return CarrierInfo("grpc", address, "", True, proof, origin_of(address))
+        identity = credentials.identify(proof, address)
+        return CarrierInfo("grpc", address, identity.name, True, proof, origin_of(address), identity.fingerprint)
 
 
 async def _send_away(context: ServicerContext[bytes, bytes], retry_after_s: float | None) -> None:
