@@ -13,13 +13,14 @@ import json
 import math
 import struct
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from google.protobuf import json_format
 from google.protobuf.message import Message
 
-from scripts import golden
+from scripts import golden, sealing_vectors
 from streamcell.limits import BATCH_FRAMES, CHUNK_PAYLOAD_BYTES, HEADERS_BYTES
 from streamcell.protocol.wire.frames import StreamKey
 from streamcell.protocol.wire.integrity import checksum_fields
@@ -457,7 +458,14 @@ def chunk_checksum(
 
 def files() -> dict[str, str]:
     """Returns the text of each file, by name."""
-    kinds = {"frames": frames, "edge_cases": edge_cases, "corrupt": corrupt, "refused": refused, "checksums": checksums}
+    kinds: dict[str, Callable[[], list[Json]]] = {
+        "frames": frames,
+        "edge_cases": edge_cases,
+        "corrupt": corrupt,
+        "refused": refused,
+        "checksums": checksums,
+        "sealing": partial(sealing_vectors.sealing, golden.SITE, golden.SERVER),
+    }
     return {f"{name}.json": render(make()) for name, make in kinds.items()}
 
 

@@ -33,6 +33,8 @@ INITIAL_CREDIT_BYTES = 256 * KIB
 SMALL_STREAM_BYTES = 64 * KIB
 # Bulk in flight on a lane that also carries control: what a slow path drains within a heartbeat.
 SHARED_LANE_IN_FLIGHT_BYTES = 256 * KIB
+# One part of the handshake by which two cells agree on keys: certificates with some between them and their authority.
+HANDSHAKE_FLIGHT_BYTES = 16 * KIB
 # A cell's name, as for host names.
 FQCN_BYTES = 255
 # A channel or a topic, and a resume id: names, not data.

@@ -1,5 +1,6 @@
 // Checks wire.js against golden vectors, and prints which do not hold: node check_vectors.js [FOLDER]
 import assert from 'node:assert/strict';
+import crypto from 'node:crypto';
 import fs from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -30,12 +31,29 @@ function checkChecksum({ chunk, covered, checksum }) {
   assert.equal(chunkChecksum(whole), checksum);
 }
 
+// HKDF-Expand (RFC 5869, section 2.3) to 32 bytes: one block.
+const expand = (key, info) => hmac(key, Buffer.concat([info, Buffer.from([1])]));
+const hmac = (key, data) => crypto.createHmac('sha256', key).update(data).digest();
+
+function checkSealing({ secret, expanded, bytes, ...vector }) {
+  if (!secret) return;
+  const unhex = (hex) => Buffer.from(hex, 'hex');
+  const key = expanded.map(unhex).reduce(expand, unhex(secret));
+  if (vector.code) assert.equal(hmac(key, unhex(bytes)).subarray(0, 16).toString('hex'), vector.code);
+  if (vector.hidden) assert.equal(`hmac-sha256:${hmac(key, unhex(bytes)).toString('hex')}`, vector.hidden);
+  if (!vector.tag) return;
+  const cipher = crypto.createDecipheriv('aes-256-gcm', key, unhex(vector.nonce));
+  cipher.setAAD(unhex(bytes)).setAuthTag(unhex(vector.tag));
+  assert.equal(Buffer.concat([cipher.update(unhex(vector.sealed)), cipher.final()]).toString('hex'), vector.payload);
+}
+
 const CHECKS = {
   frames: (vector) => assert(checkRead(vector).every(isIntact)),
   edge_cases: (vector) => assert(checkRead(vector).every(isIntact)),
   corrupt: (vector) => assert(!checkRead(vector).some(isIntact)),
   refused: checkRefused,
   checksums: checkChecksum,
+  sealing: checkSealing,
 };
 
 for (const [name, check] of Object.entries(CHECKS)) {

@@ -1,10 +1,12 @@
 """The golden vectors are current, and hold for this library and for protobuf alone."""
 
+import hmac
 import json
 import re
 from typing import Any, get_args
 
 import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from google.protobuf import json_format
 
 from scripts import vectors
@@ -33,6 +35,7 @@ READ = load("frames") + load("edge_cases") + load("corrupt")
 CORRUPT = load("corrupt")
 REFUSED = load("refused")
 CHECKSUMS = load("checksums")
+SEALING = load("sealing")
 
 
 def meaning(vector: dict[str, Any]) -> cell_pb2.ExchangeRequest:
@@ -49,7 +52,7 @@ def test_every_file_is_described() -> None:
 
 
 def test_names_are_unique() -> None:
-    for part in (READ, REFUSED, CHECKSUMS):
+    for part in (READ, REFUSED, CHECKSUMS, SEALING):
         names = [vector["name"] for vector in part]
         assert len(set(names)) == len(names)
 
@@ -88,6 +91,21 @@ def test_only_corrupt_chunks_have_a_wrong_checksum(vector: dict[str, Any]) -> No
 @pytest.mark.parametrize("vector", CHECKSUMS, ids=name_of)
 def test_checksum_is_the_one_shown(vector: dict[str, Any]) -> None:
     assert checksum(bytes.fromhex(vector["covered"])) == vector["checksum"]
+
+
+@pytest.mark.parametrize("vector", SEALING[1:], ids=name_of)
+def test_sealing_holds_by_the_standard_library_and_the_cipher_alone(vector: dict[str, Any]) -> None:
+    key, covered = bytes.fromhex(vector["secret"]), bytes.fromhex(vector["bytes"])
+    for info in vector["expanded"]:
+        # HKDF-Expand (RFC 5869, section 2.3) of one block.
+        key = hmac.digest(key, bytes.fromhex(info) + b"\1", "sha256")
+    if "tag" in vector:
+        sealed = bytes.fromhex(vector["sealed"] + vector["tag"])
+        assert AESGCM(key).decrypt(bytes.fromhex(vector["nonce"]), sealed, covered).hex() == vector["payload"]
+    else:
+        code = hmac.digest(key, covered, "sha256").hex()
+        assert vector.get("code", code[:32]) == code[:32]
+        assert vector.get("hidden", f"hmac-sha256:{code}") == f"hmac-sha256:{code}"
 
 
 def test_there_is_a_vector_of_each_frame() -> None:
