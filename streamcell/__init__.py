@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     )
     from streamcell.future import StreamFuture
     from streamcell.message import HeaderValue, Message
+    from streamcell.security.policy.policy import Policy
     from streamcell.security.settings import TLSConfig
     from streamcell.stream import BytesStream, FileStream, IterStream, ReceivedStream, Stream
     from streamcell.stream_cell import StreamCell
@@ -61,6 +62,7 @@ __all__ = [
     "LinkError",
     "Message",
     "NameInUse",
+    "Policy",
     "ProtocolError",
     "ReceivedStream",
     "RequestFailed",
@@ -112,6 +114,7 @@ _EXPORTS = {
     "future": ("StreamFuture",),
     "message": ("HeaderValue", "Message"),
     "stream": ("BytesStream", "FileStream", "IterStream", "ReceivedStream", "Stream"),
+    "security.policy.policy": ("Policy",),
     "security.settings": ("TLSConfig",),
     "stats": (),
     "stream_cell": ("StreamCell",),

@@ -18,6 +18,7 @@ from streamcell.runtime.cell.life import CellSettings
 from streamcell.runtime.cell.runner import CellRunner
 from streamcell.runtime.sending.specs import check_callback, check_instance
 from streamcell.security.credentials import Credentials
+from streamcell.security.policy.policy import Policy
 from streamcell.security.settings import TLSConfig
 from streamcell.transport.address import as_urls
 from streamcell.transport.base import Network
@@ -38,7 +39,7 @@ class AnyCell(abc.ABC, Generic[Reply_co, Replies_co, Outcomes_co]):
         connect: str | Iterable[str] | None = None,
         tls: TLSConfig | None = None,
         insecure: bool = False,
-        policy: object = None,
+        policy: Policy | None = None,
         authenticate: object = None,
         config: CellConfig | None = None,
         network: Network | None = None,
@@ -55,7 +56,8 @@ class AnyCell(abc.ABC, Generic[Reply_co, Replies_co, Outcomes_co]):
             tls: certificates, for addresses with TLS. Without it ``grpcs://`` can be dialled where the system believes
                 the certificate, and nothing proves who this cell is.
             insecure: allow listening without encryption on other addresses than loopback.
-            policy: not available in this version.
+            policy: who may be a neighbour of this cell, and who may send what to whom, here and through here.
+                Without it whatever names allow; with it nothing that no rule allows.
             authenticate: not available in this version.
             config: limits and timeouts.
             network: what carries lanes, for tests and for listeners with more services; gRPC if not given.
@@ -63,9 +65,10 @@ class AnyCell(abc.ABC, Generic[Reply_co, Replies_co, Outcomes_co]):
         Raises:
             UsageError: an argument is wrong.
         """
-        for name, value in (("policy", policy), ("authenticate", authenticate)):
-            if value is not None:
-                raise UsageError(f"{name} is not available in this version of streamcell")
+        if authenticate is not None:
+            raise UsageError("authenticate is not available in this version of streamcell")
+        if policy is not None:
+            check_instance(policy, Policy, "policy")
         if config is not None:
             check_instance(config, CellConfig, "config")
         if tls is not None:
@@ -81,6 +84,7 @@ class AnyCell(abc.ABC, Generic[Reply_co, Replies_co, Outcomes_co]):
             insecure=insecure,
             config=config or CellConfig(),
             credentials=credentials,
+            policy=policy,
             software=f"streamcell {importlib.metadata.version('streamcell')}",
         )
         find_network = functools.partial(_find_network, settings.config, network, credentials)

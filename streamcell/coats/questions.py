@@ -130,13 +130,15 @@ def trace(self: Coat, target: str, timeout: float = ANSWER_S) -> concurrent.futu
 
 
 def reload_security(self: Coat) -> concurrent.futures.Future[None]:
-    """Read the certificates again now, if there are any, which happens by itself every ``check_interval_s``.
+    """Read the certificates and the policy's file again now, if there are any.
 
-    They count from the next connection on; connections of cells that are not believed any more end.
+    For certificates that happens by itself every ``check_interval_s``. They count from the next connection on;
+    connections of cells that are not believed any more end. The policy counts at once: links and streams that it does
+    not allow any more end.
 
     Raises:
-        AuthenticationError: they cannot be used; those of before stay in use.
-        UsageError: the cell is not running.
+        AuthenticationError: the certificates cannot be used; those of before stay in use.
+        UsageError: the policy cannot be used, and that of before stays in use; or the cell is not running.
     """
     return self.__streamcell__.ask_later(lambda life, answer, _now: life.security.reload(answer, life))
 

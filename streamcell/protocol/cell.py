@@ -489,6 +489,16 @@ class CellCore:
         self._requests.note_life_ended(fqcn, incarnation)
         self._receives.on_life_ended(fqcn, incarnation, now)
 
+    # What the shell reports of the policy.
+
+    def on_rules_changed(self, now: float) -> None:
+        """The rules answer otherwise from now on: what they do not allow of all that there is ends."""
+        if not self._context.stopped:
+            self._links.on_rules_changed(now)
+            self._announcements.on_rules_changed(now)
+            self._relays.on_rules_changed()
+            self._receives.on_rules_changed(now)
+
     # Frames in.
 
     def _receive_routed(self, link: Link, frame: Any, now: float) -> None:
@@ -500,7 +510,9 @@ class CellCore:
         elif kind in self._question_handlers:
             self._question_handlers[kind](link, frame, now)
         elif destination != self._context.fqcn:
-            self._relays.forward(link, frame, destination, now)
+            rules = self._context.rules
+            if rules is None or not self._relays.refuses(rules, link, frame):
+                self._relays.forward(link, frame, destination, now)
         elif kind in self._origin_handlers and (kind is not Reset or frame.from_target):
             self._receive_from_target(link, frame, now)
         elif self._presence.hears(link, source, frame.key.origin_incarnation, now):

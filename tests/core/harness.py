@@ -62,6 +62,7 @@ class Net:
     ``tamper`` sees each frame with the name of its sender and returns what arrives: the frame, another, or None.
     ``cut_at`` breaks the lane under the n-th frame that any cell sends, counted from 1, so that it and what follows
     it on that lane is lost. The writers of the ends in ``stuck`` get no turn. ``on_dial`` answers dials instead.
+    ``carriers`` says what a cell shows of itself where it dials.
     """
 
     def __init__(self) -> None:
@@ -82,13 +83,16 @@ class Net:
         self.measure = False
         self.largest_batch = 0
         self.awake: set[End] = set()
+        self.carriers: dict[str, CarrierInfo] = {}
         self._turns = 0
         self._lives = 0
 
-    def node(self, fqcn: str, config: CellConfig | None = None, incarnation: int | None = None) -> Node:
+    def node(
+        self, fqcn: str, config: CellConfig | None = None, incarnation: int | None = None, policy: str | None = None
+    ) -> Node:
         self._lives += 1
         number = incarnation if incarnation is not None else self._lives << 20
-        node = self.nodes[fqcn] = Node(self, fqcn, number, config or CellConfig())
+        node = self.nodes[fqcn] = Node(self, fqcn, number, config or CellConfig(), policy)
         return node
 
     def pair(self, config: CellConfig | None = None, client_config: CellConfig | None = None) -> tuple[Node, Node]:
@@ -111,8 +115,8 @@ class Net:
         self.join(node, wanted.lane_id, self.nodes[listener], wanted.role)
 
     def join(self, node: Node, lane_id: int, other: Node, role: LaneRole) -> None:
-        here, there = (node.fqcn, lane_id), (other.fqcn, 0)
-        there = (other.fqcn, other.core.lane_accepted(CarrierInfo("test", f"from-{node.fqcn}"), self.now))
+        shown = self.carriers.get(node.fqcn) or CarrierInfo("test", f"from-{node.fqcn}")
+        here, there = (node.fqcn, lane_id), (other.fqcn, other.core.lane_accepted(shown, self.now))
         self.peers[here], self.peers[there] = there, here
         self.roles[here] = self.roles[there] = role
         node.core.lane_connected(lane_id, CarrierInfo("test", f"to-{other.fqcn}"), self.now)

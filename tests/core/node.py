@@ -35,6 +35,8 @@ from streamcell.protocol.base.events import (
 from streamcell.protocol.cell import CellCore
 from streamcell.protocol.wire.description import ReplyTo, StreamKind
 from streamcell.protocol.wire.frames import LaneRole, StreamKey
+from streamcell.security.policy.policy import Policy
+from streamcell.security.policy.rules import PolicyRules
 from streamcell.stats import LinkStats
 from tests.core.samples import checksum, digest_of, make_spec
 from tests.kit.strict_time import strict
@@ -61,7 +63,10 @@ class Node:
     on from there.
     """
 
-    def __init__(self, net: Surroundings, fqcn: str, incarnation: int, config: CellConfig) -> None:
+    def __init__(
+        self, net: Surroundings, fqcn: str, incarnation: int, config: CellConfig, policy: str | None = None
+    ) -> None:
+        self.rules = None if policy is None else PolicyRules(Policy.from_text(policy))
         self.net = net
         self.fqcn = fqcn
         self.incarnation = incarnation
@@ -74,6 +79,7 @@ class Node:
                 checksum=checksum,
                 random_bits=random.Random(incarnation).getrandbits,
                 software="test",
+                rules=self.rules,
             )
         )
         self.dials: dict[int, tuple[str, ...]] = {}
@@ -109,6 +115,12 @@ class Node:
         number = self.core.add_uplink(self.net.now, len(listeners))
         self.dials[number] = listeners
         return number
+
+    def change_policy(self, text: str) -> None:
+        """Have another policy count."""
+        assert self.rules is not None
+        self.rules.replace(Policy.from_text(text))
+        self.core.on_rules_changed(self.net.now)
 
     def connect_peer(self, *listeners: str) -> int:
         """Dial a cell to which there shall be a peer link."""

@@ -134,9 +134,8 @@ def test_plaintext_for_other_machines_must_be_asked_for(url: str, caplog: pytest
 
 
 def test_what_this_version_does_not_have() -> None:
-    for name in ("policy", "authenticate"):
-        with pytest.raises(UsageError, match=f"{name} is not available"):
-            CoreCell("server", **{name: object()})  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="authenticate is not available"):
+        CoreCell("server", authenticate=object())
 
 
 # --- its life

@@ -16,7 +16,7 @@ from streamcell import aio
 NAMES = {
     "AuthenticationError", "BlobSizeError", "BytesStream", "CellConfig", "CellError", "CoreCell", "ErrorCode", "Fault",
     "FileStream", "HeaderValue", "Hop", "IterStream", "KnownCell", "KnownCells", "LinkError", "Message", "NameInUse",
-    "ProtocolError",
+    "Policy", "ProtocolError",
     "ReceivedStream",
     "RequestFailed", "RequestTimeout", "Stream", "StreamCancelled", "StreamCell", "StreamError", "StreamFuture",
     "StreamIntegrityError", "StreamOutcomeUnknown", "StreamRejected", "StreamResumeError", "StreamTargetUnreachable",

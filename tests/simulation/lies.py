@@ -191,7 +191,7 @@ class Forger:
     def _lost(self, mark: Mark) -> Lost:
         reporter = self._name(mark) if self._random.random() < 0.9 else ""
         target = self._random.choice([mark.target, mark.target, reporter or LIAR])
-        reason = self._random.choice(list(LostReason))
+        reason = self._random.choice(list(LostReason)[1:])
         return Lost(self._key(mark), target, self._attempt(mark), reason, reporter, self._hops())
 
     def _credit(self, mark: Mark) -> Credit:

@@ -89,10 +89,6 @@ class Context:
         """From now on nothing begins, and what breaks is not mended."""
         self.stopped = True
 
-    def on_rules_changed(self, rules: Rules | None) -> None:
-        """Other rules count from now on."""
-        self.rules = rules
-
     def is_own(self, key: StreamKey) -> bool:
         """Return whether a stream is one that this life of the cell sends."""
         return key.origin == self.fqcn and key.origin_incarnation == self.incarnation

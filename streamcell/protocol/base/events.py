@@ -264,6 +264,18 @@ class FrameRefused:
 
 
 @dataclasses.dataclass(slots=True)
+class AccessRefused:
+    """Somebody may not have what it wants, by what it has proved or by the policy, and was told so.
+
+    ``fqcn``: the neighbour, or what it calls itself; ``address``: where it is.
+    """
+
+    fqcn: str
+    address: str
+    sentence: str
+
+
+@dataclasses.dataclass(slots=True)
 class QuestionsDropped:
     """Those behind a neighbour ask more than is answered, ``asker`` among them. Said once for each link."""
 
@@ -331,6 +343,7 @@ Event: TypeAlias = (
     | ReceiveFailed
     | RequestEnded
     | FrameRefused
+    | AccessRefused
     | QuestionsDropped
     | LifeDoubted
     | CellsListed

@@ -1,8 +1,7 @@
 """What a cell's policy says, as the core asks it.
 
-The shell gives it. A cell that has none allows what names allow, and asks nobody. Whatever answers here answers at once
-and always the same, and knows nothing of time: other rules are another object, and the core is told that they have
-changed (``CellCore.on_rules_changed``).
+The shell gives it. A cell that has none allows what names allow, and asks nobody. Whatever answers here answers at
+once, and the same until the core is told that the rules have changed (``CellCore.on_rules_changed``).
 
 Asked are cells that others dial: about who dials them, what it announces, asks and sends. And each cell is asked about
 what is sent to itself.
@@ -13,8 +12,8 @@ from __future__ import annotations
 import enum
 from typing import Protocol
 
-from streamcell.protocol.wire.description import StreamDescription, StreamKind
-from streamcell.protocol.wire.frames import Chunk, Open, StreamKey
+from streamcell.protocol.wire.description import StreamKind
+from streamcell.protocol.wire.frames import Chunk, Open
 
 # Found once: a member of an enumeration is found slowly before Python 3.12.
 _REPLY, _REQUEST = StreamKind.REPLY, StreamKind.REQUEST
@@ -43,7 +42,7 @@ class Rights(Protocol):
 
 
 class Rules(Protocol):
-    """Who may do what. Each answer is the same whenever it is asked for."""
+    """Who may do what."""
 
     @property
     def name(self) -> str:
@@ -75,24 +74,22 @@ class Rules(Protocol):
 
 def fault_in_opening(rules: Rules, me: str, chunk: Chunk, opening: Open) -> str:
     """Return what to say of a stream that may not go where it is to go, a whole sentence; empty if it may."""
-    return fault_in_stream(rules, me, chunk.key, chunk.target, chunk.channel, chunk.topic, opening.description)
+    kind = opening.description.kind
+    return fault_in_stream(rules, me, chunk.key.origin, chunk.target, chunk.channel, chunk.topic, kind)
 
 
-def fault_in_stream(
-    rules: Rules, me: str, key: StreamKey, target: str, channel: str, topic: str, description: StreamDescription
-) -> str:
+def fault_in_stream(rules: Rules, me: str, origin: str, target: str, channel: str, topic: str, kind: StreamKind) -> str:
     """Return what to say of a stream that may not go where it goes, a whole sentence; empty if it may.
 
     A reply may if its request may. Nothing is sealed yet.
     """
-    origin, kind = key.origin, description.kind
     if kind is _REPLY:
         fault = rules.fault_in_sending(target, origin, channel, topic, _REQUEST, False)
     else:
         fault = rules.fault_in_sending(origin, target, channel, topic, kind, False)
     if not fault:
         return ""
-    what = f"a {kind.name.lower()} {channel}/{topic}"
+    what = f"the {kind.name.lower()} {channel}/{topic}"
     return _refusal(rules, me, f"does not let {origin} send {what} to {target}: {fault}")
 
 

@@ -15,6 +15,7 @@ from typing import Protocol
 from streamcell.errors import ErrorCode
 from streamcell.limits import LANES
 from streamcell.protocol.base.context import Context
+from streamcell.protocol.base.events import AccessRefused
 from streamcell.protocol.links.addresses import Addresses
 from streamcell.protocol.links.carrier import CarrierInfo
 from streamcell.protocol.links.contest import ContestTable, Holder
@@ -22,6 +23,7 @@ from streamcell.protocol.links.greeting import Terms, make_hello
 from streamcell.protocol.links.kinds import LinkKind
 from streamcell.protocol.links.lane import Lane
 from streamcell.protocol.links.link import Link
+from streamcell.protocol.links.rights import fault_in_hello
 from streamcell.protocol.wire.frames import Hello, LaneRole
 
 _LINK_ID_BITS = 128
@@ -103,8 +105,7 @@ class Reception:
     def on_hello(self, lane: Lane, hello: Hello, now: float) -> None:
         """A dialler says Hello: answer, refuse, or ask the holder of its name."""
         lane.read_hello(hello)
-        if not lane.carrier.vouches_for(hello.fqcn, self._context.fqcn):
-            lane.refuse(ErrorCode.AUTHENTICATION, _unproven(lane.carrier, hello.fqcn), now)
+        if self._refuses(lane, hello, now):
             return
         known = self._links.get(hello.fqcn)
         if known is not None and _is_lane_of(known, lane, hello):
@@ -116,6 +117,14 @@ class Reception:
         else:
             sentence = f"too many cells dial {self._context.fqcn} from {lane.carrier.origin}: {self._raise_limit()}"
             lane.refuse(ErrorCode.LIMIT, sentence, now)
+
+    def _refuses(self, lane: Lane, hello: Hello, now: float) -> bool:
+        """Refuse who may not be a neighbour, or not by that name; return whether it was."""
+        sentence = fault_in_hello(self._context, lane.carrier, hello.fqcn)
+        if sentence:
+            self._context.events.append(AccessRefused(hello.fqcn, lane.carrier.address, sentence))
+            lane.refuse(ErrorCode.AUTHENTICATION, sentence, now)
+        return bool(sentence)
 
     def _raise_limit(self) -> str:
         return f"come back later, or raise max_cells_per_address ({self._addresses.most}) there"
@@ -200,6 +209,9 @@ class Reception:
     def on_name_free(self, claim: ClaimedLane, holder: Holder, now: float) -> None:
         """Whoever had the name has moved, is gone or did not answer."""
         known = self._links.get(holder.fqcn)
+        if self._refuses(claim.lane, claim.hello, now):
+            # The rules have changed while it waited.
+            return
         if known is None:
             self._begin(claim.lane, claim.hello, now)
         elif known is holder.link:
@@ -222,12 +234,6 @@ class Reception:
 
     def _new_link_id(self) -> bytes:
         return self._context.random_bits(_LINK_ID_BITS).to_bytes(_LINK_ID_BITS // 8, "big")
-
-
-def _unproven(carrier: CarrierInfo, fqcn: str) -> str:
-    if carrier.identity:
-        return f"the certificate proves {carrier.identity}, and not {fqcn}: use that name, or one below it"
-    return f"nothing proves that this is {fqcn}: a certificate is needed for that"
 
 
 def _holder(link: Link) -> Holder:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from streamcell.errors import CellError, ErrorCode, ProtocolError
 from streamcell.protocol.base.context import Context
-from streamcell.protocol.base.events import LaneDropped, ProtocolBroken
+from streamcell.protocol.base.events import AccessRefused, LaneDropped, ProtocolBroken
 from streamcell.protocol.links.carrier import NO_CARRIER, CarrierInfo
 from streamcell.protocol.links.dialling import Dialler
 from streamcell.protocol.links.greeting import fault_in
@@ -18,6 +18,7 @@ from streamcell.protocol.links.lanes import LaneTable
 from streamcell.protocol.links.link import Link, LinkObserver
 from streamcell.protocol.links.loop import make_loop
 from streamcell.protocol.links.reception import Reception
+from streamcell.protocol.links.rights import fault_in_link
 from streamcell.protocol.links.states import LaneState
 from streamcell.protocol.links.uplink import Uplink
 from streamcell.protocol.wire.frames import Goodbye, Hello, LaneRole
@@ -84,6 +85,14 @@ class LinkTable:
             lane.uplink.on_dial_refused(lane, refusal)
         lane.on_carrier_ended(reason, now)
         self.lanes.remove(lane)
+
+    def on_rules_changed(self, now: float) -> None:
+        """End the links of those who have dialled and may not be neighbours any more."""
+        for link in list(self.links.values()):
+            sentence = fault_in_link(self._context, link)
+            if sentence:
+                self._context.events.append(AccessRefused(link.fqcn, link.address, sentence))
+                link.dismiss(ErrorCode.AUTHENTICATION, sentence, now)
 
     def stop(self) -> None:
         """Say Goodbye on every lane.

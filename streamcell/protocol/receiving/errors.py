@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from streamcell.errors import (
+    AuthenticationError,
     BlobSizeError,
     CellError,
     ErrorCode,
@@ -28,6 +29,11 @@ if TYPE_CHECKING:
 def rejected(code: ErrorCode, sentence: str) -> CellError:
     """The application does not take the stream."""
     return error_from_wire(code, sentence, Fault.TARGET)
+
+
+def not_allowed(sentence: str) -> CellError:
+    """The policy of this cell does not let the origin send the stream."""
+    return AuthenticationError(sentence, fault=Fault.ORIGIN)
 
 
 def unknown_kind() -> CellError:

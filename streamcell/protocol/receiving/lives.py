@@ -166,6 +166,10 @@ class OriginLife:
         later = reply.attempt < self.asked.get(stream_id, 0)
         return later or stream_id in self.ended or stream_id in self.settled
 
+    def has_ended(self, stream_id: int) -> bool:
+        """Return whether there is a last word about a stream, or its origin has settled it."""
+        return stream_id in self.ended or stream_id in self.settled
+
     def is_late(self, chunk: Chunk) -> bool:
         """Return whether a chunk of a stream that is not open here belongs to an attempt that is over."""
         return chunk.attempt < self.asked.get(chunk.key.stream_id, 0)

@@ -13,6 +13,8 @@ from streamcell.digest import Digest
 from streamcell.errors import CellError, ErrorCode, StreamIntegrityError
 from streamcell.limits import PAST_LIVES, STREAMS_OF_FREE_CREDIT
 from streamcell.protocol.base.context import Context
+from streamcell.protocol.base.events import AccessRefused
+from streamcell.protocol.base.rules import fault_in_opening, fault_in_pair, fault_in_stream
 from streamcell.protocol.flow.charges import Charge
 from streamcell.protocol.flow.credit import WindowBudget
 from streamcell.protocol.links.link import Link
@@ -29,7 +31,7 @@ from streamcell.protocol.receiving.watch import ReservationWatch
 from streamcell.protocol.receiving.ways import Ways
 from streamcell.protocol.requests import RequestTable
 from streamcell.protocol.tree.routes import RouteTable
-from streamcell.protocol.wire.description import ReplyTo
+from streamcell.protocol.wire.description import ReplyTo, StreamKind
 from streamcell.protocol.wire.frames import (
     NO_STREAM,
     Ack,
@@ -44,6 +46,7 @@ from streamcell.protocol.wire.frames import (
     StreamKey,
 )
 
+_REPLY = StreamKind.REPLY
 # So many lives begin before those are looked for that may be forgotten.
 _BEGUN_LIVES = 1024
 
@@ -59,6 +62,7 @@ class ReceiveTable:
         self._ways = Ways()
         self._memory = ReceiveMemory(context.config, budget)
         self._near = Surroundings(context, self._ways, self._memory, requests, self)
+        self._context = context
         self._routes = routes
         self._fqcn = context.fqcn
         self._watch = ReservationWatch(context, self._memory, self._lives.values, self._is_reachable)
@@ -194,8 +198,11 @@ class ReceiveTable:
             self._note_settled(life, link, origin, frame.settled_below, frame.settled, now)
             return
         receiver = life.receivers.get(frame.key.stream_id)
+        fault = self._fault_in_asking(life, frame) if receiver is None else ""
         if receiver is not None:
             receiver.on_query(link, frame, now)
+        elif fault:
+            self._refuse(life, link, frame, fault, now)
         elif frame.probe or (life.has_slot() and self._may_remember_more(life, link, origin, now)):
             life.note_asked(frame)
             link.answer(self._registrar.answer_query(life, frame))
@@ -356,6 +363,10 @@ class ReceiveTable:
             link.answer(refusal)
         if opening is None or refusal is not None:
             return None
+        fault_by_rules = self._fault_in_opening(chunk, opening)
+        if fault_by_rules:
+            self._refuse(life, link, chunk, fault_by_rules, now)
+            return None
         charge = self._charge(life, link, chunk, opening, now)
         if charge is None:
             link.answer(Lost.of(chunk, LostReason.LIMIT, self._fqcn))
@@ -371,6 +382,55 @@ class ReceiveTable:
         receiver = StreamReceiver(self._near, chunk, opening, link, now, charge)
         life.on_stream_begun(chunk.key.stream_id, receiver)
         return receiver if receiver.offer(opening, now, anew=isinstance(fault, StreamIntegrityError)) else None
+
+    # What the policy says. A cell may send itself what it likes, and a reply that is awaited is one to its own request.
+
+    def on_rules_changed(self, now: float) -> None:
+        """Give up the streams that may not be sent here any more."""
+        rules, me = self._context.rules, self._fqcn
+        if rules is None:
+            return
+        for receiver in self.receivers():
+            origin, kind = receiver.key.origin, receiver.description.kind
+            if origin == me or kind is _REPLY:
+                continue
+            fault = fault_in_stream(rules, me, origin, me, receiver.channel, receiver.topic, kind)
+            if fault:
+                self._tell_of_refusal(receiver.news.link, origin, fault)
+                receiver.give_up(receive_errors.not_allowed(fault), now)
+
+    def _fault_in_opening(self, chunk: Chunk, opening: Open) -> str:
+        rules = self._context.rules
+        if rules is None or chunk.key.origin == self._fqcn or opening.description.kind is _REPLY:
+            return ""
+        return fault_in_opening(rules, self._fqcn, chunk, opening)
+
+    def _fault_in_asking(self, life: OriginLife, frame: ResumeQuery) -> str:
+        """Return why a question about a stream is not answered; what is known of its end may be told all the same."""
+        rules = self._context.rules
+        if rules is None or frame.key.origin == self._fqcn or life.has_ended(frame.key.stream_id):
+            return ""
+        return fault_in_pair(rules, self._fqcn, frame.key.origin, self._fqcn)
+
+    def _refuse(self, life: OriginLife, link: Link, frame: Chunk | ResumeQuery, fault: str, now: float) -> None:
+        """End a stream that its origin may not send here.
+
+        :raises ProtocolError: if the neighbour, which is the origin, is to be cut off.
+        """
+        key = frame.key
+        if not self._may_remember_more(life, link, key.origin, now):
+            link.answer(Lost.of(frame, LostReason.LIMIT, self._fqcn))
+            return
+        self._tell_of_refusal(link, key.origin, fault)
+        last_word = Reset.by_target(key, self._fqcn, frame.attempt, receive_errors.not_allowed(fault))
+        life.on_stream_ended(key.stream_id, last_word)
+        link.answer(last_word)
+
+    def _tell_of_refusal(self, link: Link | None, origin: str, fault: str) -> None:
+        fqcn, address = (origin, "") if link is None else (link.fqcn, link.address)
+        self._context.events.append(AccessRefused(fqcn, address, fault))
+
+    # Room.
 
     def _charge(self, life: OriginLife, link: Link, chunk: Chunk, opening: Open, now: float) -> Charge | None:
         """Return what a new stream is charged with; None: there is no room for it.

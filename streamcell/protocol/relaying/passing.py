@@ -28,6 +28,7 @@ from streamcell.limits import (
 )
 from streamcell.protocol.base.context import Context, Count
 from streamcell.protocol.base.machine import step
+from streamcell.protocol.base.rules import Rules, fault_in_pair, fault_in_stream
 from streamcell.protocol.base.timers import Timed
 from streamcell.protocol.flow.charges import Charge, charge, first_bytes
 from streamcell.protocol.flow.credit import Window, WindowBudget
@@ -39,6 +40,7 @@ from streamcell.protocol.relaying.grant import Grant
 from streamcell.protocol.relaying.held import Held
 from streamcell.protocol.relaying.states import RELAY_TABLE, RelayAction, RelayInput, RelayState
 from streamcell.protocol.tree.routes import RouteTable
+from streamcell.protocol.wire.description import StreamKind
 from streamcell.protocol.wire.frames import Ack, Chunk, Credit, Lost, LostReason, Open, ResumeQuery
 
 
@@ -82,6 +84,7 @@ class RelayedStream(Timed):
         "_idle_timeout_s",
         "_loss",
         "_loss_due",
+        "_name",
         "_near",
         "_told_by",
         "attempt",
@@ -105,6 +108,8 @@ class RelayedStream(Timed):
         self._near = near
         self._idle_timeout_s = _bounded(near.context.config.idle_timeout_s)
         self._held = Held()
+        # Channel, topic and kind, as the first chunk has said last; None before.
+        self._name: tuple[str, str, StreamKind] | None = None
         # What is taken for what it may bring before the first Credit; only in FORWARDING.
         self._charge: Charge | None = None
         self._bulk = True
@@ -233,11 +238,18 @@ class RelayedStream(Timed):
 
     # What happens to links and ways.
 
-    def lose(self, reason: LostReason) -> None:
+    def lose(self, reason: LostReason, sentence: str = "") -> None:
         """The present attempt cannot go on here: the origin is told, once."""
         if self.state is not RelayState.LOST:
-            self._loss = Lost.of(self, reason, self._near.context.fqcn)
+            self._loss = Lost.of(self, reason, self._near.context.fqcn, sentence)
             self._step(RelayInput.LOST)
+
+    def fault_in(self, rules: Rules) -> str:
+        """Return why it may not pass by these rules, as far as is known what it is; empty if it may."""
+        me, origin, target = self._near.context.fqcn, self.key.origin, self.target
+        if self._name is None:
+            return fault_in_pair(rules, me, origin, target)
+        return fault_in_stream(rules, me, origin, target, *self._name)
 
     def on_lane_lost(self, lane_id: int) -> None:
         """A lane of the next link broke; what it carried may be lost."""
@@ -366,6 +378,7 @@ class RelayedStream(Timed):
     def _take_terms(self, chunk: Chunk, opening: Open, credit: int) -> None:
         """Take over what the first chunk of an attempt says; ``credit``: what may come before the first Credit."""
         near, size = self._near, opening.description.size
+        self._name = chunk.channel, chunk.topic, opening.description.kind
         self._idle_timeout_s = _bounded(opening.description.idle_timeout_s)
         # Chunks that follow only note when they came: the deadline looks at that when it is there.
         self._schedule()

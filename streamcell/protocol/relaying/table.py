@@ -17,7 +17,10 @@ from typing import TypeVar
 
 from streamcell.limits import RELAYED_STREAMS, RELAYED_STREAMS_OF_NEIGHBOUR, STREAMS_OF_FREE_CREDIT
 from streamcell.protocol.base.context import Context
+from streamcell.protocol.base.events import AccessRefused
+from streamcell.protocol.base.rules import Rules, fault_in_opening, fault_in_pair
 from streamcell.protocol.flow.credit import WindowBudget
+from streamcell.protocol.links.kinds import LinkKind
 from streamcell.protocol.links.link import Link
 from streamcell.protocol.relaying.passing import RelayedStream, Surroundings
 from streamcell.protocol.tree.gate import Gate
@@ -43,6 +46,7 @@ class RelayTable:
     """Every stream between other cells that has passed here and is not known to have ended."""
 
     def __init__(self, context: Context, routes: RouteTable, gate: Gate, budget: WindowBudget) -> None:
+        self._context = context
         self._fqcn = context.fqcn
         self._routes = routes
         self._gate = gate
@@ -93,6 +97,32 @@ class RelayTable:
             if isinstance(frame, ResumeQuery) and _is_vain(stream, link, frame):
                 self._say_lost(link, frame, LostReason.LANE_LOST)
             self._pass_word(stream, link, way, frame, now)
+
+    def refuses(self, rules: Rules, link: Link, frame: StreamFrame) -> bool:
+        """Refuse what a child sends and may not; return whether it was. What follows the first chunk is as that was."""
+        fault = ""
+        if link.kind is not LinkKind.CHILD:
+            return False
+        if isinstance(frame, Chunk):
+            if frame.open is not None:
+                fault = fault_in_opening(rules, self._fqcn, frame, frame.open)
+        elif isinstance(frame, ResumeQuery):
+            fault = fault_in_pair(rules, self._fqcn, frame.key.origin, frame.target)
+        if fault and frame.key.stream_id != NO_STREAM:
+            self._context.events.append(AccessRefused(link.fqcn, link.address, fault))
+            link.answer(Lost.of(frame, LostReason.REFUSED, self._fqcn, fault))
+        return bool(fault)
+
+    def on_rules_changed(self) -> None:
+        """Refuse the streams of children that may not pass any more."""
+        rules = self._context.rules
+        if rules is None:
+            return
+        for stream in self.streams():
+            fault = stream.fault_in(rules) if stream.up.kind is LinkKind.CHILD else ""
+            if fault:
+                self._context.events.append(AccessRefused(stream.up.fqcn, stream.up.address, fault))
+                stream.lose(LostReason.REFUSED, fault)
 
     def on_credit(self, link: Link, frame: Credit, now: float) -> None:
         """The next hop lets a stream go further."""

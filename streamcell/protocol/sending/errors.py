@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from streamcell.errors import (
+    AuthenticationError,
     CellError,
     ErrorCode,
     Fault,
@@ -19,7 +20,7 @@ from streamcell.errors import (
 )
 from streamcell.protocol.sending.spec import SendSpec
 from streamcell.protocol.wire.description import StreamKind
-from streamcell.protocol.wire.frames import Ack, Reset
+from streamcell.protocol.wire.frames import Ack, Lost, LostReason, Reset
 
 if TYPE_CHECKING:
     from streamcell.protocol.sending.half import StreamSender
@@ -76,6 +77,28 @@ def reset_by_target(sender: StreamSender, frame: Reset) -> CellError:
     if sender.spec.description.kind is StreamKind.REQUEST and code in (ErrorCode.NO_CALLBACK, ErrorCode.REJECTED):
         return RequestFailed(frame.sentence, code, frame.fault)
     return error_from_wire(code, frame.sentence, frame.fault)
+
+
+def fault_in_loss(sender: StreamSender, frame: Lost) -> CellError | None:
+    """Return what a loss ends the stream with; None: it asks where to go on."""
+    if frame.reason is LostReason.NO_ROUTE and sender.spec.optional:
+        return unreachable(sender, f"{frame.reporter} knows no way to it now")
+    if frame.reason is LostReason.REFUSED and sender.confirmed.takes_refusal():
+        return _refused_on_the_way(sender, frame)
+    return None
+
+
+def _refused_on_the_way(sender: StreamSender, frame: Lost) -> CellError:
+    """A cell on the way does not let the stream pass. That is what it says: nothing proves it."""
+    spec = sender.spec
+    said = (
+        f"{frame.reporter}, on the way to {spec.target}, refuses stream {sender.key.stream_id} "
+        f"({spec.channel}/{spec.topic}): {frame.sentence}"
+    )
+    if sender.whole and sender.confirmed.acknowledged and sender.attempt.end_sent:
+        sentence = f"{said}. All of it had been sent before, and may have been delivered"
+        return StreamOutcomeUnknown(sentence, fault=Fault.ORIGIN)
+    return AuthenticationError(said, fault=Fault.ORIGIN)
 
 
 def confirmed_too_much(sender: StreamSender, frame: Ack) -> CellError:

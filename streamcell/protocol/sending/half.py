@@ -272,8 +272,9 @@ class StreamSender(Timed):
             self.attempt.note_refused()
         # It waits as in line: whoever has no room for it lives, and will have none at once.
         self.heard_at = now if limit else self.heard_at
-        if frame.reason is LostReason.NO_ROUTE and self.spec.optional:
-            self.give_up(send_errors.unreachable(self, f"{frame.reporter} knows no way to it now"), now)
+        fault = send_errors.fault_in_loss(self, frame)
+        if fault is not None:
+            self.give_up(fault, now)
         else:
             self._lose_path(now, rest=limit)
 
@@ -538,8 +539,7 @@ class StreamSender(Timed):
     def _reset_and_fail(self, now: float) -> None:
         error = self._failure
         if self.link is not None and error is not None:
-            reset = Reset.by_origin(self.key, self.spec.target, self.attempt.number, error)
-            self.link.post(reset)
+            self.link.post(Reset.by_origin(self.key, self.spec.target, self.attempt.number, error))
         self._end(error, now)
 
     def _begin_at(self, offset: int, initial_credit: int) -> None:

@@ -20,9 +20,11 @@ from typing import Protocol
 from streamcell.errors import ErrorCode
 from streamcell.limits import HOPS, ROUTES, ROUTES_OF_NEIGHBOUR
 from streamcell.protocol.base.context import Context
+from streamcell.protocol.base.events import AccessRefused
 from streamcell.protocol.links.contest import ContestTable, Holder
 from streamcell.protocol.links.kinds import LinkKind
 from streamcell.protocol.links.link import Link
+from streamcell.protocol.links.rights import fault_in_announcing
 from streamcell.protocol.tree.announcer import Announcer
 from streamcell.protocol.tree.arrivals import Arrivals
 from streamcell.protocol.tree.followers import Followers
@@ -136,6 +138,16 @@ class AnnouncementTable:
             if not route.confirmed:
                 self._confirm(route, now)
 
+    def on_rules_changed(self, now: float) -> None:
+        """Take names away that may not be announced any more."""
+        for route in self._routes.all():
+            sentence = fault_in_announcing(self._context, route.link, route.fqcn)
+            # With a neighbour all that is behind it has gone already.
+            if sentence and self._routes.get(route.fqcn) is route:
+                self._context.events.append(AccessRefused(route.link.fqcn, route.link.address, sentence))
+                self._forget([route], now)
+                self._refuse(route.link, _as_announced(route), ErrorCode.AUTHENTICATION, sentence, now)
+
     def _begin_uplink(self, link: Link, now: float) -> None:
         if link.terms.announces:
             self._announcer.on_parent_begun(link, self._routes.all())
@@ -220,12 +232,10 @@ class AnnouncementTable:
         me = self._context.fqcn
         if not frame.path or frame.path[0] != frame.fqcn or frame.path[-1] != link.fqcn:
             return ErrorCode.PROTOCOL, f"the path of {frame.fqcn} does not lead from it to {link.fqcn}"
-        if not link.carrier.vouches_for(frame.fqcn, me):
-            proven = link.carrier.identity or "nothing"
-            return ErrorCode.AUTHENTICATION, (
-                f"{link.fqcn} has proved {proven}, so that it cannot announce {frame.fqcn}: name cells below it "
-                f"{link.fqcn}.NAME"
-            )
+        fault = fault_in_announcing(self._context, link, frame.fqcn)
+        if fault:
+            self._context.events.append(AccessRefused(link.fqcn, link.address, fault))
+            return ErrorCode.AUTHENTICATION, fault
         if frame.fqcn == me and frame.incarnation != self._context.incarnation:
             return ErrorCode.NAME_IN_USE, f"the name {me} is held by a cell above: use another name"
         if me in frame.path:
@@ -307,10 +317,11 @@ class AnnouncementTable:
     def on_name_free(self, claim: AnnouncedClaim, holder: Holder, now: float) -> None:
         """Who had the name has moved, is gone or did not answer."""
         known = self._routes.get(holder.fqcn)
-        if known is None or (known.link is holder.link and known.incarnation == holder.incarnation):
+        is_as_asked = known is None or (known.link is holder.link and known.incarnation == holder.incarnation)
+        if is_as_asked and not fault_in_announcing(self._context, claim.link, holder.fqcn):
             self._take(claim.link, claim.frame, now)
         else:
-            # Another one has the name by now.
+            # Another one has the name by now, or the rules have changed.
             self._consider(claim.link, claim.frame, now)
         self._on_decided(claim.link, claim.frame.fqcn, now)
 

@@ -13,10 +13,12 @@ from streamcell.errors import CellError, ErrorCode, StreamError, StreamTargetUnr
 from streamcell.limits import CELLS_TOLD, LISTINGS_AT_ONCE, LISTINGS_PER_S
 from streamcell.protocol.base.context import Context
 from streamcell.protocol.base.events import CellsListed, QueryFailed, RouteTraced
+from streamcell.protocol.base.rules import QueryRight
 from streamcell.protocol.base.timers import Timed
 from streamcell.protocol.flow.buckets import TokenBucket
 from streamcell.protocol.links.kinds import LinkKind
 from streamcell.protocol.links.link import Link
+from streamcell.protocol.links.rights import query_right
 from streamcell.protocol.links.table import LinkTable
 from streamcell.protocol.tree.askers import Askers
 from streamcell.protocol.tree.listing import Listing
@@ -151,6 +153,10 @@ class QueryTable:
         if frame.contested:
             self._answer_claim(link, frame, now, here=here)
             return
+        if not self._may_know(link, frame, here=here):
+            if frame.trace:
+                self._reply(link, frame, (self._me(""),))
+            return
         way = None if here else self._routes.relay_hop(frame.subject)
         passed_on = way is not None and way is not link and frame.hops_left > 0
         if here or frame.trace:
@@ -158,6 +164,16 @@ class QueryTable:
             self._reply(link, frame, (self._me(via),))
         if passed_on and way is not None:
             way.answer(frame.one_hop_on())
+
+    def _may_know(self, link: Link, frame: Query, *, here: bool) -> bool:
+        """Return whether those behind a link may ask about a cell: also which life there is, of whom they deal with."""
+        right = query_right(self._context, link)
+        if right is QueryRight.ALL:
+            return True
+        if right is QueryRight.OWN and (here or self._routes.leads_back(link, frame.subject)):
+            return True
+        rules = self._context.rules
+        return rules is not None and not frame.trace and rules.may_meet(frame.asker, frame.subject)
 
     def _answer_claim(self, link: Link, frame: Query, now: float, *, here: bool) -> None:
         """Say, before anything else, whether the cell whose name is claimed is behind this way; or pass that on."""
@@ -173,17 +189,29 @@ class QueryTable:
             way.press(frame.one_hop_on())
 
     def _answer_who_is_there(self, link: Link, frame: Query, now: float) -> None:
+        right = query_right(self._context, link)
+        if right is not QueryRight.ALL:
+            self._tell(link, frame, Listing(self._own_of(link, now) if right is QueryRight.OWN else ()), now)
+            return
         above = self._above()
         if above is not None and above is not link and frame.hops_left > 0 and link.kind is not LinkKind.SHORTCUT:
             above.answer(frame.one_hop_on())
             return
-        told, total = self._list(now).select(frame.selection)
+        self._tell(link, frame, self._list(now), now)
+
+    def _tell(self, link: Link, frame: Query, listing: Listing, now: float) -> None:
+        told, total = listing.select(frame.selection)
         starts = range(0, max(len(told), 1), CELLS_TOLD)
         if len(starts) > link.outbox.room or not self._askers.may_hear(link, frame.asker, len(told), now):
             return
         for start in starts:
             end = start + CELLS_TOLD
             self._reply(link, frame, tuple(told[start:end]), more=end < len(told), total=total)
+
+    def _own_of(self, link: Link, now: float) -> list[CellInfo]:
+        """Return this cell and those behind a link."""
+        behind = [info for info in self._known(now) if info.via == link.fqcn]
+        return [self._me(""), *behind]
 
     def _list(self, now: float) -> Listing:
         """Return what is known of all cells: now, or a moment ago if many have asked."""

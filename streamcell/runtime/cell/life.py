@@ -47,6 +47,8 @@ from streamcell.runtime.threads.starter import RETRY_S
 from streamcell.runtime.traffic import Traffic
 from streamcell.runtime.transfers import AnyFuture, FutureFactory, OpenFutures, ended_error
 from streamcell.security.credentials import Credentials
+from streamcell.security.policy.policy import Policy
+from streamcell.security.policy.rules import PolicyRules
 from streamcell.stats import RunningStats
 from streamcell.transport.base import AddressInUse, Listener, Network
 from streamcell.transport.checksum import checksum
@@ -66,6 +68,7 @@ class CellSettings:
     config: CellConfig
     software: str
     credentials: Credentials | None = None
+    policy: Policy | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -115,6 +118,7 @@ class CellLife:
         self.ended = False
         self.listen_urls: tuple[str, ...] = ()
         self.notifier = Notifier(f"{fqcn}-notifier", log, engine.starter)
+        rules = None if settings.policy is None else PolicyRules(settings.policy)
         self.core = CellCore(
             fqcn=fqcn,
             incarnation=make_incarnation(),
@@ -122,6 +126,7 @@ class CellLife:
             checksum=checksum,
             random_bits=secrets.randbits,
             software=settings.software,
+            rules=rules,
         )
         self.stepper = Stepper(self.core, engine, clock, self._futures, log, self._on_broken)
         self._context = CellContext(
@@ -163,7 +168,7 @@ class CellLife:
         self.neighbours = Neighbours(callbacks.links, self.notifier, self._futures, link_log)
         self._lanes = Lanes(self._context, network, self, link_log)
         self.peers = Peers(self.core, self._lanes)
-        self.security = Security(settings.credentials, self._context, self._lanes, network)
+        self.security = Security(settings.credentials, rules, self._context, self._lanes, network)
         self.questions = Questions(self._context)
         self._connect_stepper()
         self._registered.on_registered = lambda: self.stepper.post(self._claim_streams)
@@ -292,6 +297,7 @@ class CellLife:
                 events.ReceiveFailed: self._receives.on_receive_failed,
                 events.RequestEnded: self.requests.on_request_ended,
                 events.FrameRefused: self.neighbours.on_frame_refused,
+                events.AccessRefused: self.neighbours.on_access_refused,
                 events.QuestionsDropped: self.neighbours.on_questions_dropped,
                 events.LifeDoubted: self.neighbours.on_life_doubted,
                 events.CellsListed: self.questions.on_cells_listed,

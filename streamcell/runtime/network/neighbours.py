@@ -9,6 +9,7 @@ from typing import Any
 
 from streamcell.errors import CellError, LinkError
 from streamcell.protocol.base.events import (
+    AccessRefused,
     CellConnected,
     CellDisconnected,
     FrameRefused,
@@ -151,6 +152,11 @@ class Neighbours:
                 event.fqcn,
                 event.source,
             )
+
+    def on_access_refused(self, event: AccessRefused, now: float) -> None:
+        """Leave a trace of what somebody wants and may not have."""
+        where = f" at {event.address}" if event.address else ""
+        self._log.log(event.fqcn, now, logging.WARNING, "> refused to %s%s: %s", event.fqcn, where, event.sentence)
 
     def on_questions_dropped(self, event: QuestionsDropped, now: float) -> None:
         """Leave a trace of a neighbour behind which more is asked than is answered."""

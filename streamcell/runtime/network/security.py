@@ -1,11 +1,14 @@
-"""The certificates of one cell while it runs: read again, and held against those who are linked. Runs on the engine."""
+"""The certificates and the policy of one cell while it runs: read again, and held against those who are linked.
+
+Runs on the engine.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import datetime as dt
 from collections.abc import Callable
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeVar, runtime_checkable
 
 from streamcell.errors import AuthenticationError, CellError
 from streamcell.runtime.context import CellContext
@@ -13,7 +16,13 @@ from streamcell.runtime.network.lane_tasks import LaneHost
 from streamcell.runtime.network.lanes import Lanes
 from streamcell.runtime.transfers import AnyFuture, fail, succeed
 from streamcell.security.credentials import Credentials
+from streamcell.security.policy.rules import PolicyRules
 from streamcell.transport.base import Network
+
+T = TypeVar("T")
+# What becomes of what cannot be used.
+_CERTIFICATES_STAY = "the certificates of before stay in use"
+_POLICY_STAYS = "the policy of before stays in use"
 
 # Lanes that were dialled are replaced, so that each side looks at the other's certificate again, at least so often.
 _ANEW_S = 3600.0
@@ -30,13 +39,22 @@ class TLSNetwork(Protocol):
 
 
 class Security:
-    """What a cell does about certificates, from its start to its end.
+    """What a cell does about certificates and its policy, from its start to its end.
 
-    :param credentials: None: the cell has none, and there is nothing to do.
+    :param credentials: None: the cell has none.
+    :param rules: the policy; None: the cell has none.
     """
 
-    def __init__(self, credentials: Credentials | None, context: CellContext, lanes: Lanes, network: Network) -> None:
+    def __init__(
+        self,
+        credentials: Credentials | None,
+        rules: PolicyRules | None,
+        context: CellContext,
+        lanes: Lanes,
+        network: Network,
+    ) -> None:
         self._credentials = credentials
+        self._rules = rules
         self._context = context
         self._lanes = lanes
         self._network = network
@@ -63,24 +81,38 @@ class Security:
             self._task.cancel()
 
     def reload(self, answer: AnyFuture, host: LaneHost) -> None:
-        """Read the certificates again now, and end lanes whose other side is not believed any more.
+        """Read certificates and policy again now, and end what is not believed, or not allowed, any more.
 
-        ``answer`` gets None when that is done, at once if the cell has none; AuthenticationError if they cannot be
-        used, and those of before stay.
+        ``answer`` gets None when that is done, at once if the cell has neither; AuthenticationError or UsageError if
+        one of the two cannot be used, and what was before stays.
         """
-        host.supervise(self._answer_reload(answer), f"reading certificates of {self._context.fqcn}")
+        host.supervise(self._answer_reload(answer, host), f"reading certificates and policy of {self._context.fqcn}")
 
-    async def _answer_reload(self, answer: AnyFuture) -> None:
-        try:
-            await self._reload()
-        except CellError as error:
-            self._context.futures.discard(answer)
-            fail(answer, error)
+    async def _answer_reload(self, answer: AnyFuture, host: LaneHost) -> None:
+        faults: list[CellError] = []
+        for outcome, reload in ((_POLICY_STAYS, self._reload_policy), (_CERTIFICATES_STAY, self._reload_certificates)):
+            try:
+                await reload(host)
+            except CellError as error:
+                self._report_unusable(error.sentence, outcome)
+                faults.append(error)
+        self._context.futures.discard(answer)
+        if faults:
+            fail(answer, faults[0])
         else:
-            self._context.futures.discard(answer)
             succeed(answer, None)
 
-    async def _reload(self) -> None:
+    async def _reload_policy(self, host: LaneHost) -> None:
+        rules = self._rules
+        if rules is None:
+            return
+        policy = await _in_thread(rules.policy.read_again)
+        if policy is not rules.policy:
+            rules.replace(policy)
+            self._context.log.info("the policy was read again, and counts from now on")
+            host.step(self._context.core.on_rules_changed)
+
+    async def _reload_certificates(self, _host: LaneHost) -> None:
         if self._credentials is None:
             return
         if await _in_thread(self._credentials.reload):
@@ -118,8 +150,11 @@ class Security:
 
     def _report(self, fault: str) -> None:
         if fault and fault != self._reported:
-            self._context.log.error("%s; the certificates of before stay in use", fault)
+            self._report_unusable(fault, _CERTIFICATES_STAY)
         self._reported = fault
+
+    def _report_unusable(self, fault: str, outcome: str) -> None:
+        self._context.log.error("%s; %s", fault, outcome)
 
     def _warn_of_end(self) -> None:
         identity = self._credentials.material.identity if self._credentials is not None else None
@@ -133,7 +168,7 @@ class Security:
         self._warned_days = min(passed, default=None)
 
 
-async def _in_thread(reload: Callable[[], bool]) -> bool:
+async def _in_thread(reload: Callable[[], T]) -> T:
     """Read files where that may take its time; here, if there is no thread for it."""
     loop = asyncio.get_running_loop()
     try:

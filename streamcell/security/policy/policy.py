@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from streamcell.errors import UsageError
+from streamcell.protocol.base.rules import QueryRight
 from streamcell.security.policy.patterns import NAME, Column, Names, cell_pattern, text_pattern
 from streamcell.security.policy.reading import Rule, read_policy
 
@@ -25,15 +26,6 @@ class TransferKind(enum.StrEnum):
     STREAM = "stream"
     BLOB = "blob"
     REQUEST = "request"
-
-
-class QueryRight(enum.StrEnum):
-    """Which cells a neighbour may ask for."""
-
-    NONE = "none"
-    #: Those below it, and the cell that it asks.
-    OWN = "own"
-    ALL = "all"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -54,32 +46,58 @@ class LinkRule:
 
     def __init__(self, rule: Rule, name: str) -> None:
         self.where = rule.where
-        self.query = QueryRight(rule.query)
+        self._query = QueryRight(rule.query)
+        self._name = name
         self._announced = _names(rule.announce, name)
         self._relayed = _names(rule.relay, name)
 
+    @property
+    def query(self) -> QueryRight:
+        """Which cells the neighbour may ask for."""
+        return self._query
+
     def may_announce(self, fqcn: str) -> bool:
-        """Return whether the neighbour may bring a cell of that name into the tree."""
-        return fqcn in self._announced or fqcn in self._relayed
+        """Return whether the neighbour may bring a cell of that name into the tree.
+
+        ``announce`` is about the names that are its own, if it has proved one; ``relay`` about any.
+        """
+        name = self._name
+        is_own = not name or fqcn == name or fqcn.startswith(f"{name}.")
+        return (is_own and fqcn in self._announced) or fqcn in self._relayed
 
 
 class Policy:
     """Rules: who may be a neighbour, and who may send what to whom.
 
-    A policy never changes: a file that was changed becomes another one. May be used in any thread.
+    Made by :meth:`from_file` or :meth:`from_text`. A policy never changes: a file that was changed becomes another one,
+    see :meth:`read_again`. May be used in any thread.
 
     :param links: what neighbours may do; the first rule counts that fits.
     :param allowed: what may be sent.
     :param denied: what may not, whatever else is allowed.
+    :param name: what to call it in sentences, some of which go to other cells.
+    :param path: the file that it is from, if it is from one.
     """
 
-    def __init__(self, links: Sequence[Rule], allowed: Sequence[Rule], denied: Sequence[Rule]) -> None:
+    def __init__(
+        self,
+        links: Sequence[Rule],
+        allowed: Sequence[Rule],
+        denied: Sequence[Rule],
+        *,
+        name: str = "the policy",
+        path: Path | None = None,
+    ) -> None:
+        self.name = name
+        self.path = path
         self._links = tuple(links)
         self._link_names = [Names(map(cell_pattern, rule.cells)) for rule in links]
         self._link_networks = [tuple(map(ipaddress.ip_network, rule.addresses)) for rule in links]
         self._denied_fingerprints = {rule.fingerprint: rule for rule in denied if rule.fingerprint}
         self._allow = _Transfers(allowed)
-        self._deny = _Transfers([rule for rule in denied if not rule.fingerprint])
+        about_transfers = [rule for rule in denied if not rule.fingerprint]
+        self._deny = _Transfers(about_transfers)
+        self._deny_all = _Transfers([rule for rule in about_transfers if rule.denies_all])
         self._rule_for = functools.lru_cache(maxsize=4096)(self._find_rule)
         self._decide = functools.lru_cache(maxsize=65_536)(self._find_decision)
 
@@ -90,13 +108,7 @@ class Policy:
         :raises UsageError: if it cannot be read, or has mistakes, with all of them.
         """
         file = Path(path)
-        try:
-            data = file.read_bytes()
-        except OSError as error:
-            raise UsageError(f"the policy {file} cannot be read: {error.strerror}") from error
-        if len(data) > _MOST_BYTES:
-            raise UsageError(f"the policy {file} is larger than {_MOST_BYTES} bytes")
-        return cls.from_text(data, str(file))
+        return cls(*read_policy(_read(file), f"the policy {file}", file.name), name=file.name, path=file)
 
     @classmethod
     def from_text(cls, text: str | bytes, where: str = "the policy") -> Policy:
@@ -105,13 +117,20 @@ class Policy:
         :param where: what to call it in sentences.
         :raises UsageError: if it has mistakes, with all of them.
         """
-        return cls(*read_policy(text, where))
+        return cls(*read_policy(text, where, where), name=where)
+
+    def read_again(self) -> Policy:
+        """Return the policy that its file holds now; itself if it is from none.
+
+        :raises UsageError: if that cannot be read, or has mistakes.
+        """
+        return self if self.path is None else self.from_file(self.path)
 
     def link_rule(self, name: str, address: str) -> LinkRule | None:
         """Return what a neighbour may do, or None if it may not be one.
 
         :param name: what it has proved to be called, empty if it has proved nothing.
-        :param address: its IP address, empty if that is not known or it is of this machine.
+        :param address: its IP address; anything else fits no rule that has addresses.
         """
         return self._rule_for(name, address)
 
@@ -128,7 +147,7 @@ class Policy:
 
     def decide_pair(self, origin: str, target: str) -> bool:
         """Return whether one cell may send anything at all to another."""
-        return bool(self._allow.fit_pair(origin, target))
+        return bool(self._allow.fit_pair(origin, target)) and not self._deny_all.fit_pair(origin, target)
 
     def _find_rule(self, name: str, address: str) -> LinkRule | None:
         for rule, names, networks in zip(self._links, self._link_names, self._link_networks, strict=True):
@@ -176,6 +195,21 @@ class _Transfers:
 
     def first(self, bits: int) -> Rule | None:
         return self._rules[(bits & -bits).bit_length() - 1] if bits else None
+
+
+def _read(file: Path) -> bytes:
+    """Return what a policy's file holds.
+
+    :raises UsageError: if it cannot be read, or is far too large.
+    """
+    try:
+        with file.open("rb") as opened:
+            data = opened.read(_MOST_BYTES + 1)
+    except OSError as error:
+        raise UsageError(f"the policy {file} cannot be read: {error.strerror}") from error
+    if len(data) > _MOST_BYTES:
+        raise UsageError(f"the policy {file} is larger than {_MOST_BYTES} bytes")
+    return data
 
 
 def _names(patterns: Sequence[str], name: str) -> Names | frozenset[str]:

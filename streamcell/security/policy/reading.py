@@ -40,11 +40,16 @@ class Rule:
     sealed: str = "any"
     fingerprint: str = ""
 
+    @property
+    def denies_all(self) -> bool:
+        """Whether a rule that denies asks for nothing but the two cells."""
+        return self.channels is None and self.topics is None and self.kinds is None
 
-def read_policy(text: str | bytes, where: str) -> tuple[list[Rule], list[Rule], list[Rule]]:
+
+def read_policy(text: str | bytes, where: str, name: str) -> tuple[list[Rule], list[Rule], list[Rule]]:
     """Return the rules about links, what is allowed, and what is denied.
 
-    :param where: what to call the file.
+    :param where: what to call the file in a sentence about mistakes; ``name``: when a rule is named.
     :raises UsageError: if there are mistakes, with all of them.
     """
     try:
@@ -54,12 +59,13 @@ def read_policy(text: str | bytes, where: str) -> tuple[list[Rule], list[Rule], 
         raise UsageError(f"{where} is no text in UTF-8: {error.reason}") from error
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{where} is no TOML: {error}") from error
-    return _Reader(where, decoded).read(tables)
+    return _Reader(where, name, decoded).read(tables)
 
 
 class _Reader:
-    def __init__(self, where: str, text: str) -> None:
+    def __init__(self, where: str, name: str, text: str) -> None:
         self._where = where
+        self._name = name
         self._lines = text.splitlines()
         self._mistakes: list[str] = []
 
@@ -111,7 +117,7 @@ class _Reader:
                     values[attribute] = read(table[key])
                 except UsageError as error:
                     self._mistakes.append(f"{where}, {key}: {error.sentence}")
-        return Rule(where=f"{where} of {self._where}", **values)
+        return Rule(where=f"{where} of {self._name}", **values)
 
     def _check_keys(self, table: Mapping[str, Any], known: Any, where: str) -> None:
         for key in table:

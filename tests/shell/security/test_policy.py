@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamcell.errors import UsageError
+from streamcell.protocol.base.rules import QueryRight
 from streamcell.security.policy.patterns import Names, cell_pattern, text_pattern
-from streamcell.security.policy.policy import Policy, QueryRight, TransferKind
+from streamcell.security.policy.policy import Policy, TransferKind
 
 STREAM, BLOB, REQUEST = TransferKind.STREAM, TransferKind.BLOB, TransferKind.REQUEST
 FINGERPRINT = "sha256:" + "ab" * 32
