@@ -47,6 +47,12 @@ def serve(
     ca: Ca = None,
     cert: Cert = None,
     key: Key = None,
+    policy: Annotated[
+        Path | None,
+        typer.Option(
+            "--policy", metavar="FILE.toml", parser=as_path, help="Who may send what to whom, here and through."
+        ),
+    ] = None,
     inbox: Annotated[
         Path | None, typer.Option("--inbox", metavar="DIR", parser=as_path, help="Where files arrive.")
     ] = None,
@@ -72,7 +78,7 @@ def serve(
 
     On SIGTERM or Ctrl-C it takes nothing new, lets what is under way end within its grace, and ends with 0. A second
     signal ends it at once. SIGHUP does the same as the first where it was started from a terminal; elsewhere it has the
-    configuration file, if there is one, read again.
+    configuration file, the certificates and the policy, if there are any, read again.
     """
     from streamcell.cli.cells import LOG_FORMAT
     from streamcell.daemon.settings import load_settings, parse_host_port
@@ -85,6 +91,7 @@ def serve(
         "tls_ca": ca,
         "tls_cert": cert,
         "tls_key": key,
+        "policy": policy,
         "inbox_folder": inbox,
         "replace": replace or None,
         "metrics": None if metrics is None else parse_host_port(metrics, "--metrics"),
@@ -169,7 +176,7 @@ def _serve(settings: ServeSettings, read_again: Callable[[], ServeSettings] | No
 
 
 def _reload(standalone: StandaloneCell, read_again: Callable[[], ServeSettings] | None) -> None:
-    if standalone.reload_certificates() and read_again is None:
+    if standalone.reload_security() and read_again is None:
         return
     if read_again is None:
         _logger.warning("SIGHUP: there is no configuration file to read again; --config names one")

@@ -54,6 +54,7 @@ class ServeSettings:
         connect: where its parent listens.
         insecure: listen without encryption on other addresses than loopback.
         tls: certificates, for addresses with TLS.
+        policy: the file of the policy; None: whatever names allow.
         grace_s: how long transfers may take to end after SIGTERM.
         inbox: where files arrive; None: no inbox.
         metrics: where Prometheus may read; None: nowhere.
@@ -69,6 +70,7 @@ class ServeSettings:
     connect: tuple[str, ...] = ()
     insecure: bool = False
     tls: TLSConfig | None = None
+    policy: Path | None = None
     grace_s: float = DEFAULT_GRACE_S
     inbox: InboxSettings | None = None
     metrics: HostPort | None = None
@@ -189,6 +191,11 @@ def _read_table(table: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any] |
         fields["metrics"] = parse_host_port(metrics["listen"], "[metrics] listen")
     if "tls" in table:
         fields["tls"] = _read_section(sections["tls"], "tls", _TLS)
+    if "policy" in table:
+        policy = _read_section(sections["policy"], "policy", {"file": _path})
+        if not policy:
+            raise UsageError('[policy] has no file: write file = "policy.toml" there')
+        fields["policy"] = policy["file"]
     if sections["cell"]:
         fields["config"] = config = _read_cell(sections["cell"])
         if "stop_grace_s" in sections["cell"]:
@@ -272,7 +279,7 @@ _TOP: dict[str, Callable[[Any, str], Any]] = {
     "answers": _switch,
     "log_level": _text,
 }
-_SECTIONS = ("inbox", "metrics", "tls", "cell")
+_SECTIONS = ("inbox", "metrics", "tls", "policy", "cell")
 _TLS: dict[str, Callable[[Any, str], Any]] = {
     "ca": _path,
     "cert": _path,

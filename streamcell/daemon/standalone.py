@@ -5,6 +5,7 @@ States: made, running, draining, ended; :meth:`StandaloneCell.drain` leads from 
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import logging
 import math
@@ -22,6 +23,7 @@ from streamcell.daemon.settings import HostPort, ServeSettings
 from streamcell.errors import CellError, LinkError, UsageError
 from streamcell.runtime.engine.allocator import use_one_arena
 from streamcell.runtime.engine.descriptors import raise_limit
+from streamcell.security.policy.policy import Policy
 from streamcell.stream_cell import StreamCell
 from streamcell.transport.grpc.network import GrpcNetwork
 
@@ -55,7 +57,7 @@ class StandaloneCell:
         watcher: is told of files that arrive.
 
     Raises:
-        UsageError: what was asked for is not installed, or the inbox cannot be used.
+        UsageError: what was asked for is not installed, the policy has mistakes, or the inbox cannot be used.
     """
 
     def __init__(self, settings: ServeSettings, watcher: Watcher) -> None:
@@ -70,6 +72,7 @@ class StandaloneCell:
             connect=settings.connect or None,
             insecure=settings.insecure,
             tls=settings.tls,
+            policy=None if settings.policy is None else Policy.from_file(settings.policy),
             config=settings.config,
             network=GrpcNetwork(services, batch_threads=settings.config.batch_grpc_threads),
         )
@@ -128,14 +131,12 @@ class StandaloneCell:
                     f"{UPLINK_AWAY_S:g} s: {self._readiness.why_away()}"
                 )
 
-    def reload_certificates(self) -> bool:
-        """Read the certificates again, and log what is wrong with them; return whether there are any."""
-        if self._settings.tls is None:
+    def reload_security(self) -> bool:
+        """Read certificates and policy again; return whether there are any. The log has what is wrong with them."""
+        if self._settings.tls is None and self._settings.policy is None:
             return False
-        try:
+        with contextlib.suppress(CellError):
             self.cell.reload_security()
-        except CellError as error:
-            _logger.warning("the certificates stay as they were: %s", error.sentence)
         return True
 
     def reload(self, settings: ServeSettings) -> tuple[str, ...]:

@@ -28,6 +28,9 @@ keep_days = 0.5
 [metrics]
 listen = "[::1]:9464"
 
+[policy]
+file = "/etc/streamcell/policy.toml"
+
 [cell]
 chunk_bytes = 65536
 idle_timeout_s = 60
@@ -52,6 +55,7 @@ def test_everything_can_be_written_in_a_file(tmp_path: Path) -> None:
         log_level="WARNING",
         inbox=InboxSettings(folder=Path("/var/lib/inbox"), replace=True, min_free_bytes=1_000_000, keep_days=0.5),
         metrics=HostPort("::1", 9464),
+        policy=Path("/etc/streamcell/policy.toml"),
         config=CellConfig(chunk_bytes=65536, idle_timeout_s=60, switch_interval_s=0.0005),
     )
 
@@ -107,6 +111,7 @@ BAD = [
     (NAMED + "[inbox]\nfolder = 7", "[inbox] folder must be a string in quotes, not 7"),
     (NAMED + "[metrics]\nlisten = 9464", "[metrics] listen must be a string in quotes, not 9464"),
     (NAMED + '[metrics]\nlisten = "9464"', "[metrics] listen must be HOST:PORT, for example 127.0.0.1:9464"),
+    (NAMED + "[policy]\n", 'hub.toml: [policy] has no file: write file = "policy.toml" there'),
     (NAMED + "[metrics]\n", 'hub.toml: [metrics] has no address: write listen = "HOST:PORT" there'),
     (NAMED + "metrics = true", "hub.toml: metrics must be a section: write [metrics]"),
     (NAMED + "[cell]\nchunk_bytes = 1", "hub.toml: [cell] chunk_bytes must be between 1024 and 4194304, not 1"),
