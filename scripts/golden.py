@@ -26,6 +26,7 @@ from streamcell.errors import ErrorCode, Fault, error_from_wire
 from streamcell.protocol.links.states import LANE_TABLE
 from streamcell.protocol.receiving.states import RECEIVER_TABLE, STARTING_POINT_TABLE
 from streamcell.protocol.relaying.states import RELAY_TABLE
+from streamcell.protocol.sealing.states import HANDSHAKE_TABLE
 from streamcell.protocol.sending.states import SENDER_TABLE
 from streamcell.protocol.tree.states import ANNOUNCEMENT_TABLE
 from streamcell.protocol.wire import frames
@@ -53,6 +54,7 @@ SITE = (1_700_000_000_000 << 20) | 0x12345
 SERVER = (1_700_000_001_000 << 20) | 0x54321
 CLAIM = 0x0123456789ABCDEF
 LINK_ID = bytes(range(16))
+SESSION = bytes(range(16, 32))
 # The example of W3C Trace Context.
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
@@ -244,6 +246,16 @@ def examples() -> list[Example]:
             (frames.QueryReply(10, "site-1", "relay", (), 16, holder=frames.HolderAnswer.GONE, claim_id=CLAIM),),
         ),
         Example(
+            "A handshake begins",
+            "Initiator → responder, whichever life of it is there. What TLS gave is shortened here.",
+            (frames.Handshake("site-1", SITE, "server", 0, False, SESSION, 0, b"ClientHello", 16),),
+        ),
+        Example(
+            "It goes on",
+            "Responder → initiator. So do the parts 2 and 3, of which the last one is the responder's conclusion.",
+            (frames.Handshake("site-1", SITE, "server", SERVER, True, SESSION, 1, b"ServerHello", 16),),
+        ),
+        Example(
             "A cell stops",
             "Either side, as the last frame of the link's control lane.",
             (frames.Goodbye(ErrorCode.STOPPING, "server is stopping"),),
@@ -379,6 +391,7 @@ STATE_TABLES = (
     StateTable("Relay (a stream that passes through)", pairs(RELAY_TABLE)),
     StateTable("Announcement (a name, at the cell that announces it)", pairs(ANNOUNCEMENT_TABLE)),
     StateTable("Lane", pairs(LANE_TABLE)),
+    StateTable("Handshake (for a session, at either side)", pairs(HANDSHAKE_TABLE)),
 )
 
 

@@ -35,6 +35,22 @@ SMALL_STREAM_BYTES = 64 * KIB
 SHARED_LANE_IN_FLIGHT_BYTES = 256 * KIB
 # One part of the handshake by which two cells agree on keys: certificates with some between them and their authority.
 HANDSHAKE_FLIGHT_BYTES = 16 * KIB
+# What sessions of keys are called: random, so that nobody meets the name of another.
+ID_BYTES = 16
+# Handshakes that others have begun here and that are under way, in all, over one link, and of one cell. A handshake
+# takes a millisecond of a processor at each end; beyond them it is not answered, and is begun again.
+HANDSHAKES = 64
+HANDSHAKES_OF_NEIGHBOUR = 32
+HANDSHAKES_OF_ONE = 4
+# How long one may take, and for how long others are tried when one fails: parts are lost with a lane, and not repeated.
+HANDSHAKE_S = 5.0
+HANDSHAKES_S = 15.0
+# How long a session is used for new streams. What is sealed under its keys is not much by then.
+SESSION_S = 3600.0
+# Sessions that a cell keeps with one other, the newest: two handshakes may have crossed. And with all others: they are
+# some 4 KiB each, and one that is missed is made anew.
+SESSIONS_OF_ONE = 4
+SESSIONS = 16_384
 # A cell's name, as for host names.
 FQCN_BYTES = 255
 # A channel or a topic, and a resume id: names, not data.

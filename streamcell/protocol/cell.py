@@ -28,6 +28,7 @@ from streamcell.protocol.links.table import LinkTable
 from streamcell.protocol.receiving.table import ReceiveTable
 from streamcell.protocol.relaying.table import RelayTable
 from streamcell.protocol.requests import RequestTable, Standing
+from streamcell.protocol.sealing.table import SealingTable
 from streamcell.protocol.sending.half import StreamSender
 from streamcell.protocol.sending.spec import SendSpec
 from streamcell.protocol.sending.table import SendTable
@@ -46,6 +47,7 @@ from streamcell.protocol.wire.frames import (
     Credit,
     Frame,
     Goodbye,
+    Handshake,
     Hello,
     LanesWanted,
     Lost,
@@ -78,6 +80,7 @@ class CellCore:
     :param random_bits: returns that many random bits as a number.
     :param software: name and version, told to those who ask.
     :param rules: who may do what; None: whatever names allow.
+    :param seals: whether it has what it takes to come to keys with other cells.
     """
 
     def __init__(
@@ -90,6 +93,7 @@ class CellCore:
         random_bits: Callable[[int], int],
         software: str = "",
         rules: Rules | None = None,
+        seals: bool = False,
     ) -> None:
         self._context = Context(fqcn, incarnation, config, checksum, random_bits, software, rules)
         self._links = LinkTable(self._context, self)
@@ -97,6 +101,7 @@ class CellCore:
         self._routes = RouteTable(self._context, self._links.links, self._links.loop)
         self._announcements = AnnouncementTable(self._context, self._routes, self)
         self._queries = QueryTable(self._context, self._links, self._routes)
+        self._sealing = SealingTable(self._context, self._routes, seals=seals)
         self._gate = Gate(self._context, self._routes)
         budget = WindowBudget(config.receive_budget_bytes)
         self._relays = RelayTable(self._context, self._routes, self._gate, budget)
@@ -123,6 +128,7 @@ class CellCore:
         self._question_handlers: dict[type, Callable[[Link, Any, float], None]] = {
             Query: self._queries.handle_query,
             QueryReply: self._handle_query_reply,
+            Handshake: self._sealing.handle_frame,
         }
         self._target_handlers: dict[type, Callable[[Link, Any, float], None]] = {
             Chunk: self._receives.on_chunk,
@@ -246,6 +252,11 @@ class CellCore:
         ready = list(self._context.ready_lanes)
         self._context.ready_lanes.clear()
         return ready
+
+    @property
+    def sealing(self) -> SealingTable:
+        """The sessions with other cells, and the handshakes by which it comes to them."""
+        return self._sealing
 
     # Events and time.
 
@@ -430,6 +441,7 @@ class CellCore:
         self._receives.on_lane_up(link)
         self._sends.on_lane_up(link, now)
         self._relays.on_lane_up(link, now)
+        self._sealing.on_ways_changed(None, now)
         if link.kind is LinkKind.SHORTCUT:
             self.on_ways_changed((link.fqcn,), now)
 
@@ -461,6 +473,7 @@ class CellCore:
         self._relays.on_link_down(link)
         self._announcements.on_link_down(link, now)
         self._queries.on_link_down(link)
+        self._sealing.on_link_down(link)
         self.on_ways_changed(None, now)
 
     def way_in_tree(self, fqcn: str) -> Link | None:
@@ -474,6 +487,7 @@ class CellCore:
         self._receives.on_ways_changed(fqcns)
         self._sends.on_ways_changed(fqcns, now)
         self._relays.on_ways_changed(fqcns)
+        self._sealing.on_ways_changed(fqcns, now)
 
     def on_life_confirmed(self, link: Link, fqcn: str, incarnation: int, now: float) -> None:
         """A cell has the name in this life. A neighbour has shown it; who dialled a shortcut may have done so late."""
@@ -488,6 +502,7 @@ class CellCore:
         """A life of a cell is over, and another one is there."""
         self._requests.note_life_ended(fqcn, incarnation)
         self._receives.on_life_ended(fqcn, incarnation, now)
+        self._sealing.on_life_ended(fqcn, incarnation)
 
     # What the shell reports of the policy.
 

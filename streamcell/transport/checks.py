@@ -82,6 +82,13 @@ def checked_stamp(stamp: bytes) -> bytes:
     return stamp
 
 
+def checked_id(number: bytes, what: str) -> bytes:
+    """Return random bytes by which something is told from all others."""
+    if len(number) != limits.ID_BYTES:
+        raise ProtocolError(f"{what} has {len(number)} bytes, not {limits.ID_BYTES}")
+    return number
+
+
 def checked_seconds(value: float, what: str) -> float:
     """Return a time in seconds: 0 or more, and finite."""
     if not 0.0 <= value < float("inf"):  # also false for NaN

@@ -21,6 +21,7 @@ from streamcell.transport.checks import (
     check_count,
     checked_digest,
     checked_fqcn,
+    checked_id,
     checked_label,
     checked_name,
     checked_optional_fqcn,
@@ -300,6 +301,25 @@ def _goodbye(message: cell_pb2.Goodbye) -> frames.Goodbye:
     )
 
 
+def _handshake(message: cell_pb2.Handshake) -> frames.Handshake:
+    if len(message.data) > limits.HANDSHAKE_FLIGHT_BYTES:
+        raise ProtocolError(
+            f"data of a handshake has {len(message.data)} bytes, more than {limits.HANDSHAKE_FLIGHT_BYTES}"
+        )
+    return frames.Handshake(
+        checked_fqcn(message.initiator, "initiator"),
+        message.initiator_incarnation,
+        checked_fqcn(message.responder, "responder"),
+        message.responder_incarnation,
+        message.from_responder,
+        checked_id(message.session_id, "session_id"),
+        message.number,
+        message.data,
+        message.hops_left,
+        checked_sentence(message.refusal),
+    )
+
+
 _READERS: dict[str, Callable[[Any], frames.Frame]] = {
     "hello": _hello,
     "lanes_wanted": _lanes_wanted,
@@ -318,4 +338,5 @@ _READERS: dict[str, Callable[[Any], frames.Frame]] = {
     "ping": _ping,
     "pong": _pong,
     "goodbye": _goodbye,
+    "handshake": _handshake,
 }

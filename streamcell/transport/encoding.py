@@ -242,6 +242,20 @@ def _fill_goodbye(message: cell_pb2.Frame, frame: frames.Goodbye) -> None:
     message.goodbye.linked_fqcn = frame.linked_fqcn
 
 
+def _fill_handshake(message: cell_pb2.Frame, frame: frames.Handshake) -> None:
+    handshake = message.handshake
+    handshake.initiator = frame.initiator
+    handshake.initiator_incarnation = frame.initiator_incarnation
+    handshake.responder = frame.responder
+    handshake.responder_incarnation = frame.responder_incarnation
+    handshake.from_responder = frame.from_responder
+    handshake.session_id = frame.session_id
+    handshake.number = frame.number
+    handshake.data = frame.data
+    handshake.hops_left = frame.hops_left
+    handshake.refusal = frame.refusal
+
+
 _FILLERS: dict[type, Callable[[cell_pb2.Frame, Any], None]] = {
     frames.Hello: _fill_hello,
     frames.LanesWanted: _fill_lanes_wanted,
@@ -260,4 +274,5 @@ _FILLERS: dict[type, Callable[[cell_pb2.Frame, Any], None]] = {
     frames.Ping: _fill_ping,
     frames.Pong: _fill_pong,
     frames.Goodbye: _fill_goodbye,
+    frames.Handshake: _fill_handshake,
 }

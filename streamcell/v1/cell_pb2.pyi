@@ -128,7 +128,7 @@ class ExchangeResponse(_message.Message):
     def __init__(self, frames: _Optional[_Iterable[_Union[Frame, _Mapping]]] = ...) -> None: ...
 
 class Frame(_message.Message):
-    __slots__ = ("hello", "lanes_wanted", "announce", "announce_reply", "withdraw", "chunk", "credit", "ack", "lost", "reset", "resume_query", "resume_reply", "query", "query_reply", "ping", "pong", "goodbye")
+    __slots__ = ("hello", "lanes_wanted", "announce", "announce_reply", "withdraw", "chunk", "credit", "ack", "lost", "reset", "resume_query", "resume_reply", "query", "query_reply", "ping", "pong", "goodbye", "handshake")
     HELLO_FIELD_NUMBER: _ClassVar[int]
     LANES_WANTED_FIELD_NUMBER: _ClassVar[int]
     ANNOUNCE_FIELD_NUMBER: _ClassVar[int]
@@ -146,6 +146,7 @@ class Frame(_message.Message):
     PING_FIELD_NUMBER: _ClassVar[int]
     PONG_FIELD_NUMBER: _ClassVar[int]
     GOODBYE_FIELD_NUMBER: _ClassVar[int]
+    HANDSHAKE_FIELD_NUMBER: _ClassVar[int]
     hello: Hello
     lanes_wanted: LanesWanted
     announce: Announce
@@ -163,7 +164,8 @@ class Frame(_message.Message):
     ping: Ping
     pong: Pong
     goodbye: Goodbye
-    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., lanes_wanted: _Optional[_Union[LanesWanted, _Mapping]] = ..., announce: _Optional[_Union[Announce, _Mapping]] = ..., announce_reply: _Optional[_Union[AnnounceReply, _Mapping]] = ..., withdraw: _Optional[_Union[Withdraw, _Mapping]] = ..., chunk: _Optional[_Union[Chunk, _Mapping]] = ..., credit: _Optional[_Union[Credit, _Mapping]] = ..., ack: _Optional[_Union[Ack, _Mapping]] = ..., lost: _Optional[_Union[Lost, _Mapping]] = ..., reset: _Optional[_Union[Reset, _Mapping]] = ..., resume_query: _Optional[_Union[ResumeQuery, _Mapping]] = ..., resume_reply: _Optional[_Union[ResumeReply, _Mapping]] = ..., query: _Optional[_Union[Query, _Mapping]] = ..., query_reply: _Optional[_Union[QueryReply, _Mapping]] = ..., ping: _Optional[_Union[Ping, _Mapping]] = ..., pong: _Optional[_Union[Pong, _Mapping]] = ..., goodbye: _Optional[_Union[Goodbye, _Mapping]] = ...) -> None: ...
+    handshake: Handshake
+    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., lanes_wanted: _Optional[_Union[LanesWanted, _Mapping]] = ..., announce: _Optional[_Union[Announce, _Mapping]] = ..., announce_reply: _Optional[_Union[AnnounceReply, _Mapping]] = ..., withdraw: _Optional[_Union[Withdraw, _Mapping]] = ..., chunk: _Optional[_Union[Chunk, _Mapping]] = ..., credit: _Optional[_Union[Credit, _Mapping]] = ..., ack: _Optional[_Union[Ack, _Mapping]] = ..., lost: _Optional[_Union[Lost, _Mapping]] = ..., reset: _Optional[_Union[Reset, _Mapping]] = ..., resume_query: _Optional[_Union[ResumeQuery, _Mapping]] = ..., resume_reply: _Optional[_Union[ResumeReply, _Mapping]] = ..., query: _Optional[_Union[Query, _Mapping]] = ..., query_reply: _Optional[_Union[QueryReply, _Mapping]] = ..., ping: _Optional[_Union[Ping, _Mapping]] = ..., pong: _Optional[_Union[Pong, _Mapping]] = ..., goodbye: _Optional[_Union[Goodbye, _Mapping]] = ..., handshake: _Optional[_Union[Handshake, _Mapping]] = ...) -> None: ...
 
 class Hello(_message.Message):
     __slots__ = ("version_min", "version_max", "fqcn", "incarnation", "link_id", "lane_number", "lane_role", "lanes_held", "capabilities", "limits", "initial_credit", "peer", "software", "lanes_replaced", "claim_id")
@@ -552,3 +554,27 @@ class Goodbye(_message.Message):
     sentence: str
     linked_fqcn: str
     def __init__(self, code: _Optional[_Union[ErrorCode, str]] = ..., sentence: _Optional[str] = ..., linked_fqcn: _Optional[str] = ...) -> None: ...
+
+class Handshake(_message.Message):
+    __slots__ = ("initiator", "initiator_incarnation", "responder", "responder_incarnation", "from_responder", "session_id", "number", "data", "hops_left", "refusal")
+    INITIATOR_FIELD_NUMBER: _ClassVar[int]
+    INITIATOR_INCARNATION_FIELD_NUMBER: _ClassVar[int]
+    RESPONDER_FIELD_NUMBER: _ClassVar[int]
+    RESPONDER_INCARNATION_FIELD_NUMBER: _ClassVar[int]
+    FROM_RESPONDER_FIELD_NUMBER: _ClassVar[int]
+    SESSION_ID_FIELD_NUMBER: _ClassVar[int]
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    HOPS_LEFT_FIELD_NUMBER: _ClassVar[int]
+    REFUSAL_FIELD_NUMBER: _ClassVar[int]
+    initiator: str
+    initiator_incarnation: int
+    responder: str
+    responder_incarnation: int
+    from_responder: bool
+    session_id: bytes
+    number: int
+    data: bytes
+    hops_left: int
+    refusal: str
+    def __init__(self, initiator: _Optional[str] = ..., initiator_incarnation: _Optional[int] = ..., responder: _Optional[str] = ..., responder_incarnation: _Optional[int] = ..., from_responder: bool = ..., session_id: _Optional[bytes] = ..., number: _Optional[int] = ..., data: _Optional[bytes] = ..., hops_left: _Optional[int] = ..., refusal: _Optional[str] = ...) -> None: ...

@@ -15,6 +15,8 @@ from streamcell.protocol.base.events import (
     DataEnded,
     DataReceived,
     Event,
+    HandshakeOver,
+    HandshakeWork,
     LaneDropped,
     LaneWanted,
     ReceiveFailed,
@@ -39,6 +41,7 @@ from streamcell.security.policy.policy import Policy
 from streamcell.security.policy.rules import PolicyRules
 from streamcell.stats import LinkStats
 from tests.core.samples import checksum, digest_of, make_spec
+from tests.kit.fake_sealing import FakeSealer
 from tests.kit.strict_time import strict
 
 EventT = TypeVar("EventT", bound=Event)
@@ -64,7 +67,14 @@ class Node:
     """
 
     def __init__(
-        self, net: Surroundings, fqcn: str, incarnation: int, config: CellConfig, policy: str | None = None
+        self,
+        net: Surroundings,
+        fqcn: str,
+        incarnation: int,
+        config: CellConfig,
+        policy: str | None = None,
+        *,
+        seals: bool = True,
     ) -> None:
         self.rules = None if policy is None else PolicyRules(Policy.from_text(policy))
         self.net = net
@@ -80,8 +90,10 @@ class Node:
                 random_bits=random.Random(incarnation).getrandbits,
                 software="test",
                 rules=self.rules,
+                seals=seals,
             )
         )
+        self.sealer = FakeSealer(self.core, fqcn)
         self.dials: dict[int, tuple[str, ...]] = {}
         self.peers: set[int] = set()
         self.seen: list[Event] = []
@@ -297,6 +309,8 @@ class Node:
                     self._supply(event)
             case SourceSeekWanted():
                 self._seek(event)
+            case HandshakeWork() | HandshakeOver():
+                self.sealer.handle(event, self.net.now)
             case _:
                 self._handle_receiving(event)
 

@@ -10,6 +10,7 @@ from streamcell.protocol.wire.addressing import ROUTED, RoutedFrame, destination
 from streamcell.protocol.wire.frames import (
     Ack,
     Chunk,
+    Handshake,
     Lost,
     LostReason,
     Query,
@@ -33,6 +34,8 @@ FRAMES: list[tuple[RoutedFrame, str, str]] = [
     (Lost(KEY, TARGET, 1, LostReason.NO_ROUTE, "hub", HOPS), "hub", ORIGIN),
     (Query(4, ORIGIN, TARGET, False, HOPS), ORIGIN, TARGET),
     (QueryReply(4, ORIGIN, TARGET, (), HOPS), TARGET, ORIGIN),
+    (Handshake(ORIGIN, 7, TARGET, 9, False, bytes(16), 0, b"", HOPS), ORIGIN, TARGET),
+    (Handshake(ORIGIN, 7, TARGET, 9, True, bytes(16), 1, b"", HOPS), TARGET, ORIGIN),
 ]
 
 
@@ -46,7 +49,9 @@ def test_every_kind_that_is_routed_has_two_ends() -> None:
 
 
 def test_streams_go_one_way_and_what_is_said_of_them_the_other() -> None:
-    assert [goes_to_target(frame) for frame, _, _ in FRAMES if not isinstance(frame, Query | QueryReply)] == [
+    assert [
+        goes_to_target(frame) for frame, _, _ in FRAMES if not isinstance(frame, Query | QueryReply | Handshake)
+    ] == [
         True,
         True,
         True,

@@ -115,11 +115,12 @@ WINGS: dict[str, dict[str, str]] = {
         "links": "base flow wire",
         "tree": "base flow links wire",
         "requests": "base wire",
+        "sealing": "base links tree wire",
         "sending": "base flow links tree wire",
         "receiving": "base flow links requests tree wire",
         "relaying": "base flow links tree wire",
         "stats": "links receiving relaying sending tree",
-        "cell": "base flow links receiving relaying requests sending stats tree wire",
+        "cell": "base flow links receiving relaying requests sealing sending stats tree wire",
     },
     "streamcell.runtime": {
         "buffers": "",

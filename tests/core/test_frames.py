@@ -14,6 +14,7 @@ from streamcell.protocol.wire.frames import (
     Ack,
     CellInfo,
     Chunk,
+    Handshake,
     Lost,
     LostReason,
     Open,
@@ -41,6 +42,7 @@ ROUTED_FRAMES: list[RoutedFrame] = [
     ResumeReply(KEY, "target", 2, 9, True, 10, 6, Digest("sha256:9"), True),
     Query(1, "asker", "subject", True, 6),
     QueryReply(1, "asker", "responder", (CellInfo("a", 1),), 6, True),
+    Handshake("asker", 7, "responder", 9, True, bytes(16), 3, b"data", 6, "no"),
 ]
 
 

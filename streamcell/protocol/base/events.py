@@ -12,6 +12,7 @@ from typing import TypeAlias
 from streamcell.digest import Digest
 from streamcell.errors import CellError
 from streamcell.protocol.wire.addressing import Party
+from streamcell.protocol.wire.covered import Lives
 from streamcell.protocol.wire.description import StreamDescription
 from streamcell.protocol.wire.frames import LaneRole, Payload, StreamKey
 from streamcell.topology import Hop, KnownCells
@@ -284,6 +285,43 @@ class QuestionsDropped:
 
 
 @dataclasses.dataclass(slots=True)
+class HandshakeWork:
+    """Make a part of a handshake, and bring it with ``sealing.on_stepped``; in a thread, since it takes a millisecond.
+
+    ``data``: what the other side has sent; empty: begin as the initiator. ``begins``: this cell is the initiator, and
+    ``lives`` has the other one's as 0 until it was heard of.
+    """
+
+    lives: Lives
+    data: bytes
+    begins: bool
+
+
+@dataclasses.dataclass(slots=True)
+class HandshakeOver:
+    """Forget what was kept for a handshake. A part that is being made counts no more."""
+
+    lives: Lives
+
+
+@dataclasses.dataclass(slots=True)
+class SessionBegun:
+    """There are keys that this cell shares with a life of another one. ``proven``: the name that it has proved."""
+
+    lives: Lives
+    proven: str
+
+
+@dataclasses.dataclass(slots=True)
+class SessionFailed:
+    """There is no session with a cell. ``begins``: this cell wanted it."""
+
+    fqcn: str
+    error: CellError
+    begins: bool
+
+
+@dataclasses.dataclass(slots=True)
 class LifeDoubted:
     """Something came of a life of ``source`` that is not the one that is known here. Said once for each.
 
@@ -345,6 +383,10 @@ Event: TypeAlias = (
     | FrameRefused
     | AccessRefused
     | QuestionsDropped
+    | HandshakeWork
+    | HandshakeOver
+    | SessionBegun
+    | SessionFailed
     | LifeDoubted
     | CellsListed
     | RouteTraced

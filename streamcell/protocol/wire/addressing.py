@@ -8,14 +8,24 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
-from streamcell.protocol.wire.frames import Ack, Chunk, Lost, Query, QueryReply, Reset, ResumeQuery, ResumeReply
+from streamcell.protocol.wire.frames import (
+    Ack,
+    Chunk,
+    Handshake,
+    Lost,
+    Query,
+    QueryReply,
+    Reset,
+    ResumeQuery,
+    ResumeReply,
+)
 
 StreamFrame: TypeAlias = Chunk | ResumeQuery | Reset | Ack | ResumeReply | Lost
-RoutedFrame: TypeAlias = StreamFrame | Query | QueryReply
+RoutedFrame: TypeAlias = StreamFrame | Query | QueryReply | Handshake
 # Who shares with others what a cell has: the neighbour that frames come by, and the cell that made them.
 Party: TypeAlias = tuple[str, str]
 
-ROUTED = frozenset((Chunk, ResumeQuery, Reset, Ack, ResumeReply, Lost, Query, QueryReply))
+ROUTED = frozenset((Chunk, ResumeQuery, Reset, Ack, ResumeReply, Lost, Query, QueryReply, Handshake))
 
 
 def goes_to_target(frame: StreamFrame) -> bool:
@@ -39,6 +49,8 @@ def source_of(frame: RoutedFrame) -> str:
         return frame.asker
     if isinstance(frame, QueryReply):
         return frame.responder
+    if isinstance(frame, Handshake):
+        return frame.responder if frame.from_responder else frame.initiator
     if isinstance(frame, Lost):
         return frame.reporter
     return frame.key.origin if goes_to_target(frame) else frame.target
@@ -50,4 +62,6 @@ def destination_of(frame: RoutedFrame) -> str:
         return frame.subject
     if isinstance(frame, QueryReply):
         return frame.asker
+    if isinstance(frame, Handshake):
+        return frame.initiator if frame.from_responder else frame.responder
     return frame.target if goes_to_target(frame) else frame.key.origin

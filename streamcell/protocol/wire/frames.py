@@ -466,6 +466,34 @@ class QueryReply:
 
 
 @dataclasses.dataclass(slots=True)
+class Handshake:
+    """A part of the handshake by which the lives of two cells come to a session.
+
+    ``responder_incarnation`` 0: whichever is there. ``refusal``: there will be none, and nothing proves who says so.
+    """
+
+    initiator: str
+    initiator_incarnation: int
+    responder: str
+    responder_incarnation: int
+    from_responder: bool
+    session_id: bytes
+    number: int
+    data: bytes
+    hops_left: int
+    refusal: str = ""
+
+    def refused(self, sentence: str) -> Handshake:
+        """Return the answer that there will be no session."""
+        refusal = one_line(sentence)
+        return dataclasses.replace(self, from_responder=True, number=0, data=b"", hops_left=HOPS, refusal=refusal)
+
+    def one_hop_on(self) -> Handshake:
+        """Return the frame as a cell passes it on: with one hop less. Only if there is one left."""
+        return _one_hop_on(self)
+
+
+@dataclasses.dataclass(slots=True)
 class Ping:
     """Asks the neighbour for a sign of life."""
 
@@ -508,4 +536,5 @@ Frame: TypeAlias = (
     | Ping
     | Pong
     | Goodbye
+    | Handshake
 )

@@ -120,7 +120,7 @@ class _Side:
 class Initiator(_Side):
     """The side that begins.
 
-    :param lives: between whom the session is to be, and under which id.
+    :param lives: between whom the session is to be, and under which id; the responder's life may not be known yet.
     :raises AuthenticationError: if this cell has not what it takes.
     """
 
@@ -134,13 +134,15 @@ class Initiator(_Side):
         """Return the first flight."""
         return self._go_on(b"")[0]
 
-    def feed(self, data: bytes, now: dt.datetime) -> Step:
+    def feed(self, data: bytes, life: int, now: dt.datetime) -> Step:
         """Go on with what the responder has sent.
 
+        :param life: its incarnation, as it says. The keys are bound to that.
         :raises ProtocolError: if that is not the next part of this handshake. Another one may do better.
         """
         if self._agreed is not None:
             return self._conclude(data)
+        self._lives = self._lives._replace(responder_incarnation=life)
         flight, done = self._go_on(data)
         if done is None:
             return Step(flight)

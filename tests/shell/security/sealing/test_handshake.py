@@ -52,7 +52,7 @@ def shake(
     data, number = one.begin(), 0
     while number < 10:
         answer = other.feed(carry(number, data), now())
-        step = one.feed(carry(number + 1, answer.data), now())
+        step = one.feed(carry(number + 1, answer.data), lives.responder_incarnation, now())
         if answer.session or answer.fault or step.fault:
             return step, answer
         data, number = step.data, number + 2
@@ -207,15 +207,14 @@ def test_anything_else_is_no_handshake(flight: int, data: bytes) -> None:
     one, other = Initiator(LIVES, SITE), Responder(LIVES, SERVER)
     flights = [one.begin()]
     flights.append(other.feed(flights[0], now()).data)
-    flights.append(one.feed(flights[1], now()).data)
-    fresh: Initiator | Responder = Responder(LIVES, SERVER)
-    if flight == 1:
-        fresh = Initiator(LIVES, SITE)
-        fresh.begin()
+    flights.append(one.feed(flights[1], 22, now()).data)
+    initiator, responder = Initiator(LIVES, SITE), Responder(LIVES, SERVER)
+    initiator.begin()
     if flight == 2:
-        fresh.feed(flights[0], now())
+        responder.feed(flights[0], now())
     with contextlib.suppress(ProtocolError):
-        assert fresh.feed(data, now()) == Step()
+        step = initiator.feed(data, 22, now()) if flight == 1 else responder.feed(data, now())
+        assert step == Step()
 
 
 def test_a_flight_that_is_too_long() -> None:
@@ -229,13 +228,13 @@ def test_a_flight_that_is_too_long() -> None:
 
 def test_nothing_is_taken_after_the_end() -> None:
     one, other = Initiator(LIVES, SITE), Responder(LIVES, SERVER)
-    flight = one.feed(other.feed(one.begin(), now()).data, now()).data
+    flight = one.feed(other.feed(one.begin(), now()).data, 22, now()).data
     conclusion = other.feed(flight, now()).data
     with pytest.raises(ProtocolError, match="that is over"):
         other.feed(flight, now())
-    assert one.feed(conclusion, now()).session is not None
+    assert one.feed(conclusion, 22, now()).session is not None
     with pytest.raises(ProtocolError, match="that is over"):
-        one.feed(conclusion, now())
+        one.feed(conclusion, 22, now())
 
 
 def test_an_earlier_conclusion_is_none() -> None:

@@ -1,0 +1,282 @@
+"""All sessions of a cell, and the handshakes by which it comes to others.
+
+A session is between two lives, and serves streams both ways; whoever needs one first begins the handshake. If two
+handshakes cross, there are two sessions, which does no harm. One that fails is tried again under another id, for
+``HANDSHAKES_S``: parts may be lost with a lane, and whoever is asked may be busy.
+
+What others begin here is bounded, in all, over each link and of each cell. It costs the one who begins it as much.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from streamcell.errors import AuthenticationError
+from streamcell.limits import (
+    HANDSHAKES,
+    HANDSHAKES_OF_NEIGHBOUR,
+    HANDSHAKES_OF_ONE,
+    HANDSHAKES_S,
+    SESSION_S,
+    SESSIONS,
+    SESSIONS_OF_ONE,
+)
+from streamcell.protocol.base.context import Context
+from streamcell.protocol.base.events import SessionBegun, SessionFailed
+from streamcell.protocol.base.keys import SessionKeys
+from streamcell.protocol.base.rules import fault_in_pair
+from streamcell.protocol.base.timers import Timed
+from streamcell.protocol.links.link import Link
+from streamcell.protocol.sealing.handshake import Handshake
+from streamcell.protocol.tree.askers import Askers
+from streamcell.protocol.tree.routes import RouteTable
+from streamcell.protocol.wire.addressing import destination_of
+from streamcell.protocol.wire.covered import Lives
+from streamcell.protocol.wire.frames import Handshake as HandshakeFrame
+
+_ID_BITS = 128
+
+
+class Session:
+    """Keys that this cell shares with a life of another one.
+
+    :ivar peer: the other one's name; ``peer_life``: its incarnation.
+    """
+
+    __slots__ = ("begun_at", "keys", "lives", "peer", "peer_life")
+
+    def __init__(self, lives: Lives, keys: SessionKeys, now: float, *, begins: bool) -> None:
+        self.lives = lives
+        self.keys = keys
+        self.begun_at = now
+        self.peer = lives.responder if begins else lives.initiator
+        self.peer_life = lives.responder_incarnation if begins else lives.initiator_incarnation
+
+    def is_fresh(self, now: float) -> bool:
+        """Return whether new streams may be sealed under it."""
+        return now < self.begun_at + SESSION_S
+
+
+class _Wish(Timed):
+    """A session that this cell wants with another, and has not yet: handshake after handshake, for so long."""
+
+    def __init__(self, table: SealingTable, context: Context, fqcn: str) -> None:
+        super().__init__()
+        self._table = table
+        self._context = context
+        self.fqcn = fqcn
+        self.handshake: Handshake | None = None
+        self._tries = 0
+        self._since: float | None = None
+
+    def handle_timer(self, now: float) -> None:
+        """Try again."""
+        self.go_on(now)
+
+    def go_on(self, now: float) -> None:
+        """Begin a handshake, unless there is one, or no way."""
+        if self.handshake is None and self._table.way_to(self.fqcn) is not None:
+            self._context.deadlines.cancel(self)
+            self._since = now if self._since is None else self._since
+            self.handshake = self._table.begin_handshake(self.fqcn, now)
+
+    def on_failed(self, now: float) -> bool:
+        """A handshake came to nothing; return whether there will be another one. Time without a way does not count."""
+        self.handshake = None
+        if self._table.way_to(self.fqcn) is None:
+            self._since = None
+            return True
+        self._tries += 1
+        again_at = now + self._context.backoff_s(self._tries)
+        if again_at >= (self._since or now) + HANDSHAKES_S:
+            return False
+        self._context.deadlines.schedule(self, again_at)
+        return True
+
+
+class SealingTable:
+    """Sessions by cell and id, handshakes by who has begun them and id, and which sessions are wanted.
+
+    :param seals: whether this cell has what it takes.
+    """
+
+    def __init__(self, context: Context, routes: RouteTable, *, seals: bool) -> None:
+        self._context = context
+        self._routes = routes
+        self._seals = seals
+        self._askers = Askers(context)
+        self._sessions: dict[str, dict[bytes, Session]] = {}
+        self._count = 0
+        self._handshakes: dict[tuple[str, int, bytes], Handshake] = {}
+        self._wishes: dict[str, _Wish] = {}
+
+    # Sessions.
+
+    def session_with(self, fqcn: str, now: float) -> Session | None:
+        """Return the newest session with a cell that new streams may be sealed under, or None."""
+        session = next(reversed(self._sessions.get(fqcn, {}).values()), None)
+        return session if session is not None and session.is_fresh(now) else None
+
+    def find(self, fqcn: str, session_id: bytes) -> Session | None:
+        """Return the session of that id with a cell, or None."""
+        return self._sessions.get(fqcn, {}).get(session_id)
+
+    def sessions(self) -> list[Session]:
+        """Return all sessions."""
+        return [session for sessions in self._sessions.values() for session in sessions.values()]
+
+    def handshakes(self) -> int:
+        """Return how many handshakes are under way."""
+        return len(self._handshakes)
+
+    def want(self, fqcn: str, now: float) -> None:
+        """Have a session made with a cell: SessionBegun or SessionFailed follows. While there is no way it waits."""
+        if not self._seals:
+            sentence = f"{self._context.fqcn} cannot seal: give it TLSConfig(ca=..., cert=..., key=...)"
+            self._context.events.append(SessionFailed(fqcn, AuthenticationError(sentence), True))
+        elif fqcn not in self._wishes:
+            wish = self._wishes[fqcn] = _Wish(self, self._context, fqcn)
+            wish.go_on(now)
+
+    def end(self, fqcn: str, session_id: bytes) -> None:
+        """Use a session no more: who has proved the name is not to be believed any more."""
+        sessions = self._sessions.get(fqcn, {})
+        if sessions.pop(session_id, None) is not None:
+            self._count -= 1
+            if not sessions:
+                del self._sessions[fqcn]
+
+    def on_life_ended(self, fqcn: str, incarnation: int) -> None:
+        """A life of a cell is over, and what was agreed with it."""
+        for session in list(self._sessions.get(fqcn, {}).values()):
+            if session.peer_life == incarnation:
+                self.end(fqcn, session.lives.session_id)
+
+    def _add(self, session: Session) -> None:
+        if self._count >= SESSIONS:
+            # The cell with which the oldest was made; who is missed begins anew.
+            oldest = next(iter(self._sessions))
+            self.end(oldest, next(iter(self._sessions[oldest])))
+        mine = self._sessions.setdefault(session.peer, {})
+        if len(mine) >= SESSIONS_OF_ONE:
+            self.end(session.peer, next(iter(mine)))
+            mine = self._sessions.setdefault(session.peer, {})
+        mine[session.lives.session_id] = session
+        self._count += 1
+
+    # Handshakes that this cell begins.
+
+    def begin_handshake(self, fqcn: str, now: float) -> Handshake:
+        """Begin a handshake under a new id."""
+        context = self._context
+        session_id = context.random_bits(_ID_BITS).to_bytes(_ID_BITS // 8, "big")
+        lives = Lives(context.fqcn, context.incarnation, fqcn, 0, session_id)
+        handshake = Handshake(context, self, lives, None, now, begins=True)
+        self._handshakes[_key(lives)] = handshake
+        handshake.begin(b"", now)
+        return handshake
+
+    def on_ways_changed(self, fqcns: Iterable[str] | None, now: float) -> None:
+        """There may be a way to these cells, or to any."""
+        for fqcn in list(self._wishes) if fqcns is None else fqcns:
+            wish = self._wishes.get(fqcn)
+            if wish is not None:
+                wish.go_on(now)
+
+    def on_link_down(self, link: Link) -> None:
+        """A link is gone, and whoever asked by it."""
+        self._askers.forget(link)
+
+    # Frames, and what the shell brings.
+
+    def handle_frame(self, link: Link, frame: HandshakeFrame, now: float) -> None:
+        """Take in a part of a handshake, or pass it on."""
+        destination = destination_of(frame)
+        if not frame.from_responder:
+            rules, me = self._context.rules, self._context.fqcn
+            fault = "" if rules is None else fault_in_pair(rules, me, frame.initiator, frame.responder)
+            if fault:
+                link.answer(frame.refused(fault))
+            if fault or not self._askers.may_ask(link, frame.initiator, now):
+                return
+        if destination != self._context.fqcn:
+            way = self._routes.relay_hop(destination)
+            if way is not None and way is not link and frame.hops_left > 0:
+                way.answer(frame.one_hop_on())
+            return
+        handshake = self._handshakes.get((frame.initiator, frame.initiator_incarnation, frame.session_id))
+        if handshake is None:
+            self._on_first(link, frame, now)
+        elif handshake.begins == frame.from_responder and frame.responder == handshake.lives.responder:
+            handshake.on_heard(frame, now)
+
+    def on_stepped(self, lives: Lives, data: bytes, keys: SessionKeys | None, fault: str, now: float) -> None:
+        """Answer HandshakeWork: with the next part, with the keys and what is still to be sent, or with what is wrong.
+
+        :param data: what the other side is sent; empty: nothing.
+        :param fault: why there will be no session, a sentence. With none, and nothing else: what came was no part of
+            this handshake, and another one may do better.
+        """
+        handshake = self._handshakes.get(_key(lives))
+        if handshake is not None:
+            handshake.on_stepped(data, keys, fault, now)
+
+    def _on_first(self, link: Link, frame: HandshakeFrame, now: float) -> None:
+        """Another cell begins a handshake."""
+        context = self._context
+        if frame.from_responder or frame.number or frame.responder_incarnation not in (0, context.incarnation):
+            return
+        if not self._seals:
+            link.answer(frame.refused(f"{context.fqcn} cannot seal: it has no certificates"))
+        elif self._has_room(link, frame.initiator):
+            lives = Lives(
+                frame.initiator, frame.initiator_incarnation, context.fqcn, context.incarnation, frame.session_id
+            )
+            handshake = self._handshakes[_key(lives)] = Handshake(context, self, lives, link, now, begins=False)
+            handshake.begin(frame.data, now)
+
+    def _has_room(self, link: Link, initiator: str) -> bool:
+        """Return whether a cell may begin one more here. If not, it begins again when it has heard nothing."""
+        begun = [handshake for handshake in self._handshakes.values() if not handshake.begins]
+        return (
+            len(begun) < HANDSHAKES
+            and sum(handshake.link is link for handshake in begun) < HANDSHAKES_OF_NEIGHBOUR
+            and sum(handshake.peer == initiator for handshake in begun) < HANDSHAKES_OF_ONE
+        )
+
+    # What handshakes ask, and report.
+
+    def way_to(self, fqcn: str) -> Link | None:
+        """Return the link that leads to a cell, if it has a lane."""
+        link = self._routes.next_hop(fqcn)
+        return link if link is not None and link.control_lane() is not None else None
+
+    def on_agreed(self, handshake: Handshake, keys: SessionKeys, now: float) -> None:
+        """There is a session."""
+        del self._handshakes[_key(handshake.lives)]
+        self._add(Session(handshake.lives, keys, now, begins=handshake.begins))
+        self._context.events.append(SessionBegun(handshake.lives, keys.peer_name))
+        wish = self._wishes.pop(handshake.peer, None)
+        if wish is not None:
+            # The other one may have begun it; what this cell has begun goes on, since both are to have it or neither.
+            self._context.deadlines.cancel(wish)
+
+    def on_failed(self, handshake: Handshake, fault: str, now: float) -> None:
+        """A handshake came to nothing."""
+        del self._handshakes[_key(handshake.lives)]
+        peer = handshake.peer
+        wish = self._wishes.get(peer)
+        if not handshake.begins:
+            if fault:
+                self._context.events.append(SessionFailed(peer, AuthenticationError(fault), False))
+        elif wish is not None and (fault or not wish.on_failed(now)):
+            del self._wishes[peer]
+            sentence = fault or (
+                f"{peer} has not come to keys with {self._context.fqcn} within {HANDSHAKES_S:.0f} s: it may be of a "
+                "version that cannot seal, or be busy, or a cell on the way holds something back or changes it"
+            )
+            self._context.events.append(SessionFailed(peer, AuthenticationError(sentence), True))
+
+
+def _key(lives: Lives) -> tuple[str, int, bytes]:
+    return lives.initiator, lives.initiator_incarnation, lives.session_id
