@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     )
     from streamcell.future import StreamFuture
     from streamcell.message import HeaderValue, Message
+    from streamcell.security.policy.opening import Opening
     from streamcell.security.policy.policy import Policy
     from streamcell.security.settings import TLSConfig
     from streamcell.stream import BytesStream, FileStream, IterStream, ReceivedStream, Stream
@@ -62,6 +63,7 @@ __all__ = [
     "LinkError",
     "Message",
     "NameInUse",
+    "Opening",
     "Policy",
     "ProtocolError",
     "ReceivedStream",
@@ -114,6 +116,7 @@ _EXPORTS = {
     "future": ("StreamFuture",),
     "message": ("HeaderValue", "Message"),
     "stream": ("BytesStream", "FileStream", "IterStream", "ReceivedStream", "Stream"),
+    "security.policy.opening": ("Opening",),
     "security.policy.policy": ("Policy",),
     "security.settings": ("TLSConfig",),
     "stats": (),

@@ -18,6 +18,7 @@ from streamcell.runtime.cell.life import CellSettings
 from streamcell.runtime.cell.runner import CellRunner
 from streamcell.runtime.sending.specs import check_callback, check_instance
 from streamcell.security.credentials import Credentials
+from streamcell.security.policy.opening import Opening
 from streamcell.security.policy.policy import Policy
 from streamcell.security.settings import TLSConfig
 from streamcell.transport.address import as_urls
@@ -41,6 +42,8 @@ class AnyCell(abc.ABC, Generic[Reply_co, Replies_co, Outcomes_co]):
         insecure: bool = False,
         policy: Policy | None = None,
         authenticate: object = None,
+        admit: Callable[[Opening], object] | None = None,
+        admit_relayed: bool = False,
         config: CellConfig | None = None,
         network: Network | None = None,
     ) -> None:
@@ -59,6 +62,11 @@ class AnyCell(abc.ABC, Generic[Reply_co, Replies_co, Outcomes_co]):
             policy: who may be a neighbour of this cell, and who may send what to whom, here and through here.
                 Without it whatever names allow; with it nothing that no rule allows.
             authenticate: not available in this version.
+            admit: called as ``admit(opening)`` in a thread, or in the event loop, before a stream, blob or request of
+                another cell opens here, with what is known of it. What it returns does not matter; what it raises is
+                the refusal, as ``AuthenticationError("not on Mondays")``. If it raises anything but a CellError, or
+                has not returned after 3 s, the stream is refused as well. Replies are not asked about.
+            admit_relayed: whether ``admit`` is asked also about what comes from cells below, and only passes through.
             config: limits and timeouts.
             network: what carries lanes, for tests and for listeners with more services; gRPC if not given.
 
@@ -71,6 +79,10 @@ class AnyCell(abc.ABC, Generic[Reply_co, Replies_co, Outcomes_co]):
             check_instance(policy, Policy, "policy")
         if config is not None:
             check_instance(config, CellConfig, "config")
+        if admit is not None:
+            check_callback(admit, "admit")
+        if admit_relayed and admit is None:
+            raise UsageError("admit_relayed=True is of no use without admit: give the function that is to be asked")
         if tls is not None:
             check_instance(tls, TLSConfig, "tls")
         credentials = None if tls is None else Credentials(tls)
@@ -85,6 +97,8 @@ class AnyCell(abc.ABC, Generic[Reply_co, Replies_co, Outcomes_co]):
             config=config or CellConfig(),
             credentials=credentials,
             policy=policy,
+            admit=None if admit is None else self._in_thread(admit),
+            admit_relayed=admit_relayed,
             software=f"streamcell {importlib.metadata.version('streamcell')}",
         )
         find_network = functools.partial(_find_network, settings.config, network, credentials)
@@ -238,6 +252,10 @@ class AnyCell(abc.ABC, Generic[Reply_co, Replies_co, Outcomes_co]):
             traceparent=traceparent,
         )
         return self._fire(asking, targets)
+
+    def _in_thread(self, callback: Callable[..., Any]) -> Callable[..., Any]:
+        """Return what a thread may call for a callback of the application."""
+        return callback
 
     @abc.abstractmethod
     def _on_made(self) -> None:

@@ -81,6 +81,7 @@ class CellCore:
     :param software: name and version, told to those who ask.
     :param rules: who may do what; None: whatever names allow.
     :param seals: whether it has what it takes to come to keys with other cells.
+    :param asks_passage: whether the shell is to judge each attempt that comes from a child to pass through.
     """
 
     def __init__(
@@ -94,8 +95,9 @@ class CellCore:
         software: str = "",
         rules: Rules | None = None,
         seals: bool = False,
+        asks_passage: bool = False,
     ) -> None:
-        self._context = Context(fqcn, incarnation, config, checksum, random_bits, software, rules)
+        self._context = Context(fqcn, incarnation, config, checksum, random_bits, software, rules, asks_passage)
         self._links = LinkTable(self._context, self)
         self._lanes: Mapping[int, Lane] = self._links.lanes.by_id
         self._routes = RouteTable(self._context, self._links.links, self._links.loop)
@@ -115,7 +117,7 @@ class CellCore:
         self._lane_handlers: dict[type, Callable[[Lane, Any, float], None]] = {
             Hello: self._links.handle_hello,
             Ping: self._handle_ping,
-            Pong: self._handle_pong,
+            Pong: lambda lane, frame, now: lane.on_pong(frame.nonce, now),
             Goodbye: self._handle_goodbye,
         }
         self._link_handlers: dict[type, Callable[[Link, Any, float], None]] = {
@@ -375,6 +377,10 @@ class CellCore:
         """Give up a stream that is being received because the application does not want it any more."""
         self._receives.fail(key, StreamCancelled(sentence, fault=Fault.TARGET), now)
 
+    def judge_passage(self, key: StreamKey, attempt: int, refusal: str, now: float) -> None:
+        """Answer PassageAsked: with why the attempt may not pass, or with nothing if it may."""
+        self._relays.judge_passage(key, attempt, refusal, now)
+
     # The network.
 
     def ask_cells(self, selection: CellSelection, timeout_s: float, now: float) -> int:
@@ -567,9 +573,6 @@ class CellCore:
         link = lane.link
         if link is not None and self._gate.speaks_for_itself(link):
             self._receives.note_settled(link, frame.settled_below, frame.settled, now)
-
-    def _handle_pong(self, lane: Lane, frame: Pong, now: float) -> None:
-        lane.on_pong(frame.nonce, now)
 
     def _handle_goodbye(self, lane: Lane, frame: Goodbye, now: float) -> None:
         link = lane.link

@@ -88,11 +88,17 @@ class Net:
         self._lives = 0
 
     def node(
-        self, fqcn: str, config: CellConfig | None = None, incarnation: int | None = None, policy: str | None = None
+        self,
+        fqcn: str,
+        config: CellConfig | None = None,
+        incarnation: int | None = None,
+        policy: str | None = None,
+        *,
+        asks_passage: bool = False,
     ) -> Node:
         self._lives += 1
         number = incarnation if incarnation is not None else self._lives << 20
-        node = self.nodes[fqcn] = Node(self, fqcn, number, config or CellConfig(), policy)
+        node = self.nodes[fqcn] = Node(self, fqcn, number, config or CellConfig(), policy, asks_passage=asks_passage)
         return node
 
     def pair(self, config: CellConfig | None = None, client_config: CellConfig | None = None) -> tuple[Node, Node]:

@@ -75,6 +75,7 @@ class Node:
         policy: str | None = None,
         *,
         seals: bool = True,
+        asks_passage: bool = False,
     ) -> None:
         self.rules = None if policy is None else PolicyRules(Policy.from_text(policy))
         self.net = net
@@ -91,6 +92,7 @@ class Node:
                 software="test",
                 rules=self.rules,
                 seals=seals,
+                asks_passage=asks_passage,
             )
         )
         self.sealer = FakeSealer(self.core, fqcn)

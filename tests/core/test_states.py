@@ -156,7 +156,9 @@ _OVER: dict[str, Row] = {
     "ENDED": ("FORGET", "ENDED"),
 }
 RELAY: dict[str, dict[str, Row]] = {
-    "WAITING": {"OPENED": ("BEGIN", "FORWARDING"), **_OVER},
+    "WAITING": {"OPENED": ("BEGIN", "FORWARDING"), "ASKED": ("IGNORE", "ASKING"), **_OVER},
+    # Nothing goes on before it is known that it may.
+    "ASKING": {"OPENED": ("BEGIN", "FORWARDING"), **_OVER},
     "FORWARDING": _OVER,
     # The origin was told: what else comes of this attempt is dropped. A later one may have been lost as well.
     "LOST": _OVER,

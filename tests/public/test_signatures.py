@@ -16,7 +16,7 @@ from streamcell import aio
 NAMES = {
     "AuthenticationError", "BlobSizeError", "BytesStream", "CellConfig", "CellError", "CoreCell", "ErrorCode", "Fault",
     "FileStream", "HeaderValue", "Hop", "IterStream", "KnownCell", "KnownCells", "LinkError", "Message", "NameInUse",
-    "Policy", "ProtocolError",
+    "Opening", "Policy", "ProtocolError",
     "ReceivedStream",
     "RequestFailed", "RequestTimeout", "Stream", "StreamCancelled", "StreamCell", "StreamError", "StreamFuture",
     "StreamIntegrityError", "StreamOutcomeUnknown", "StreamRejected", "StreamResumeError", "StreamTargetUnreachable",
@@ -25,8 +25,8 @@ NAMES = {
 
 # Positional arguments, then ``*`` and keyword-only ones. ``name=`` has the default that follows.
 CELL = (
-    "self, fqcn, *, listen=None, connect=None, tls=None, insecure=False, policy=None, authenticate=None, config=None, "
-    "network=None"
+    "self, fqcn, *, listen=None, connect=None, tls=None, insecure=False, policy=None, authenticate=None, admit=None, "
+    "admit_relayed=False, config=None, network=None"
 )
 SEND = "self, channel, topic, target, message, secure=False, optional=False, **more"
 SEND_MORE = {

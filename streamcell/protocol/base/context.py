@@ -70,6 +70,7 @@ class Context:
     :ivar ready_lanes: the lanes of which the writers are to be woken, each once.
     :ivar random_bits: returns that many random bits as a number.
     :ivar rules: who may do what; None: whatever names allow.
+    :ivar asks_passage: whether the application is asked about each attempt that comes from a child to pass through.
     """
 
     fqcn: str
@@ -79,6 +80,7 @@ class Context:
     random_bits: Callable[[int], int]
     software: str = ""
     rules: Rules | None = None
+    asks_passage: bool = False
     events: deque[Event] = dataclasses.field(default_factory=deque)
     deadlines: Deadlines = dataclasses.field(default_factory=Deadlines)
     counters: Counters = dataclasses.field(default_factory=Counters)

@@ -181,6 +181,24 @@ class StreamOpened:
 
 
 @dataclasses.dataclass(slots=True)
+class PassageAsked:
+    """An attempt to send a stream comes from a child to pass through. Answer with ``judge_passage``, soon.
+
+    Nothing goes on before. ``party``: who it shares with others for. ``identity``: what the child has proved to be
+    called.
+    """
+
+    key: StreamKey
+    attempt: int
+    target: str
+    party: Party
+    channel: str
+    topic: str
+    description: StreamDescription
+    identity: str
+
+
+@dataclasses.dataclass(slots=True)
 class StreamPlaced:
     """The origin goes on at ``offset``: the one that was chosen, or 0 if it could not agree to that. Data follows."""
 
@@ -372,6 +390,7 @@ Event: TypeAlias = (
     | SendFinished
     | SendFailed
     | StreamOpened
+    | PassageAsked
     | StreamPlaced
     | StreamAdopted
     | StreamAdmitted

@@ -8,8 +8,8 @@ the stream's idle timeout, or when a link goes down.
 What happens to a chunk: :meth:`~RelayedStream.on_chunk` holds it and puts the stream where the writers of the next link
 find it; :meth:`~RelayedStream.take_chunk` gives it to one of them, and lets the previous hop go further.
 
-Together are true: in FORWARDING there is a window, and the initial credit and headers are counted (``charges.py``); in
-every other state nothing is held or counted, and no credit counts.
+Together are true: in FORWARDING and ASKING there is a window, and the initial credit and headers are counted
+(``charges.py``); in every other state nothing is held or counted, and no credit counts. In ASKING nothing goes on.
 """
 
 from __future__ import annotations
@@ -27,12 +27,14 @@ from streamcell.limits import (
     SMALL_STREAM_BYTES,
 )
 from streamcell.protocol.base.context import Context, Count
+from streamcell.protocol.base.events import PassageAsked
 from streamcell.protocol.base.machine import step
 from streamcell.protocol.base.rules import Rules, fault_in_pair, fault_in_stream
 from streamcell.protocol.base.timers import Timed
 from streamcell.protocol.flow.charges import Charge, charge, first_bytes
 from streamcell.protocol.flow.credit import Window, WindowBudget
 from streamcell.protocol.flow.schedule import Standing
+from streamcell.protocol.links.kinds import LinkKind
 from streamcell.protocol.links.lane import Lane
 from streamcell.protocol.links.link import Link
 from streamcell.protocol.relaying.branch import Branch
@@ -187,7 +189,7 @@ class RelayedStream(Timed):
         if self.state is RelayState.WAITING:
             # Its first chunk went to an earlier life of this cell, or was lost on the way here.
             self.lose(LostReason.LANE_LOST)
-        if self.state is not RelayState.FORWARDING:
+        if self.state is not RelayState.FORWARDING and self.state is not RelayState.ASKING:
             return True
         self._heard_at = now
         size = len(chunk.payload)
@@ -243,6 +245,16 @@ class RelayedStream(Timed):
         if self.state is not RelayState.LOST:
             self._loss = Lost.of(self, reason, self._near.context.fqcn, sentence)
             self._step(RelayInput.LOST)
+
+    def on_judged(self, refusal: str, now: float) -> None:
+        """The application says whether the present attempt may pass."""
+        if self.state is not RelayState.ASKING:
+            return
+        if refusal:
+            self.lose(LostReason.REFUSED, refusal)
+        else:
+            self._step(RelayInput.OPENED)
+            self.offer(now)
 
     def fault_in(self, rules: Rules) -> str:
         """Return why it may not pass by these rules, as far as is known what it is; empty if it may."""
@@ -373,7 +385,15 @@ class RelayedStream(Timed):
             self.lose(LostReason.LIMIT)
             return
         self._take_terms(chunk, opening, credit)
-        self._step(RelayInput.OPENED)
+        context, description = self._near.context, opening.description
+        if not context.asks_passage or self.up.kind is not LinkKind.CHILD or description.kind is StreamKind.REPLY:
+            self._step(RelayInput.OPENED)
+            return
+        self._step(RelayInput.ASKED)
+        identity = self.up.carrier.identity
+        context.events.append(
+            PassageAsked(self.key, self.attempt, self.target, party, chunk.channel, chunk.topic, description, identity)
+        )
 
     def _take_terms(self, chunk: Chunk, opening: Open, credit: int) -> None:
         """Take over what the first chunk of an attempt says; ``credit``: what may come before the first Credit."""

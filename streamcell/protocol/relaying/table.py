@@ -113,6 +113,12 @@ class RelayTable:
             link.answer(Lost.of(frame, LostReason.REFUSED, self._fqcn, fault))
         return bool(fault)
 
+    def judge_passage(self, key: StreamKey, attempt: int, refusal: str, now: float) -> None:
+        """The application says whether an attempt may pass."""
+        stream = self._streams.get(key)
+        if stream is not None and stream.attempt == attempt:
+            stream.on_judged(refusal, now)
+
     def on_rules_changed(self) -> None:
         """Refuse the streams of children that may not pass any more."""
         rules = self._context.rules

@@ -26,6 +26,7 @@ from streamcell.protocol.base.events import SessionBegun, SessionFailed
 from streamcell.protocol.base.keys import SessionKeys
 from streamcell.protocol.base.rules import fault_in_pair
 from streamcell.protocol.base.timers import Timed
+from streamcell.protocol.links.kinds import LinkKind
 from streamcell.protocol.links.link import Link
 from streamcell.protocol.sealing.handshake import Handshake
 from streamcell.protocol.tree.askers import Askers
@@ -194,7 +195,8 @@ class SealingTable:
         destination = destination_of(frame)
         if not frame.from_responder:
             rules, me = self._context.rules, self._context.fqcn
-            fault = "" if rules is None else fault_in_pair(rules, me, frame.initiator, frame.responder)
+            is_asked = destination == me or link.kind is LinkKind.CHILD
+            fault = fault_in_pair(rules, me, frame.initiator, frame.responder) if rules and is_asked else ""
             if fault:
                 link.answer(frame.refused(fault))
             if fault or not self._askers.may_ask(link, frame.initiator, now):

@@ -24,6 +24,7 @@ from streamcell.runtime.engine.engine import Engine
 from streamcell.runtime.engine.residents import Resident
 from streamcell.runtime.engine.stepper import Stepper
 from streamcell.runtime.network.dial_plan import DialPlan
+from streamcell.runtime.network.doorkeeper import Admit, Doorkeeper
 from streamcell.runtime.network.lanes import Lanes
 from streamcell.runtime.network.neighbours import (
     LinkCallbacks,
@@ -69,6 +70,8 @@ class CellSettings:
     software: str
     credentials: Credentials | None = None
     policy: Policy | None = None
+    admit: Admit | None = None
+    admit_relayed: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -127,6 +130,7 @@ class CellLife:
             random_bits=secrets.randbits,
             software=settings.software,
             rules=rules,
+            asks_passage=settings.admit is not None and settings.admit_relayed,
         )
         self.stepper = Stepper(self.core, engine, clock, self._futures, log, self._on_broken)
         self._context = CellContext(
@@ -151,6 +155,9 @@ class CellLife:
             log=log,
             stream_log=trace.stream_log(fqcn),
         )
+        link_log = trace.link_log(fqcn)
+        # Who asks the application whether a stream may open, if it wants to be asked.
+        self._doorkeeper = None if settings.admit is None else Doorkeeper(self._context, settings.admit, link_log)
         self.sends = Sends(self._context)
         self.requests = Requests(self._context, callbacks.requests, self.sends)
         self._registered = callbacks.streams
@@ -163,8 +170,9 @@ class CellLife:
                 StreamKind.REPLY: self.requests.open_reply,
             },
             self._context.traffic,
+            self._doorkeeper,
+            self.core.fail_receive,
         )
-        link_log = trace.link_log(fqcn)
         self.neighbours = Neighbours(callbacks.links, self.notifier, self._futures, link_log)
         self._lanes = Lanes(self._context, network, self, link_log)
         self.peers = Peers(self.core, self._lanes)
@@ -288,6 +296,7 @@ class CellLife:
                 events.SendFinished: self.sends.on_send_finished,
                 events.SendFailed: self.sends.on_send_failed,
                 events.StreamOpened: self._receives.on_stream_opened,
+                events.PassageAsked: self._on_passage_asked,
                 events.StreamPlaced: self._receives.on_stream_placed,
                 events.StreamAdopted: self._receives.on_stream_adopted,
                 events.StreamAdmitted: self._receives.on_stream_admitted,
@@ -306,6 +315,10 @@ class CellLife:
             },
             self._lanes.wake,
         )
+
+    def _on_passage_asked(self, event: events.PassageAsked, now: float) -> None:
+        if self._doorkeeper is not None:
+            self._doorkeeper.on_passage_asked(event, now)
 
     def _on_uplink_ended(self, event: events.UplinkEnded, now: float) -> None:
         self._lanes.on_uplink_ended(event, now)
@@ -355,7 +368,7 @@ class CellLife:
     def _claim_streams(self, now: float) -> None:
         """Open what goes on after a restart and was waiting for a callback."""
         for event in self._incomings.take_unclaimed():
-            self._receives.on_stream_opened(event, now)
+            self._receives.open(event, now)
 
     def _check_idle_now(self, _now: float) -> None:
         """Do nothing: every step is followed by a look at what is open."""
@@ -399,6 +412,8 @@ class CellLife:
         self.sends.close()
         self._futures.close(error)
         self._context.pools.close()
+        if self._doorkeeper is not None:
+            self._doorkeeper.close()
         self._context.buffers.close()
         if self._trim_timer is not None:
             self._trim_timer.cancel()

@@ -7,8 +7,9 @@ Each one is handled by an object of its own for its kind (streams and blobs in `
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 from streamcell.errors import CellError
 from streamcell.protocol.base.events import (
@@ -56,6 +57,32 @@ class Receiver:
 Opener: TypeAlias = Callable[[StreamOpened, float], Receiver | None]
 
 
+class Gate(Protocol):
+    """Who is asked whether a stream may open here."""
+
+    def asks_about(self, event: StreamOpened) -> bool:
+        """Return whether anybody is asked about it."""
+
+    def ask_about_stream(self, event: StreamOpened, decide: Callable[[CellError | None, float], None]) -> None:
+        """Ask; ``decide`` is called soon on the engine, with the refusal if there is one."""
+
+
+class _Waiting(Receiver):
+    """A stream of which it is not known yet whether it may open."""
+
+    def __init__(self, event: StreamOpened) -> None:
+        self.event = event
+        self.over = False
+
+    def on_adopted(self, key: StreamKey, /) -> None:
+        """Open under the new key."""
+        self.event = dataclasses.replace(self.event, key=key)
+
+    def on_failed(self, _error: CellError, _discard: bool, /) -> None:
+        """Open no more."""
+        self.over = True
+
+
 @dataclasses.dataclass(slots=True)
 class _Open:
     """A stream that has not ended."""
@@ -65,15 +92,46 @@ class _Open:
 
 
 class Receives:
-    """All streams that one cell receives and that have not ended."""
+    """All streams that one cell receives and that have not ended.
 
-    def __init__(self, openers: Mapping[StreamKind, Opener], traffic: Traffic) -> None:
+    :param gate: is asked first; None: nobody is.
+    :param refuse: has the core give a stream up.
+    """
+
+    def __init__(
+        self,
+        openers: Mapping[StreamKind, Opener],
+        traffic: Traffic,
+        gate: Gate | None,
+        refuse: Callable[[StreamKey, CellError, float], None],
+    ) -> None:
         self._openers = openers
         self._traffic = traffic
+        self._gate = gate
+        self._refuse = refuse
         self._open: dict[StreamKey, _Open] = {}
 
     def on_stream_opened(self, event: StreamOpened, now: float) -> None:
-        """Find who handles the stream."""
+        """Ask whether the stream may open, and find who handles it."""
+        if self._gate is None or not self._gate.asks_about(event):
+            self.open(event, now)
+            return
+        waiting = _Waiting(event)
+        self._open[event.key] = _Open(waiting, event.channel)
+        self._gate.ask_about_stream(event, functools.partial(self._on_decided, waiting))
+
+    def _on_decided(self, waiting: _Waiting, refusal: CellError | None, now: float) -> None:
+        event = waiting.event
+        if waiting.over:
+            return
+        if refusal is not None:
+            self._refuse(event.key, refusal, now)
+            return
+        del self._open[event.key]
+        self.open(event, now)
+
+    def open(self, event: StreamOpened, now: float) -> None:
+        """Find who handles a stream that may open."""
         receiver = self._openers[event.description.kind](event, now)
         if receiver is not None:
             self._open[event.key] = _Open(receiver, event.channel)
