@@ -210,6 +210,23 @@ def test_names_go_that_may_not_be_announced_any_more() -> None:
     assert set(routes(hub)) == {"relay", "ward.1"}
 
 
+def test_a_refusal_that_a_lane_has_lost_is_said_again() -> None:
+    net = Net()
+    hub, relay = hub_and(net, RELAYING, "relay")
+    ward = net.node("ward.1")
+    ward.connect("relay")
+    net.run()
+    here = ("relay", next(lane for name, lane in net.peers if name == "relay" and net.peers[name, lane][0] == "hub"))
+    net.hold.add(here)
+    hub.change_policy(RELAYING.replace("ward.*", "hall.*"))
+    net.run()
+    assert set(routes(relay)) == {"ward.1"}
+    net.cut(*here)
+    net.advance(2.0)
+    assert routes(relay) == {}
+    assert "does not let relay" in str(refusal(ward))
+
+
 def test_who_waits_for_a_name_that_it_announces_is_looked_at_again() -> None:
     net = Net()
     hub, _relay, _second = hub_and(net, RELAYING.replace('"relay"]', '"relay", "second"]'), "relay", "second")

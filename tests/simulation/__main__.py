@@ -33,6 +33,7 @@ def parse(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--no-restarts", action="store_true", help="neither kill nor stop cells")
     parser.add_argument("--notices", action="store_true", help="lanes announce their ends as well (other histories)")
     parser.add_argument("--liar", action="store_true", help="there is a cell that lies (other histories)")
+    parser.add_argument("--policy", action="store_true", help="cells have policies that change (other histories)")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes (%(default)s)")
     parser.add_argument("--failures", type=int, default=3, help="stop after so many (%(default)s)")
     parser.add_argument("--trace", action="store_true", help="with --seed: every frame, too")
@@ -72,7 +73,14 @@ def run_histories(seeds: range, options: Options, jobs: int, most_failures: int)
 
 def main() -> int:
     arguments = parse()
-    options = Options(arguments.steps, not arguments.no_restarts, arguments.topology, arguments.notices, arguments.liar)
+    options = Options(
+        arguments.steps,
+        not arguments.no_restarts,
+        arguments.topology,
+        arguments.notices,
+        arguments.liar,
+        arguments.policy,
+    )
     if arguments.seed is not None:
         return show_history(arguments.seed, options, trace=arguments.trace, lines=arguments.lines)
     return run_histories(arguments.seeds or range(200), options, arguments.jobs, arguments.failures)

@@ -163,6 +163,13 @@ class Checks:
         if transfer is None:
             raise Violation(f"{host.name} was offered {event.key}, which nobody has sent")
         demand(transfer.target == host.name, f"{transfer} was offered to {host.name}")
+        rules, kind = host.rules, transfer.kind
+        demand(
+            rules is None
+            or kind is StreamKind.REPLY
+            or not rules.fault_in_sending(transfer.origin.name, host.name, "c", "t", kind, False),
+            f"{transfer} was offered, and is denied",
+        )
         demand(
             transfer.declared == event.description.size,
             f"{transfer} was offered with a size of {event.description.size}",

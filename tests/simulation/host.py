@@ -18,6 +18,7 @@ from streamcell.protocol.base.events import (
     Event,
     LaneDropped,
     LaneWanted,
+    PassageAsked,
     ReceiveFailed,
     ReceiveFinished,
     RequestEnded,
@@ -37,6 +38,7 @@ from streamcell.protocol.wire.frames import Frame, Payload, StreamKey
 from tests.kit.strict_time import strict
 from tests.simulation.agenda import Agenda
 from tests.simulation.lies import LIAR
+from tests.simulation.rules import ChangingRules
 from tests.simulation.transfers import Reading, Receipt, Transfer
 
 if TYPE_CHECKING:
@@ -50,6 +52,8 @@ _SAVES = 0.5
 # How long it takes to find out whether what was read is right, and how often nobody reads on before that.
 _COMPARING_S = (0.0, 0.01, 1.0)
 _RELEASES_FIRST = 0.5
+# How long it takes to say whether an attempt may pass.
+_THINKING_S = (0.0, 0.01, 2.9)
 
 
 class Observer(Protocol):
@@ -99,7 +103,9 @@ class Host:
         incarnation: int,
         config: CellConfig,
         uplinks: list[str],
+        rules: ChangingRules | None = None,
     ) -> None:
+        self.rules = rules
         self.observer = observer
         self.name = name
         self.incarnation = incarnation
@@ -121,6 +127,8 @@ class Host:
                 checksum=checksum,
                 random_bits=random.Random(incarnation).getrandbits,
                 software="simulation",
+                rules=rules,
+                asks_passage=rules is not None,
             )
         )
         self._agenda = agenda
@@ -137,6 +145,7 @@ class Host:
             SendFinished: self._on_send_finished,
             SendFailed: self._on_send_failed,
             StreamOpened: self._on_opened,
+            PassageAsked: self._on_passage_asked,
             StreamAdmitted: self._on_admitted,
             StreamPlaced: self._on_placed,
             StreamAdopted: self._on_adopted,
@@ -181,6 +190,21 @@ class Host:
             if self._timer_at is None or at < self._timer_at:
                 self._timer_at = at
                 self._agenda.add(at, functools.partial(self._expire, at))
+
+    def on_rules_changed(self) -> None:
+        """Its policy is another one."""
+        self.core.on_rules_changed(self.now)
+        self.settle()
+
+    def _on_passage_asked(self, event: PassageAsked) -> None:
+        """Let the application think about it."""
+        at = self._agenda.now + self._chance.choice(_THINKING_S)
+        self._agenda.add(at, functools.partial(self._judge, event))
+
+    def _judge(self, event: PassageAsked) -> None:
+        if self.alive and self.rules is not None:
+            self.core.judge_passage(event.key, event.attempt, self.rules.judge(self._chance), self.now)
+            self.settle()
 
     def jump(self, seconds: float) -> None:
         """Let its clock jump ahead."""

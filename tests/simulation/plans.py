@@ -150,6 +150,12 @@ def excuse_restart(transfer: Transfer) -> None:
     excuse_silence(transfer)
 
 
+def excuse_rules(transfer: Transfer) -> None:
+    """It may be denied, or its reply; and if that is told when all was sent, it may have been delivered."""
+    transfer.excuse(ErrorCode.AUTHENTICATION, ErrorCode.OUTCOME_UNKNOWN)
+    excuse_silence(transfer)
+
+
 def waits_for_dead(receipts: Iterable[Receipt], neighbours: Collection[str]) -> bool:
     """Return whether memory for requests and replies is held by a life that is over, and was no neighbour's."""
     return any(

@@ -25,6 +25,7 @@ from tests.simulation.host import Host
 from tests.simulation.liar import Liar
 from tests.simulation.network import Network
 from tests.simulation.plans import LIFE_SIGN_S, PATIENT_S, Plans, excuse_restart, waits_for_dead
+from tests.simulation.rules import ChangingRules
 from tests.simulation.storm import Storm
 from tests.simulation.transfers import Reading, Source, Transfer
 
@@ -53,7 +54,7 @@ class Options:
     """What a history is made of, beside its seed.
 
     ``restarts``: cells are also killed and started anew. ``notices``: lanes also announce their ends. ``liar``: there
-    is a cell that lies.
+    is a cell that lies. ``policy``: cells have policies, which change.
     """
 
     steps: int = STEPS
@@ -61,6 +62,7 @@ class Options:
     topology: str = ""
     notices: bool = False
     liar: bool = False
+    policy: bool = False
 
 
 @dataclasses.dataclass(slots=True)
@@ -106,6 +108,7 @@ class Simulation(Checks):
         self.pairs = list(itertools.permutations(self.uplinks, 2))
         self.liar = Liar(self) if options.liar else None
         self.plans = Plans(self.random)
+        self.rules = {name: ChangingRules(self.uplinks) for name in self.uplinks} if options.policy else {}
         # How often each cell was ended.
         self.restarted: Counter[str] = Counter()
         self.wall_clocks = WallClocks(self.random)
@@ -143,6 +146,8 @@ class Simulation(Checks):
             words.append("--no-restarts")
         if options.notices:
             words.append("--notices")
+        if options.policy:
+            words.append("--policy")
         if options.liar:
             words.append("--liar")
         if options.topology:
@@ -183,7 +188,16 @@ class Simulation(Checks):
 
     def begin_life(self, name: str) -> None:
         incarnation = self.wall_clocks.begin_life(name, self.agenda.now)
-        host = Host(self.agenda, self.network, self, name, incarnation, self.config, list(self.uplinks[name]))
+        host = Host(
+            self.agenda,
+            self.network,
+            self,
+            name,
+            incarnation,
+            self.config,
+            list(self.uplinks[name]),
+            self.rules.get(name),
+        )
         self.network.hosts[name] = host
         host.start()
 
@@ -249,6 +263,9 @@ class Simulation(Checks):
         self.faults.calm()
         for host in self.network.hosts.values():
             host.thaw()
+        for name, rules in self.rules.items():
+            rules.allow_all()
+            self.network.hosts[name].on_rules_changed()
         for transfer in self.transfers.values():
             if transfer.reading in (Reading.SLOW, Reading.LATE):
                 transfer.reading = Reading.EAGER

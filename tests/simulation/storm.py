@@ -11,7 +11,7 @@ from streamcell.protocol.wire.description import StreamKind
 from tests.simulation.faults import MOMENTS, Trap
 from tests.simulation.host import Host
 from tests.simulation.network import Break, End
-from tests.simulation.plans import HASTY_S, PATIENT_S, excuse_restart, excuse_silence
+from tests.simulation.plans import HASTY_S, PATIENT_S, excuse_restart, excuse_rules, excuse_silence
 from tests.simulation.transfers import Transfer
 
 if TYPE_CHECKING:
@@ -67,6 +67,8 @@ class Storm:
         ]
         if self._simulation.options.notices:
             always.append((self._announce_end, 4))
+        if self._simulation.options.policy:
+            always.append((self._change_policy, 6))
         if self._simulation.liar is not None:
             always.append((self._simulation.liar.lie, 20))
         if self._simulation.options.restarts:
@@ -87,6 +89,8 @@ class Storm:
         if self._simulation.restarted[target]:
             # A lane to the life that is over may swallow what is sent after it.
             excuse_restart(transfer)
+        if self._simulation.rules:
+            excuse_rules(transfer)
         hasty = self._random.random() < 0.15
         if hasty:
             transfer.excuse(ErrorCode.TIMEOUT, ErrorCode.UNREACHABLE)
@@ -179,6 +183,13 @@ class Storm:
             transfer.excuse(ErrorCode.CANCELLED)
             host.cancel_receive(transfer.key)
 
+    def _change_policy(self) -> None:
+        host = self._host()
+        rules = self._simulation.rules[host.name]
+        rules.change(self._random)
+        self._note_fault("policy changed", f"{host.name} {rules}")
+        host.on_rules_changed()
+
     def _freeze(self) -> None:
         host, seconds = self._host(), self._random.choice([0.2, 4.0, 20.0])
         self._note_fault("process frozen", f"{host.name} stands still for {seconds} s")
@@ -239,4 +250,6 @@ class Storm:
         again = self._simulation.plans.again(transfer, self._network.hosts[name])
         if self._simulation.restarted[again.target]:
             excuse_restart(again)
+        if self._simulation.rules:
+            excuse_rules(again)
         self._simulation.send(again, PATIENT_S)

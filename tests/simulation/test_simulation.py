@@ -60,6 +60,14 @@ def test_a_cell_that_lies_costs_the_others_nothing(pool: ProcessPoolExecutor, fi
     assert report.outcome.faults["lie"] > 0
 
 
+def test_policies_that_change_leave_nothing_hanging() -> None:
+    report = run_seeds(0, 40, Options(policy=True))
+    check(report)
+    assert report.outcome.faults["policy changed"] > 0
+    for end in ("done", "AUTHENTICATION"):
+        assert report.outcome.transfers[end] > 0
+
+
 def test_lanes_that_announce_their_ends() -> None:
     report = run_seeds(0, 20, Options(notices=True))
     check(report)

@@ -89,6 +89,9 @@ class Batches:
             return isinstance(frame, Reset) and not frame.from_target
         if isinstance(frame, Ack):
             return frame.complete
+        if isinstance(frame, AnnounceReply):
+            # A name that was accepted before is not announced again by itself.
+            return frame.code is not ErrorCode.UNSPECIFIED and not frame.wait
         if isinstance(frame, (Query, QueryReply)):
             # Whoever is not heard in time loses its name.
             return frame.contested
