@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -36,6 +37,8 @@ def check(
 ) -> ExitCode:
     """Say whether one cell may send something to another, and which rule decides; exit 1 if it may not."""
     policy = Policy.from_file(file)
+    for warning in policy.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
     names = (check_fqcn(origin), check_fqcn(target))
     where = (check_callback_name(channel, "--channel"), check_callback_name(topic, "--topic"))
     decision = policy.decide(*names, *where, kind, sealed=sealed)

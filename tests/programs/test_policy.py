@@ -34,6 +34,17 @@ def test_what_is_allowed_and_why(folder: Path) -> None:
     assert json.loads(refused.stdout) == {"allowed": False, "reason": "no rule allows it"}
 
 
+def test_a_rule_that_never_counts_is_warned_of(folder: Path) -> None:
+    (folder / "policy.toml").write_text(TEXT + '[[deny]]\nfrom = ["site-*"]\n')
+    refused = run_command("policy", "check", "policy.toml", *ASKED, "train", cwd=folder)
+    assert refused.returncode == ExitCode.FAILED
+    warning = (
+        "warning: [[allow]] number 1 (line 2) of policy.toml never counts: [[deny]] number 1 (line 6) of policy.toml "
+        "denies all that it allows"
+    )
+    assert complaint(refused) == warning
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

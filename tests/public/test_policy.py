@@ -277,6 +277,18 @@ def test_a_policy_that_cannot_be_read_changes_nothing(
         site.send_request("c", "allowed", "hub", Message({}, b"x"), timeout=PATIENCE_S)
 
 
+def test_rules_that_never_count_are_warned_of(
+    ends: contextlib.ExitStack, file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file.write_text(LINKS + LINKS.removeprefix("version = 1\n"))
+    hub = start_hub(ends, file)
+    warning = "[[link]] number 2 (line 5) of policy.toml never counts: [[link]] number 1 (line 2) of policy.toml comes"
+    said(caplog, warning)
+    caplog.clear()
+    hub.reload_security()
+    said(caplog, warning)
+
+
 def test_a_policy_that_is_from_no_file_stays(ends: contextlib.ExitStack) -> None:
     policy = Policy.from_text('version = 1\n[[link]]\ncells = ["*"]\nannounce = ["*"]\n')
     hub = ends.enter_context(CoreCell("hub", listen="grpc://127.0.0.1:0", policy=policy, config=QUICK))

@@ -67,6 +67,7 @@ class Security:
 
         :raises AuthenticationError: if they cannot be used.
         """
+        self._warn_of_idle_rules()
         credentials = self._credentials
         if credentials is None:
             return
@@ -110,6 +111,7 @@ class Security:
         if policy is not rules.policy:
             rules.replace(policy)
             self._context.log.info("the policy was read again, and counts from now on")
+            self._warn_of_idle_rules()
             host.step(self._context.core.on_rules_changed)
 
     async def _reload_certificates(self, _host: LaneHost) -> None:
@@ -147,6 +149,11 @@ class Security:
     def _recheck(self, credentials: Credentials) -> None:
         now = dt.datetime.now(dt.UTC)
         self._lanes.deny(lambda proof: credentials.fault_in(proof, now))
+
+    def _warn_of_idle_rules(self) -> None:
+        if self._rules is not None:
+            for warning in self._rules.policy.warnings:
+                self._context.log.warning("%s", warning)
 
     def _report(self, fault: str) -> None:
         if fault and fault != self._reported:

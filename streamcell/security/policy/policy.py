@@ -13,6 +13,7 @@ from typing import TypeAlias
 
 from streamcell.errors import UsageError
 from streamcell.protocol.base.rules import QueryRight
+from streamcell.security.policy.findings import find_idle_rules
 from streamcell.security.policy.patterns import NAME, Column, Names, cell_pattern, text_pattern
 from streamcell.security.policy.reading import Rule, read_policy
 
@@ -90,6 +91,8 @@ class Policy:
     ) -> None:
         self.name = name
         self.path = path
+        #: Of each rule that never counts, and each pattern that fits no name, a sentence.
+        self.warnings = tuple(find_idle_rules(links, allowed, denied))
         self._links = tuple(links)
         self._link_names = [Names(map(cell_pattern, rule.cells)) for rule in links]
         self._link_networks = [tuple(map(ipaddress.ip_network, rule.addresses)) for rule in links]

@@ -247,3 +247,39 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
 def test_any_text_is_a_policy_or_a_usage_error(text: str) -> None:
     with contextlib.suppress(UsageError):
         assert not Policy.from_text(f"version = 1\n{text}").decide_pair("a", "b")
+
+
+# --- what never counts -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("rules", "said"),
+    [
+        (
+            "[[link]]\ncells = ['**']\n[[link]]\ncells = ['a', 'b-*']",
+            ["[[link]] number 2 (line 4) of p never counts: [["],
+        ),
+        ("[[link]]\ncells = ['site-*']\n[[link]]\ncells = ['site-7']", ["of p comes first, and fits all that it fits"]),
+        ("[[link]]\ncells = ['**']\n[[link]]\ncells = ['*']", []),
+        ("[[link]]\ncells = ['*']\naddresses = ['10.0.0.0/8']\n[[link]]\ncells = ['a']", []),
+        ("[[link]]\ncells = ['site-*']\n[[link]]\ncells = ['site-*.x']", []),
+        (
+            "[[allow]]\nfrom = ['a']\nto = ['b']\n[[deny]]\nfrom = ['a']",
+            ["[[deny]] number 1 (line 5) of p denies all that"],
+        ),
+        ("[[allow]]\nfrom = ['a', 'c']\nto = ['b']\n[[deny]]\nfrom = ['a']", []),
+        ("[[allow]]\nfrom = ['a']\nto = ['b']\nchannels = ['x1']\n[[deny]]\nchannels = ['x*']", ["denies all that"]),
+        ("[[allow]]\nfrom = ['a']\nto = ['b']\n[[deny]]\nchannels = ['x*']", []),
+        ("[[allow]]\nfrom = ['a']\nto = ['b']\nkinds = ['blob']\n[[deny]]\nkinds = ['stream']", []),
+        (
+            "[[allow]]\nfrom = ['a..b']\nto = ['b.']",
+            ["'a..b', which fits no cell's name", "'b.', which fits no cell's"],
+        ),
+        (f"[[allow]]\nfrom = ['a']\nto = ['b']\n[[deny]]\nfingerprint = '{FINGERPRINT}'", []),
+    ],
+)
+def test_rules_that_never_count(rules: str, said: list[str]) -> None:
+    warnings = Policy.from_text(f"version = 1\n{rules}", "p").warnings
+    assert len(warnings) == len(said)
+    for warning, part in zip(warnings, said, strict=True):
+        assert part in warning
