@@ -56,7 +56,8 @@ class Names:
 class Column:
     """One condition of all rules: which of them a name fits, as bits, the first rule's the lowest.
 
-    Patterns are found by what stands before their first star, so that most are never looked at.
+    Patterns are found by what stands before their first star, so that most are never looked at; one without a star by
+    itself.
 
     :param rules: the patterns of each rule; None: it does not ask.
     :param expression: makes a regular expression of a pattern.
@@ -65,10 +66,14 @@ class Column:
     def __init__(self, rules: Sequence[Sequence[str] | None], expression: Callable[[str], str]) -> None:
         self._always = sum(1 << index for index, patterns in enumerate(rules) if patterns is None)
         self._known: dict[str, int] = {}
+        self._whole: dict[str, int] = {}
         by_length: dict[int, dict[str, list[tuple[int, re.Pattern[str]]]]] = {}
         for index, patterns in enumerate(rules):
             for pattern in patterns or ():
-                start = pattern.partition("*")[0]
+                start, star, _ = pattern.partition("*")
+                if not star:
+                    self._whole[pattern] = self._whole.get(pattern, 0) | 1 << index
+                    continue
                 compiled = re.compile(expression(pattern), re.DOTALL)
                 by_length.setdefault(len(start), {}).setdefault(start, []).append((1 << index, compiled))
         self._by_length = tuple(by_length.items())
@@ -77,7 +82,7 @@ class Column:
         """Return the bits of the rules that ``name`` fits."""
         bits = self._known.get(name)
         if bits is None:
-            bits = self._always
+            bits = self._always | self._whole.get(name, 0)
             for length, by_start in self._by_length:
                 for bit, expression in by_start.get(name[:length], ()):
                     if not bits & bit and expression.fullmatch(name):

@@ -18,6 +18,9 @@ from streamcell.security.policy.patterns import NAME, Column, Names, cell_patter
 from streamcell.security.policy.reading import Rule, read_policy
 
 _MOST_BYTES = 4 * 1024 * 1024
+# Of so many rules channels and topics are compared one by one: whoever sends chooses these, a new one each time if it
+# likes, and to look for it among all rules takes longer.
+_FEW = 16
 _Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
@@ -184,6 +187,7 @@ class _Transfers:
         self._channels = Column([rule.channels for rule in rules], text_pattern)
         self._topics = Column([rule.topics for rule in rules], text_pattern)
         self._kinds = Column([rule.kinds for rule in rules], text_pattern)
+        self._texts = [(_texts(rule.channels), _texts(rule.topics)) for rule in rules]
         #: The rules that allow nothing that is not sealed.
         self.sealed = sum(1 << index for index, rule in enumerate(rules) if rule.sealed == "required")
 
@@ -193,8 +197,17 @@ class _Transfers:
     def fit(self, origin: str, target: str, channel: str, topic: str, kind: str) -> int:
         bits = self.fit_pair(origin, target)
         if bits:
-            bits &= self._kinds.fit(kind) & self._channels.fit(channel) & self._topics.fit(topic)
-        return bits
+            bits &= self._kinds.fit(kind)
+        if bits.bit_count() > _FEW:
+            return bits & self._channels.fit(channel) & self._topics.fit(topic)
+        fitting, left = 0, bits
+        while left:
+            bit = left & -left
+            left ^= bit
+            channels, topics = self._texts[bit.bit_length() - 1]
+            if (channels is None or channel in channels) and (topics is None or topic in topics):
+                fitting |= bit
+        return fitting
 
     def first(self, bits: int) -> Rule | None:
         return self._rules[(bits & -bits).bit_length() - 1] if bits else None
@@ -219,6 +232,10 @@ def _names(patterns: Sequence[str], name: str) -> Names | frozenset[str]:
     # Who has proved no name has none below it either.
     usable = [pattern for pattern in patterns if name or NAME not in pattern]
     return Names([cell_pattern(pattern, name) for pattern in usable]) if usable else frozenset()
+
+
+def _texts(patterns: Sequence[str] | None) -> Names | None:
+    return None if patterns is None else Names(map(text_pattern, patterns))
 
 
 def _is_in(address: str, networks: Sequence[_Network]) -> bool:
