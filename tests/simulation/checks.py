@@ -163,13 +163,7 @@ class Checks:
         if transfer is None:
             raise Violation(f"{host.name} was offered {event.key}, which nobody has sent")
         demand(transfer.target == host.name, f"{transfer} was offered to {host.name}")
-        rules, kind = host.rules, transfer.kind
-        demand(
-            rules is None
-            or kind is StreamKind.REPLY
-            or not rules.fault_in_sending(transfer.origin.name, host.name, "c", "t", kind, False),
-            f"{transfer} was offered, and is denied",
-        )
+        demand(not _is_denied(host, transfer), f"{transfer} was offered, and is denied")
         demand(
             transfer.declared == event.description.size,
             f"{transfer} was offered with a size of {event.description.size}",
@@ -268,6 +262,8 @@ class Checks:
             raise Violation(f"{transfer}: data after the end")
         if not receipt.admitted:
             raise Violation(f"{transfer}: data before it was admitted")
+        if _is_denied(host, transfer):
+            raise Violation(f"{transfer}: data of what is denied")
         if not transfer.data.has_at(start, payload):
             raise Violation(f"{transfer}: wrong bytes at {start} to {end}")
         self.bytes_delivered += len(payload)
@@ -350,3 +346,11 @@ class Checks:
             for receipt in host.receipts.values():
                 if not (receipt.finished or receipt.failed):
                     raise Violation(f"{receipt.transfer} has no end at its target")
+
+
+def _is_denied(host: Host, transfer: Transfer) -> bool:
+    """Return whether the policy of a target, as it is now, does not let somebody send it something."""
+    rules, kind = host.rules, transfer.kind
+    if rules is None or kind is StreamKind.REPLY:
+        return False
+    return bool(rules.fault_in_sending(transfer.origin.name, host.name, "c", "t", kind, False))

@@ -195,6 +195,20 @@ MUTANTS = (
         "CLAIM_S = 0.0",
         ("--liar",),
     ),
+    Mutant(
+        "a target takes in what its policy does not allow",
+        "receiving/table",
+        "if fault_by_rules:",
+        "if fault_by_rules and link is None:",
+        ("--policy",),
+    ),
+    Mutant(
+        "what is under way goes on when its target's policy has changed",
+        "receiving/table",
+        "receiver.give_up(receive_errors.not_allowed(fault), now)",
+        "pass",
+        ("--policy",),
+    ),
 )
 
 
