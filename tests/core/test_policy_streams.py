@@ -209,6 +209,27 @@ def test_the_other_way_is_another_question() -> None:
     assert site.of(StreamOpened) == []
 
 
+def test_a_reply_passes_if_its_request_may() -> None:
+    net = Net()
+    hub, site, server = through_hub(net, EVERYTHING)
+    requests = [site.request("server", SMALL, timeout_s=20.0), site.request("server", SMALL, timeout_s=20.0)]
+    net.run()
+    first, second = server.of(StreamOpened)
+    hub.change_policy(allowing("site", "server", kinds="request"))
+    passed = server.reply(first, SMALL)
+    net.run()
+    assert server.finished(passed)
+    assert site.replies(requests[0]) == [SMALL]
+    hub.change_policy(allowing("server", "site"))
+    refused = server.reply(second, SMALL)
+    net.run()
+    error = server.error(refused)
+    assert isinstance(error, AuthenticationError)
+    assert "does not let server send the reply c/t to site: no rule allows it" in error.sentence
+    net.advance(20.0)
+    assert site.request_error(requests[1]).code is ErrorCode.TIMEOUT
+
+
 def test_what_comes_from_above_is_for_the_target_to_judge() -> None:
     net = Net()
     root = net.node("root")
