@@ -200,6 +200,7 @@ class CellStats:
         corrupt_chunks: chunks whose checksum was wrong; they are sent again.
         bytes_relayed: passed on for others.
         frames_refused: frames of neighbours that spoke for cells which they may not speak for.
+        accesses_refused: Hellos, names and attempts to send that were refused, by what was proved or by the policy.
     """
 
     fqcn: str
@@ -224,6 +225,7 @@ class CellStats:
     corrupt_chunks: int
     bytes_relayed: int
     frames_refused: int
+    accesses_refused: int
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -129,6 +129,8 @@ def _streams(protocol: CellStats) -> Iterator[Metric]:
     yield running
     yield _counter("resent_bytes", "Payload bytes that were sent more than once.", protocol.bytes_retransmitted)
     yield _counter("resumes", "Times that a stream went on after a break.", protocol.resumes)
+    refused = "Hellos, names and attempts to send that were refused, by what was proved or by the policy."
+    yield _counter("accesses_refused", refused, protocol.accesses_refused)
     yield _counter("corrupt_chunks", "Chunks that arrived with a wrong checksum.", protocol.corrupt_chunks)
 
 

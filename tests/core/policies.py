@@ -42,4 +42,6 @@ def refusal(node: Node) -> CellError:
 
 def told(node: Node) -> list[str]:
     """What a cell tells its log about what it has refused."""
-    return [event.sentence for event in node.of(AccessRefused)]
+    sentences = [event.sentence for event in node.of(AccessRefused)]
+    assert node.core.stats().accesses_refused == len(sentences)
+    return sentences

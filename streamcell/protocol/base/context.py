@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable
 
 from streamcell.config import CellConfig
-from streamcell.protocol.base.events import Event
+from streamcell.protocol.base.events import AccessRefused, Event
 from streamcell.protocol.base.rules import Rules
 from streamcell.protocol.base.timers import Deadlines
 from streamcell.protocol.wire.frames import Payload, StreamKey
@@ -43,6 +43,7 @@ class Count(enum.Enum):
     CORRUPT_CHUNKS = "corrupt_chunks"
     BYTES_RELAYED = "bytes_relayed"
     FRAMES_REFUSED = "frames_refused"
+    ACCESSES_REFUSED = "accesses_refused"
 
     __hash__ = object.__hash__
 
@@ -90,6 +91,11 @@ class Context:
     def stop(self) -> None:
         """From now on nothing begins, and what breaks is not mended."""
         self.stopped = True
+
+    def on_access_refused(self, fqcn: str, address: str, sentence: str) -> None:
+        """Somebody may not have what it wants: see AccessRefused."""
+        self.counters.add(Count.ACCESSES_REFUSED)
+        self.events.append(AccessRefused(fqcn, address, sentence))
 
     def is_own(self, key: StreamKey) -> bool:
         """Return whether a stream is one that this life of the cell sends."""

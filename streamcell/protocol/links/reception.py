@@ -15,7 +15,6 @@ from typing import Protocol
 from streamcell.errors import ErrorCode
 from streamcell.limits import LANES
 from streamcell.protocol.base.context import Context
-from streamcell.protocol.base.events import AccessRefused
 from streamcell.protocol.links.addresses import Addresses
 from streamcell.protocol.links.carrier import CarrierInfo
 from streamcell.protocol.links.contest import ContestTable, Holder
@@ -122,7 +121,7 @@ class Reception:
         """Refuse who may not be a neighbour, or not by that name; return whether it was."""
         sentence = fault_in_hello(self._context, lane.carrier, hello.fqcn)
         if sentence:
-            self._context.events.append(AccessRefused(hello.fqcn, lane.carrier.address, sentence))
+            self._context.on_access_refused(hello.fqcn, lane.carrier.address, sentence)
             lane.refuse(ErrorCode.AUTHENTICATION, sentence, now)
         return bool(sentence)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from streamcell.errors import CellError, ErrorCode, ProtocolError
 from streamcell.protocol.base.context import Context
-from streamcell.protocol.base.events import AccessRefused, LaneDropped, ProtocolBroken
+from streamcell.protocol.base.events import LaneDropped, ProtocolBroken
 from streamcell.protocol.links.carrier import NO_CARRIER, CarrierInfo
 from streamcell.protocol.links.dialling import Dialler
 from streamcell.protocol.links.greeting import fault_in
@@ -91,7 +91,7 @@ class LinkTable:
         for link in list(self.links.values()):
             sentence = fault_in_link(self._context, link)
             if sentence:
-                self._context.events.append(AccessRefused(link.fqcn, link.address, sentence))
+                self._context.on_access_refused(link.fqcn, link.address, sentence)
                 link.dismiss(ErrorCode.AUTHENTICATION, sentence, now)
 
     def stop(self) -> None:

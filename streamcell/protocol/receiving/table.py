@@ -13,7 +13,6 @@ from streamcell.digest import Digest
 from streamcell.errors import CellError, ErrorCode, StreamIntegrityError
 from streamcell.limits import PAST_LIVES, STREAMS_OF_FREE_CREDIT
 from streamcell.protocol.base.context import Context
-from streamcell.protocol.base.events import AccessRefused
 from streamcell.protocol.base.rules import fault_in_opening, fault_in_pair, fault_in_stream
 from streamcell.protocol.flow.charges import Charge
 from streamcell.protocol.flow.credit import WindowBudget
@@ -428,7 +427,7 @@ class ReceiveTable:
 
     def _tell_of_refusal(self, link: Link | None, origin: str, fault: str) -> None:
         fqcn, address = (origin, "") if link is None else (link.fqcn, link.address)
-        self._context.events.append(AccessRefused(fqcn, address, fault))
+        self._context.on_access_refused(fqcn, address, fault)
 
     # Room.
 

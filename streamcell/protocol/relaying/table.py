@@ -17,7 +17,6 @@ from typing import TypeVar
 
 from streamcell.limits import RELAYED_STREAMS, RELAYED_STREAMS_OF_NEIGHBOUR, STREAMS_OF_FREE_CREDIT
 from streamcell.protocol.base.context import Context
-from streamcell.protocol.base.events import AccessRefused
 from streamcell.protocol.base.rules import Rules, fault_in_opening, fault_in_pair
 from streamcell.protocol.flow.credit import WindowBudget
 from streamcell.protocol.links.kinds import LinkKind
@@ -109,7 +108,7 @@ class RelayTable:
         elif isinstance(frame, ResumeQuery):
             fault = fault_in_pair(rules, self._fqcn, frame.key.origin, frame.target)
         if fault and frame.key.stream_id != NO_STREAM:
-            self._context.events.append(AccessRefused(link.fqcn, link.address, fault))
+            self._context.on_access_refused(link.fqcn, link.address, fault)
             link.answer(Lost.of(frame, LostReason.REFUSED, self._fqcn, fault))
         return bool(fault)
 
@@ -127,7 +126,7 @@ class RelayTable:
         for stream in self.streams():
             fault = stream.fault_in(rules) if stream.up.kind is LinkKind.CHILD else ""
             if fault:
-                self._context.events.append(AccessRefused(stream.up.fqcn, stream.up.address, fault))
+                self._context.on_access_refused(stream.up.fqcn, stream.up.address, fault)
                 stream.lose(LostReason.REFUSED, fault)
 
     def on_credit(self, link: Link, frame: Credit, now: float) -> None:

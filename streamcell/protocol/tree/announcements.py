@@ -20,7 +20,6 @@ from typing import Protocol
 from streamcell.errors import ErrorCode
 from streamcell.limits import HOPS, ROUTES, ROUTES_OF_NEIGHBOUR
 from streamcell.protocol.base.context import Context
-from streamcell.protocol.base.events import AccessRefused
 from streamcell.protocol.links.contest import ContestTable, Holder
 from streamcell.protocol.links.kinds import LinkKind
 from streamcell.protocol.links.link import Link
@@ -144,7 +143,7 @@ class AnnouncementTable:
             sentence = fault_in_announcing(self._context, route.link, route.fqcn)
             # With a neighbour all that is behind it has gone already.
             if sentence and self._routes.get(route.fqcn) is route:
-                self._context.events.append(AccessRefused(route.link.fqcn, route.link.address, sentence))
+                self._context.on_access_refused(route.link.fqcn, route.link.address, sentence)
                 self._forget([route], now)
                 self._refuse(route.link, _as_announced(route), ErrorCode.AUTHENTICATION, sentence, now)
 
@@ -234,7 +233,7 @@ class AnnouncementTable:
             return ErrorCode.PROTOCOL, f"the path of {frame.fqcn} does not lead from it to {link.fqcn}"
         fault = fault_in_announcing(self._context, link, frame.fqcn)
         if fault:
-            self._context.events.append(AccessRefused(link.fqcn, link.address, fault))
+            self._context.on_access_refused(link.fqcn, link.address, fault)
             return ErrorCode.AUTHENTICATION, fault
         if frame.fqcn == me and frame.incarnation != self._context.incarnation:
             return ErrorCode.NAME_IN_USE, f"the name {me} is held by a cell above: use another name"

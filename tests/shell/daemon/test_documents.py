@@ -29,10 +29,10 @@ def rows(heading: str) -> dict[str, list[str]]:
 
 def test_every_setting_is_in_the_reference() -> None:
     table = rows("Configuration file")
-    top = {field.name for field in dataclasses.fields(ServeSettings)} - {"inbox", "metrics", "tls", "config"}
+    top = {field.name for field in dataclasses.fields(ServeSettings)} - {"inbox", "metrics", "tls", "policy", "config"}
     inbox = {f"[inbox] {field.name}" for field in dataclasses.fields(InboxSettings)}
     tls = {f"[tls] {field.name}" for field in dataclasses.fields(TLSConfig)}
-    assert table.keys() == top | inbox | tls | {"[metrics] listen", "[cell] …"}
+    assert table.keys() == top | inbox | tls | {"[policy] file", "[metrics] listen", "[cell] …"}
 
 
 def test_defaults_in_the_reference() -> None:
