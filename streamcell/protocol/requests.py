@@ -84,6 +84,10 @@ class RequestTable:
         """Return whether what a stream of ``origin`` says that it answers is a request of this life, still awaited."""
         return self._awaited(reply, origin) is not None
 
+    def waits_for(self, fqcn: str) -> bool:
+        """Return whether any reply of that cell is awaited."""
+        return any(request.target == fqcn for request in self._requests.values())
+
     def acknowledge(self, stream_id: int, incarnation: int) -> None:
         """Note that this life of the target has the request."""
         request = self._requests.get(stream_id)

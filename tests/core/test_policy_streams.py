@@ -230,6 +230,47 @@ def test_a_reply_passes_if_its_request_may() -> None:
     assert site.request_error(requests[1]).code is ErrorCode.TIMEOUT
 
 
+@pytest.mark.parametrize("breaks", [False, True])
+def test_the_reply_to_a_request_from_above_passes_as_that_did(breaks: bool) -> None:
+    net = Net()
+    root = net.node("root")
+    hub, site = hub_and(net, ALL, "site")
+    hub.connect("root")
+    net.run()
+    request = root.request("site", SMALL)
+    net.run()
+    (opened,) = site.of(StreamOpened)
+    if breaks:
+        net.stuck.update(end for end in net.peers if end[0] == "hub")
+    site.reply(opened, LARGE)
+    net.run()
+    if breaks:
+        net.cut_all()
+        net.stuck.clear()
+    hub.change_policy(ALL)
+    net.advance(5.0)
+    assert root.replies(request) == [LARGE]
+    refused = site.send("root", SMALL)
+    net.run()
+    assert isinstance(site.error(refused), AuthenticationError)
+
+
+def test_a_reply_that_begins_with_a_question_is_taken() -> None:
+    net = Net()
+    hub, site = hub_and(net, ALL, "site")
+    request = hub.request("site", SMALL)
+    net.run()
+    (opened,) = site.of(StreamOpened)
+    net.hold.update(end for end in net.peers if end[0] == "hub")
+    site.reply(opened, SMALL)
+    net.run()
+    net.cut_all()
+    net.hold.clear()
+    net.advance(5.0)
+    assert [frame for frame in net.sent("site", ResumeQuery) if frame.key.stream_id]
+    assert hub.replies(request) == [SMALL]
+
+
 def test_what_comes_from_above_is_for_the_target_to_judge() -> None:
     net = Net()
     root = net.node("root")

@@ -409,7 +409,8 @@ class ReceiveTable:
         rules = self._context.rules
         if rules is None or frame.key.origin == self._fqcn or life.has_ended(frame.key.stream_id):
             return ""
-        return fault_in_pair(rules, self._fqcn, frame.key.origin, self._fqcn)
+        fault = fault_in_pair(rules, self._fqcn, frame.key.origin, self._fqcn)
+        return "" if fault and self._near.requests.waits_for(frame.key.origin) else fault
 
     def _refuse(self, life: OriginLife, link: Link, frame: Chunk | ResumeQuery, fault: str, now: float) -> None:
         """End a stream that its origin may not send here.

@@ -258,10 +258,8 @@ class RelayedStream(Timed):
 
     def fault_in(self, rules: Rules) -> str:
         """Return why it may not pass by these rules, as far as is known what it is; empty if it may."""
-        me, origin, target = self._near.context.fqcn, self.key.origin, self.target
-        if self._name is None:
-            return fault_in_pair(rules, me, origin, target)
-        return fault_in_stream(rules, me, origin, target, *self._name)
+        me = self._near.context.fqcn
+        return fault_in_passing(rules, me, self.key.origin, self.target, self._name, self.branch.link)
 
     def on_lane_lost(self, lane_id: int) -> None:
         """A lane of the next link broke; what it carried may be lost."""
@@ -439,3 +437,22 @@ class RelayedStream(Timed):
 def _bounded(idle_timeout_s: float) -> float:
     """Return for how long a stream is kept that asks for this silence; 0 asks for no end."""
     return min(idle_timeout_s or RELAYED_SILENCE_S, RELAYED_SILENCE_S)
+
+
+def fault_in_passing(
+    rules: Rules, me: str, origin: str, target: str, name: tuple[str, str, StreamKind] | None, way: Link | None
+) -> str:
+    """Return what to say of a child's stream that may not pass here, a whole sentence; empty if it may.
+
+    Nobody is asked here about a request that comes from above, and so nobody about its reply, which goes back there. A
+    question that goes there may be about such a reply.
+
+    :param name: channel, topic and kind; None: it is only asked where to go on.
+    :param way: where it goes on.
+    """
+    goes_up = way is None or way.kind is not LinkKind.CHILD
+    if name is None:
+        return "" if goes_up else fault_in_pair(rules, me, origin, target)
+    if goes_up and name[2] is StreamKind.REPLY:
+        return ""
+    return fault_in_stream(rules, me, origin, target, *name)

@@ -17,11 +17,11 @@ from typing import TypeVar
 
 from streamcell.limits import RELAYED_STREAMS, RELAYED_STREAMS_OF_NEIGHBOUR, STREAMS_OF_FREE_CREDIT
 from streamcell.protocol.base.context import Context
-from streamcell.protocol.base.rules import Rules, fault_in_opening, fault_in_pair
+from streamcell.protocol.base.rules import Rules
 from streamcell.protocol.flow.credit import WindowBudget
 from streamcell.protocol.links.kinds import LinkKind
 from streamcell.protocol.links.link import Link
-from streamcell.protocol.relaying.passing import RelayedStream, Surroundings
+from streamcell.protocol.relaying.passing import RelayedStream, Surroundings, fault_in_passing
 from streamcell.protocol.tree.gate import Gate
 from streamcell.protocol.tree.routes import RouteTable
 from streamcell.protocol.wire.addressing import StreamFrame, goes_to_target
@@ -99,14 +99,15 @@ class RelayTable:
 
     def refuses(self, rules: Rules, link: Link, frame: StreamFrame) -> bool:
         """Refuse what a child sends and may not; return whether it was. What follows the first chunk is as that was."""
-        fault = ""
+        name = None
+        if isinstance(frame, Chunk) and frame.open is not None:
+            name = frame.channel, frame.topic, frame.open.description.kind
+        elif not isinstance(frame, ResumeQuery):
+            return False
         if link.kind is not LinkKind.CHILD:
             return False
-        if isinstance(frame, Chunk):
-            if frame.open is not None:
-                fault = fault_in_opening(rules, self._fqcn, frame, frame.open)
-        elif isinstance(frame, ResumeQuery):
-            fault = fault_in_pair(rules, self._fqcn, frame.key.origin, frame.target)
+        way = self._routes.relay_hop(frame.target)
+        fault = fault_in_passing(rules, self._fqcn, frame.key.origin, frame.target, name, way)
         if fault and frame.key.stream_id != NO_STREAM:
             self._context.on_access_refused(link.fqcn, link.address, fault)
             link.answer(Lost.of(frame, LostReason.REFUSED, self._fqcn, fault))
