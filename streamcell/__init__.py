@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from streamcell.security.policy.opening import Opening
     from streamcell.security.policy.policy import Policy
     from streamcell.security.settings import TLSConfig
+    from streamcell.security.tokens import Credentials, token_from_file, tokens_from_file
     from streamcell.stream import BytesStream, FileStream, IterStream, ReceivedStream, Stream
     from streamcell.stream_cell import StreamCell
     from streamcell.topology import Hop, KnownCell, KnownCells
@@ -52,6 +53,7 @@ __all__ = [
     "CellConfig",
     "CellError",
     "CoreCell",
+    "Credentials",
     "ErrorCode",
     "Fault",
     "FileStream",
@@ -85,6 +87,8 @@ __all__ = [
     "UsageError",
     "__version__",
     "running_cells",
+    "token_from_file",
+    "tokens_from_file",
 ]
 
 # Where the names above are, and modules that may be named without having been imported.
@@ -119,6 +123,7 @@ _EXPORTS = {
     "security.policy.opening": ("Opening",),
     "security.policy.policy": ("Policy",),
     "security.settings": ("TLSConfig",),
+    "security.tokens": ("Credentials", "token_from_file", "tokens_from_file"),
     "stats": (),
     "stream_cell": ("StreamCell",),
     "topology": ("Hop", "KnownCell", "KnownCells"),

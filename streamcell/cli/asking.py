@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from streamcell.cli.options import AsJson, Ca, Cert, Connect, Key, OwnName, Verbose, Wait, tls_of
+from streamcell.cli.options import AsJson, Ca, Cert, Connect, Key, OwnName, TokenFile, Verbose, Wait, tls_of
 from streamcell.cli.streams import lost_output
 from streamcell.config import LONGEST_TIMEOUT_S
 from streamcell.errors import one_line
@@ -35,6 +35,7 @@ def ping(
     ca: Ca = None,
     cert: Cert = None,
     key: Key = None,
+    token_file: TokenFile = None,
     as_json: AsJson = False,
     verbose: Verbose = 0,
 ) -> None:
@@ -46,7 +47,7 @@ def ping(
     log_to_stderr(verbose)
     tls = tls_of(ca, cert, key)
     times: list[float] = []
-    with dialled_cell(own_name or _own_name("ping", tls), connect, wait, tls) as cell:
+    with dialled_cell(own_name or _own_name("ping", tls), connect, wait, tls, token_file) as cell:
         for seconds in ping_cell(cell, target, count, interval, wait):
             times.append(seconds)
             if not as_json:
@@ -82,6 +83,7 @@ def cells(
     ca: Ca = None,
     cert: Cert = None,
     key: Key = None,
+    token_file: TokenFile = None,
     as_json: AsJson = False,
     verbose: Verbose = 0,
 ) -> None:
@@ -91,7 +93,7 @@ def cells(
 
     log_to_stderr(verbose)
     tls = tls_of(ca, cert, key)
-    with dialled_cell(own_name or _own_name("cells", tls), connect, wait, tls) as cell:
+    with dialled_cell(own_name or _own_name("cells", tls), connect, wait, tls, token_file) as cell:
         found = find_tree(cell, wait, CellSelection(prefix, limit, after))
     if as_json:
         for each in found.cells:
@@ -118,6 +120,7 @@ def bench(
     ca: Ca = None,
     cert: Cert = None,
     key: Key = None,
+    token_file: TokenFile = None,
     as_json: AsJson = False,
     verbose: Verbose = 0,
 ) -> None:
@@ -128,7 +131,7 @@ def bench(
 
     log_to_stderr(verbose)
     tls = tls_of(ca, cert, key)
-    with dialled_cell(own_name or _own_name("bench", tls), connect, wait, tls) as cell:
+    with dialled_cell(own_name or _own_name("bench", tls), connect, wait, tls, token_file) as cell:
         times = measure_round_trips(cell, target, seconds, wait)
         rate = measure_throughput(cell, target, seconds, wait)
     median, slow = times[len(times) // 2], times[len(times) * 99 // 100]

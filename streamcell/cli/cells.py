@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 from streamcell.cli.reach import first_link
 from streamcell.core_cell import CoreCell
@@ -13,6 +14,7 @@ from streamcell.daemon.addresses import check_dialled
 from streamcell.daemon.settings import DEFAULT_CONFIG
 from streamcell.runtime.engine.allocator import use_one_arena
 from streamcell.security.settings import TLSConfig
+from streamcell.security.tokens import token_from_file
 
 # For those who count: ``-v`` once, twice.
 _LEVELS = (logging.CRITICAL, logging.INFO, logging.DEBUG)
@@ -20,7 +22,9 @@ LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
 
 
 @contextlib.contextmanager
-def dialled_cell(name: str, urls: Sequence[str], wait_s: float, tls: TLSConfig | None = None) -> Iterator[CoreCell]:
+def dialled_cell(
+    name: str, urls: Sequence[str], wait_s: float, tls: TLSConfig | None = None, token_file: Path | None = None
+) -> Iterator[CoreCell]:
     """Make a cell that has dialled one of ``urls``, saying on standard error if that takes long; stop it at the end.
 
     Raises:
@@ -29,7 +33,7 @@ def dialled_cell(name: str, urls: Sequence[str], wait_s: float, tls: TLSConfig |
     """
     check_dialled(urls)
     use_one_arena()
-    cell = CoreCell(name, connect=urls, tls=tls, config=DEFAULT_CONFIG)
+    cell = CoreCell(name, connect=urls, tls=tls, token=token_of(token_file), config=DEFAULT_CONFIG)
     cell.start()
     try:
         with first_link(urls, lambda sentence: print(sentence, file=sys.stderr, flush=True)):
@@ -37,6 +41,11 @@ def dialled_cell(name: str, urls: Sequence[str], wait_s: float, tls: TLSConfig |
         yield cell
     finally:
         cell.stop(0)
+
+
+def token_of(file: Path | None) -> Callable[[], str] | None:
+    """Return what a cell shows as its token, None if no file holds one."""
+    return None if file is None else token_from_file(file)
 
 
 def log_to_stderr(verbosity: int) -> None:

@@ -61,6 +61,17 @@ Key: TypeAlias = Annotated[
     Path | None, typer.Option("--key", metavar="FILE", envvar="STREAMCELL_KEY", parser=as_path, help="Its key.")
 ]
 
+TokenFile: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        "--token-file",
+        metavar="FILE",
+        envvar="STREAMCELL_TOKEN_FILE",
+        parser=as_path,
+        help="The token that is shown to the parent.",
+    ),
+]
+
 DEFAULT_WAIT_S = 30.0
 
 

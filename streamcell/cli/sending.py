@@ -18,6 +18,7 @@ from streamcell.cli.options import (
     Connect,
     Key,
     OwnName,
+    TokenFile,
     Verbose,
     Wait,
     as_path,
@@ -50,6 +51,7 @@ def send(
     ca: Ca = None,
     cert: Cert = None,
     key: Key = None,
+    token_file: TokenFile = None,
     as_json: AsJson = False,
     verbose: Verbose = 0,
 ) -> int:
@@ -88,7 +90,7 @@ def send(
     manner = Manner(digest, wait, several=len(targets) > 1)
     began = time.monotonic()
     try:
-        with dialled_cell(own_name, connect, wait, tls) as cell, make_view(as_json=as_json) as view:
+        with dialled_cell(own_name, connect, wait, tls, token_file) as cell, make_view(as_json=as_json) as view:
             if found.left_out:
                 _tell_left_out(found, view, as_json=as_json)
             transfers = _send_all(cell, targets, found.sources, view, manner)

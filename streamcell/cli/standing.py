@@ -8,7 +8,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from streamcell.cli.options import DEFAULT_WAIT_S, AsJson, Ca, Cert, Key, Parent, Verbose, Wait, as_path, tls_of
+from streamcell.cli.options import (
+    DEFAULT_WAIT_S,
+    AsJson,
+    Ca,
+    Cert,
+    Key,
+    Parent,
+    TokenFile,
+    Verbose,
+    Wait,
+    as_path,
+    tls_of,
+)
 from streamcell.cli.outcome import ExitCode, complain
 from streamcell.cli.streams import check_output
 from streamcell.errors import LinkError, UsageError
@@ -47,6 +59,13 @@ def serve(
     ca: Ca = None,
     cert: Cert = None,
     key: Key = None,
+    token_file: TokenFile = None,
+    accept_tokens: Annotated[
+        Path | None,
+        typer.Option(
+            "--accept-tokens", metavar="FILE", parser=as_path, help="Whose tokens are whose: lines of FQCN sha256:HEX."
+        ),
+    ] = None,
     policy: Annotated[
         Path | None,
         typer.Option(
@@ -78,7 +97,7 @@ def serve(
 
     On SIGTERM or Ctrl-C it takes nothing new, lets what is under way end within its grace, and ends with 0. A second
     signal ends it at once. SIGHUP does the same as the first where it was started from a terminal; elsewhere it has the
-    configuration file, the certificates and the policy, if there are any, read again.
+    configuration file, the certificates, the tokens and the policy, if there are any, read again.
     """
     from streamcell.cli.cells import LOG_FORMAT
     from streamcell.daemon.settings import load_settings, parse_host_port
@@ -91,6 +110,8 @@ def serve(
         "tls_ca": ca,
         "tls_cert": cert,
         "tls_key": key,
+        "token_file": token_file,
+        "accept_tokens": accept_tokens,
         "policy": policy,
         "inbox_folder": inbox,
         "replace": replace or None,
@@ -116,6 +137,7 @@ def recv(
     ca: Ca = None,
     cert: Cert = None,
     key: Key = None,
+    token_file: TokenFile = None,
     replace: Replace = False,
     count: Annotated[int, typer.Option("--count", min=0, metavar="N", help="End after N files; 0: never.")] = 0,
     wait: Wait = DEFAULT_WAIT_S,
@@ -141,6 +163,7 @@ def recv(
         connect=tuple(connect or ()),
         insecure=insecure,
         tls=tls_of(ca, cert, key),
+        token_file=token_file,
         inbox=None if to_output else InboxSettings(folder=into, replace=replace),
         grace_s=_RECV_GRACE_S,
     )

@@ -21,7 +21,8 @@ from streamcell.security.credentials import Credentials
 from streamcell.security.policy.opening import Opening
 from streamcell.security.policy.policy import Policy
 from streamcell.security.settings import TLSConfig
-from streamcell.transport.address import as_urls
+from streamcell.security.tokens import Authenticate, Token, TokenFile, check_token
+from streamcell.transport.address import Scheme, as_urls, parse_address
 from streamcell.transport.base import Network
 
 Reply_co = TypeVar("Reply_co", covariant=True)
@@ -41,7 +42,8 @@ class AnyCell(abc.ABC, Generic[Reply_co, Replies_co, Outcomes_co]):
         tls: TLSConfig | None = None,
         insecure: bool = False,
         policy: Policy | None = None,
-        authenticate: object = None,
+        authenticate: Authenticate | None = None,
+        token: Token | None = None,
         admit: Callable[[Opening], object] | None = None,
         admit_relayed: bool = False,
         config: CellConfig | None = None,
@@ -61,7 +63,13 @@ class AnyCell(abc.ABC, Generic[Reply_co, Replies_co, Outcomes_co]):
             insecure: allow listening without encryption on other addresses than loopback.
             policy: who may be a neighbour of this cell, and who may send what to whom, here and through here.
                 Without it whatever names allow; with it nothing that no rule allows.
-            authenticate: not available in this version.
+            authenticate: called as ``authenticate(credentials)`` in a thread, or in the event loop, when a cell dials
+                this one and shows a token: with the token, the name that the cell gives itself, and its address. It
+                returns the name that the token proves, or raises AuthenticationError; whatever else it raises refuses
+                as well, and so does an answer that takes more than 3 s. Who shows neither a token nor a certificate is
+                refused. :func:`tokens_from_file` makes one.
+            token: what to show to the parent, over TLS or within this machine; a function is called in a thread for
+                each connection, and has 3 s to return it.
             admit: called as ``admit(opening)`` in a thread, or in the event loop, before a stream, blob or request of
                 another cell opens here, with what is known of it. What it returns does not matter; what it raises is
                 the refusal, as ``AuthenticationError("not on Mondays")``. If it raises anything but a CellError, or
@@ -74,7 +82,9 @@ class AnyCell(abc.ABC, Generic[Reply_co, Replies_co, Outcomes_co]):
             UsageError: an argument is wrong.
         """
         if authenticate is not None:
-            raise UsageError("authenticate is not available in this version of streamcell")
+            check_callback(authenticate, "authenticate")
+        if token is not None and not callable(token):
+            check_token(token)
         if policy is not None:
             check_instance(policy, Policy, "policy")
         if config is not None:
@@ -99,8 +109,12 @@ class AnyCell(abc.ABC, Generic[Reply_co, Replies_co, Outcomes_co]):
             policy=policy,
             admit=None if admit is None else self._in_thread(admit),
             admit_relayed=admit_relayed,
+            token=self._in_thread(token) if callable(token) else token,
+            authenticate=self._judge_of(authenticate),
             software=f"streamcell {importlib.metadata.version('streamcell')}",
         )
+        if token is not None:
+            _check_hides_tokens(settings.connect)
         find_network = functools.partial(_find_network, settings.config, network, credentials)
         #: The cell itself, for the package's own modules.
         self.__streamcell__ = CellRunner(settings, StreamFuture, find_network)
@@ -253,6 +267,12 @@ class AnyCell(abc.ABC, Generic[Reply_co, Replies_co, Outcomes_co]):
         )
         return self._fire(asking, targets)
 
+    def _judge_of(self, authenticate: Authenticate | None) -> Authenticate | None:
+        # That of a file is known as what it is: it can be read again, and waits for nothing.
+        if authenticate is None or isinstance(authenticate, TokenFile):
+            return authenticate
+        return self._in_thread(authenticate)
+
     def _in_thread(self, callback: Callable[..., Any]) -> Callable[..., Any]:
         """Return what a thread may call for a callback of the application."""
         return callback
@@ -281,6 +301,17 @@ def bind(callback: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, 
         return callback(first, *args, **kwargs)
 
     return call
+
+
+def _check_hides_tokens(urls: Iterable[str]) -> None:
+    """Check that nobody on a network can read a token that is shown there.
+
+    :raises UsageError: if somebody can.
+    """
+    for url in urls:
+        address = parse_address(url)
+        if address.scheme is Scheme.GRPC and not address.is_loopback:
+            raise UsageError(f"everybody on the way to {url} could read the token: use grpcs://, which is encrypted")
 
 
 def _find_network(config: CellConfig, network: Network | None, credentials: Credentials | None) -> Network:

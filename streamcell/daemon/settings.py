@@ -54,6 +54,8 @@ class ServeSettings:
         connect: where its parent listens.
         insecure: listen without encryption on other addresses than loopback.
         tls: certificates, for addresses with TLS.
+        token_file: holds the token that is shown to the parent; None: there is none.
+        accept_tokens: the file that says whose tokens are whose; None: no tokens are asked for.
         policy: the file of the policy; None: whatever names allow.
         grace_s: how long transfers may take to end after SIGTERM.
         inbox: where files arrive; None: no inbox.
@@ -70,6 +72,8 @@ class ServeSettings:
     connect: tuple[str, ...] = ()
     insecure: bool = False
     tls: TLSConfig | None = None
+    token_file: Path | None = None
+    accept_tokens: Path | None = None
     policy: Path | None = None
     grace_s: float = DEFAULT_GRACE_S
     inbox: InboxSettings | None = None
@@ -196,6 +200,8 @@ def _read_table(table: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any] |
         if not policy:
             raise UsageError('[policy] has no file: write file = "policy.toml" there')
         fields["policy"] = policy["file"]
+    tokens = _read_section(sections["tokens"], "tokens", {"show": _path, "accept": _path})
+    fields |= {_OF_TOKENS[key]: path for key, path in tokens.items()}
     if sections["cell"]:
         fields["config"] = config = _read_cell(sections["cell"])
         if "stop_grace_s" in sections["cell"]:
@@ -279,7 +285,8 @@ _TOP: dict[str, Callable[[Any, str], Any]] = {
     "answers": _switch,
     "log_level": _text,
 }
-_SECTIONS = ("inbox", "metrics", "tls", "policy", "cell")
+_SECTIONS = ("inbox", "metrics", "tls", "tokens", "policy", "cell")
+_OF_TOKENS = {"show": "token_file", "accept": "accept_tokens"}
 _TLS: dict[str, Callable[[Any, str], Any]] = {
     "ca": _path,
     "cert": _path,

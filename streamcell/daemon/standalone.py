@@ -24,6 +24,7 @@ from streamcell.errors import CellError, LinkError, UsageError
 from streamcell.runtime.engine.allocator import use_one_arena
 from streamcell.runtime.engine.descriptors import raise_limit
 from streamcell.security.policy.policy import Policy
+from streamcell.security.tokens import token_from_file, tokens_from_file
 from streamcell.stream_cell import StreamCell
 from streamcell.transport.grpc.network import GrpcNetwork
 
@@ -72,6 +73,8 @@ class StandaloneCell:
             connect=settings.connect or None,
             insecure=settings.insecure,
             tls=settings.tls,
+            token=None if settings.token_file is None else token_from_file(settings.token_file),
+            authenticate=None if settings.accept_tokens is None else tokens_from_file(settings.accept_tokens),
             policy=None if settings.policy is None else Policy.from_file(settings.policy),
             config=settings.config,
             network=GrpcNetwork(services, batch_threads=settings.config.batch_grpc_threads),

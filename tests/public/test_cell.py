@@ -133,11 +133,6 @@ def test_plaintext_for_other_machines_must_be_asked_for(url: str, caplog: pytest
         exchange(cell, f"grpc://{host}:{cell.listen_urls[0].rpartition(':')[2]}")
 
 
-def test_what_this_version_does_not_have() -> None:
-    with pytest.raises(UsageError, match="authenticate is not available"):
-        CoreCell("server", authenticate=object())
-
-
 # --- its life
 
 

@@ -14,19 +14,21 @@ import streamcell
 from streamcell import aio
 
 NAMES = {
-    "AuthenticationError", "BlobSizeError", "BytesStream", "CellConfig", "CellError", "CoreCell", "ErrorCode", "Fault",
+    "AuthenticationError", "BlobSizeError", "BytesStream", "CellConfig", "CellError", "CoreCell", "Credentials",
+    "ErrorCode", "Fault",
     "FileStream", "HeaderValue", "Hop", "IterStream", "KnownCell", "KnownCells", "LinkError", "Message", "NameInUse",
     "Opening", "Policy", "ProtocolError",
     "ReceivedStream",
     "RequestFailed", "RequestTimeout", "Stream", "StreamCancelled", "StreamCell", "StreamError", "StreamFuture",
     "StreamIntegrityError", "StreamOutcomeUnknown", "StreamRejected", "StreamResumeError", "StreamTargetUnreachable",
     "StreamTimeout", "StreamUsageError", "TLSConfig", "UsageError", "__version__", "running_cells",
+    "token_from_file", "tokens_from_file",
 }  # fmt: skip
 
 # Positional arguments, then ``*`` and keyword-only ones. ``name=`` has the default that follows.
 CELL = (
-    "self, fqcn, *, listen=None, connect=None, tls=None, insecure=False, policy=None, authenticate=None, admit=None, "
-    "admit_relayed=False, config=None, network=None"
+    "self, fqcn, *, listen=None, connect=None, tls=None, insecure=False, policy=None, authenticate=None, token=None, "
+    "admit=None, admit_relayed=False, config=None, network=None"
 )
 SEND = "self, channel, topic, target, message, secure=False, optional=False, **more"
 SEND_MORE = {

@@ -36,6 +36,7 @@ from streamcell.runtime.network.neighbours import (
 from streamcell.runtime.network.peers import Peers
 from streamcell.runtime.network.questions import Questions
 from streamcell.runtime.network.security import Security
+from streamcell.runtime.network.tokens import CellTokens
 from streamcell.runtime.receiving.incoming import Incomings, ReceiveCallback
 from streamcell.runtime.receiving.receives import Receives
 from streamcell.runtime.receiving.registry import CallbackRegistry
@@ -50,6 +51,7 @@ from streamcell.runtime.transfers import AnyFuture, FutureFactory, OpenFutures, 
 from streamcell.security.credentials import Credentials
 from streamcell.security.policy.policy import Policy
 from streamcell.security.policy.rules import PolicyRules
+from streamcell.security.tokens import Authenticate, Token
 from streamcell.stats import RunningStats
 from streamcell.transport.base import AddressInUse, Listener, Network
 from streamcell.transport.checksum import checksum
@@ -72,6 +74,8 @@ class CellSettings:
     policy: Policy | None = None
     admit: Admit | None = None
     admit_relayed: bool = False
+    token: Token | None = dataclasses.field(default=None, repr=False)
+    authenticate: Authenticate | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -174,12 +178,23 @@ class CellLife:
             self.core.fail_receive,
         )
         self.neighbours = Neighbours(callbacks.links, self.notifier, self._futures, link_log)
+        tokens = self._make_tokens(engine, link_log)
+        if tokens is not None:
+            self._network = network = tokens.on(network)
+        self._tokens = tokens
         self._lanes = Lanes(self._context, network, self, link_log)
         self.peers = Peers(self.core, self._lanes)
-        self.security = Security(settings.credentials, rules, self._context, self._lanes, network)
+        file = None if tokens is None else tokens.file
+        self.security = Security(settings.credentials, rules, file, self._context, self._lanes, network)
         self.questions = Questions(self._context)
         self._connect_stepper()
         self._registered.on_registered = lambda: self.stepper.post(self._claim_streams)
+
+    def _make_tokens(self, engine: Engine, log: trace.CellLog) -> CellTokens | None:
+        settings = self._settings
+        if settings.token is None and settings.authenticate is None:
+            return None
+        return CellTokens(settings.fqcn, settings.token, settings.connect, settings.authenticate, engine.starter, log)
 
     async def start(self) -> None:
         """Listen everywhere, and begin to dial.
@@ -412,8 +427,9 @@ class CellLife:
         self.sends.close()
         self._futures.close(error)
         self._context.pools.close()
-        if self._doorkeeper is not None:
-            self._doorkeeper.close()
+        for asking in (self._doorkeeper, self._tokens):
+            if asking is not None:
+                asking.close()
         self._context.buffers.close()
         if self._trim_timer is not None:
             self._trim_timer.cancel()

@@ -92,12 +92,11 @@ class Lanes:
     def deny(self, find_fault: Callable[[bytes], str]) -> None:
         """End the lanes whose other sides are not believed any more.
 
-        ``find_fault``: returns why what a side has proved does not count, empty if it does.
+        ``find_fault``: returns why what a side has proved does not count, as a sentence; empty if it does.
         """
         for lane_id, lane in list(self._open.items()):
-            fault = find_fault(lane.proof) if lane.proof else ""
-            if fault:
-                sentence = f"its certificate is not believed any more: {fault}"
+            sentence = find_fault(lane.proof) if lane.proof else ""
+            if sentence:
                 self._log.warning("the lane with %s ends: %s", lane.address, sentence)
                 self._host.step(self._context.core.lane_denied, lane_id, sentence)
 

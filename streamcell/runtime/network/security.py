@@ -1,4 +1,4 @@
-"""The certificates and the policy of one cell while it runs: read again, and held against those who are linked.
+"""Certificates, tokens and policy of one cell while it runs: read again, and held against those who are linked.
 
 Runs on the engine.
 """
@@ -17,15 +17,19 @@ from streamcell.runtime.network.lanes import Lanes
 from streamcell.runtime.transfers import AnyFuture, fail, succeed
 from streamcell.security.credentials import Credentials
 from streamcell.security.policy.rules import PolicyRules
+from streamcell.security.tokens import TokenFile, is_token_proof
 from streamcell.transport.base import Network
 
 T = TypeVar("T")
 # What becomes of what cannot be used.
 _CERTIFICATES_STAY = "the certificates of before stay in use"
+_TOKENS_STAY = "the tokens of before stay in use"
 _POLICY_STAYS = "the policy of before stays in use"
 
 # Lanes that were dialled are replaced, so that each side looks at the other's certificate again, at least so often.
 _ANEW_S = 3600.0
+# How often the file of the tokens is looked at, if there are no certificates that say so.
+_INTERVAL_S = 10.0
 # Days before the end of this cell's own certificate on which the log says so.
 _WARNINGS_DAYS = (30, 7, 1)
 
@@ -43,23 +47,27 @@ class Security:
 
     :param credentials: None: the cell has none.
     :param rules: the policy; None: the cell has none.
+    :param tokens: the file of the tokens that it believes; None: there is none.
     """
 
     def __init__(
         self,
         credentials: Credentials | None,
         rules: PolicyRules | None,
+        tokens: TokenFile | None,
         context: CellContext,
         lanes: Lanes,
         network: Network,
     ) -> None:
         self._credentials = credentials
         self._rules = rules
+        self._tokens = tokens
         self._context = context
         self._lanes = lanes
         self._network = network
         self._task: asyncio.Task[None] | None = None
-        self._reported = ""
+        # What was said last of what stays in use.
+        self._reported: dict[str, str] = {}
         self._warned_days: int | None = None
 
     async def start(self, host: LaneHost) -> None:
@@ -69,12 +77,14 @@ class Security:
         """
         self._warn_of_idle_rules()
         credentials = self._credentials
-        if credentials is None:
-            return
-        await _in_thread(credentials.reload)
-        credentials.check_is_for(self._context.fqcn)
-        self._warn_of_end()
-        self._task = host.supervise(self._watch(credentials), f"certificates of {self._context.fqcn}")
+        if credentials is not None:
+            await _in_thread(credentials.reload)
+            credentials.check_is_for(self._context.fqcn)
+            self._warn_of_end()
+        if self._tokens is not None:
+            await _in_thread(self._tokens.reload)
+        if credentials is not None or self._tokens is not None:
+            self._task = host.supervise(self._watch(host), f"certificates of {self._context.fqcn}")
 
     def close(self) -> None:
         """Look no more."""
@@ -82,21 +92,28 @@ class Security:
             self._task.cancel()
 
     def reload(self, answer: AnyFuture, host: LaneHost) -> None:
-        """Read certificates and policy again now, and end what is not believed, or not allowed, any more.
+        """Read certificates, tokens and policy again now, and end what is not believed, or not allowed, any more.
 
-        ``answer`` gets None when that is done, at once if the cell has neither; AuthenticationError or UsageError if
-        one of the two cannot be used, and what was before stays.
+        ``answer`` gets None when that is done, at once if the cell has none of them; AuthenticationError or UsageError
+        if one cannot be used, and what was before stays.
         """
-        host.supervise(self._answer_reload(answer, host), f"reading certificates and policy of {self._context.fqcn}")
+        host.supervise(self._answer_reload(answer, host), f"reading what says who may do what to {self._context.fqcn}")
 
     async def _answer_reload(self, answer: AnyFuture, host: LaneHost) -> None:
         faults: list[CellError] = []
-        for outcome, reload in ((_POLICY_STAYS, self._reload_policy), (_CERTIFICATES_STAY, self._reload_certificates)):
+        for outcome, reload in (
+            (_POLICY_STAYS, self._reload_policy),
+            (_CERTIFICATES_STAY, self._reload_certificates),
+            (_TOKENS_STAY, self._reload_tokens),
+        ):
             try:
                 await reload(host)
             except CellError as error:
-                self._report_unusable(error.sentence, outcome)
+                self._report(outcome, error.sentence)
                 faults.append(error)
+            else:
+                self._report(outcome, "")
+        self._recheck()
         self._context.futures.discard(answer)
         if faults:
             fail(answer, faults[0])
@@ -119,25 +136,31 @@ class Security:
             return
         if await _in_thread(self._credentials.reload):
             self._on_changed()
-        self._recheck(self._credentials)
 
-    async def _watch(self, credentials: Credentials) -> None:
+    async def _reload_tokens(self, _host: LaneHost) -> None:
+        if self._tokens is not None and await _in_thread(self._tokens.reload):
+            self._context.log.info("the tokens were read again, and count from now on")
+
+    async def _watch(self, host: LaneHost) -> None:
         loop = asyncio.get_running_loop()
         anew_at = loop.time() + _ANEW_S
+        interval_s = _INTERVAL_S if self._credentials is None else self._credentials.config.check_interval_s
         while True:
-            await asyncio.sleep(credentials.config.check_interval_s)
-            try:
-                changed = await _in_thread(credentials.reload)
-            except AuthenticationError as error:
-                self._report(error.sentence)
-            else:
-                self._report("")
-                if changed:
-                    self._on_changed()
+            await asyncio.sleep(interval_s)
+            for outcome, reload in (
+                (_CERTIFICATES_STAY, self._reload_certificates),
+                (_TOKENS_STAY, self._reload_tokens),
+            ):
+                try:
+                    await reload(host)
+                except AuthenticationError as error:
+                    self._report(outcome, error.sentence)
+                else:
+                    self._report(outcome, "")
             if loop.time() >= anew_at:
                 anew_at = loop.time() + _ANEW_S
                 self._lanes.replace_dialled()
-            self._recheck(credentials)
+            self._recheck()
             self._warn_of_end()
 
     def _on_changed(self) -> None:
@@ -146,22 +169,27 @@ class Security:
             self._network.on_credentials_changed()
         self._lanes.replace_dialled()
 
-    def _recheck(self, credentials: Credentials) -> None:
+    def _recheck(self) -> None:
         now = dt.datetime.now(dt.UTC)
-        self._lanes.deny(lambda proof: credentials.fault_in(proof, now))
+        self._lanes.deny(lambda proof: self._fault_in(proof, now))
+
+    def _fault_in(self, proof: bytes, now: dt.datetime) -> str:
+        if is_token_proof(proof):
+            fault = "" if self._tokens is None else self._tokens.fault_in(proof)
+            return fault and f"its token is not believed any more: {fault}"
+        fault = "" if self._credentials is None else self._credentials.fault_in(proof, now)
+        return fault and f"its certificate is not believed any more: {fault}"
 
     def _warn_of_idle_rules(self) -> None:
         if self._rules is not None:
             for warning in self._rules.policy.warnings:
                 self._context.log.warning("%s", warning)
 
-    def _report(self, fault: str) -> None:
-        if fault and fault != self._reported:
-            self._report_unusable(fault, _CERTIFICATES_STAY)
-        self._reported = fault
-
-    def _report_unusable(self, fault: str, outcome: str) -> None:
-        self._context.log.error("%s; %s", fault, outcome)
+    def _report(self, outcome: str, fault: str) -> None:
+        """Say in the log what cannot be used, once."""
+        if fault and fault != self._reported.get(outcome):
+            self._context.log.error("%s; %s", fault, outcome)
+        self._reported[outcome] = fault
 
     def _warn_of_end(self) -> None:
         identity = self._credentials.material.identity if self._credentials is not None else None

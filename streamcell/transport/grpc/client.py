@@ -23,6 +23,7 @@ from streamcell.protocol.wire.frames import Parts
 from streamcell.transport.address import Address, Scheme, check_can_be_dialled
 from streamcell.transport.base import LaneClosed, check_batch_size
 from streamcell.transport.grpc.call_use import CallUse, is_cancelled_itself
+from streamcell.transport.grpc.callers import Metadata
 from streamcell.transport.grpc.dial_tls import DialTLS
 from streamcell.transport.grpc.environment import aio, grpc
 from streamcell.transport.grpc.options import channel_options
@@ -62,12 +63,14 @@ async def dial(
     record: str = "",
     batch_threads: bool = True,
     tls: DialTLS | None = None,
+    metadata: Metadata = (),
 ) -> GrpcClientCarrier:
     """Return the carrier of a lane to the cell that listens at ``address``, when HTTP/2 is ready there.
 
     :param record: the address of its host to take; empty: gRPC looks the host up.
     :param batch_threads: see :func:`threads.starting_grpc_threads`.
     :param tls: for an address with TLS.
+    :param metadata: what the call says of who makes it.
 
     :raises LaneClosed: if it cannot be reached within ``timeout_s``, or refuses.
     """
@@ -91,7 +94,7 @@ async def dial(
     except OSError as error:
         raise LaneClosed(f"{where} cannot be dialled now: {error.strerror}") from error
     try:
-        call = await _open_call(channel, give_up_at)
+        call = await _open_call(channel, give_up_at, metadata)
     except TimeoutError as error:
         await channel.close()
         if tls is not None:
@@ -249,9 +252,9 @@ class GrpcClientCarrier:
             self._end.set_result(lane_closed(self._where, code, details, metadata))
 
 
-async def _open_call(channel: Channel, give_up_at: float) -> StreamStreamCall[bytes, bytes]:
+async def _open_call(channel: Channel, give_up_at: float, metadata: Metadata) -> StreamStreamCall[bytes, bytes]:
     async with asyncio.timeout_at(give_up_at):
-        call: StreamStreamCall[bytes, bytes] = channel.stream_stream(EXCHANGE_METHOD)()
+        call: StreamStreamCall[bytes, bytes] = channel.stream_stream(EXCHANGE_METHOD)(metadata=metadata)
         await call.wait_for_connection()
     return call
 

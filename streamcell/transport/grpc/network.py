@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from streamcell.errors import UsageError
+from streamcell.errors import AuthenticationError, UsageError
 from streamcell.security.credentials import Credentials
 from streamcell.security.settings import TLSConfig
 from streamcell.transport.address import Address, Scheme, parse_address
-from streamcell.transport.base import Carrier, Listener
+from streamcell.transport.base import Carrier, LaneClosed, Listener
 from streamcell.transport.grpc import client as grpc_client
 from streamcell.transport.grpc import server as grpc_server
+from streamcell.transport.grpc.callers import Metadata, Tokens, metadata_of
 from streamcell.transport.grpc.dial_tls import DialTLS
 from streamcell.transport.grpc.proxies import find_proxy
 from streamcell.transport.grpc.records import Records
@@ -30,6 +31,7 @@ class GrpcNetwork:
     :param batch_threads: see :func:`threads.starting_grpc_threads`.
     :param credentials: of one cell, for addresses with TLS; without them any listener that the system believes can be
         dialled.
+    :param tokens: of one cell; None: it neither shows any nor asks for any.
     """
 
     def __init__(
@@ -38,9 +40,11 @@ class GrpcNetwork:
         *,
         batch_threads: bool = True,
         credentials: Credentials | None = None,
+        tokens: Tokens | None = None,
     ) -> None:
         self._services = tuple(services)
         self._credentials = credentials
+        self._tokens = tokens
         self._tls = DialTLS(credentials or Credentials(TLSConfig()))
         self._records = Records()
         #: What it wants gRPC's threads to be; a setting of the process.
@@ -63,8 +67,14 @@ class GrpcNetwork:
     async def dial_record(self, url: str, record: str, timeout_s: float) -> Carrier:
         """Return the carrier of a lane to the cell at that record of the host. See :class:`base.Resolver`."""
         address = _grpc_address(url)
-        tls = self._tls if address.scheme is Scheme.GRPCS else None
-        return await grpc_client.dial(address, timeout_s, record=record, batch_threads=self.batch_threads, tls=tls)
+        return await grpc_client.dial(
+            address,
+            timeout_s,
+            record=record,
+            batch_threads=self.batch_threads,
+            tls=self._tls if address.scheme is Scheme.GRPCS else None,
+            metadata=await self._metadata_for(url, timeout_s),
+        )
 
     async def listen(self, url: str, on_lane: Callable[[Carrier], None], *, insecure: bool) -> Listener:
         """Listen at ``url``. See :class:`base.Network`."""
@@ -77,15 +87,33 @@ class GrpcNetwork:
             services=self._services,
             batch_threads=self.batch_threads,
             credentials=credentials,
+            tokens=self._tokens,
         )
 
     def with_credentials(self, credentials: Credentials) -> GrpcNetwork:
         """Return the same network for a cell with certificates of its own."""
-        return GrpcNetwork(self._services, batch_threads=self.batch_threads, credentials=credentials)
+        return GrpcNetwork(
+            self._services, batch_threads=self.batch_threads, credentials=credentials, tokens=self._tokens
+        )
+
+    def with_tokens(self, tokens: Tokens) -> GrpcNetwork:
+        """Return the same network for a cell with tokens of its own."""
+        return GrpcNetwork(
+            self._services, batch_threads=self.batch_threads, credentials=self._credentials, tokens=tokens
+        )
 
     def on_credentials_changed(self) -> None:
         """There are other certificates: what was found out about refusals may have changed."""
         self._tls.forget()
+
+    async def _metadata_for(self, url: str, timeout_s: float) -> Metadata:
+        if self._tokens is None:
+            return ()
+        try:
+            return metadata_of(await self._tokens.token_for(url, timeout_s), self._tokens.fqcn)
+        except AuthenticationError as error:
+            sentence = f"{url} cannot be dialled without a token: {error.sentence}"
+            raise LaneClosed(sentence, AuthenticationError(sentence)) from error
 
     def _credentials_for(self, address: Address) -> Credentials | None:
         if address.scheme is not Scheme.GRPCS:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import random
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
@@ -20,12 +21,16 @@ from streamcell.logs import get_logger
 from streamcell.protocol.links.carrier import CarrierInfo
 from streamcell.protocol.wire.frames import Parts
 from streamcell.security.credentials import Credentials
+from streamcell.security.identity import Identity
+from streamcell.security.tokens import proof_of
 from streamcell.transport.address import Address, origin_of
 from streamcell.transport.base import Carrier, LaneClosed, check_batch_size
 from streamcell.transport.grpc.accepting import can_open, close_copies
 from streamcell.transport.grpc.binding import Binding, bind
 from streamcell.transport.grpc.call_use import CallUse
+from streamcell.transport.grpc.callers import Tokens, shown_in
 from streamcell.transport.grpc.environment import aio, grpc
+from streamcell.transport.grpc.guard import ReflectionGuard
 from streamcell.transport.grpc.newcomers import Newcomers
 from streamcell.transport.grpc.options import server_options
 from streamcell.transport.grpc.serving import CELL_SERVICE, Service
@@ -50,6 +55,8 @@ DEAF_AFTER = 3
 MOVE_S = 30.0
 _CLOSED_HERE = "the lane was closed here"
 _CLOSED_THERE = "the other side ended the lane"
+# For how long who comes while many tokens are looked at is to stay away, and up to twice as long.
+_TOKENS_AGAIN_S = 1.0
 _SENT_AWAY = "more cells come than can be answered: come again later"
 # By which a caller that is sent away is told for how many milliseconds, in decimal.
 RETRY_AFTER_KEY = "streamcell-retry-after-ms"
@@ -184,9 +191,11 @@ class GrpcListener:
         *,
         batch_threads: bool = True,
         credentials: Credentials | None = None,
+        tokens: Tokens | None = None,
     ) -> None:
         self._on_lane = on_lane
         self._credentials = credentials
+        self._tokens = tokens if tokens is not None and tokens.are_asked_for else None
         self._services = tuple(services)
         self._lanes: set[GrpcServerCarrier] = set()
         self._newcomers = Newcomers(lambda: self.url)
@@ -234,7 +243,8 @@ class GrpcListener:
             close_copies(self._binding.sockets)
 
     def _make_server(self) -> Server:
-        server: Server = aio.server(options=server_options())
+        guards = [] if self._tokens is None else [ReflectionGuard(self._identify)]
+        server: Server = aio.server(options=server_options(), interceptors=guards)
         exchange: RpcMethodHandler[bytes, bytes] = grpc.stream_stream_rpc_method_handler(self._exchange)
         service = grpc.method_handlers_generic_handler(CELL_SERVICE, {_METHOD: exchange})
         server.add_generic_rpc_handlers((service,))
@@ -292,8 +302,10 @@ class GrpcListener:
         address = _peer_address(context.peer())
         origin = origin_of(address)
         await _send_away(context, self._newcomers.refuse(origin))
+        if self._tokens is not None and self._tokens.are_many:
+            await _send_away(context, _TOKENS_AGAIN_S * (1.0 + random.random()))
         try:
-            info = self._info_of(context, address)
+            info = await self._info_of(context, address)
         except AuthenticationError as error:
             _logger.warning("%s was refused: %s", address, error.sentence)
             await context.abort(grpc.StatusCode.UNAUTHENTICATED, error.sentence)
@@ -311,19 +323,31 @@ class GrpcListener:
             self._lanes.discard(lane)
             lane.end(_CLOSED_THERE)
 
-    def _info_of(self, context: ServicerContext[bytes, bytes], address: str) -> CarrierInfo:
+    async def _info_of(self, context: ServicerContext[bytes, bytes], address: str) -> CarrierInfo:
         """Return who has dialled.
 
-        :raises AuthenticationError: if its certificate proves no name.
+        :raises AuthenticationError: if what it has shown proves no name.
         """
-        credentials = self._credentials
-        if credentials is None:
-            return CarrierInfo("grpc", address, origin=origin_of(address))
-        proof = certificates_of(context.auth_context())
-        if not proof:
-            return CarrierInfo("grpc", address, "", True, proof, origin_of(address))
-        identity = credentials.identify(proof, address)
-        return CarrierInfo("grpc", address, identity.name, True, proof, origin_of(address), identity.fingerprint)
+        identity, proof = await self._identify(context, address)
+        asks = self._credentials is not None or self._tokens is not None
+        if identity is None:
+            return CarrierInfo("grpc", address, "", asks, proof, origin_of(address))
+        return CarrierInfo("grpc", address, identity.name, asks, proof, origin_of(address), identity.fingerprint)
+
+    async def _identify(self, context: ServicerContext[bytes, bytes], address: str) -> tuple[Identity | None, bytes]:
+        """Return what a caller has proved to be called, and what proves it; None if it need not prove anything.
+
+        :raises AuthenticationError: if what it has shown proves no name.
+        """
+        proof, identity = b"", None
+        if self._credentials is not None:
+            proof = certificates_of(context.auth_context())
+            identity = self._credentials.identify(proof, address) if proof else None
+        if self._tokens is None:
+            return identity, proof
+        token, fqcn = shown_in(context.invocation_metadata())
+        proved = await self._tokens.identify(token, fqcn, address, identity)
+        return proved, proof or proof_of(token)
 
 
 async def _send_away(context: ServicerContext[bytes, bytes], retry_after_s: float | None) -> None:
@@ -353,6 +377,7 @@ async def listen(
     services: Sequence[Service] = (),
     batch_threads: bool = True,
     credentials: Credentials | None = None,
+    tokens: Tokens | None = None,
 ) -> GrpcListener:
     """Listen at ``address`` and call ``on_lane`` for each lane that arrives.
 
@@ -360,10 +385,15 @@ async def listen(
     :param batch_threads: see :func:`threads.starting_grpc_threads`.
     :param insecure: allow it though other machines can reach it, and nothing is encrypted.
     :param credentials: for an address with TLS.
+    :param tokens: what judges those that callers show.
     :raises UsageError: if it is not allowed.
     :raises LinkError: if the address is busy or cannot be used.
     """
     if credentials is None and not address.is_loopback:
+        if tokens is not None and tokens.are_asked_for:
+            raise UsageError(
+                f"{address} is not encrypted, and everybody could read tokens there: use grpcs:// with tls="
+            )
         if not insecure:
             raise UsageError(
                 f"{address} can be reached from other machines and is not encrypted: allow that with insecure=True, on "
@@ -371,7 +401,7 @@ async def listen(
             )
         _logger.warning("listening at %s without encryption: everybody can read it", address)
     try:
-        listener = GrpcListener(on_lane, services, batch_threads=batch_threads, credentials=credentials)
+        listener = GrpcListener(on_lane, services, batch_threads=batch_threads, credentials=credentials, tokens=tokens)
     except OSError as error:
         raise LinkError(f"cannot listen at {address} now: {error.strerror}", ErrorCode.LIMIT) from error
     await listener.start(address)

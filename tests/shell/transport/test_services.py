@@ -9,8 +9,10 @@ from typing import Any
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 
+from streamcell.errors import AuthenticationError
+from streamcell.security.identity import Identity
 from streamcell.transport.base import LaneClosed
-from streamcell.transport.grpc.environment import aio
+from streamcell.transport.grpc.environment import aio, grpc
 from streamcell.transport.grpc.network import GrpcNetwork
 from streamcell.transport.grpc.services import HealthService, ReflectionService
 from streamcell.transport.grpc.serving import Service
@@ -122,6 +124,35 @@ def test_reflection_lists_all_services() -> None:
 
     names = run(main())
     assert sorted(names) == ["grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection", CELL_SERVICE]
+
+
+class NoTokens:
+    """Asks for tokens, and takes none."""
+
+    fqcn = "cell"
+    are_asked_for = True
+    are_many = False
+
+    async def token_for(self, url: str, timeout_s: float) -> str:
+        return ""
+
+    async def identify(self, token: str, fqcn: str, address: str, certified: Identity | None) -> Identity:
+        raise AuthenticationError(f"{token} is nobody's")
+
+
+def test_reflection_asks_as_lanes_do_and_health_does_not() -> None:
+    async def main() -> None:
+        network = GrpcNetwork((HealthService(), ReflectionService()), tokens=NoTokens())
+        listener = await network.listen("grpc://127.0.0.1:0", lambda _: None, insecure=False)
+        async with aio.insecure_channel(listener.url.removeprefix("grpc://")) as channel:
+            reflect: Any = channel.stream_stream("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo")
+            call = reflect(metadata=(("authorization", "Bearer one"),), timeout=scaled(10))
+            assert await call.code() is grpc.StatusCode.UNAUTHENTICATED
+            assert await call.details() == "one is nobody's"
+            assert await ask(channel, "") == States.SERVING
+        await listener.close()
+
+    run(main())
 
 
 def test_lanes_work_beside_services() -> None:
