@@ -25,8 +25,9 @@ class Message:
     """Headers and a payload.
 
     A message that was received also says where it came from: ``origin``, ``target``, ``channel``, ``topic``; and a
-    request, which span it belongs to there: ``traceparent``. They are empty in a message that you made. Not safe for
-    use by several threads at once.
+    request, which span it belongs to there: ``traceparent``, and what the neighbour that it came by has proved to be
+    called: ``origin_identity``, empty if nothing. They are empty in a message that you made. Not safe for use by
+    several threads at once.
 
     :param headers: string keys; values are ``str``, ``int`` (64 bits), ``float``, ``bool`` or ``bytes``, and what has
         ``__index__``, which is sent as an int, as numpy's bool is sent as a bool.
@@ -44,6 +45,7 @@ class Message:
         self.channel: str = ""
         self.topic: str = ""
         self.traceparent: str = ""
+        self.origin_identity: str = ""
 
     def get_header(self, key: str, default: HeaderValue | None = None) -> HeaderValue | None:
         """Return the header ``key``, or ``default`` if there is none."""

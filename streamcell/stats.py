@@ -46,6 +46,7 @@ class LinkStats:
         fqcn: the neighbour.
         incarnation: which life of it.
         address: where it was dialled, or comes from.
+        identity: what it has proved to be called; empty: nothing.
         is_uplink: whether it is the parent.
         is_peer: whether the link is a short cut to a peer, so that the neighbour is neither parent nor child.
         last_break: why a lane of it ended last, in the words of its carrier; empty if none has.
@@ -55,6 +56,7 @@ class LinkStats:
     fqcn: str
     incarnation: int
     address: str
+    identity: str
     is_uplink: bool
     is_peer: bool
     last_break: str

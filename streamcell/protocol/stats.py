@@ -22,7 +22,9 @@ def link_stats(link: Link) -> LinkStats:
     """Return a snapshot of a link."""
     lanes = tuple(lane_stats(lane) for lane in link.lanes.values())
     is_parent, is_shortcut = link.kind is LinkKind.PARENT, link.kind is LinkKind.SHORTCUT
-    return LinkStats(link.fqcn, link.incarnation, link.address, is_parent, is_shortcut, link.last_break, lanes)
+    return LinkStats(
+        link.fqcn, link.incarnation, link.address, link.carrier.identity, is_parent, is_shortcut, link.last_break, lanes
+    )
 
 
 def send_stats(sender: StreamSender) -> SendStats:

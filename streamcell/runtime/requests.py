@@ -382,6 +382,7 @@ def make_message(event: StreamOpened, target: str, payload: memoryview) -> Messa
     message.channel = event.channel
     message.topic = event.topic
     message.traceparent = event.description.traceparent
+    message.origin_identity = event.identity
     return message
 
 

@@ -92,6 +92,7 @@ class TransferInfo:
     description: StreamDescription
     progress: Progress
     stream_id: int = 0
+    identity: str = ""
     size: int | None = dataclasses.field(init=False)
 
     def __post_init__(self) -> None:
@@ -113,6 +114,15 @@ class AboutTransfer:
     def origin(self) -> str:
         """The cell that sends."""
         return self.__streamcell__.origin
+
+    @property
+    def origin_identity(self) -> str:
+        """What the neighbour that it came by has proved to be called; empty if nothing, and of what is sent.
+
+        A child that has proved a name speaks for itself and for what is below it. What comes from the parent is vouched
+        for by the parent, whose name is known if it was dialled as ``grpcs://NAME@host:port``.
+        """
+        return self.__streamcell__.identity
 
     @property
     def target(self) -> str:

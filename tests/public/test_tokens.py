@@ -19,6 +19,10 @@ from streamcell import (
     CellError,
     CoreCell,
     Credentials,
+    Message,
+    ReceivedStream,
+    StreamCell,
+    StreamFuture,
     UsageError,
     aio,
     token_from_file,
@@ -26,7 +30,7 @@ from streamcell import (
 )
 from streamcell.transport.memory.network import MemoryNetwork
 from tests.kit.certificates import TestAuthority
-from tests.kit.waiting import PATIENCE_S, eventually
+from tests.kit.waiting import PATIENCE_S, Box, eventually
 
 AUTHORITY = TestAuthority()
 QUICK = CellConfig(backoff_min_s=0.02, backoff_max_s=0.2)
@@ -112,6 +116,27 @@ def test_a_certificate_does_instead_and_both_have_to_agree(ends: contextlib.Exit
     site(ends, "site-2", parent, tls=AUTHORITY.config("site-2"), token="two").wait_connected(PATIENCE_S)
     two_names = site(ends, "site-3", parent, tls=AUTHORITY.config("site-3"), token="two")
     refusal(two_names, "the token is that of site-2, and the certificate that of site-3")
+
+
+def test_receivers_see_what_was_proved(ends: contextlib.ExitStack) -> None:
+    parent = hub(ends)
+    seen: Box[tuple[str, str]] = Box()
+
+    def take(future: StreamFuture, stream: ReceivedStream, resume: bool) -> None:
+        seen.put((stream.origin, stream.origin_identity))
+        stream.read(-1)
+
+    def answer(request: Message) -> None:
+        seen.put((request.origin, request.origin_identity))
+
+    StreamCell(parent).register_stream_cb("c", "t", take)
+    parent.register_request_cb("c", "t", answer)
+    cell = site(ends, "site-1.job", parent, token="one")
+    cell.wait_connected(PATIENCE_S)
+    StreamCell(cell).send_stream("c", "t", "hub", Message({}, b"x")).result(PATIENCE_S)
+    assert cell.send_request("c", "t", "hub", Message({}, b"x"), timeout=PATIENCE_S).origin_identity == ""
+    assert seen.get_all(2) == [("site-1.job", "site-1")] * 2
+    assert [(link.fqcn, link.identity) for link in parent.stats().protocol.links] == [("site-1.job", "site-1")]
 
 
 # --- who is not --------------------------------------------------------------------------------------

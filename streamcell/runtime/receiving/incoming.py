@@ -83,6 +83,7 @@ class Incoming(Receiver):
             description=event.description,
             progress=Progress(context.clock),
             stream_id=event.key.stream_id,
+            identity=event.identity,
         )
         self.future = context.make_future(self.info, self, context.notifier)
         self._context = context

@@ -29,10 +29,17 @@ def rows(heading: str) -> dict[str, list[str]]:
 
 def test_every_setting_is_in_the_reference() -> None:
     table = rows("Configuration file")
-    top = {field.name for field in dataclasses.fields(ServeSettings)} - {"inbox", "metrics", "tls", "policy", "config"}
+    sections = {"inbox", "metrics", "tls", "token_file", "accept_tokens", "policy", "config"}
+    top = {field.name for field in dataclasses.fields(ServeSettings)} - sections
     inbox = {f"[inbox] {field.name}" for field in dataclasses.fields(InboxSettings)}
     tls = {f"[tls] {field.name}" for field in dataclasses.fields(TLSConfig)}
-    assert table.keys() == top | inbox | tls | {"[policy] file", "[metrics] listen", "[cell] …"}
+    assert table.keys() == top | inbox | tls | {
+        "[tokens] show",
+        "[tokens] accept",
+        "[policy] file",
+        "[metrics] listen",
+        "[cell] …",
+    }
 
 
 def test_defaults_in_the_reference() -> None:
