@@ -181,6 +181,33 @@ def test_statistics_tell_what_there_is() -> None:
     assert (link.address, link.is_uplink) == ("to-server", True)
 
 
+def test_the_right_to_a_lane_may_end_after_the_lane() -> None:
+    net = Net()
+    server, client = net.pair()
+    lane = client.lane()
+    server.core.lane_denied(max(server.core.stats().links[0].lanes[0].number, 10_000), "no right to it", net.now)
+    net.run()
+    assert server.core.is_cell_connected("client")
+    assert client.lane() == lane
+
+
+def test_an_address_that_is_no_more_is_not_dialled() -> None:
+    net = Net()
+    _, client = net.pair()
+    core = client.core
+
+    def wanted() -> list[LaneWanted]:
+        events = iter(core.next_event, None)
+        return [event for event in events if isinstance(event, LaneWanted)]
+
+    number = core.add_shortcut(net.now, 2)
+    (first,) = wanted()
+    core.remove_place(number, 1, net.now)
+    core.lane_closed(first.lane_id, "nobody there", None, net.now)
+    core.handle_timeout(net.now + 10.0)
+    assert {each.place for each in [first, *wanted()]} == {0}
+
+
 def test_statistics_count_what_was_done() -> None:
     net = Net()
     server, client = net.pair()

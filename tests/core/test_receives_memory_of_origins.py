@@ -243,6 +243,15 @@ def test_the_lives_that_were_heard_of_longest_ago_are_forgotten() -> None:
     assert [is_remembered(past, "first", life) for life in (1, 2)] == [True, True]
 
 
+def test_an_origin_loses_its_oldest_life_first() -> None:
+    past = PastLives()
+    buried(past, "first", 1)
+    buried(past, "first", 2)
+    for number in range(PAST_LIVES - 1):
+        buried(past, f"cell-{number}", 1)
+    assert [is_remembered(past, "first", life) for life in (1, 2)] == [False, True]
+
+
 def test_of_one_origin_sixteen_lives_are_remembered() -> None:
     past = PastLives()
     for life in range(1, 18):

@@ -655,6 +655,24 @@ def test_a_parent_without_room_lets_names_wait_and_they_are_told_again(monkeypat
     assert set(routes(nodes["root"])) == {"relay", "a", "b"}
 
 
+def test_names_wait_here_whose_place_the_parent_had_no_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    many(monkeypatch, 3)
+    monkeypatch.setattr("streamcell.protocol.tree.announcements.ROUTES", 2)
+    net = Net()
+    leaves = [f"leaf-{number}" for number in range(4)]
+    nodes = tree(net, {"root": "", "relay": "root"} | dict.fromkeys(leaves, "relay"))
+    net.advance(31.0)
+    assert set(routes(nodes["root"])) == {"relay", "leaf-0"}
+    # Now the parent has room, and this cell may announce one more.
+    monkeypatch.setattr("streamcell.protocol.tree.announcements.ROUTES", 5)
+    net.advance(61.0)
+    first, *waiting = sorted(set(leaves) - {"leaf-0"}, key=lambda leaf: leaf not in routes(nodes["root"]))
+    assert set(routes(nodes["root"])) == {"relay", "leaf-0", first}
+    nodes[first].core.stop(net.now)
+    net.advance(31.0)
+    assert len(set(routes(nodes["root"])) & set(waiting)) == 1
+
+
 def test_who_announces_more_than_there_is_room_for_leaves_room_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("streamcell.protocol.tree.announcements.ROUTES_OF_NEIGHBOUR", 3)
     net = Net()

@@ -36,7 +36,7 @@ def server(network: MemoryNetwork) -> Iterator[CoreCell]:
         ({"fqcn": "no name"}, "is not a cell name"),
         ({"tls": object()}, "tls must be a streamcell.security.settings.TLSConfig, not a object"),
         ({"policy": object()}, "policy must be a streamcell.security.policy.policy.Policy, not a object"),
-        ({"authenticate": object()}, "authenticate is not available"),
+        ({"authenticate": object()}, "authenticate must be callable"),
         ({"config": {}}, "config must be a streamcell.config.CellConfig, not a dict"),
         ({"listen": [5]}, "listen: 5 is not an address"),
         ({"connect": [None]}, "connect: None is not an address"),
