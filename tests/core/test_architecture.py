@@ -75,7 +75,7 @@ TABLE = (
     ),
     room("protocol", "protocol", below="values", stdlib=VALUE_MODULES),
     # What every room that runs in threads stands on.
-    room("process", "whereabouts logs"),
+    room("process", "whereabouts logs lines"),
     room("v1", "v1", third_party="google"),
     room("security", "security", below="values protocol", third_party="cryptography OpenSSL"),
     room(

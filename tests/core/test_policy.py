@@ -50,7 +50,7 @@ def test_a_neighbour_that_a_rule_allows_is_let_in() -> None:
     shows(net, "site-2", "site-1")
     liar.connect("hub")
     net.run()
-    assert "the certificate proves site-1, and not site-2" in str(refusal(liar))
+    assert "the token proves site-1, and not site-2" in str(refusal(liar))
 
 
 @pytest.mark.parametrize(

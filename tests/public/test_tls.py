@@ -101,7 +101,7 @@ def test_nobody_says_hello_as_somebody_else(ends: contextlib.ExitStack) -> None:
         CoreCell("site-2", connect=hub.listen_urls[0], tls=AUTHORITY.config("site-1")).start()
     # A template of its own hides from the cell itself what its certificate proves.
     liar = dialling(ends, "site-2", hub.listen_urls[0], AUTHORITY.config("site-1", identity="other:{fqcn}"))
-    error = refusal(liar, "proves site-1, and not site-2")
+    error = refusal(liar, "the certificate proves site-1, and not site-2")
     assert isinstance(error, AuthenticationError)
     assert not hub.is_cell_reachable("site-2")
 

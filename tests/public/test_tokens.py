@@ -147,7 +147,7 @@ def test_refusals_say_why(ends: contextlib.ExitStack, caplog: pytest.LogCaptureF
     with caplog.at_level(logging.WARNING, "streamcell"):
         refusal(site(ends, "site-1", parent), "hub wants a token, and was shown none: give token=, or --token-file")
         refusal(site(ends, "site-4", parent, token="four"), "this token is not known")
-        refusal(site(ends, "site-2", parent, token="one"), "proves site-1, and not site-2")
+        refusal(site(ends, "site-2", parent, token="one"), "the token proves site-1, and not site-2")
     assert not parent.is_cell_reachable("site-2")
     said = caplog.text
     assert "was refused: this token is not known" in said
@@ -173,6 +173,13 @@ def test_an_application_that_does_not_answer_lets_nobody_in(ends: contextlib.Exi
         return "site-1"
 
     refusal(site(ends, "site-1", hub(ends, wait), token="one"), "authenticate of hub has not answered within 3 s")
+
+
+def test_a_function_that_gives_no_token_is_not_taken_for_a_silent_parent(ends: contextlib.ExitStack) -> None:
+    go_on = threading.Event()
+    ends.callback(go_on.set)
+    cell = site(ends, "site-1", hub(ends), token=lambda: "one" if go_on.wait(PATIENCE_S) else "")
+    refusal(cell, "the function that gives the token of site-1 has not answered within 1.5 s")
 
 
 @pytest.mark.parametrize(

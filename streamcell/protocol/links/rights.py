@@ -70,5 +70,6 @@ def _may_bring(rules: Rules, carrier: CarrierInfo, fqcn: str, me: str) -> bool:
 
 def _unproven(carrier: CarrierInfo, fqcn: str) -> str:
     if carrier.identity:
-        return f"the certificate proves {carrier.identity}, and not {fqcn}: use that name, or one below it"
+        what = "certificate" if carrier.fingerprint else "token"
+        return f"the {what} proves {carrier.identity}, and not {fqcn}: use that name, or one below it"
     return f"nothing proves that this is {fqcn}: a certificate is needed for that"

@@ -15,11 +15,11 @@ from types import MappingProxyType
 from typing import TypeAlias
 
 from streamcell.errors import AuthenticationError, CellError, Fault, error_from_wire
+from streamcell.lines import NeighbourLog
 from streamcell.protocol.base.events import PassageAsked, StreamOpened
 from streamcell.protocol.wire.addressing import Party
 from streamcell.protocol.wire.description import StreamKind
 from streamcell.runtime.context import CellContext
-from streamcell.runtime.network.lines import NeighbourLog
 from streamcell.runtime.threads.callbacks import call_user_code, raised_sentence
 from streamcell.runtime.threads.trace import CellLog
 from streamcell.runtime.threads.workers import WorkerPool

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from streamcell.errors import CellError, LinkError
+from streamcell.lines import NeighbourLog
 from streamcell.protocol.base.events import (
     AccessRefused,
     CellConnected,
@@ -19,7 +20,6 @@ from streamcell.protocol.base.events import (
     UplinkEnded,
     UplinkRefused,
 )
-from streamcell.runtime.network.lines import NeighbourLog
 from streamcell.runtime.threads.notifier import Notifier
 from streamcell.runtime.threads.trace import CellLog
 from streamcell.runtime.transfers import AnyFuture, OpenFutures, fail, succeed

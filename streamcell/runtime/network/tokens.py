@@ -10,7 +10,7 @@ import asyncio
 import functools
 import logging
 from collections.abc import Callable
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import Protocol, TypeVar, cast, runtime_checkable
 
 from streamcell.errors import AuthenticationError, CellError, UsageError
 from streamcell.fqcn import is_fqcn
@@ -28,8 +28,8 @@ T = TypeVar("T")
 ANSWER_S = 3.0
 # Threads that ask: enough that some may wait for a slow service.
 _THREADS = 8
-# How many callers may wait for an answer; who comes beyond is to come again.
-_MOST_WAITING = 64
+# How many calls may be under way, those included that nobody waits for any more; who comes beyond is to come again.
+_MOST_CALLS = 64
 
 
 @runtime_checkable
@@ -61,7 +61,7 @@ class CellTokens:
         self._authenticate = authenticate
         self._log = log
         self._pool = WorkerPool(f"{fqcn}-tokens", _THREADS, starter)
-        self._waiting = 0
+        self._calls = 0
 
     @property
     def are_asked_for(self) -> bool:
@@ -76,7 +76,7 @@ class CellTokens:
     @property
     def are_many(self) -> bool:
         """Whether so many callers wait for an answer that others had better come again."""
-        return self._waiting >= _MOST_WAITING
+        return self._calls >= _MOST_CALLS
 
     def on(self, network: Network) -> Network:
         """Return a network with these tokens.
@@ -101,7 +101,7 @@ class CellTokens:
         if isinstance(token, str):
             return token
         what = f"the function that gives the token of {self.fqcn}"
-        found = await self._ask(token, what, min(timeout_s, ANSWER_S))
+        found = await self._ask(token, what, min(timeout_s / 2, ANSWER_S))
         try:
             return check_token(found)
         except UsageError as error:
@@ -127,11 +127,7 @@ class CellTokens:
         authenticate = self._authenticate
         if authenticate is None:
             raise AuthenticationError(f"{self.fqcn} takes no tokens")
-        self._waiting += 1
-        try:
-            name = await self._ask(functools.partial(authenticate, shown), f"authenticate of {self.fqcn}", ANSWER_S)
-        finally:
-            self._waiting -= 1
+        name = await self._ask(functools.partial(authenticate, shown), f"authenticate of {self.fqcn}", ANSWER_S)
         if not isinstance(name, str) or not is_fqcn(name):
             self._log.error("authenticate has returned %.100r, which is no name of a cell: nobody is let in", name)
             raise AuthenticationError(f"{self.fqcn} cannot look at tokens now: its log says why")
@@ -142,23 +138,26 @@ class CellTokens:
 
         :raises AuthenticationError: if it raises, or has not returned in time.
         """
+        if self.are_many:
+            raise AuthenticationError(f"{what} has not answered {_MOST_CALLS} calls yet: it is not called again")
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[T] = loop.create_future()
+        self._calls += 1
 
         def settle(result: T | None, raised: BaseException | None) -> None:
+            self._calls -= 1
             if answer.done():
                 return
             if raised is None:
-                answer.set_result(result)  # type: ignore[arg-type]
+                answer.set_result(cast("T", result))
             elif isinstance(raised, CellError):
                 answer.set_exception(AuthenticationError(raised.sentence))
             else:
                 answer.set_exception(AuthenticationError(f"{what} has failed: its log says why"))
 
         def run() -> None:
-            if answer.cancelled():
-                return
-            result, raised = call_user_code(self._log, _level_of, what, function)
+            # Nobody may wait any more.
+            result, raised = (None, None) if answer.done() else call_user_code(self._log, _level_of, what, function)
             try:
                 loop.call_soon_threadsafe(settle, result, raised)
             except RuntimeError:

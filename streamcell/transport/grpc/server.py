@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from streamcell.errors import AuthenticationError, ErrorCode, LinkError, UsageError, one_line
+from streamcell.lines import NeighbourLog
 from streamcell.logs import get_logger
 from streamcell.protocol.links.carrier import CarrierInfo
 from streamcell.protocol.wire.frames import Parts
@@ -54,6 +55,7 @@ DEAF_AFTER = 3
 # How long lanes of a server that was left may take to move to the new one.
 MOVE_S = 30.0
 _CLOSED_HERE = "the lane was closed here"
+_STOPPING = "the cell is stopping"
 _CLOSED_THERE = "the other side ended the lane"
 # For how long who comes while many tokens are looked at is to stay away, and up to twice as long.
 _TOKENS_AGAIN_S = 1.0
@@ -199,6 +201,8 @@ class GrpcListener:
         self._services = tuple(services)
         self._lanes: set[GrpcServerCarrier] = set()
         self._newcomers = Newcomers(lambda: self.url)
+        # Anybody who reaches the port can have lines written here.
+        self._refusals = NeighbourLog(_logger)
         # All that have ever arrived.
         self._arrived = 0
         self._closing = False
@@ -296,8 +300,7 @@ class GrpcListener:
             return self._binding
 
     async def _exchange(self, _requests: object, context: ServicerContext[bytes, bytes]) -> None:
-        if self._closing:
-            await context.abort(grpc.StatusCode.UNAVAILABLE, "the cell is stopping")
+        await self._check_open(context)
         self._arrived += 1
         address = _peer_address(context.peer())
         origin = origin_of(address)
@@ -307,8 +310,11 @@ class GrpcListener:
         try:
             info = await self._info_of(context, address)
         except AuthenticationError as error:
-            _logger.warning("%s was refused: %s", address, error.sentence)
+            now = asyncio.get_running_loop().time()
+            self._refusals.log(origin, now, logging.WARNING, "%s was refused: %s", address, error.sentence)
             await context.abort(grpc.StatusCode.UNAUTHENTICATED, error.sentence)
+        # Looking at a token takes its time.
+        await self._check_open(context)
         lane = GrpcServerCarrier(context, info, origin, self._newcomers)
         self._newcomers.on_arrival(lane)
         self._lanes.add(lane)
@@ -322,6 +328,11 @@ class GrpcListener:
         finally:
             self._lanes.discard(lane)
             lane.end(_CLOSED_THERE)
+
+    async def _check_open(self, context: ServicerContext[bytes, bytes]) -> None:
+        """End a call that comes while this ends."""
+        if self._closing:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, _STOPPING)
 
     async def _info_of(self, context: ServicerContext[bytes, bytes], address: str) -> CarrierInfo:
         """Return who has dialled.

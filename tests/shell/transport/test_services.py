@@ -9,8 +9,6 @@ from typing import Any
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 
-from streamcell.errors import AuthenticationError
-from streamcell.security.identity import Identity
 from streamcell.transport.base import LaneClosed
 from streamcell.transport.grpc.environment import aio, grpc
 from streamcell.transport.grpc.network import GrpcNetwork
@@ -18,6 +16,7 @@ from streamcell.transport.grpc.services import HealthService, ReflectionService
 from streamcell.transport.grpc.serving import Service
 from tests.kit.timing import scaled
 from tests.shell.transport.running import Arrivals, hear, open_pair, run, say
+from tests.shell.transport.test_callers import NoTokens
 
 CELL_SERVICE = "streamcell.v1.CellService"
 States = health_pb2.HealthCheckResponse
@@ -124,20 +123,6 @@ def test_reflection_lists_all_services() -> None:
 
     names = run(main())
     assert sorted(names) == ["grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection", CELL_SERVICE]
-
-
-class NoTokens:
-    """Asks for tokens, and takes none."""
-
-    fqcn = "cell"
-    are_asked_for = True
-    are_many = False
-
-    async def token_for(self, url: str, timeout_s: float) -> str:
-        return ""
-
-    async def identify(self, token: str, fqcn: str, address: str, certified: Identity | None) -> Identity:
-        raise AuthenticationError(f"{token} is nobody's")
 
 
 def test_reflection_asks_as_lanes_do_and_health_does_not() -> None:

@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from streamcell.runtime.network.lines import LINES, NeighbourLog
+from streamcell.lines import LINES, NeighbourLog
 from streamcell.runtime.threads.trace import link_log
 
 

@@ -1,4 +1,4 @@
-"""Lines of the log about neighbours: so many a second about each, and then a count. Runs on the engine.
+"""Lines of the log about neighbours: so many a second about each, and then a count. One thread at a time.
 
 What a neighbour does leads to lines here. One that does it without end must not fill the disk, nor hide what is said of
 others.
@@ -6,7 +6,11 @@ others.
 
 from __future__ import annotations
 
-from streamcell.runtime.threads.trace import CellLog
+import logging
+from typing import Any, TypeAlias
+
+# A logger, or one that says what cell it is about.
+AnyLog: TypeAlias = "logging.Logger | logging.LoggerAdapter[Any]"
 
 # Lines about one neighbour within a second.
 LINES = 10
@@ -24,9 +28,9 @@ class _Said:
 
 
 class NeighbourLog:
-    """The log of a cell's links, for what its neighbours cause."""
+    """A log for what neighbours cause, and those who would be neighbours."""
 
-    def __init__(self, log: CellLog) -> None:
+    def __init__(self, log: AnyLog) -> None:
         self._log = log
         # Whoever was spoken of within the last second, in the order in which that began.
         self._said: dict[str, _Said] = {}
