@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.kit.programs import ROOT, Program, run, unhappy
+from tests.kit.programs import ROOT, Process, Program, run, unhappy
 from tests.programs.documents import PORT, Shown, blocks, programs, section
 
 GUIDE = ROOT / "docs/guide.md"
@@ -26,9 +26,12 @@ def shape(line: str) -> str:
 def test_program_runs(program: Shown, tmp_path: Path) -> None:
     path = tmp_path / "program.py"
     path.write_text(program.code, encoding="utf-8")
-    lines = run(path, cwd=tmp_path)
+    # The log has a pipe of its own: a line of it may come in the middle of what is printed.
+    with Process([sys.executable, path], cwd=tmp_path, variables=os.environ) as process:
+        assert process.wait() == 0, process.errors.all
+        lines, logged = process.output.all, process.errors.all
     assert lines
-    assert unhappy(lines) == []
+    assert unhappy([*lines, *logged]) == []
     shown = [shape(line) for line in program.output.splitlines()]
     assert [line for line in map(shape, lines) if line in shown] == shown
 
