@@ -181,31 +181,58 @@ def test_statistics_tell_what_there_is() -> None:
     assert (link.address, link.is_uplink) == ("to-server", True)
 
 
-def test_the_right_to_a_lane_may_end_after_the_lane() -> None:
+def wanted(client: Node) -> list[LaneWanted]:
+    """Take what the core of a cell wants to have dialled."""
+    events = iter(client.core.next_event, None)
+    return [event for event in events if isinstance(event, LaneWanted)]
+
+
+def test_who_has_no_right_to_a_lane_any_more_loses_it_and_is_told_why() -> None:
     net = Net()
-    server, client = net.pair()
-    lane = client.lane()
-    server.core.lane_denied(max(server.core.stats().links[0].lanes[0].number, 10_000), "no right to it", net.now)
+    server, _client = net.pair()
+    net.refuse_dials.add("server")
+    for lane_id in (server.lane(), 10_000):
+        server.core.lane_denied(lane_id, "it has no right to it", net.now)
     net.run()
-    assert server.core.is_cell_connected("client")
-    assert client.lane() == lane
+    assert [goodbye.sentence for goodbye in net.sent("server", Goodbye)][:1] == ["it has no right to it"]
+    assert not server.core.stats().links[0].lanes[1:]
 
 
-def test_an_address_that_is_no_more_is_not_dialled() -> None:
+def test_addresses_come_and_go() -> None:
     net = Net()
-    _, client = net.pair()
+    client = net.node("client")
     core = client.core
-
-    def wanted() -> list[LaneWanted]:
-        events = iter(core.next_event, None)
-        return [event for event in events if isinstance(event, LaneWanted)]
-
     number = core.add_shortcut(net.now, 2)
-    (first,) = wanted()
+    (first,) = wanted(client)
     core.remove_place(number, 1, net.now)
     core.lane_closed(first.lane_id, "nobody there", None, net.now)
     core.handle_timeout(net.now + 10.0)
-    assert {each.place for each in [first, *wanted()]} == {0}
+    again = wanted(client)
+    assert {each.place for each in [first, *again]} == {0}
+    beside = core.add_place(number, 0, net.now + 10.0)
+    core.lane_closed(again[-1].lane_id, "nobody there", None, net.now + 10.0)
+    core.handle_timeout(net.now + 20.0)
+    assert beside in {each.place for each in wanted(client)}
+
+
+def test_a_dial_may_be_awaited_for_longer_and_put_off() -> None:
+    net = Net()
+    client = net.node("client")
+    core = client.core
+    core.add_shortcut(net.now, 1)
+    (first,) = wanted(client)
+    core.dial_awaited(first.lane_id, 60.0, net.now)
+    core.handle_timeout(net.now + 50.0)
+    assert wanted(client) == []
+    core.dial_deferred(first.lane_id, 40.0, net.now + 50.0)
+    core.lane_closed(first.lane_id, "come again later", None, net.now + 50.0)
+    at: float | None = None
+    while not wanted(client):
+        at = core.next_deadline()
+        assert at is not None
+        core.handle_timeout(at)
+    assert at is not None
+    assert at >= net.now + 90.0
 
 
 def test_statistics_count_what_was_done() -> None:
