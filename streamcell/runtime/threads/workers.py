@@ -54,15 +54,16 @@ class WorkerPool:
         self._most_threads = max_threads + spare_threads
         self._idle_s = idle_s
         # Reentrant, because a destructor that submits may run anywhere, also in here.
-        self._changed = threading.Condition(threading.RLock())
+        self._lock = threading.RLock()
         # Who waits and who holds how many threads. What is submitted is put in line by who looks there next.
         self._submitted: collections.deque[tuple[Party, Job]] = collections.deque()
         self._shares = Shares(max_threads, spare_threads)
         self._line: Line[Job] = Line(self._shares)
         self._looking = False
         self._threads = 0
-        # Threads that wait for a job, those included that were woken for one and have not got to it.
-        self._idle = 0
+        # Threads that wait for a job, as the lock that each waits for. Whoever calls one takes it out and opens it.
+        # Plain locks, because one may be opened in the midst of waiting for it.
+        self._idle: collections.deque[threading.Lock] = collections.deque()
         # Whether a thread was woken or started and has not got to a job.
         self._coming = False
         # Whether a thread that was refused will be asked for again.
@@ -75,25 +76,26 @@ class WorkerPool:
         After :meth:`close` jobs still run, in threads that end at once.
         """
         self._submitted.append((party, job))
-        with self._changed:
+        with self._lock:
             if not self._call_thread():
                 return
         self._start_thread()
 
     def close(self) -> None:
         """Let idle threads end now, and busy ones when they have done what waits. Does not wait for them."""
-        with self._changed:
+        with self._lock:
             self._closed = True
-            self._changed.notify_all()
+            while self._idle:
+                self._idle.pop().release()
 
     def stats(self) -> PoolStats:
         """Return the pool's figures."""
-        with self._changed:
+        with self._lock:
             return PoolStats(
                 name=self._name,
                 max_threads=self._max_threads,
                 threads=self._threads,
-                running=self._threads - self._idle,
+                running=self._threads - len(self._idle),
                 waiting=len(self._submitted) + len(self._line),
             )
 
@@ -103,9 +105,9 @@ class WorkerPool:
         """Get another thread to work on what waits; return True if the caller is to start one, without the lock."""
         if self._coming or self._next_party() is None:
             return False
-        if self._idle > 0:
+        if self._idle:
             self._coming = True
-            self._changed.notify()
+            self._idle.pop().release()
             return False
         if self._threads >= self._most_threads:
             return False
@@ -144,7 +146,7 @@ class WorkerPool:
         """Start a thread that is counted already; if it is refused, it no longer is, and is asked for again later."""
         if self._starter.start(self._work, self._name):
             return
-        with self._changed:
+        with self._lock:
             self._threads -= 1
             self._coming = False
             retrying, self._retrying = self._retrying, True
@@ -152,7 +154,7 @@ class WorkerPool:
             self._starter.again(self._retry)
 
     def _retry(self) -> None:
-        with self._changed:
+        with self._lock:
             self._retrying = False
             start = self._call_thread()
         if start:
@@ -160,8 +162,10 @@ class WorkerPool:
 
     def _work(self) -> None:
         party = None
+        call = threading.Lock()
+        call.acquire()
         try:
-            while (taken := self._next_job(party)) is not None:
+            while (taken := self._next_job(party, call)) is not None:
                 party, job = taken
                 # What the job refers to must not live until the next one comes.
                 del taken
@@ -171,35 +175,54 @@ class WorkerPool:
             self._replace_thread(party)
             raise
 
-    def _next_job(self, done: Party | None) -> tuple[Party, Job] | None:
+    def _next_job(self, done: Party | None, call: threading.Lock) -> tuple[Party, Job] | None:
         """Wait for a job; None when the thread is to end, which is then no longer counted.
 
-        ``done``: whose job this thread has done; None: it has just been started.
+        ``done``: whose job this thread has done; None: it has just been started. ``call``: what it waits at.
         """
-        with self._changed:
+        with self._lock:
             if done is None:
                 self._coming = False
             else:
                 self._give_back(done)
             is_over = False
             while (taken := self._take_job()) is None:
-                if is_over or self._closed:
-                    self._threads -= 1
+                if not (is_over or self._closed):
+                    is_over = not self._wait(call)
+                elif self._is_let_go():
                     return None
-                is_over = not self._wait()
             start = self._call_thread()
         if start:
             self._start_thread()
         return taken
 
-    def _wait(self) -> bool:
-        """Wait for a change; return False if none came for a while."""
-        self._idle += 1
+    def _wait(self, call: threading.Lock) -> bool:
+        """Wait to be called; return False if nobody called for a while."""
+        self._idle.append(call)
+        # A destructor may have submitted since the last look and found nobody to call. From here on it finds this one.
+        if self._next_party() is None:
+            self._lock.release()
+            try:
+                call.acquire(timeout=self._idle_s)
+            finally:
+                self._lock.acquire()
         try:
-            return self._changed.wait(self._idle_s)
-        finally:
-            self._idle -= 1
+            self._idle.remove(call)
+        except ValueError:
+            # Called, perhaps after the time was over.
+            call.acquire(blocking=False)
             self._coming = False
+            return True
+        return False
+
+    def _is_let_go(self) -> bool:
+        """Take a thread that has nothing to do out of the count, unless there is a job after all."""
+        self._threads -= 1
+        # Looked at once more: a destructor that submitted before found this thread counted, and started none.
+        if self._next_party() is None:
+            return True
+        self._threads += 1
+        return False
 
     def _give_back(self, party: Party) -> None:
         self._looking = True
@@ -208,7 +231,7 @@ class WorkerPool:
 
     def _replace_thread(self, party: Party | None) -> None:
         """Take a thread that a job has ended out of the count, or start another if jobs wait."""
-        with self._changed:
+        with self._lock:
             if party is not None:
                 self._give_back(party)
             self._threads -= 1

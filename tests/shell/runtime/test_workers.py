@@ -10,7 +10,7 @@ from streamcell.protocol.wire.addressing import Party
 from streamcell.runtime.threads.starter import ThreadStarter
 from streamcell.runtime.threads.workers import WorkerPool
 from tests.kit.timing import scaled
-from tests.kit.waiting import eventually
+from tests.kit.waiting import eventually, wait_for
 from tests.shell.runtime.starters import STARTER
 
 
@@ -321,9 +321,48 @@ def test_a_destructor_may_submit_in_the_midst_of_anything() -> None:
             pool.submit(lambda: done.put(1), ("a", "a"))
     finally:
         gc.set_threshold(*thresholds)
-    gc.collect()
-    for _ in range(600):
-        done.get(timeout=scaled(10))
+
+    def all_are_done() -> bool:
+        # Again and again, because a collection does nothing while another thread is at one.
+        gc.collect()
+        return done.qsize() == 600
+
+    eventually(all_are_done)
     eventually(lambda: pool.stats().running == 0)
     assert pool.stats().waiting == 0
     pool.close()
+
+
+@pytest.mark.parametrize("idle_s", [scaled(60.0), 0.0], ids=["idle threads stay", "idle threads end"])
+def test_a_destructor_may_submit_at_every_point_of_a_thread(idle_s: float) -> None:
+    """What is submitted there begins, although all threads are taken, and the one it is submitted in looks for work."""
+
+    def submit_at(point: int) -> bool:
+        """Submit at this point, where a destructor could run; return False if a thread does not come so far."""
+        points = 0
+        pool = WorkerPool("reentrant", 1, STARTER, idle_s=idle_s)
+        first, second = threading.Event(), threading.Event()
+
+        def pass_point(*_: object) -> None:
+            nonlocal points
+            points += 1
+            if points == point:
+                pool.submit(second.set)
+
+        threading.setprofile(pass_point)
+        try:
+            pool.submit(first.set)
+            wait_for(first)
+        finally:
+            threading.setprofile(None)
+        eventually(lambda: pool.stats().running == 0)
+        reached = points >= point
+        if reached:
+            wait_for(second)
+        pool.close()
+        return reached
+
+    point = 1
+    while submit_at(point):
+        point += 1
+    assert point > 20
