@@ -17,6 +17,7 @@ class KnownCell:
         address: its address as its neighbour sees it, empty if that is not known.
         software: name and version of what it runs, empty if it does not say.
         known_for_s: for how many seconds the cell that tells of it has known it.
+        identity: what the neighbour ``via`` has proved to be called; empty: nothing.
     """
 
     fqcn: str
@@ -25,6 +26,7 @@ class KnownCell:
     address: str
     software: str
     known_for_s: float
+    identity: str = ""
 
 
 class KnownCells(list[KnownCell]):

@@ -103,7 +103,9 @@ def cells(
         width = max((len(line) for line, _ in lines), default=0)
         for line, each in lines:
             # What others say of themselves is shown as text, whatever it is.
-            said = (one_line(each.known.software), one_line(each.known.address))
+            said = [one_line(each.known.software), one_line(each.known.address)]
+            if verbose:
+                said.append(f"proved: {one_line(each.known.identity) or 'nothing'}")
             print("  ".join(filter(None, [line.ljust(width), *said])))
     if found.total > len(found.cells):
         print(counted(found), file=sys.stderr)

@@ -267,6 +267,7 @@ def _cell_info(message: cell_pb2.CellInfo) -> frames.CellInfo:
         checked_label(message.address, "address"),
         checked_label(message.software, "software"),
         checked_seconds(message.known_for_s, "known_for_s"),
+        checked_optional_fqcn(message.identity, "identity"),
     )
 
 

@@ -223,6 +223,7 @@ def _fill_query_reply(message: cell_pb2.Frame, frame: frames.QueryReply) -> None
         info.address = cell.address
         info.software = cell.software
         info.known_for_s = cell.known_for_s
+        info.identity = cell.identity
 
 
 def _fill_ping(message: cell_pb2.Frame, frame: frames.Ping) -> None:

@@ -492,20 +492,22 @@ class Query(_message.Message):
     def __init__(self, query_id: _Optional[int] = ..., asker: _Optional[str] = ..., subject: _Optional[str] = ..., trace: bool = ..., hops_left: _Optional[int] = ..., prefix: _Optional[str] = ..., limit: _Optional[int] = ..., after: _Optional[str] = ..., contested: bool = ..., claim_id: _Optional[int] = ...) -> None: ...
 
 class CellInfo(_message.Message):
-    __slots__ = ("fqcn", "incarnation", "via", "address", "software", "known_for_s")
+    __slots__ = ("fqcn", "incarnation", "via", "address", "software", "known_for_s", "identity")
     FQCN_FIELD_NUMBER: _ClassVar[int]
     INCARNATION_FIELD_NUMBER: _ClassVar[int]
     VIA_FIELD_NUMBER: _ClassVar[int]
     ADDRESS_FIELD_NUMBER: _ClassVar[int]
     SOFTWARE_FIELD_NUMBER: _ClassVar[int]
     KNOWN_FOR_S_FIELD_NUMBER: _ClassVar[int]
+    IDENTITY_FIELD_NUMBER: _ClassVar[int]
     fqcn: str
     incarnation: int
     via: str
     address: str
     software: str
     known_for_s: float
-    def __init__(self, fqcn: _Optional[str] = ..., incarnation: _Optional[int] = ..., via: _Optional[str] = ..., address: _Optional[str] = ..., software: _Optional[str] = ..., known_for_s: _Optional[float] = ...) -> None: ...
+    identity: str
+    def __init__(self, fqcn: _Optional[str] = ..., incarnation: _Optional[int] = ..., via: _Optional[str] = ..., address: _Optional[str] = ..., software: _Optional[str] = ..., known_for_s: _Optional[float] = ..., identity: _Optional[str] = ...) -> None: ...
 
 class QueryReply(_message.Message):
     __slots__ = ("query_id", "asker", "responder", "cells", "hops_left", "more", "total", "holder", "claim_id")

@@ -48,6 +48,17 @@ def test_a_file_goes_through_a_hub_that_knows_who_is_who(folder: Path, url: str)
     assert arrived.parent.name.startswith("lab.send-")
 
 
+def test_what_cells_have_proved_is_printed(folder: Path, url: str) -> None:
+    with Command("recv", "--as", "office", "--into", "arrived", "--connect", url, *options("office"), cwd=folder):
+        pinged = run_command("ping", "office", "--connect", url, *options("lab"), cwd=folder)
+        assert pinged.returncode == ExitCode.DONE, pinged.stderr
+        listed = run_command("cells", "--verbose", "--connect", url, *options("lab"), cwd=folder)
+    assert listed.returncode == ExitCode.DONE, listed.stderr
+    lines = listed.stdout.decode().splitlines()
+    proved = {name: line.rpartition("  ")[2] for line in lines for name in ("hub", "office") if name in line}
+    assert proved == {"hub": "proved: nothing", "office": "proved: office"}
+
+
 LAB = {"ca": "ca.pem", "cert": "lab.pem", "key": "lab.key"}
 
 

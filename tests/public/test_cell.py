@@ -133,6 +133,21 @@ def test_plaintext_for_other_machines_must_be_asked_for(url: str, caplog: pytest
         exchange(cell, f"grpc://{host}:{cell.listen_urls[0].rpartition(':')[2]}")
 
 
+@pytest.mark.parametrize(
+    ("url", "warned"),
+    [("grpc://192.0.2.1:8004", True), ("grpcs://192.0.2.1:8004", False), ("grpc://127.0.0.1:1", False)],
+)
+def test_who_dials_other_machines_in_plaintext_is_warned_once(
+    url: str, warned: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    with running(CoreCell("site-1", connect=[url, "grpc://127.0.0.1:1"])) as cell:
+        eventually(lambda: bool(cell.stats()))
+    lines = [record.getMessage() for record in caplog.records if "without encryption" in record.getMessage()]
+    assert lines == (
+        [f"[cell=site-1] dialling {url} without encryption: everybody on the way can read and change it"] * warned
+    )
+
+
 # --- its life
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import re
 import threading
@@ -73,6 +74,21 @@ def test_cells_with_certificates_talk(ends: contextlib.ExitStack) -> None:
     assert hub.is_cell_connected("site-1")
     below = dialling(ends, "site-1.job", hub.listen_urls[0], AUTHORITY.config("site-1"))
     below.wait_connected(PATIENCE_S)
+
+
+def test_who_has_proved_what_is_told_by_lists_of_cells_and_by_the_log(
+    ends: contextlib.ExitStack, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "streamcell.link")
+    hub = listening(ends)
+    site = dialling(ends, "site-1", hub.listen_urls[0], AUTHORITY.config("site-1"))
+    below = dialling(ends, "site-1.job", hub.listen_urls[0], AUTHORITY.config("site-1"))
+    for cell in (site, below):
+        cell.wait_connected(PATIENCE_S)
+    proved = {known.fqcn: known.identity for known in site.cells(PATIENCE_S)}
+    # The hub tells, which has asked for certificates; nobody has asked it for one.
+    assert proved == {"hub": "", "site-1": "site-1", "site-1.job": "site-1"}
+    eventually(lambda: "connected with site-1.job, which has proved to be site-1" in caplog.text)
 
 
 def test_the_cell_that_listens_may_be_named(ends: contextlib.ExitStack) -> None:

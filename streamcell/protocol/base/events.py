@@ -47,11 +47,13 @@ class LaneDropped:
 class CellConnected:
     """A neighbour is there, and its name, or this cell's at the parent, is accepted all the way up.
 
-    ``uplink``: the number of the uplink, if the neighbour is the parent.
+    ``uplink``: the number of the uplink, if the neighbour is the parent. ``identity``: what the neighbour has proved to
+    be called; empty: nothing.
     """
 
     fqcn: str
     uplink: int | None
+    identity: str = ""
 
 
 @dataclasses.dataclass(slots=True)

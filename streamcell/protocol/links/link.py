@@ -424,7 +424,7 @@ class Link(Timed):
     def _announce(self) -> None:
         self.announced = True
         self._announce_at = None
-        self._context.events.append(CellConnected(self.fqcn, self._number_as_parent()))
+        self._context.events.append(CellConnected(self.fqcn, self._number_as_parent(), self.carrier.identity))
 
     def _announce_end(self, *, left: bool) -> None:
         self._announce_at = None

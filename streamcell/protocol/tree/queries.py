@@ -71,7 +71,15 @@ class Question(Timed):
         """Return the answer."""
         chosen = (self.cells[fqcn] for fqcn in self.selection.cut(self.cells))
         known = (
-            KnownCell(info.fqcn, info.incarnation, info.via, info.address, info.software, info.known_for_s)
+            KnownCell(
+                info.fqcn,
+                info.incarnation,
+                info.via,
+                info.address,
+                info.software,
+                info.known_for_s,
+                info.identity,
+            )
             for info in chosen
         )
         return KnownCells(known, total=max(self.total, len(self.cells)), told_by=self.told_by)
@@ -236,7 +244,13 @@ class QueryTable:
         """Return what this cell knows of others: those below, its parent, and the ends of its shortcuts."""
         cells = {
             route.fqcn: CellInfo(
-                route.fqcn, route.incarnation, route.link.fqcn, route.address, route.software, now - route.since
+                route.fqcn,
+                route.incarnation,
+                route.link.fqcn,
+                route.address,
+                route.software,
+                now - route.since,
+                route.link.carrier.identity,
             )
             for route in self._routes.all()
             if route.confirmed
@@ -244,7 +258,13 @@ class QueryTable:
         for link in self._links.links.values():
             if link.announced and link.fqcn not in cells:
                 cells[link.fqcn] = CellInfo(
-                    link.fqcn, link.incarnation, link.fqcn, link.address, link.terms.software, now - link.up_since
+                    link.fqcn,
+                    link.incarnation,
+                    link.fqcn,
+                    link.address,
+                    link.terms.software,
+                    now - link.up_since,
+                    link.carrier.identity,
                 )
         return list(cells.values())
 

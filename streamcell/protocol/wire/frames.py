@@ -425,6 +425,7 @@ class CellInfo:
     address: str = ""
     software: str = ""
     known_for_s: float = 0.0
+    identity: str = ""
 
 
 @dataclasses.dataclass(slots=True)

@@ -17,6 +17,7 @@ from streamcell.runtime.network.dial_plan import DialPlan, Spot
 from streamcell.runtime.network.lane_tasks import FLUSH_S, LaneHost, LaneTasks
 from streamcell.runtime.threads.trace import CellLog
 from streamcell.transport import codec as protobuf_codec
+from streamcell.transport.address import Scheme, parse_address
 from streamcell.transport.base import Carrier, Codec, LaneClosed, Network, Resolver
 from streamcell.transport.memory.loop import LoopCarrier
 
@@ -46,6 +47,11 @@ class Lanes:
 
     def add_uplink(self, number: int, urls: Sequence[str]) -> DialPlan:
         """Note where the uplink ``number`` of the core leads."""
+        for address in map(parse_address, urls):
+            if address.scheme is not Scheme.GRPCS and not address.is_loopback:
+                self._log.warning(
+                    "dialling %s without encryption: everybody on the way can read and change it", address
+                )
         plan = self._plans[number] = DialPlan(number, urls, in_order=self._context.config.connect_in_order)
         return plan
 

@@ -72,7 +72,8 @@ class Neighbours:
 
     def on_cell_connected(self, event: CellConnected, now: float) -> None:
         """Tell the application."""
-        self._log.log(event.fqcn, now, logging.INFO, "< connected with %s", event.fqcn)
+        proved = f", which has proved to be {event.identity}" if event.identity else ""
+        self._log.log(event.fqcn, now, logging.INFO, "< connected with %s%s", event.fqcn, proved)
         if event.uplink is not None:
             self._uplink_is_up = True
             self._refusal = None
