@@ -17,6 +17,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
+from cryptography.utils import CryptographyDeprecationWarning
 
 from streamcell.errors import AuthenticationError
 from streamcell.security.identity import Identity, IdentitySource
@@ -29,6 +30,8 @@ _LEAST_RSA_BITS = 2048
 # What cryptography raises for a certificate or a key that it cannot make sense of.
 _UNREADABLE = (
     ValueError,
+    # Where warnings are errors: a serial number that RFC 5280 does not allow.
+    CryptographyDeprecationWarning,
     UnsupportedAlgorithm,
     x509.InvalidVersion,
     x509.DuplicateExtension,

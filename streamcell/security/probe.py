@@ -7,6 +7,7 @@ side that dials has finished before it is refused, so the answer is waited for.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime as dt
 import ipaddress
@@ -19,7 +20,7 @@ from collections.abc import Callable, Sequence
 from cryptography import x509
 from OpenSSL import SSL
 
-from streamcell.security.certificates import Material, date_text, read_certificates
+from streamcell.security.certificates import Material, date_text
 from streamcell.security.verification import fault_in_server
 
 # How long the other side may take to say that it does not believe this cell's certificate.
@@ -55,10 +56,25 @@ def probe(host: str, port: int, material: Material, name: str, timeout_s: float)
         return Finding(f"cannot be reached: {error.strerror or error}")
 
 
-def system_authorities() -> tuple[bytes, tuple[x509.Certificate, ...]]:
-    """Return the certificates of the authorities that this system believes, in PEM and read."""
-    pem = "".join(ssl.DER_cert_to_PEM_cert(der) for der in ssl.create_default_context().get_ca_certs(binary_form=True))
-    return pem.encode(), read_certificates(pem.encode(), "the system's own list") if pem else ()
+def system_authorities() -> bytes:
+    """Return the certificates of the authorities that this system believes, in PEM."""
+    known = ssl.create_default_context().get_ca_certs(binary_form=True)
+    return "".join(map(ssl.DER_cert_to_PEM_cert, known)).encode()
+
+
+def _readable_authorities() -> list[x509.Certificate]:
+    """Return those of them that can be read.
+
+    Some old ones have the serial number 0, which RFC 5280 (section 4.1.2.2) does not allow: ``cryptography`` warns of
+    them, and will refuse them.
+    """
+    context = ssl.create_default_context()
+    found = []
+    for described, der in zip(context.get_ca_certs(), context.get_ca_certs(binary_form=True), strict=True):
+        if int(str(described["serialNumber"]), 16) > 0:
+            with contextlib.suppress(ValueError):
+                found.append(x509.load_der_x509_certificate(der))
+    return found
 
 
 def _shake_hands(connection: socket.socket, material: Material, name: str, give_up_at: float) -> Finding:
@@ -122,7 +138,7 @@ def _fault_in_what_it_shows(tls: SSL.Connection, material: Material, name: str) 
     chain = tls.get_peer_cert_chain(as_cryptography=True) or []
     if tls.get_alpn_proto_negotiated() != b"h2":
         return Finding("speaks TLS, but not HTTP/2: something other than a cell listens there")
-    authorities: Sequence[x509.Certificate] = material.authorities or system_authorities()[1]
+    authorities: Sequence[x509.Certificate] = material.authorities or _readable_authorities()
     fault = fault_in_server(chain, authorities, name, dt.datetime.now(dt.UTC))
     if fault:
         return Finding(f"shows a certificate that is not to be believed: {fault}")

@@ -25,7 +25,7 @@ def channel_credentials(material: Material) -> grpc.ChannelCredentials:
     from streamcell.security.probe import system_authorities
 
     return grpc.ssl_channel_credentials(
-        root_certificates=material.ca_pem or system_authorities()[0],
+        root_certificates=material.ca_pem or system_authorities(),
         private_key=material.key_pem or None,
         certificate_chain=material.chain_pem or None,
     )
