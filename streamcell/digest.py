@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Self, TypeAlias
 
 ALGORITHM = "sha256"
@@ -31,6 +31,10 @@ class Digest:
     def __str__(self) -> str:
         return self.text
 
+    def matches(self, found: Digest) -> bool:
+        """Return whether this stands for the same bytes as a digest that was made here."""
+        return self == found
+
     @classmethod
     def parse(cls, text: str) -> Self:
         """Return the digest that somebody has written by hand, in letters of any case.
@@ -51,6 +55,21 @@ class Digest:
             hasher.update(piece if left is None else memoryview(piece)[: max(0, left)])
             left = None if left is None else left - len(piece)
         return hasher.digest()
+
+
+class HiddenDigest(Digest):
+    """A digest that the other end has hidden: it can be told whether one that was made here is the same."""
+
+    __slots__ = ("_hide",)
+    _hide: Callable[[str], Digest]
+
+    def __init__(self, text: str, hide: Callable[[str], Digest]) -> None:
+        super().__init__(text)
+        object.__setattr__(self, "_hide", hide)
+
+    def matches(self, found: Digest) -> bool:
+        """Return whether this stands for the same bytes as a digest that was made here."""
+        return self._hide(found.text).text == self.text
 
 
 class Hasher:

@@ -47,6 +47,9 @@ HANDSHAKE_S = 5.0
 HANDSHAKES_S = 15.0
 # How long a session is used for new streams. What is sealed under its keys is not much by then.
 SESSION_S = 3600.0
+# Since when nothing may have been heard under a session before what must not come twice begins with a question: of what
+# was sent to a life that is over nothing proves that it has not got it.
+SESSION_HEARD_S = 5.0
 # Sessions that a cell keeps with one other, the newest: two handshakes may have crossed. And with all others: they are
 # some 4 KiB each, and one that is missed is made anew.
 SESSIONS_OF_ONE = 4

@@ -66,7 +66,7 @@ class Sending:
         payload, size = flatten_payload(self.message.payload, runner.settings.config.chunk_bytes, copy=self._copied)
         specs = self._specs(runner, targets, size, self.message.headers, kept=self.kind is StreamKind.STREAM)
         sends = runner.sends
-        if self.secure:
+        if self.secure and not runner.settings.can_seal:
             error = not_secure_error(runner.fqcn)
             return _futures_of([sends.refuse(spec, None, error) for spec in specs])
         level = level_of(self.optional)
@@ -78,7 +78,7 @@ class Sending:
         headers = {**stream.get_headers(), **self.message.headers}
         specs = self._specs(runner, targets, size, headers, stamp=stream.get_stamp())
         sends = runner.sends
-        if self.secure:
+        if self.secure and not runner.settings.can_seal:
             error = not_secure_error(runner.fqcn)
             refused = [sends.refuse(spec, None, error) for spec in specs[1:]]
             return _futures_of([sends.refuse(specs[0], stream, error), *refused])
@@ -113,6 +113,7 @@ class Sending:
                 headers,
                 self.more,
                 optional=self.optional,
+                sealed=bool(self.secure),
                 stamp=stamp,
                 kept=kept,
             )

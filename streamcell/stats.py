@@ -203,6 +203,7 @@ class CellStats:
         bytes_relayed: passed on for others.
         frames_refused: frames of neighbours that spoke for cells which they may not speak for.
         accesses_refused: Hellos, names and attempts to send that were refused, by what was proved or by the policy.
+        frames_unproven: frames about sealed streams that nothing proves, or that are not what was sealed.
     """
 
     fqcn: str
@@ -228,6 +229,7 @@ class CellStats:
     bytes_relayed: int
     frames_refused: int
     accesses_refused: int
+    frames_unproven: int = 0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

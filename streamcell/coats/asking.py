@@ -33,7 +33,7 @@ class Asking:
 
         Raises:
             UsageError: an argument is wrong, or the cell is not running.
-            AuthenticationError: ``secure`` was asked for.
+            AuthenticationError: ``secure`` was asked for, and this cell has no certificates.
         """
         timeout_s = self._timeout_s(runner)
         spec, payload = self._make(runner, no_reply=False)
@@ -71,7 +71,7 @@ class Asking:
             outcomes[target] = None
             try:
                 addressed = address(spec, target)
-                if self.secure:
+                if self.secure and not runner.settings.can_seal:
                     raise not_secure_error(runner.fqcn)
                 sends.submit(addressed, payload, failure_level=level_of(self.optional))
             except CellError as error:
@@ -90,10 +90,11 @@ class Asking:
             optional=self.optional,
             copy=self.copy,
             no_reply=no_reply,
+            sealed=bool(self.secure),
             traceparent=self.traceparent,
         )
 
     def _submit(self, runner: CellRunner, spec: SendSpec, payload: list[Payload], timeout_s: float) -> PendingRequest:
-        if self.secure:
+        if self.secure and not runner.settings.can_seal:
             raise not_secure_error(runner.fqcn)
         return runner.requests.submit(spec, payload, timeout_s)

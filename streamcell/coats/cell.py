@@ -172,7 +172,7 @@ class AnyCell(abc.ABC, Generic[Reply_co, Replies_co, Outcomes_co]):
             request: headers and payload; a payload larger than a chunk must not change before this returns, unless
                 ``copy`` is true.
             timeout: seconds in total; 0 for none, None for what is configured (``request_timeout_s``, 60 s).
-            secure: seal end to end; needs certificates, which this version does not have.
+            secure: seal it from end to end. Both ends need certificates: ``TLSConfig(ca=..., cert=..., key=...)``.
             optional: failing is normal: log it at DEBUG, and fail at once if the target is not reachable now.
             copy: take a copy of the payload at the call.
             traceparent: the span that the request belongs to, as W3C Trace Context writes it, in at most 256

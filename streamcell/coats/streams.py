@@ -79,7 +79,7 @@ class AnyStreamCell(abc.ABC, Generic[One_co, Each_co]):
                 whatever has a ``read(size)`` that is a coroutine, such as an ``asyncio.StreamReader`` or another
                 received stream. It is read on the running loop when the transfer can take more, to its end, and cannot
                 go back. Any other source is read in a thread.
-            secure: seal end to end; needs certificates, which this version does not have.
+            secure: seal it from end to end. Both ends need certificates: ``TLSConfig(ca=..., cert=..., key=...)``.
             optional: failing is normal: log it at DEBUG, and fail at once if the target is not reachable now.
             **more: what a transfer may have beside: keywords that are explained at
                 :class:`~streamcell.runtime.sending.specs.SendMore`.

@@ -28,11 +28,12 @@ from streamcell.protocol.links.table import LinkTable
 from streamcell.protocol.receiving.table import ReceiveTable
 from streamcell.protocol.relaying.table import RelayTable
 from streamcell.protocol.requests import RequestTable, Standing
+from streamcell.protocol.sealing.border import Border
 from streamcell.protocol.sealing.table import SealingTable
 from streamcell.protocol.sending.half import StreamSender
 from streamcell.protocol.sending.spec import SendSpec
 from streamcell.protocol.sending.table import SendTable
-from streamcell.protocol.stats import link_stats, receive_stats, relay_stats, route_stats, send_stats
+from streamcell.protocol.stats import cell_stats
 from streamcell.protocol.tree.announcements import AnnouncementTable
 from streamcell.protocol.tree.gate import Gate
 from streamcell.protocol.tree.presence import Presence
@@ -103,17 +104,19 @@ class CellCore:
         self._routes = RouteTable(self._context, self._links.links, self._links.loop)
         self._announcements = AnnouncementTable(self._context, self._routes, self)
         self._queries = QueryTable(self._context, self._links, self._routes)
-        self._sealing = SealingTable(self._context, self._routes, seals=seals)
         self._gate = Gate(self._context, self._routes)
         budget = WindowBudget(config.receive_budget_bytes)
         self._relays = RelayTable(self._context, self._routes, self._gate, budget)
         settled = SettledNews(self._context)
         self._presence = Presence(self._context, self._routes, self)
-        self._sends = SendTable(self._context, self._routes, self._gate, self._presence, settled, self._on_send_settled)
+        self._sealing = SealingTable(self._context, self._routes, seals=seals)
+        self._sends = SendTable(
+            self._context, self._routes, self._gate, self._presence, settled, self._sealing, self._on_send_settled
+        )
         self._batches = Batches(self._context, settled)
         self._requests = RequestTable(self._context, self._standing_of, self._sends.give_up)
         self._receives = ReceiveTable(self._context, self._routes, budget, self._requests)
-        # Frames between neighbours, about their lane or their link; frames that were routed to this cell.
+        self._border = Border(self._context, self._sealing, self._receives)
         self._lane_handlers: dict[type, Callable[[Lane, Any, float], None]] = {
             Hello: self._links.handle_hello,
             Ping: self._handle_ping,
@@ -247,7 +250,7 @@ class CellCore:
     def frames_to_send(self, lane_id: int, now: float) -> list[Frame]:
         """Return the next batch for a lane; empty: nothing now."""
         lane = self._lanes.get(lane_id)
-        return [] if lane is None else self._batches.take(lane, now)
+        return [] if lane is None else self._border.seal(self._batches.take(lane, now))
 
     def take_ready_lanes(self) -> list[int]:
         """Return the lanes that may have got something to send since this was last asked."""
@@ -257,7 +260,7 @@ class CellCore:
 
     @property
     def sealing(self) -> SealingTable:
-        """The sessions with other cells, and the handshakes by which it comes to them."""
+        """The sessions with other cells."""
         return self._sealing
 
     # Events and time.
@@ -285,7 +288,8 @@ class CellCore:
         """Begin to send a request and to wait for its reply, for ``timeout_s`` in all (0: without end)."""
         stream_id = self._sends.next_id
         deadline = now + timeout_s if timeout_s > 0 else None
-        self._requests.add(stream_id, spec.target, f"{spec.channel}/{spec.topic}", deadline)
+        sealed = spec.description.sealed and spec.target != self._context.fqcn
+        self._requests.add(stream_id, spec.target, f"{spec.channel}/{spec.topic}", deadline, sealed=sealed)
         return self._sends.open(spec, now).key.stream_id
 
     def supply(self, stream_id: int, pieces: Sequence[Payload], now: float) -> None:
@@ -419,17 +423,8 @@ class CellCore:
 
     def stats(self) -> CellStats:
         """Return a snapshot."""
-        context = self._context
-        return CellStats(
-            context.fqcn,
-            context.incarnation,
-            tuple(link_stats(link) for link in self._links.links.values()),
-            tuple(send_stats(sender) for sender in self._sends.senders()),
-            tuple(receive_stats(receiver) for receiver in self._receives.receivers()),
-            tuple(relay_stats(stream) for stream in self._relays.streams()),
-            tuple(route_stats(route) for route in self._routes.all()),
-            **context.counters.snapshot(),
-        )
+        streams = self._sends.senders(), self._receives.receivers(), self._relays.streams()
+        return cell_stats(self._context, self._links.links, *streams, self._routes.all())
 
     # What the links report. There is one order in which the wings hear of it: what is received, what is sent, what
     # passes through, the tree, and last what follows from ways that are others now. The streams take back what the link
@@ -508,7 +503,7 @@ class CellCore:
         """A life of a cell is over, and another one is there."""
         self._requests.note_life_ended(fqcn, incarnation)
         self._receives.on_life_ended(fqcn, incarnation, now)
-        self._sealing.on_life_ended(fqcn, incarnation)
+        self._sealing.on_life_ended(fqcn, incarnation, now)
 
     # What the shell reports of the policy.
 
@@ -534,10 +529,15 @@ class CellCore:
             rules = self._context.rules
             if rules is None or not self._relays.refuses(rules, link, frame):
                 self._relays.forward(link, frame, destination, now)
-        elif kind in self._origin_handlers and (kind is not Reset or frame.from_target):
+        elif frame.seal is None or (frame := self._border.open(link, frame, now)) is not None:
+            self._receive_here(link, frame, source, now)
+
+    def _receive_here(self, link: Link, frame: Any, source: str, now: float) -> None:
+        """Take in a frame of a stream of which this cell is an end."""
+        if type(frame) in self._origin_handlers and (not isinstance(frame, Reset) or frame.from_target):
             self._receive_from_target(link, frame, now)
         elif self._presence.hears(link, source, frame.key.origin_incarnation, now):
-            self._target_handlers[kind](link, frame, now)
+            self._target_handlers[type(frame)](link, frame, now)
         else:
             self._gate.say_lost(link, frame)
 

@@ -35,8 +35,10 @@ class Standing(enum.Enum):
 class Request(Timed):
     """One request that waits for its reply. ``deadline`` None: it may wait for ever."""
 
-    def __init__(self, stream_id: int, target: str, name: str, deadline: float | None) -> None:
+    def __init__(self, stream_id: int, target: str, name: str, deadline: float | None, *, sealed: bool) -> None:
         super().__init__()
+        # Whether only a reply counts that is sealed, too.
+        self.sealed = sealed
         self.stream_id = stream_id
         self.target = target
         self.name = name
@@ -72,17 +74,17 @@ class RequestTable:
     def __len__(self) -> int:
         return len(self._requests)
 
-    def add(self, stream_id: int, target: str, name: str, deadline: float | None) -> None:
+    def add(self, stream_id: int, target: str, name: str, deadline: float | None, *, sealed: bool = False) -> None:
         """Wait for the reply to a request, until ``deadline``."""
-        request = Request(stream_id, target, name, deadline)
+        request = Request(stream_id, target, name, deadline, sealed=sealed)
         request.on_timer = self._expire
         self._requests[stream_id] = request
         if deadline is not None:
             self._context.deadlines.schedule(request, deadline)
 
-    def awaits(self, reply: ReplyTo | None, origin: str) -> bool:
+    def awaits(self, reply: ReplyTo | None, origin: str, *, sealed: bool = False) -> bool:
         """Return whether what a stream of ``origin`` says that it answers is a request of this life, still awaited."""
-        return self._awaited(reply, origin) is not None
+        return self._awaited(reply, origin, sealed=sealed) is not None
 
     def waits_for(self, fqcn: str) -> bool:
         """Return whether any reply of that cell is awaited."""
@@ -100,20 +102,27 @@ class RequestTable:
             if request.target == fqcn and request.holder == incarnation:
                 self.end(request.stream_id, _outcome_unknown(request))
 
-    def on_reply_ended(self, reply: ReplyTo | None, origin: str, error: CellError | None) -> None:
+    def on_reply_ended(
+        self, reply: ReplyTo | None, origin: str, error: CellError | None, *, sealed: bool = False
+    ) -> None:
         """A reply is whole (None), or failed: if its sender was restarted, nobody knows what came of the request."""
-        request = self._awaited(reply, origin)
+        request = self._awaited(reply, origin, sealed=sealed)
         if request is None:
             return
         restarted = error is not None and error.code is ErrorCode.RESUME
         self.end(request.stream_id, _outcome_unknown(request) if restarted else error)
 
-    def _awaited(self, reply: ReplyTo | None, origin: str) -> Request | None:
-        """Return the request that a reply is for. Ids of requests start anew in each life."""
+    def _awaited(self, reply: ReplyTo | None, origin: str, *, sealed: bool) -> Request | None:
+        """Return the request that a reply is for. Ids of requests start anew in each life.
+
+        Of one that was sealed only a reply that is sealed is one.
+        """
         if reply is None or reply.incarnation != self._context.incarnation:
             return None
         request = self._requests.get(reply.request_id)
-        return request if request is not None and request.target == origin else None
+        if request is None or request.target != origin or (request.sealed and not sealed):
+            return None
+        return request
 
     def end(self, stream_id: int, error: CellError | None) -> None:
         """Stop waiting: the reply is whole (None), or there will be none."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+
+from streamcell.protocol.base.context import Context
 from streamcell.protocol.links.kinds import LinkKind
 from streamcell.protocol.links.lane import Lane
 from streamcell.protocol.links.link import Link
@@ -9,7 +12,28 @@ from streamcell.protocol.receiving.half import StreamReceiver
 from streamcell.protocol.relaying.passing import RelayedStream
 from streamcell.protocol.sending.half import StreamSender
 from streamcell.protocol.tree.routes import Route
-from streamcell.stats import LaneStats, LinkStats, ReceiveStats, RelayStats, RouteStats, SendStats
+from streamcell.stats import CellStats, LaneStats, LinkStats, ReceiveStats, RelayStats, RouteStats, SendStats
+
+
+def cell_stats(
+    context: Context,
+    links: Mapping[str, Link],
+    senders: Iterable[StreamSender],
+    receivers: Iterable[StreamReceiver],
+    relayed: Iterable[RelayedStream],
+    routes: Iterable[Route],
+) -> CellStats:
+    """Return a snapshot of a cell."""
+    return CellStats(
+        context.fqcn,
+        context.incarnation,
+        tuple(link_stats(link) for link in links.values()),
+        tuple(send_stats(sender) for sender in senders),
+        tuple(receive_stats(receiver) for receiver in receivers),
+        tuple(relay_stats(stream) for stream in relayed),
+        tuple(route_stats(route) for route in routes),
+        **context.counters.snapshot(),
+    )
 
 
 def lane_stats(lane: Lane) -> LaneStats:

@@ -367,6 +367,7 @@ class IncomingRequest(IncomingMessage):
                 headers,
                 config.idle_timeout_s,
                 reply_to=ReplyTo(self._event.key.stream_id, self._event.key.origin_incarnation, code, sentence),
+                sealed=self._event.description.sealed,
             ),
             unreachable_timeout_s=config.unreachable_timeout_s,
         )

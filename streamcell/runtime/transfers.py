@@ -149,6 +149,11 @@ class AboutTransfer:
         """The span that the transfer belongs to at its sender, as it was given there; or empty."""
         return self.__streamcell__.description.traceparent
 
+    @property
+    def sealed(self) -> bool:
+        """Whether it is sealed from end to end: sent with ``secure=True``."""
+        return self.__streamcell__.description.sealed
+
 
 class TransferControl(Protocol):
     """What a future can do about its transfer. The future lets go of it when it settles, so that no cycle remains."""

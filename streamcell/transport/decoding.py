@@ -47,6 +47,9 @@ _LOST_REASONS = {int(reason): reason for reason in frames.LostReason}
 _HOLDER_ANSWERS = {int(answer): answer for answer in frames.HolderAnswer}
 
 _Ref: TypeAlias = tuple[frames.StreamKey, str, int]
+_Sealable: TypeAlias = (
+    cell_pb2.Chunk | cell_pb2.Ack | cell_pb2.Lost | cell_pb2.Reset | cell_pb2.ResumeQuery | cell_pb2.ResumeReply
+)
 
 
 def read_frame(message: cell_pb2.Frame) -> frames.Frame | None:
@@ -85,12 +88,21 @@ def read_chunk(message: cell_pb2.Chunk, payload: frames.Payload, encoded: frames
         _open(message.open) if message.HasField("open") else None,
         checked_digest(message.digest, "digest"),
         encoded,
+        _seal(message),
     )
 
 
 def _ref(message: cell_pb2.StreamRef) -> _Ref:
     key = frames.StreamKey(checked_fqcn(message.origin, "origin"), message.origin_incarnation, message.stream_id)
     return key, checked_fqcn(message.target, "target"), message.attempt
+
+
+def _seal(message: _Sealable) -> frames.Seal | None:
+    """Return what proves a frame. Where it proves nothing it is refused: nobody who seals leaves it out."""
+    if not message.HasField("seal"):
+        return None
+    seal = message.seal
+    return frames.Seal(checked_id(seal.session_id, "session_id"), checked_id(seal.proof, "proof"))
 
 
 def _runs(runs: Iterable[cell_pb2.IdRun], count: int) -> frames.IdRuns:
@@ -193,6 +205,7 @@ def _ack(message: cell_pb2.Ack) -> frames.Ack:
         message.consumed,
         message.complete,
         message.hops_left,
+        seal=_seal(message),
     )
 
 
@@ -203,6 +216,7 @@ def _lost(message: cell_pb2.Lost) -> frames.Lost:
         checked_optional_fqcn(message.reporter, "reporter"),
         message.hops_left,
         checked_sentence(message.sentence),
+        seal=_seal(message),
     )
 
 
@@ -214,6 +228,7 @@ def _reset(message: cell_pb2.Reset) -> frames.Reset:
         _FAULTS.get(message.fault, Fault.UNSPECIFIED),
         checked_sentence(message.sentence),
         message.hops_left,
+        seal=_seal(message),
     )
 
 
@@ -227,6 +242,7 @@ def _resume_query(message: cell_pb2.ResumeQuery) -> frames.ResumeQuery:
         checked_digest(message.digest, "digest"),
         message.settled_below,
         _runs(message.settled, len(message.settled)),
+        seal=_seal(message),
     )
 
 
@@ -239,6 +255,7 @@ def _resume_reply(message: cell_pb2.ResumeReply) -> frames.ResumeReply:
         message.hops_left,
         checked_digest(message.prefix_digest, "prefix_digest"),
         message.probe,
+        seal=_seal(message),
     )
 
 

@@ -5,8 +5,11 @@ What a peer has sent is checked; what this cell's own core has made is not.
 
 from __future__ import annotations
 
+import dataclasses
 import enum
 from typing import Any
+
+from google.protobuf.message import DecodeError
 
 from streamcell import limits
 from streamcell.errors import ErrorCode, ProtocolError
@@ -58,6 +61,42 @@ def fill_description(message: cell_pb2.Open, description: StreamDescription) -> 
         message.no_reply = True
     if description.traceparent:
         message.traceparent = description.traceparent
+
+
+def hidden_of(description: StreamDescription) -> bytes:
+    """Return what a sealed stream hides of its description, as an Open part that says nothing else."""
+    message = cell_pb2.Open()
+    if description.headers:
+        _fill_headers(message, description.headers)
+    message.source_stamp = description.source_stamp
+    if description.digest is not None:
+        message.digest = description.digest.text
+    if description.reply_to is not None:
+        message.reply_code = enum_number(description.reply_to.code)
+        message.reply_sentence = description.reply_to.sentence
+    return message.SerializeToString()
+
+
+def with_hidden(description: StreamDescription, hidden: bytes) -> StreamDescription:
+    """Return a description with what was hidden of it.
+
+    :raises ProtocolError: if a field breaks a limit or a rule.
+    """
+    try:
+        message = cell_pb2.Open.FromString(hidden)
+    except DecodeError as error:
+        raise ProtocolError("what an Open part hides is malformed") from error
+    reply = description.reply_to
+    if reply is not None:
+        code = ERROR_CODES.get(message.reply_code, ErrorCode.INTERNAL)
+        reply = dataclasses.replace(reply, code=code, sentence=checked_sentence(message.reply_sentence))
+    return dataclasses.replace(
+        description,
+        headers=_headers(message),
+        source_stamp=checked_stamp(message.source_stamp),
+        digest=checked_digest(message.digest, "digest"),
+        reply_to=reply,
+    )
 
 
 def _fill_reply_to(message: cell_pb2.Open, reply_to: ReplyTo) -> None:

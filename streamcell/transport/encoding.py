@@ -40,6 +40,12 @@ def fill_chunk_head(message: cell_pb2.Chunk, frame: frames.Chunk) -> None:
         _fill_open(message.open, frame.open)
     if frame.digest is not None:
         message.digest = frame.digest.text
+    if frame.seal is not None:
+        _fill_seal(message.seal, frame.seal)
+
+
+def _fill_seal(message: cell_pb2.Seal, seal: frames.Seal) -> None:
+    message.session_id, message.proof = seal
 
 
 def _fill_stream(message: cell_pb2.StreamRef, frame: _StreamFrame) -> None:
@@ -144,6 +150,8 @@ def _fill_ack(message: cell_pb2.Frame, frame: frames.Ack) -> None:
     ack.consumed = frame.consumed
     ack.complete = frame.complete
     ack.hops_left = frame.hops_left
+    if frame.seal is not None:
+        _fill_seal(ack.seal, frame.seal)
 
 
 def _fill_lost(message: cell_pb2.Frame, frame: frames.Lost) -> None:
@@ -153,6 +161,8 @@ def _fill_lost(message: cell_pb2.Frame, frame: frames.Lost) -> None:
     lost.reporter = frame.reporter
     lost.hops_left = frame.hops_left
     lost.sentence = frame.sentence
+    if frame.seal is not None:
+        _fill_seal(lost.seal, frame.seal)
 
 
 def _fill_reset(message: cell_pb2.Frame, frame: frames.Reset) -> None:
@@ -163,6 +173,8 @@ def _fill_reset(message: cell_pb2.Frame, frame: frames.Reset) -> None:
     reset.fault = enum_number(frame.fault)
     reset.sentence = frame.sentence
     reset.hops_left = frame.hops_left
+    if frame.seal is not None:
+        _fill_seal(reset.seal, frame.seal)
 
 
 def _fill_resume_query(message: cell_pb2.Frame, frame: frames.ResumeQuery) -> None:
@@ -177,6 +189,8 @@ def _fill_resume_query(message: cell_pb2.Frame, frame: frames.ResumeQuery) -> No
     query.settled_below = frame.settled_below
     if frame.settled:
         _fill_settled(query, frame.settled)
+    if frame.seal is not None:
+        _fill_seal(query.seal, frame.seal)
 
 
 def _fill_resume_reply(message: cell_pb2.Frame, frame: frames.ResumeReply) -> None:
@@ -189,6 +203,8 @@ def _fill_resume_reply(message: cell_pb2.Frame, frame: frames.ResumeReply) -> No
         reply.prefix_digest = frame.prefix_digest.text
     reply.probe = frame.probe
     reply.hops_left = frame.hops_left
+    if frame.seal is not None:
+        _fill_seal(reply.seal, frame.seal)
 
 
 def _fill_query(message: cell_pb2.Frame, frame: frames.Query) -> None:

@@ -31,6 +31,7 @@ class LostReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     LOST_REASON_OTHER_LIFE: _ClassVar[LostReason]
     LOST_REASON_LIMIT: _ClassVar[LostReason]
     LOST_REASON_REFUSED: _ClassVar[LostReason]
+    LOST_REASON_NO_SESSION: _ClassVar[LostReason]
 
 class ErrorCode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -85,6 +86,7 @@ LOST_REASON_CORRUPT: LostReason
 LOST_REASON_OTHER_LIFE: LostReason
 LOST_REASON_LIMIT: LostReason
 LOST_REASON_REFUSED: LostReason
+LOST_REASON_NO_SESSION: LostReason
 ERROR_CODE_UNSPECIFIED: ErrorCode
 ERROR_CODE_INTERNAL: ErrorCode
 ERROR_CODE_PROTOCOL: ErrorCode
@@ -349,8 +351,16 @@ class Open(_message.Message):
     traceparent: str
     def __init__(self, kind: _Optional[_Union[StreamKind, str]] = ..., size: _Optional[int] = ..., headers: _Optional[_Iterable[_Union[Header, _Mapping]]] = ..., idle_timeout_s: _Optional[float] = ..., settled_below: _Optional[int] = ..., settled: _Optional[_Iterable[_Union[IdRun, _Mapping]]] = ..., seen_before: bool = ..., resume_id: _Optional[str] = ..., source_stamp: _Optional[bytes] = ..., digest: _Optional[str] = ..., digest_follows: bool = ..., reply_to: _Optional[int] = ..., reply_code: _Optional[_Union[ErrorCode, str]] = ..., reply_sentence: _Optional[str] = ..., no_reply: bool = ..., sealing_envelope: _Optional[bytes] = ..., reply_to_incarnation: _Optional[int] = ..., awaits_offset: bool = ..., target_incarnation: _Optional[int] = ..., traceparent: _Optional[str] = ...) -> None: ...
 
+class Seal(_message.Message):
+    __slots__ = ("session_id", "proof")
+    SESSION_ID_FIELD_NUMBER: _ClassVar[int]
+    PROOF_FIELD_NUMBER: _ClassVar[int]
+    session_id: bytes
+    proof: bytes
+    def __init__(self, session_id: _Optional[bytes] = ..., proof: _Optional[bytes] = ...) -> None: ...
+
 class Chunk(_message.Message):
-    __slots__ = ("stream", "channel", "topic", "sequence", "offset", "last", "hops_left", "checksum", "open", "digest", "payload")
+    __slots__ = ("stream", "channel", "topic", "sequence", "offset", "last", "hops_left", "checksum", "open", "digest", "seal", "payload")
     STREAM_FIELD_NUMBER: _ClassVar[int]
     CHANNEL_FIELD_NUMBER: _ClassVar[int]
     TOPIC_FIELD_NUMBER: _ClassVar[int]
@@ -361,6 +371,7 @@ class Chunk(_message.Message):
     CHECKSUM_FIELD_NUMBER: _ClassVar[int]
     OPEN_FIELD_NUMBER: _ClassVar[int]
     DIGEST_FIELD_NUMBER: _ClassVar[int]
+    SEAL_FIELD_NUMBER: _ClassVar[int]
     PAYLOAD_FIELD_NUMBER: _ClassVar[int]
     stream: StreamRef
     channel: str
@@ -372,8 +383,9 @@ class Chunk(_message.Message):
     checksum: int
     open: Open
     digest: str
+    seal: Seal
     payload: bytes
-    def __init__(self, stream: _Optional[_Union[StreamRef, _Mapping]] = ..., channel: _Optional[str] = ..., topic: _Optional[str] = ..., sequence: _Optional[int] = ..., offset: _Optional[int] = ..., last: bool = ..., hops_left: _Optional[int] = ..., checksum: _Optional[int] = ..., open: _Optional[_Union[Open, _Mapping]] = ..., digest: _Optional[str] = ..., payload: _Optional[bytes] = ...) -> None: ...
+    def __init__(self, stream: _Optional[_Union[StreamRef, _Mapping]] = ..., channel: _Optional[str] = ..., topic: _Optional[str] = ..., sequence: _Optional[int] = ..., offset: _Optional[int] = ..., last: bool = ..., hops_left: _Optional[int] = ..., checksum: _Optional[int] = ..., open: _Optional[_Union[Open, _Mapping]] = ..., digest: _Optional[str] = ..., seal: _Optional[_Union[Seal, _Mapping]] = ..., payload: _Optional[bytes] = ...) -> None: ...
 
 class Credit(_message.Message):
     __slots__ = ("stream", "offset")
@@ -384,53 +396,59 @@ class Credit(_message.Message):
     def __init__(self, stream: _Optional[_Union[StreamRef, _Mapping]] = ..., offset: _Optional[int] = ...) -> None: ...
 
 class Ack(_message.Message):
-    __slots__ = ("stream", "target_incarnation", "received", "consumed", "complete", "hops_left")
+    __slots__ = ("stream", "target_incarnation", "received", "consumed", "complete", "hops_left", "seal")
     STREAM_FIELD_NUMBER: _ClassVar[int]
     TARGET_INCARNATION_FIELD_NUMBER: _ClassVar[int]
     RECEIVED_FIELD_NUMBER: _ClassVar[int]
     CONSUMED_FIELD_NUMBER: _ClassVar[int]
     COMPLETE_FIELD_NUMBER: _ClassVar[int]
     HOPS_LEFT_FIELD_NUMBER: _ClassVar[int]
+    SEAL_FIELD_NUMBER: _ClassVar[int]
     stream: StreamRef
     target_incarnation: int
     received: int
     consumed: int
     complete: bool
     hops_left: int
-    def __init__(self, stream: _Optional[_Union[StreamRef, _Mapping]] = ..., target_incarnation: _Optional[int] = ..., received: _Optional[int] = ..., consumed: _Optional[int] = ..., complete: bool = ..., hops_left: _Optional[int] = ...) -> None: ...
+    seal: Seal
+    def __init__(self, stream: _Optional[_Union[StreamRef, _Mapping]] = ..., target_incarnation: _Optional[int] = ..., received: _Optional[int] = ..., consumed: _Optional[int] = ..., complete: bool = ..., hops_left: _Optional[int] = ..., seal: _Optional[_Union[Seal, _Mapping]] = ...) -> None: ...
 
 class Lost(_message.Message):
-    __slots__ = ("stream", "reason", "reporter", "hops_left", "sentence")
+    __slots__ = ("stream", "reason", "reporter", "hops_left", "sentence", "seal")
     STREAM_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
     REPORTER_FIELD_NUMBER: _ClassVar[int]
     HOPS_LEFT_FIELD_NUMBER: _ClassVar[int]
     SENTENCE_FIELD_NUMBER: _ClassVar[int]
+    SEAL_FIELD_NUMBER: _ClassVar[int]
     stream: StreamRef
     reason: LostReason
     reporter: str
     hops_left: int
     sentence: str
-    def __init__(self, stream: _Optional[_Union[StreamRef, _Mapping]] = ..., reason: _Optional[_Union[LostReason, str]] = ..., reporter: _Optional[str] = ..., hops_left: _Optional[int] = ..., sentence: _Optional[str] = ...) -> None: ...
+    seal: Seal
+    def __init__(self, stream: _Optional[_Union[StreamRef, _Mapping]] = ..., reason: _Optional[_Union[LostReason, str]] = ..., reporter: _Optional[str] = ..., hops_left: _Optional[int] = ..., sentence: _Optional[str] = ..., seal: _Optional[_Union[Seal, _Mapping]] = ...) -> None: ...
 
 class Reset(_message.Message):
-    __slots__ = ("stream", "from_target", "code", "fault", "sentence", "hops_left")
+    __slots__ = ("stream", "from_target", "code", "fault", "sentence", "hops_left", "seal")
     STREAM_FIELD_NUMBER: _ClassVar[int]
     FROM_TARGET_FIELD_NUMBER: _ClassVar[int]
     CODE_FIELD_NUMBER: _ClassVar[int]
     FAULT_FIELD_NUMBER: _ClassVar[int]
     SENTENCE_FIELD_NUMBER: _ClassVar[int]
     HOPS_LEFT_FIELD_NUMBER: _ClassVar[int]
+    SEAL_FIELD_NUMBER: _ClassVar[int]
     stream: StreamRef
     from_target: bool
     code: ErrorCode
     fault: Fault
     sentence: str
     hops_left: int
-    def __init__(self, stream: _Optional[_Union[StreamRef, _Mapping]] = ..., from_target: bool = ..., code: _Optional[_Union[ErrorCode, str]] = ..., fault: _Optional[_Union[Fault, str]] = ..., sentence: _Optional[str] = ..., hops_left: _Optional[int] = ...) -> None: ...
+    seal: Seal
+    def __init__(self, stream: _Optional[_Union[StreamRef, _Mapping]] = ..., from_target: bool = ..., code: _Optional[_Union[ErrorCode, str]] = ..., fault: _Optional[_Union[Fault, str]] = ..., sentence: _Optional[str] = ..., hops_left: _Optional[int] = ..., seal: _Optional[_Union[Seal, _Mapping]] = ...) -> None: ...
 
 class ResumeQuery(_message.Message):
-    __slots__ = ("stream", "probe", "resume_id", "source_stamp", "digest", "hops_left", "settled_below", "settled")
+    __slots__ = ("stream", "probe", "resume_id", "source_stamp", "digest", "hops_left", "settled_below", "settled", "seal")
     STREAM_FIELD_NUMBER: _ClassVar[int]
     PROBE_FIELD_NUMBER: _ClassVar[int]
     RESUME_ID_FIELD_NUMBER: _ClassVar[int]
@@ -439,6 +457,7 @@ class ResumeQuery(_message.Message):
     HOPS_LEFT_FIELD_NUMBER: _ClassVar[int]
     SETTLED_BELOW_FIELD_NUMBER: _ClassVar[int]
     SETTLED_FIELD_NUMBER: _ClassVar[int]
+    SEAL_FIELD_NUMBER: _ClassVar[int]
     stream: StreamRef
     probe: bool
     resume_id: str
@@ -447,10 +466,11 @@ class ResumeQuery(_message.Message):
     hops_left: int
     settled_below: int
     settled: _containers.RepeatedCompositeFieldContainer[IdRun]
-    def __init__(self, stream: _Optional[_Union[StreamRef, _Mapping]] = ..., probe: bool = ..., resume_id: _Optional[str] = ..., source_stamp: _Optional[bytes] = ..., digest: _Optional[str] = ..., hops_left: _Optional[int] = ..., settled_below: _Optional[int] = ..., settled: _Optional[_Iterable[_Union[IdRun, _Mapping]]] = ...) -> None: ...
+    seal: Seal
+    def __init__(self, stream: _Optional[_Union[StreamRef, _Mapping]] = ..., probe: bool = ..., resume_id: _Optional[str] = ..., source_stamp: _Optional[bytes] = ..., digest: _Optional[str] = ..., hops_left: _Optional[int] = ..., settled_below: _Optional[int] = ..., settled: _Optional[_Iterable[_Union[IdRun, _Mapping]]] = ..., seal: _Optional[_Union[Seal, _Mapping]] = ...) -> None: ...
 
 class ResumeReply(_message.Message):
-    __slots__ = ("stream", "target_incarnation", "unknown", "offset", "prefix_digest", "probe", "hops_left")
+    __slots__ = ("stream", "target_incarnation", "unknown", "offset", "prefix_digest", "probe", "hops_left", "seal")
     STREAM_FIELD_NUMBER: _ClassVar[int]
     TARGET_INCARNATION_FIELD_NUMBER: _ClassVar[int]
     UNKNOWN_FIELD_NUMBER: _ClassVar[int]
@@ -458,6 +478,7 @@ class ResumeReply(_message.Message):
     PREFIX_DIGEST_FIELD_NUMBER: _ClassVar[int]
     PROBE_FIELD_NUMBER: _ClassVar[int]
     HOPS_LEFT_FIELD_NUMBER: _ClassVar[int]
+    SEAL_FIELD_NUMBER: _ClassVar[int]
     stream: StreamRef
     target_incarnation: int
     unknown: bool
@@ -465,7 +486,8 @@ class ResumeReply(_message.Message):
     prefix_digest: str
     probe: bool
     hops_left: int
-    def __init__(self, stream: _Optional[_Union[StreamRef, _Mapping]] = ..., target_incarnation: _Optional[int] = ..., unknown: bool = ..., offset: _Optional[int] = ..., prefix_digest: _Optional[str] = ..., probe: bool = ..., hops_left: _Optional[int] = ...) -> None: ...
+    seal: Seal
+    def __init__(self, stream: _Optional[_Union[StreamRef, _Mapping]] = ..., target_incarnation: _Optional[int] = ..., unknown: bool = ..., offset: _Optional[int] = ..., prefix_digest: _Optional[str] = ..., probe: bool = ..., hops_left: _Optional[int] = ..., seal: _Optional[_Union[Seal, _Mapping]] = ...) -> None: ...
 
 class Query(_message.Message):
     __slots__ = ("query_id", "asker", "subject", "trace", "hops_left", "prefix", "limit", "after", "contested", "claim_id")

@@ -26,6 +26,7 @@ from tests.core.samples import (
     make_open,
     make_spec,
 )
+from tests.kit.fake_sealing import Ledger
 
 __all__ = [
     "LARGE",
@@ -67,6 +68,7 @@ class Net:
 
     def __init__(self) -> None:
         self.now = 1000.0
+        self.ledger = Ledger()
         self.nodes: dict[str, Node] = {}
         self.peers: dict[End, End] = {}
         self.roles: dict[End, LaneRole] = {}

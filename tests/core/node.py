@@ -41,7 +41,7 @@ from streamcell.security.policy.policy import Policy
 from streamcell.security.policy.rules import PolicyRules
 from streamcell.stats import LinkStats
 from tests.core.samples import checksum, digest_of, make_spec
-from tests.kit.fake_sealing import FakeSealer
+from tests.kit.fake_sealing import FakeSealer, Ledger
 from tests.kit.strict_time import strict
 
 EventT = TypeVar("EventT", bound=Event)
@@ -51,6 +51,7 @@ class Surroundings(Protocol):
     """What a node needs of the net that it is in."""
 
     now: float
+    ledger: Ledger
 
     def dial(self, node: Node, wanted: LaneWanted) -> None: ...
     def drop(self, node: Node, lane_id: int, *, flush: bool) -> None: ...
@@ -95,7 +96,7 @@ class Node:
                 asks_passage=asks_passage,
             )
         )
-        self.sealer = FakeSealer(self.core, fqcn)
+        self.sealer = FakeSealer(self.core, net.ledger)
         self.dials: dict[int, tuple[str, ...]] = {}
         self.peers: set[int] = set()
         self.seen: list[Event] = []
@@ -172,6 +173,7 @@ class Node:
 
     def reply(self, opened: StreamOpened, data: bytes, **fields: Any) -> int:
         key = opened.key
+        fields.setdefault("sealed", opened.description.sealed)
         fields.setdefault("reply_to", ReplyTo(key.stream_id, key.origin_incarnation))
         return self.send(key.origin, data, kind=StreamKind.REPLY, **fields)
 
@@ -371,7 +373,8 @@ class Node:
             self.core.abandon_source(event.stream_id, error, self.net.now)
             return
         offset = event.offset
-        if offset > len(content) or event.prefix_digest not in (None, digest_of(content[:offset])):
+        prefix = event.prefix_digest
+        if offset > len(content) or not (prefix is None or prefix.matches(digest_of(content[:offset]))):
             offset = 0
         self.digests.setdefault(event.stream_id, None)
         self.sources[event.stream_id] = deque([content[offset:]] if content[offset:] else [])

@@ -12,6 +12,7 @@ from streamcell.protocol.links.lane import Lane
 from streamcell.protocol.links.link import Link
 from streamcell.protocol.links.settled_news import SettledNews
 from streamcell.protocol.sending.half import StreamSender
+from streamcell.protocol.sending.spec import SendSpec
 from streamcell.protocol.sending.surroundings import Surroundings
 from streamcell.protocol.wire.description import StreamKind
 from streamcell.protocol.wire.frames import (
@@ -24,6 +25,7 @@ from streamcell.protocol.wire.frames import (
     Reset,
     ResumeQuery,
     ResumeReply,
+    Seal,
 )
 from tests.core.samples import make_context, make_lane, make_link, make_spec
 
@@ -41,11 +43,14 @@ class Owner:
         self.over: set[int] = set()
         self.settled: list[CellError | None] = []
 
-    def life_of(self, target: str) -> int | None:
+    def life_for(self, spec: SendSpec, now: float) -> int | None:
         return self.life
 
     def is_over(self, target: str, life: int) -> bool:
         return life in self.over
+
+    def seal_for(self, target: str) -> Seal:
+        return Seal(target.encode())
 
     def on_way_taken(self, sender: StreamSender, link: Link | None) -> None: ...
 

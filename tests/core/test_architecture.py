@@ -116,10 +116,10 @@ WINGS: dict[str, dict[str, str]] = {
         "tree": "base flow links wire",
         "requests": "base wire",
         "sealing": "base links tree wire",
-        "sending": "base flow links tree wire",
+        "sending": "base flow links sealing tree wire",
         "receiving": "base flow links requests tree wire",
         "relaying": "base flow links tree wire",
-        "stats": "links receiving relaying sending tree",
+        "stats": "base links receiving relaying sending tree",
         "cell": "base flow links receiving relaying requests sealing sending stats tree wire",
     },
     "streamcell.runtime": {

@@ -171,7 +171,7 @@ def test_a_code_covers_every_field(frame: Steering) -> None:
 
 def variants(frame: Steering) -> list[Steering]:
     # The life of the target is that of the session.
-    names = {field.name for field in dataclasses.fields(frame)} - {"hops_left", "target_incarnation"}
+    names = {field.name for field in dataclasses.fields(frame)} - {"hops_left", "target_incarnation", "seal"}
     return [
         dataclasses.replace(frame, **{name: CHANGES.get(name, another)(getattr(frame, name))}) for name in sorted(names)
     ]

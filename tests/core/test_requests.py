@@ -265,7 +265,7 @@ def test_a_message_that_wants_no_reply_is_confirmed_like_a_blob() -> None:
 
 
 def test_a_timer_without_an_owner_is_nothing() -> None:
-    request = Request(1, "server", "c/t", 5.0)
+    request = Request(1, "server", "c/t", 5.0, sealed=False)
     request.handle_timer(9.0)
     assert request.holder is None
 

@@ -108,10 +108,10 @@ def test_a_session_that_is_ended_is_no_more() -> None:
     want(net, nodes["leaf"], "root")
     sealing = nodes["leaf"].core.sealing
     (session,) = sealing.sessions()
-    sealing.end("root", bytes(16))
+    sealing.end("root", bytes(16), net.now)
     assert sealing.sessions() == [session]
     for _ in range(2):
-        sealing.end("root", session.lives.session_id)
+        sealing.end("root", session.lives.session_id, net.now)
         assert sealing.sessions() == []
 
 
@@ -126,7 +126,7 @@ def test_sessions_with_a_life_end_with_it() -> None:
     want(net, leaf, "root")
     (session,) = sealing.sessions()
     assert session.peer_life == leaf.incarnation
-    sealing.on_life_ended("leaf", leaf.incarnation - 1)
+    sealing.on_life_ended("leaf", leaf.incarnation - 1, net.now)
     assert sealing.sessions() == [session]
 
 

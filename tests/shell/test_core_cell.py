@@ -137,7 +137,7 @@ def test_connection_callbacks(network: MemoryNetwork, server: CoreCell) -> None:
     assert seen == [("site-1", 5, "up"), ("site-1", 6, "down")]
 
 
-def test_nothing_is_sealed_in_this_version(server: CoreCell) -> None:
+def test_nothing_is_sealed_without_certificates(server: CoreCell) -> None:
     with pytest.raises(AuthenticationError, match="no certificate"):
         server.send_request("channel", "topic", "site-1", Message(), secure=True)
     future = StreamCell(server).send_blob("channel", "topic", "site-1", Message(), secure=True)

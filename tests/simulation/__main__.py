@@ -32,6 +32,7 @@ def parse(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--topology", default="", choices=["", *sorted(TOPOLOGIES)], help="default: the seed chooses")
     parser.add_argument("--no-restarts", action="store_true", help="neither kill nor stop cells")
     parser.add_argument("--notices", action="store_true", help="lanes announce their ends as well (other histories)")
+    parser.add_argument("--sealed", action="store_true", help="most of what is sent is sealed (other histories)")
     parser.add_argument("--liar", action="store_true", help="there is a cell that lies (other histories)")
     parser.add_argument("--policy", action="store_true", help="cells have policies that change (other histories)")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes (%(default)s)")
@@ -80,6 +81,7 @@ def main() -> int:
         arguments.notices,
         arguments.liar,
         arguments.policy,
+        arguments.sealed,
     )
     if arguments.seed is not None:
         return show_history(arguments.seed, options, trace=arguments.trace, lines=arguments.lines)

@@ -16,6 +16,8 @@ from streamcell.protocol.base.events import (
     DataEnded,
     DataReceived,
     Event,
+    HandshakeOver,
+    HandshakeWork,
     LaneDropped,
     LaneWanted,
     PassageAsked,
@@ -35,6 +37,7 @@ from streamcell.protocol.cell import CellCore
 from streamcell.protocol.sending.spec import SendSpec
 from streamcell.protocol.wire.description import StreamKind
 from streamcell.protocol.wire.frames import Frame, Payload, StreamKey
+from tests.kit.fake_sealing import FakeSealer, Ledger
 from tests.kit.strict_time import strict
 from tests.simulation.agenda import Agenda
 from tests.simulation.lies import LIAR
@@ -103,6 +106,7 @@ class Host:
         incarnation: int,
         config: CellConfig,
         uplinks: list[str],
+        ledger: Ledger,
         rules: ChangingRules | None = None,
     ) -> None:
         self.rules = rules
@@ -127,10 +131,12 @@ class Host:
                 checksum=checksum,
                 random_bits=random.Random(incarnation).getrandbits,
                 software="simulation",
+                seals=True,
                 rules=rules,
                 asks_passage=rules is not None,
             )
         )
+        self._sealer = FakeSealer(self.core, ledger)
         self._agenda = agenda
         self._network = network
         self._timer_at: float | None = None
@@ -138,6 +144,8 @@ class Host:
         self._admitted = False
         self._chance = random.Random(incarnation)
         self._handlers: dict[type[Event], Callable[[Any], None]] = {
+            HandshakeWork: self._on_handshake_work,
+            HandshakeOver: lambda event: self._sealer.handle(event, self.now),
             LaneWanted: lambda event: network.dial(self, event),
             LaneDropped: lambda event: network.drop(self, event.lane_id, flush=event.flush),
             SourceWanted: self._on_source_wanted,
@@ -322,14 +330,15 @@ class Host:
             error = StreamResumeError("the source cannot go back")
             self.core.abandon_source(event.stream_id, error, self.now)
         else:
-            agrees = event.offset <= len(transfer.data) and event.prefix_digest in (
-                None,
-                digest_of(transfer.data[: event.offset]),
-            )
+            prefix, found = event.prefix_digest, digest_of(transfer.data[: event.offset])
+            agrees = event.offset <= len(transfer.data) and (prefix is None or prefix.matches(found))
             source.given = event.offset if agrees else 0
             source.wanted = 0
             self.core.move_source(event.stream_id, source.given, self.now)
         self.settle()
+
+    def _on_handshake_work(self, event: HandshakeWork) -> None:
+        self._sealer.handle(event, self.now)
 
     def _on_send_finished(self, event: SendFinished) -> None:
         self._settle_transfer(self.sent[event.stream_id], "")

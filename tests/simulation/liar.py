@@ -6,7 +6,7 @@ import functools
 import random
 from typing import TYPE_CHECKING
 
-from streamcell.protocol.base.events import StreamOpened
+from streamcell.protocol.base.events import HandshakeWork, StreamOpened
 from tests.simulation.checks import Violation
 from tests.simulation.host import Host
 from tests.simulation.lies import LIAR, Forger, Mark
@@ -146,13 +146,17 @@ class Liar:
             victim.incarnation if self._random.random() < 0.7 else victim.incarnation + 1,
             simulation.config,
             uplinks,
+            simulation.ledger,
         )
         impostor.start()
         return impostor
 
 
 class Impostor(Host):
-    """A cell that says that it is another one, and gets nothing that is for it."""
+    """A cell that says that it is another one, and gets nothing that is for it. It cannot prove to be that one."""
+
+    def _on_handshake_work(self, event: HandshakeWork) -> None:
+        """Come to keys with nobody."""
 
     def _on_opened(self, event: StreamOpened) -> None:
         raise Violation(f"{event.key} was offered to somebody who only says that he is {self.name}")

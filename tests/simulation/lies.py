@@ -67,6 +67,10 @@ class Mark:
     name: str = ""
 
 
+# What is said of streams that are not sealed.
+_REASONS = [reason for reason in LostReason if reason not in (LostReason.UNSPECIFIED, LostReason.NO_SESSION)]
+
+
 class Scene(Protocol):
     """What a liar can find out."""
 
@@ -191,7 +195,7 @@ class Forger:
     def _lost(self, mark: Mark) -> Lost:
         reporter = self._name(mark) if self._random.random() < 0.9 else ""
         target = self._random.choice([mark.target, mark.target, reporter or LIAR])
-        reason = self._random.choice(list(LostReason)[1:])
+        reason = self._random.choice(_REASONS)
         return Lost(self._key(mark), target, self._attempt(mark), reason, reporter, self._hops())
 
     def _credit(self, mark: Mark) -> Credit:

@@ -16,6 +16,7 @@ from streamcell.errors import CellError, ErrorCode
 from streamcell.limits import INITIAL_CREDIT_BYTES, KIB
 from streamcell.protocol.sending.spec import SendSpec
 from streamcell.protocol.wire.description import ReplyTo, StreamDescription, StreamKind
+from tests.kit.fake_sealing import Ledger
 from tests.simulation.agenda import Agenda
 from tests.simulation.checks import Checks, demand
 from tests.simulation.clocks import WallClocks
@@ -54,7 +55,7 @@ class Options:
     """What a history is made of, beside its seed.
 
     ``restarts``: cells are also killed and started anew. ``notices``: lanes also announce their ends. ``liar``: there
-    is a cell that lies. ``policy``: cells have policies, which change.
+    is a cell that lies. ``policy``: cells have policies, which change. ``sealed``: most of what is sent is sealed.
     """
 
     steps: int = STEPS
@@ -63,6 +64,7 @@ class Options:
     notices: bool = False
     liar: bool = False
     policy: bool = False
+    sealed: bool = False
 
 
 @dataclasses.dataclass(slots=True)
@@ -109,6 +111,8 @@ class Simulation(Checks):
         self.liar = Liar(self) if options.liar else None
         self.plans = Plans(self.random)
         self.rules = {name: ChangingRules(self.uplinks) for name in self.uplinks} if options.policy else {}
+        self.ledger = Ledger()
+        self._sealing = random.Random(seed)
         # How often each cell was ended.
         self.restarted: Counter[str] = Counter()
         self.wall_clocks = WallClocks(self.random)
@@ -150,6 +154,8 @@ class Simulation(Checks):
             words.append("--policy")
         if options.liar:
             words.append("--liar")
+        if options.sealed:
+            words.append("--sealed")
         if options.topology:
             words.append(f"--topology '{options.topology}'")
         return " ".join([*words, "--trace"])
@@ -196,6 +202,7 @@ class Simulation(Checks):
             incarnation,
             self.config,
             list(self.uplinks[name]),
+            self.ledger,
             self.rules.get(name),
         )
         self.network.hosts[name] = host
@@ -224,6 +231,16 @@ class Simulation(Checks):
         return {*self.uplinks[name], *(other for other, dialled in self.uplinks.items() if name in dialled)}
 
     def send(self, transfer: Transfer, timeout_s: float, reply_to: ReplyTo | None = None) -> None:
+        if self.options.sealed:
+            request = transfer.answers
+            chance = random.Random(f"{self.seed} {transfer.name}") if transfer.name else self._sealing
+            transfer.sealed = chance.random() < 0.7 if request is None else request.sealed
+        if transfer.sealed:
+            # A cell that cannot be heard for long cannot show who it is. And of what was sent to one that was restarted
+            # a moment ago nothing proves that the life before has not got it.
+            transfer.excuse(ErrorCode.AUTHENTICATION)
+            if self.restarted[transfer.target] and transfer.kind is not StreamKind.STREAM:
+                transfer.excuse(ErrorCode.OUTCOME_UNKNOWN)
         spec = SendSpec(
             target=transfer.target,
             channel="c",
@@ -236,6 +253,7 @@ class Simulation(Checks):
                 source_stamp=transfer.stamp,
                 digest=transfer.digest,
                 reply_to=reply_to,
+                sealed=transfer.sealed,
             ),
             unreachable_timeout_s=timeout_s,
             retry_unknown=transfer.retry_unknown,

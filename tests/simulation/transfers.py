@@ -92,6 +92,7 @@ class Transfer:
     # Of a reply: the request that it answers.
     answers: Transfer | None = None
     retry_unknown: bool = False
+    sealed: bool = False
     # Whether its bytes are not what the origin's digest says, as the target's application finds at the end.
     flawed: bool = False
     corrupted: int = 0

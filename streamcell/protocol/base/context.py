@@ -44,6 +44,7 @@ class Count(enum.Enum):
     BYTES_RELAYED = "bytes_relayed"
     FRAMES_REFUSED = "frames_refused"
     ACCESSES_REFUSED = "accesses_refused"
+    FRAMES_UNPROVEN = "frames_unproven"
 
     __hash__ = object.__hash__
 
@@ -100,6 +101,10 @@ class Context:
     def is_own(self, key: StreamKey) -> bool:
         """Return whether a stream is one that this life of the cell sends."""
         return key.origin == self.fqcn and key.origin_incarnation == self.incarnation
+
+    def was_own(self, key: StreamKey) -> bool:
+        """Return whether a stream is one of another life of the cell: who speaks of it is shown that this one lives."""
+        return key.origin == self.fqcn and key.origin_incarnation != self.incarnation
 
     def jitter(self) -> float:
         """Return a random factor from 0.5 to 1, by which waits differ between cells that fail together."""

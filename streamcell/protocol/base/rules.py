@@ -74,19 +74,21 @@ class Rules(Protocol):
 
 def fault_in_opening(rules: Rules, me: str, chunk: Chunk, opening: Open) -> str:
     """Return what to say of a stream that may not go where it is to go, a whole sentence; empty if it may."""
-    kind = opening.description.kind
-    return fault_in_stream(rules, me, chunk.key.origin, chunk.target, chunk.channel, chunk.topic, kind)
+    what = (chunk.channel, chunk.topic, opening.description.kind, chunk.seal is not None)
+    return fault_in_stream(rules, me, chunk.key.origin, chunk.target, *what)
 
 
-def fault_in_stream(rules: Rules, me: str, origin: str, target: str, channel: str, topic: str, kind: StreamKind) -> str:
+def fault_in_stream(
+    rules: Rules, me: str, origin: str, target: str, channel: str, topic: str, kind: StreamKind, sealed: bool
+) -> str:
     """Return what to say of a stream that may not go where it goes, a whole sentence; empty if it may.
 
-    A reply may if its request may. Nothing is sealed yet.
+    A reply may if its request may.
     """
     if kind is _REPLY:
-        fault = rules.fault_in_sending(target, origin, channel, topic, _REQUEST, False)
+        fault = rules.fault_in_sending(target, origin, channel, topic, _REQUEST, sealed)
     else:
-        fault = rules.fault_in_sending(origin, target, channel, topic, kind, False)
+        fault = rules.fault_in_sending(origin, target, channel, topic, kind, sealed)
     if not fault:
         return ""
     what = f"the {kind.name.lower()} {channel}/{topic}"

@@ -167,7 +167,9 @@ class StreamReceiver(Timed):
             return False
         if kind.whole and self._refuses_size(self.progress.size or 0, now):
             return False
-        if kind is _REPLY and not self._near.requests.awaits(self.description.reply_to, key.origin):
+        if kind is _REPLY and not self._near.requests.awaits(
+            self.description.reply_to, key.origin, sealed=self.description.sealed
+        ):
             self.give_up(receive_errors.not_awaited(), now)
             return False
         self._context.counters.add(Count.STREAMS_ACCEPTED)
@@ -225,6 +227,13 @@ class StreamReceiver(Timed):
             self._confirm_if_released(now)
         if self.state is not _ENDED and news.tell(now, link):
             self._schedule()
+
+    def on_forged_chunk(self, link: Link, chunk: Chunk, now: float) -> None:
+        """A chunk is not what its origin has sealed: it is asked for again, as one with a wrong checksum."""
+        try:
+            self.origin.on_corrupt_chunk(link, chunk)
+        except CellError as error:
+            self.give_up(error, now)
 
     def on_query(self, link: Link, query: ResumeQuery, now: float) -> None:
         """The origin asks where to go on, or shows that it is alive."""
@@ -325,7 +334,7 @@ class StreamReceiver(Timed):
         """Others get the memory that it made no use of: it is forgotten here, and its origin begins again."""
         link, fqcn = self.news.link, self._context.fqcn
         if link is not None:
-            link.answer(Lost(self.key, fqcn, self.attempt, LostReason.LIMIT, fqcn, HOPS))
+            link.answer(Lost(self.key, fqcn, self.attempt, LostReason.LIMIT, fqcn, HOPS, seal=self.news.seal))
         self.on_origin_gone(receive_errors.stood_still(self, fqcn), now)
 
     # Time.
@@ -463,7 +472,8 @@ class StreamReceiver(Timed):
 
     def _reset_and_fail(self, now: float) -> None:
         self._tell_of_failure()
-        self._part(Reset.by_target(self.key, self._context.fqcn, self.attempt, self._error), now, say=True)
+        last_word = Reset.by_target(self.key, self._context.fqcn, self.attempt, self._error, self.news.seal)
+        self._part(last_word, now, say=True)
 
     def _fail(self, now: float) -> None:
         self._tell_of_failure()
@@ -478,7 +488,8 @@ class StreamReceiver(Timed):
     def _end_request(self, error: CellError | None) -> None:
         """The stream is whole, or has failed: if it is a reply, its request has ended with it."""
         if self.description.kind is _REPLY:
-            self._near.requests.on_reply_ended(self.description.reply_to, self.key.origin, error)
+            reply_to, sealed = self.description.reply_to, self.description.sealed
+            self._near.requests.on_reply_ended(reply_to, self.key.origin, error, sealed=sealed)
 
     def _part(self, last_word: Ack | Reset | None, now: float, *, say: bool) -> None:
         """Give back all that the stream holds. ``say``: the last word is one of this side, and new to the origin."""

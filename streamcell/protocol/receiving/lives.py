@@ -30,7 +30,7 @@ from streamcell.protocol.wire.frames import (
     Reset,
     ResumeQuery,
     ResumeReply,
-    StreamKey,
+    Seal,
 )
 
 # Found once: a member of an enumeration is found slowly before Python 3.12.
@@ -228,26 +228,27 @@ class Registrar:
 
     def answer_query(self, life: OriginLife, query: ResumeQuery) -> Ack | Reset | ResumeReply:
         """Return the stream's last word, or that it is stale, or that it is not known."""
-        return self._last_word(life, query.key, query.attempt) or ResumeReply.to(
-            query, self._incarnation, 0, unknown=True
-        )
+        return self._last_word(life, query) or ResumeReply.to(query, self._incarnation, 0, unknown=True)
 
     def answer_chunk(self, life: OriginLife, chunk: Chunk) -> Ack | Reset | Lost | None:
         """Return the answer to a chunk that does not begin a stream here, or None to one that does."""
         reason = self._fault_in_beginning(chunk)
-        last_word = self._last_word(life, chunk.key, chunk.attempt)
+        last_word = self._last_word(life, chunk)
         if last_word is not None or reason is None:
             return last_word
-        return Lost.of(chunk, reason, self._fqcn)
+        return Lost.by_target(chunk, reason)
 
-    def _last_word(self, life: OriginLife, key: StreamKey, attempt: int) -> Ack | Reset | None:
+    def _last_word(self, life: OriginLife, frame: Chunk | ResumeQuery) -> Ack | Reset | None:
+        """Return what was said last of a stream, under the seal of what asks for it."""
+        key, attempt = frame.key, frame.attempt
+        seal = None if frame.seal is None else Seal(frame.seal.session_id)
         last_word = life.ended.get(key.stream_id)
         if last_word is not None:
-            return dataclasses.replace(last_word, attempt=attempt)
+            return dataclasses.replace(last_word, attempt=attempt, seal=seal)
         if key.stream_id not in life.settled:
             return None
         settled = f"stream {key.stream_id} from {key.origin} was settled before"
-        return Reset.by_target(key, self._fqcn, attempt, StreamError(settled, ErrorCode.STALE, Fault.ORIGIN))
+        return Reset.by_target(key, self._fqcn, attempt, StreamError(settled, ErrorCode.STALE, Fault.ORIGIN), seal)
 
     def _fault_in_beginning(self, chunk: Chunk) -> LostReason | None:
         if chunk.is_for_another_life(self._incarnation):

@@ -22,6 +22,7 @@ from streamcell.protocol.wire.frames import (
     Reset,
     ResumeQuery,
     ResumeReply,
+    Seal,
     StreamKey,
 )
 
@@ -46,6 +47,7 @@ class News:
     """What is to be said about one stream, the key and the attempt that it is said of, and the way that it goes.
 
     :ivar link: None while no way to the origin is known.
+    :ivar seal: under what its origin has sealed what came last, and what is said to it is sealed, too.
     :ivar ack_due: an Ack is to be sent.
     :ivar ack_at: when an Ack is sent whatever it has to tell; None while there is nothing that none has told.
     """
@@ -63,6 +65,7 @@ class News:
         "attempt",
         "key",
         "link",
+        "seal",
     )
 
     def __init__(
@@ -76,6 +79,7 @@ class News:
         self.key: StreamKey = chunk.key
         self.attempt = chunk.attempt
         self.link: Link | None = link
+        self.seal = None if chunk.seal is None else Seal(chunk.seal.session_id)
         self.ack_due = False
         self.ack_at: float | None = now + ACK_DELAY_S
         # Before the first Ack even an empty stream is news.
@@ -101,7 +105,12 @@ class News:
     def on_new_life(self, chunk: Chunk) -> None:
         """From now on all is said of the stream of a new life of the origin, which this chunk opens."""
         self.key = chunk.key
+        self.seal = None if chunk.seal is None else Seal(chunk.seal.session_id)
         self.on_attempt(chunk.attempt)
+
+    def note_seal(self, seal: Seal) -> None:
+        """From now on all is said under this session."""
+        self.seal = Seal(seal.session_id)
 
     # The way.
 
@@ -195,7 +204,7 @@ class News:
         """Return the offset to go on from, the Credit and the Ack that are due, as they stand now."""
         frames: list[Ack | Credit | ResumeReply] = []
         if self._point.due:
-            frames.append(self._point.tell(self.key, self.attempt, self._context))
+            frames.append(self._point.tell(self.key, self.attempt, self._context, self.seal))
         if self._allowance.due:
             self._allowance.on_told()
             self.ack_due = self.ack_due or self._owes_ack()
@@ -220,11 +229,12 @@ class News:
             consumed=progress.consumed,
             complete=complete,
             hops_left=HOPS,
+            seal=self.seal,
         )
 
     def say_lost(self, link: Link, chunk: Chunk, reason: LostReason) -> None:
         """Have a chunk that came over ``link`` sent again."""
-        link.answer(Lost.of(chunk, reason, self._context.fqcn))
+        link.answer(Lost.by_target(chunk, reason))
 
     def answer(self, link: Link, query: ResumeQuery) -> None:
         """Say where the stream stands, or that it is not known while the application has not chosen where it begins.

@@ -74,13 +74,15 @@ class OriginSide:
         if news.link is not link:
             news.take_way(link)
         self.heard_at = now
+        if chunk.seal is not None:
+            news.note_seal(chunk.seal)
         if self.point.state is not _PLACED and not self._takes_start(link, chunk, admitted=admitted):
             return None
         if chunk.attempt > news.attempt:
             self._enter_attempt(chunk.attempt, chunk.offset, admitted=admitted)
         link.remembered_window.heard(now)
         if not is_intact(chunk, self._context.checksum):
-            self._on_corrupt_chunk(link, chunk)
+            self.on_corrupt_chunk(link, chunk)
             return None
         allowed = self.allowance.allowed_to_previous
         if chunk.offset + len(chunk.payload) > allowed and self._goes_too_far(chunk, allowed):
@@ -116,6 +118,8 @@ class OriginSide:
         if news.link is not link:
             news.take_way(link)
         self.heard_at = now
+        if query.seal is not None:
+            news.note_seal(query.seal)
         if query.probe:
             self.point.repeat()
         elif query.attempt > news.attempt:
@@ -135,7 +139,7 @@ class OriginSide:
         if chunk.open.awaits_offset:
             return True
         if not is_intact(chunk, self._context.checksum):
-            self._on_corrupt_chunk(link, chunk)
+            self.on_corrupt_chunk(link, chunk)
             return False
         received = self.progress.received
         if not self.point.allows(chunk.offset, received):
@@ -155,7 +159,7 @@ class OriginSide:
         self.allowance.on_attempt(offset, admitted=admitted)
         self.news.on_attempt(attempt)
 
-    def _on_corrupt_chunk(self, link: Link, chunk: Chunk) -> None:
+    def on_corrupt_chunk(self, link: Link, chunk: Chunk) -> None:
         """Have a chunk with a wrong checksum sent again, but not for ever."""
         self._context.counters.add(Count.CORRUPT_CHUNKS)
         self._corrupt_chunks += 1

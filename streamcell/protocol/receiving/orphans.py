@@ -75,8 +75,10 @@ class Orphans:
         if not opening.awaits_offset:
             return None
         receiver = self._by_name.get(_name(chunk.key.origin, chunk.channel, chunk.topic, opening.description.resume_id))
-        if receiver is not None:
-            self.discard(receiver)
+        if receiver is None or (receiver.description.sealed and not opening.description.sealed):
+            # What came sealed goes on sealed only.
+            return None
+        self.discard(receiver)
         return receiver
 
 

@@ -21,7 +21,7 @@ from streamcell.protocol.receiving.states import (
     StartingPointInput,
     StartingPointState,
 )
-from streamcell.protocol.wire.frames import ResumeReply, StreamKey
+from streamcell.protocol.wire.frames import ResumeReply, Seal, StreamKey
 
 _OPEN, _WEIGHING, _PLACED = StartingPointState.OPEN, StartingPointState.WEIGHING, StartingPointState.PLACED
 
@@ -89,7 +89,7 @@ class StartingPoint:
         """See to it that a choice that the origin may not know is told again."""
         self.due = self.state is StartingPointState.CHOSEN
 
-    def tell(self, key: StreamKey, attempt: int, context: Context) -> ResumeReply:
+    def tell(self, key: StreamKey, attempt: int, context: Context, seal: Seal | None) -> ResumeReply:
         """Return the frame that tells the origin what was chosen."""
         self.due = False
         return ResumeReply(
@@ -101,6 +101,7 @@ class StartingPoint:
             offset=self.offset,
             hops_left=HOPS,
             prefix_digest=self.prefix_digest,
+            seal=seal,
         )
 
     # What the table of states has done.

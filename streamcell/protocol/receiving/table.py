@@ -11,8 +11,8 @@ from collections.abc import Iterable
 
 from streamcell.digest import Digest
 from streamcell.errors import CellError, ErrorCode, StreamIntegrityError
-from streamcell.limits import PAST_LIVES, STREAMS_OF_FREE_CREDIT
-from streamcell.protocol.base.context import Context
+from streamcell.limits import CORRUPT_CHUNKS, PAST_LIVES, STREAMS_OF_FREE_CREDIT, STREAMS_OF_ORIGIN
+from streamcell.protocol.base.context import Context, Count
 from streamcell.protocol.base.rules import fault_in_opening, fault_in_pair, fault_in_stream
 from streamcell.protocol.flow.charges import Charge
 from streamcell.protocol.flow.credit import WindowBudget
@@ -42,6 +42,7 @@ from streamcell.protocol.wire.frames import (
     Reset,
     ResumeQuery,
     ResumeReply,
+    Seal,
     StreamKey,
 )
 
@@ -63,6 +64,8 @@ class ReceiveTable:
         self._near = Surroundings(context, self._ways, self._memory, requests, self)
         self._context = context
         self._routes = routes
+        # Chunks of sealed streams that were changed on the way before anything right of them came.
+        self._forged: dict[StreamKey, int] = {}
         self._fqcn = context.fqcn
         self._watch = ReservationWatch(context, self._memory, self._lives.values, self._is_reachable)
         # Lives that have begun since those were looked for that nobody leads to.
@@ -183,8 +186,34 @@ class ReceiveTable:
         receiver = life.receivers.get(key.stream_id)
         if receiver is None:
             receiver = self._open(life, link, chunk, now)
-        if receiver is not None:
+        if receiver is not None and self._is_as_sealed(receiver, chunk):
             receiver.on_chunk(link, chunk, now)
+
+    def on_forged_chunk(self, link: Link, chunk: Chunk, now: float) -> None:
+        """A chunk is not what its origin has sealed, or not all of it."""
+        receiver = self.find(chunk.key)
+        if receiver is not None and receiver.description.sealed:
+            receiver.on_forged_chunk(link, chunk, now)
+            return
+        # Nothing is known of the stream yet, and nothing is to be remembered of it but this.
+        self._context.counters.add(Count.CORRUPT_CHUNKS)
+        if len(self._forged) >= STREAMS_OF_ORIGIN:
+            self._forged.clear()
+        forged = self._forged[chunk.key] = self._forged.get(chunk.key, 0) + 1
+        if forged < CORRUPT_CHUNKS:
+            link.answer(Lost.by_target(chunk, LostReason.CORRUPT))
+            return
+        del self._forged[chunk.key]
+        seal = None if chunk.seal is None else Seal(chunk.seal.session_id)
+        error = receive_errors.corrupted(chunk, self._fqcn)
+        link.answer(Reset.by_target(chunk.key, self._fqcn, chunk.attempt, error, seal))
+
+    def _is_as_sealed(self, receiver: StreamReceiver, frame: Chunk | ResumeQuery | Reset) -> bool:
+        """Return whether a frame is sealed if its stream is, and plain if it is not; what is neither does nothing."""
+        if receiver.description.sealed is (frame.seal is not None):
+            return True
+        self._context.counters.add(Count.FRAMES_UNPROVEN)
+        return False
 
     def on_resume_query(self, link: Link, frame: ResumeQuery, now: float) -> None:
         """The origin asks where to go on, or shows that it is alive.
@@ -199,14 +228,15 @@ class ReceiveTable:
         receiver = life.receivers.get(frame.key.stream_id)
         fault = self._fault_in_asking(life, frame) if receiver is None else ""
         if receiver is not None:
-            receiver.on_query(link, frame, now)
+            if self._is_as_sealed(receiver, frame):
+                receiver.on_query(link, frame, now)
         elif fault:
             self._refuse(life, link, frame, fault, now)
         elif frame.probe or (life.has_slot() and self._may_remember_more(life, link, origin, now)):
             life.note_asked(frame)
             link.answer(self._registrar.answer_query(life, frame))
         else:
-            link.answer(Lost.of(frame, LostReason.LIMIT, self._fqcn))
+            link.answer(Lost.by_target(frame, LostReason.LIMIT))
 
     def on_reset(self, link: Link, frame: Reset, now: float) -> None:
         """The origin gave the stream up.
@@ -217,7 +247,8 @@ class ReceiveTable:
         last_word = dataclasses.replace(frame, from_target=True)
         receiver = life.receivers.get(frame.key.stream_id)
         if receiver is not None:
-            receiver.on_reset(last_word, now)
+            if self._is_as_sealed(receiver, frame):
+                receiver.on_reset(last_word, now)
         elif self._may_remember_more(life, link, frame.key.origin, now):
             # It overtook the first chunk, which is to call no callback any more.
             life.on_stream_ended(frame.key.stream_id, last_word)
@@ -368,7 +399,7 @@ class ReceiveTable:
             return None
         charge = self._charge(life, link, chunk, opening, now)
         if charge is None:
-            link.answer(Lost.of(chunk, LostReason.LIMIT, self._fqcn))
+            link.answer(Lost.by_target(chunk, LostReason.LIMIT))
             return None
         orphan = self._orphans.claim(chunk, opening)
         fault = None if orphan is None else fault_in_adopting(orphan, opening.description)
@@ -393,7 +424,8 @@ class ReceiveTable:
             origin, kind = receiver.key.origin, receiver.description.kind
             if origin == me or kind is _REPLY:
                 continue
-            fault = fault_in_stream(rules, me, origin, me, receiver.channel, receiver.topic, kind)
+            sealed = receiver.description.sealed
+            fault = fault_in_stream(rules, me, origin, me, receiver.channel, receiver.topic, kind, sealed)
             if fault:
                 self._tell_of_refusal(receiver.news.link, origin, fault)
                 receiver.give_up(receive_errors.not_allowed(fault), now)
@@ -419,10 +451,11 @@ class ReceiveTable:
         """
         key = frame.key
         if not self._may_remember_more(life, link, key.origin, now):
-            link.answer(Lost.of(frame, LostReason.LIMIT, self._fqcn))
+            link.answer(Lost.by_target(frame, LostReason.LIMIT))
             return
         self._tell_of_refusal(link, key.origin, fault)
-        last_word = Reset.by_target(key, self._fqcn, frame.attempt, receive_errors.not_allowed(fault))
+        seal = None if frame.seal is None else Seal(frame.seal.session_id)
+        last_word = Reset.by_target(key, self._fqcn, frame.attempt, receive_errors.not_allowed(fault), seal)
         life.on_stream_ended(key.stream_id, last_word)
         link.answer(last_word)
 

@@ -111,7 +111,7 @@ class RelayedStream(Timed):
         self._idle_timeout_s = _bounded(near.context.config.idle_timeout_s)
         self._held = Held()
         # Channel, topic and kind, as the first chunk has said last; None before.
-        self._name: tuple[str, str, StreamKind] | None = None
+        self._name: tuple[str, str, StreamKind, bool] | None = None
         # What is taken for what it may bring before the first Credit; only in FORWARDING.
         self._charge: Charge | None = None
         self._bulk = True
@@ -396,7 +396,7 @@ class RelayedStream(Timed):
     def _take_terms(self, chunk: Chunk, opening: Open, credit: int) -> None:
         """Take over what the first chunk of an attempt says; ``credit``: what may come before the first Credit."""
         near, size = self._near, opening.description.size
-        self._name = chunk.channel, chunk.topic, opening.description.kind
+        self._name = chunk.channel, chunk.topic, opening.description.kind, chunk.seal is not None
         self._idle_timeout_s = _bounded(opening.description.idle_timeout_s)
         # Chunks that follow only note when they came: the deadline looks at that when it is there.
         self._schedule()
@@ -440,14 +440,14 @@ def _bounded(idle_timeout_s: float) -> float:
 
 
 def fault_in_passing(
-    rules: Rules, me: str, origin: str, target: str, name: tuple[str, str, StreamKind] | None, way: Link | None
+    rules: Rules, me: str, origin: str, target: str, name: tuple[str, str, StreamKind, bool] | None, way: Link | None
 ) -> str:
     """Return what to say of a child's stream that may not pass here, a whole sentence; empty if it may.
 
     Nobody is asked here about a request that comes from above, and so nobody about its reply, which goes back there. A
     question that goes there may be about such a reply.
 
-    :param name: channel, topic and kind; None: it is only asked where to go on.
+    :param name: channel, topic, kind, and whether it is sealed; None: it is only asked where to go on.
     :param way: where it goes on.
     """
     goes_up = way is None or way.kind is not LinkKind.CHILD

@@ -101,7 +101,7 @@ class RelayTable:
         """Refuse what a child sends and may not; return whether it was. What follows the first chunk is as that was."""
         name = None
         if isinstance(frame, Chunk) and frame.open is not None:
-            name = frame.channel, frame.topic, frame.open.description.kind
+            name = frame.channel, frame.topic, frame.open.description.kind, frame.seal is not None
         elif not isinstance(frame, ResumeQuery):
             return False
         if link.kind is not LinkKind.CHILD:

@@ -10,8 +10,9 @@ What others begin here is bounded, in all, over each link and of each cell. It c
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Protocol
 
-from streamcell.errors import AuthenticationError
+from streamcell.errors import AuthenticationError, CellError
 from streamcell.limits import (
     HANDSHAKES,
     HANDSHAKES_OF_NEIGHBOUR,
@@ -36,20 +37,23 @@ from streamcell.protocol.wire.covered import Lives
 from streamcell.protocol.wire.frames import Handshake as HandshakeFrame
 
 _ID_BITS = 128
+# A session is replaced no sooner, whatever is said of it.
+_RENEW_S = 1.0
 
 
 class Session:
     """Keys that this cell shares with a life of another one.
 
     :ivar peer: the other one's name; ``peer_life``: its incarnation.
+    :ivar heard_at: when it was heard of.
     """
 
-    __slots__ = ("begun_at", "keys", "lives", "peer", "peer_life")
+    __slots__ = ("begun_at", "heard_at", "keys", "lives", "peer", "peer_life")
 
     def __init__(self, lives: Lives, keys: SessionKeys, now: float, *, begins: bool) -> None:
         self.lives = lives
         self.keys = keys
-        self.begun_at = now
+        self.begun_at = self.heard_at = now
         self.peer = lives.responder if begins else lives.initiator
         self.peer_life = lives.responder_incarnation if begins else lives.initiator_incarnation
 
@@ -95,32 +99,61 @@ class _Wish(Timed):
         return True
 
 
+class SessionObserver(Protocol):
+    """Who uses the sessions."""
+
+    def on_session_begun(self, fqcn: str, now: float) -> None:
+        """There is a session with a cell, or another one."""
+        ...
+
+    def on_session_failed(self, fqcn: str, error: CellError, now: float) -> None:
+        """There will be none, though this cell wanted it."""
+        ...
+
+    def on_sessions_over(self, fqcn: str, now: float) -> None:
+        """There is none with a cell any more."""
+        ...
+
+
 class SealingTable:
     """Sessions by cell and id, handshakes by who has begun them and id, and which sessions are wanted.
 
-    :param seals: whether this cell has what it takes.
+    :ivar seals: whether this cell has what it takes.
     """
 
     def __init__(self, context: Context, routes: RouteTable, *, seals: bool) -> None:
         self._context = context
         self._routes = routes
-        self._seals = seals
+        self._observers: list[SessionObserver] = []
+        self.seals = seals
         self._askers = Askers(context)
         self._sessions: dict[str, dict[bytes, Session]] = {}
         self._count = 0
         self._handshakes: dict[tuple[str, int, bytes], Handshake] = {}
         self._wishes: dict[str, _Wish] = {}
 
+    def tell(self, observer: SessionObserver) -> None:
+        """From now on tell somebody else, too."""
+        self._observers.append(observer)
+
     # Sessions.
+
+    def newest_with(self, fqcn: str) -> Session | None:
+        """Return the newest session with a cell, or None."""
+        return next(reversed(self._sessions.get(fqcn, {}).values()), None)
 
     def session_with(self, fqcn: str, now: float) -> Session | None:
         """Return the newest session with a cell that new streams may be sealed under, or None."""
-        session = next(reversed(self._sessions.get(fqcn, {}).values()), None)
+        session = self.newest_with(fqcn)
         return session if session is not None and session.is_fresh(now) else None
 
     def find(self, fqcn: str, session_id: bytes) -> Session | None:
         """Return the session of that id with a cell, or None."""
         return self._sessions.get(fqcn, {}).get(session_id)
+
+    def note_heard(self, session: Session, now: float) -> None:
+        """Something has come that the other one has sealed."""
+        session.heard_at = now
 
     def sessions(self) -> list[Session]:
         """Return all sessions."""
@@ -132,38 +165,48 @@ class SealingTable:
 
     def want(self, fqcn: str, now: float) -> None:
         """Have a session made with a cell: SessionBegun or SessionFailed follows. While there is no way it waits."""
-        if not self._seals:
+        if not self.seals:
             sentence = f"{self._context.fqcn} cannot seal: give it TLSConfig(ca=..., cert=..., key=...)"
-            self._context.events.append(SessionFailed(fqcn, AuthenticationError(sentence), True))
+            self._fail(fqcn, AuthenticationError(sentence), now)
         elif fqcn not in self._wishes:
             wish = self._wishes[fqcn] = _Wish(self, self._context, fqcn)
             wish.go_on(now)
 
-    def end(self, fqcn: str, session_id: bytes) -> None:
-        """Use a session no more: who has proved the name is not to be believed any more."""
+    def renew(self, fqcn: str, now: float) -> None:
+        """Have another one made, since the other cell says that it does not know one; unless the newest is of just now.
+
+        What it says may be late, and of an earlier one; and nothing proves that it is the cell that says so.
+        """
+        newest = self.newest_with(fqcn)
+        if newest is None or now >= newest.begun_at + _RENEW_S:
+            self.want(fqcn, now)
+
+    def end(self, fqcn: str, session_id: bytes, now: float) -> None:
+        """Use a session no more: who has proved the name is not to be believed any more, or is gone."""
         sessions = self._sessions.get(fqcn, {})
         if sessions.pop(session_id, None) is not None:
             self._count -= 1
             if not sessions:
                 del self._sessions[fqcn]
+                for observer in self._observers:
+                    observer.on_sessions_over(fqcn, now)
 
-    def on_life_ended(self, fqcn: str, incarnation: int) -> None:
+    def on_life_ended(self, fqcn: str, incarnation: int, now: float) -> None:
         """A life of a cell is over, and what was agreed with it."""
         for session in list(self._sessions.get(fqcn, {}).values()):
             if session.peer_life == incarnation:
-                self.end(fqcn, session.lives.session_id)
+                self.end(fqcn, session.lives.session_id, now)
 
-    def _add(self, session: Session) -> None:
-        if self._count >= SESSIONS:
-            # The cell with which the oldest was made; who is missed begins anew.
-            oldest = next(iter(self._sessions))
-            self.end(oldest, next(iter(self._sessions[oldest])))
+    def _add(self, session: Session, now: float) -> None:
         mine = self._sessions.setdefault(session.peer, {})
-        if len(mine) >= SESSIONS_OF_ONE:
-            self.end(session.peer, next(iter(mine)))
-            mine = self._sessions.setdefault(session.peer, {})
         mine[session.lives.session_id] = session
         self._count += 1
+        if len(mine) > SESSIONS_OF_ONE:
+            self.end(session.peer, next(iter(mine)), now)
+        if self._count > SESSIONS:
+            # The cell with which the oldest was made; who is missed begins anew.
+            oldest = next(iter(self._sessions))
+            self.end(oldest, next(iter(self._sessions[oldest])), now)
 
     # Handshakes that this cell begins.
 
@@ -228,7 +271,7 @@ class SealingTable:
         context = self._context
         if frame.from_responder or frame.number or frame.responder_incarnation not in (0, context.incarnation):
             return
-        if not self._seals:
+        if not self.seals:
             link.answer(frame.refused(f"{context.fqcn} cannot seal: it has no certificates"))
         elif self._has_room(link, frame.initiator):
             lives = Lives(
@@ -256,12 +299,14 @@ class SealingTable:
     def on_agreed(self, handshake: Handshake, keys: SessionKeys, now: float) -> None:
         """There is a session."""
         del self._handshakes[_key(handshake.lives)]
-        self._add(Session(handshake.lives, keys, now, begins=handshake.begins))
+        self._add(Session(handshake.lives, keys, now, begins=handshake.begins), now)
         self._context.events.append(SessionBegun(handshake.lives, keys.peer_name))
         wish = self._wishes.pop(handshake.peer, None)
         if wish is not None:
             # The other one may have begun it; what this cell has begun goes on, since both are to have it or neither.
             self._context.deadlines.cancel(wish)
+        for observer in self._observers:
+            observer.on_session_begun(handshake.peer, now)
 
     def on_failed(self, handshake: Handshake, fault: str, now: float) -> None:
         """A handshake came to nothing."""
@@ -277,7 +322,12 @@ class SealingTable:
                 f"{peer} has not come to keys with {self._context.fqcn} within {HANDSHAKES_S:.0f} s: it may be of a "
                 "version that cannot seal, or be busy, or a cell on the way holds something back or changes it"
             )
-            self._context.events.append(SessionFailed(peer, AuthenticationError(sentence), True))
+            self._fail(peer, AuthenticationError(sentence), now)
+
+    def _fail(self, fqcn: str, error: CellError, now: float) -> None:
+        self._context.events.append(SessionFailed(fqcn, error, True))
+        for observer in self._observers:
+            observer.on_session_failed(fqcn, error, now)
 
 
 def _key(lives: Lives) -> tuple[str, int, bytes]:

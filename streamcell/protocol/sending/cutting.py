@@ -10,7 +10,7 @@ from streamcell.protocol.sending.attempt import Attempt
 from streamcell.protocol.sending.source_side import SourceSide
 from streamcell.protocol.sending.spec import SendSpec
 from streamcell.protocol.sending.states import SenderState
-from streamcell.protocol.wire.frames import Chunk, IdRuns, Open, Payload, StreamKey
+from streamcell.protocol.wire.frames import Chunk, IdRuns, Open, Payload, Seal, StreamKey
 from streamcell.protocol.wire.integrity import checksum_fields
 
 if TYPE_CHECKING:
@@ -42,12 +42,14 @@ class ChunkCutter:
         lane_id: int,
         room: int | None,
         opening: Open | None,
+        seal: Seal | None,
         *,
         offers: bool,
     ) -> Chunk:
         """Return the next chunk of an attempt, of at most ``room`` bytes, and move the attempt behind it.
 
         :param opening: what it says of the stream, if it is the first one.
+        :param seal: under what it is to be sealed.
         :param offers: it carries nothing, not even the end: the target is to say first where the stream goes on.
         """
         offset, sequence = attempt.next_offset, attempt.sequence
@@ -75,6 +77,7 @@ class ChunkCutter:
             payload,
             opening,
             source.digest if last else None,
+            seal=seal,
         )
         attempt.note_chunk(lane_id, end, last=last)
         self._context.counters.add(_BYTES_SENT, end - offset)

@@ -9,10 +9,8 @@ way or the target failed), :class:`Confirmed` (what the target's life has; a new
 
 **Inputs** are named for what happened. Each asks the table of states, whose actions are methods here, and leaves the
 sender where it is found next: in the link's queue with chunks, in its outbox with questions, among the deadlines.
-
-**An Ack** is for the present attempt, or it says COMPLETE and is for all. It moves ``confirmed``, drops what the reader
-has taken, and asks the source for more. **A chunk** is cut when a lane's writer has given it its turn, and not before:
-what it says of attempt, life and end is as of that moment.
+**An Ack** is for the present attempt, or it says COMPLETE and is for all. **A chunk** is cut when a lane's writer has
+given it its turn, and not before: what it says of attempt, life and end is as of that moment.
 """
 
 from __future__ import annotations
@@ -49,6 +47,7 @@ from streamcell.protocol.wire.frames import (
     Reset,
     ResumeQuery,
     ResumeReply,
+    Seal,
     StreamKey,
 )
 
@@ -68,8 +67,7 @@ class StreamSender(Timed):
 
     :ivar lane_id: the lane that it is bound to, so that nothing overtakes its first chunks: until the first Credit.
     :ivar target_life: the life of the target that the stream is for; None if any may have it.
-    :ivar heard_at: when the target was heard of; ``spoke_at``: when something was put on a lane.
-    :ivar backoff_until: when to ask again, in BACKING_OFF.
+    :ivar heard_at: when the target was heard of; ``spoke_at``: when this end spoke; ``backoff_until``: it asks again.
     """
 
     __slots__ = (
@@ -113,8 +111,7 @@ class StreamSender(Timed):
         self.source = SourceSide(context, spec, stream_id)
         self._cutter = ChunkCutter(context, spec, self.key)
         self.target_life: int | None = None
-        # Attempts that were lost since the target was heard of last.
-        self._lost_in_a_row = 0
+        self._lost_in_a_row = 0  # since the target was heard of last
         # What the next step of the state needs to know: where the attempt is to begin; what the stream fails with.
         self._starting_point = AT_THE_START
         self._failure: CellError | None = None
@@ -145,7 +142,7 @@ class StreamSender(Timed):
         self.heard_at = self.spoke_at = now
         self._schedule()
         if self.whole:
-            self.target_life = self._around.owner.life_of(self.spec.target)
+            self.target_life = self._around.owner.life_for(self.spec, now)
         if not self.confirmed.placed:
             self._step(SenderInput.ADMITTED_TO_ASK, now)
         elif self.whole and self.target_life is None:
@@ -268,7 +265,7 @@ class StreamSender(Timed):
         if frame.attempt != self.attempt.number:
             return
         limit = frame.reason is LostReason.LIMIT
-        if limit or frame.reason is LostReason.OTHER_LIFE:
+        if starting_point.shows_refusal(self, frame):
             self.attempt.note_refused()
         # It waits as in line: whoever has no room for it lives, and will have none at once.
         self.heard_at = now if limit else self.heard_at
@@ -457,9 +454,9 @@ class StreamSender(Timed):
     def take_chunk(self, link: Link, lane: Lane, room: int | None, now: float, *, control: bool) -> Chunk:
         """Return the next chunk, of at most ``room`` bytes; only when ``can_send``."""
         attempt = self.attempt
-        opening = None if attempt.opened else self._open_part(link, control=control)
+        opening = None if attempt.opened else self._open_part(link, now, control=control)
         offers = self.state is _AWAITING_OFFSET
-        chunk = self._cutter.cut(attempt, self.source, lane.lane_id, room, opening, offers=offers)
+        chunk = self._cutter.cut(attempt, self.source, lane.lane_id, room, opening, self._seal(), offers=offers)
         self.lane_id = lane.lane_id if attempt.credit_heard == 0 else None
         self.spoke_at = now
         if opening is not None:
@@ -470,14 +467,14 @@ class StreamSender(Timed):
             self._want_source()
         return chunk
 
-    def _open_part(self, link: Link, *, control: bool) -> Open:
+    def _open_part(self, link: Link, now: float, *, control: bool) -> Open:
         """Return what the first chunk of an attempt says.
 
         The first attempt is for the life that is there as far as is known, any other for the life that has answered the
         question which it began with.
         """
         if self.attempt.number == 1:
-            life = self._around.owner.life_of(self.spec.target)
+            life = self._around.owner.life_for(self.spec, now)
             self.target_life = self.target_life if life is None else life
         settled_below, settled = self._around.news.take(link, self.spec.target) if control else (0, ())
         return self._cutter.open_part(self, settled_below, settled)
@@ -491,7 +488,10 @@ class StreamSender(Timed):
         self.spoke_at = now
         self._schedule()
         spec = self.spec
-        return [ResumeQuery.about(self.key, spec.target, attempt.number, spec.description, probe=probe)]
+        return [ResumeQuery.about(self.key, spec.target, attempt.number, spec.description, self._seal(), probe=probe)]
+
+    def _seal(self) -> Seal | None:
+        return self._around.owner.seal_for(self.spec.target) if self.spec.description.sealed else None
 
     # What the states have done: the actions of the table.
 
@@ -539,7 +539,7 @@ class StreamSender(Timed):
     def _reset_and_fail(self, now: float) -> None:
         error = self._failure
         if self.link is not None and error is not None:
-            self.link.post(Reset.by_origin(self.key, self.spec.target, self.attempt.number, error))
+            self.link.post(Reset.by_origin(self.key, self.spec.target, self.attempt.number, error, self._seal()))
         self._end(error, now)
 
     def _begin_at(self, offset: int, initial_credit: int) -> None:

@@ -15,7 +15,7 @@ from streamcell.errors import CellError
 from streamcell.protocol.sending import errors as send_errors
 from streamcell.protocol.sending.buffer import SendBuffer
 from streamcell.protocol.sending.states import SenderState
-from streamcell.protocol.wire.frames import ResumeReply
+from streamcell.protocol.wire.frames import Lost, LostReason, ResumeReply
 
 if TYPE_CHECKING:
     from streamcell.protocol.sending.half import StreamSender
@@ -67,3 +67,12 @@ def fault_in_starting_over(sender: StreamSender, life: int) -> CellError | None:
     if not sender.confirmed.acknowledged and life == sender.target_life:
         return None
     return send_errors.outcome_unknown(sender)
+
+
+def shows_refusal(sender: StreamSender, frame: Lost) -> bool:
+    """Return whether a loss shows that the target has taken nothing of the attempt, not even its end.
+
+    Of a sealed stream only the target itself can show that.
+    """
+    refused = frame.reason in (LostReason.LIMIT, LostReason.OTHER_LIFE)
+    return refused and (frame.seal is not None or not sender.spec.description.sealed)

@@ -9,6 +9,8 @@ from streamcell.errors import CellError
 from streamcell.protocol.base.context import Context
 from streamcell.protocol.links.link import Link
 from streamcell.protocol.links.settled_news import SettledNews
+from streamcell.protocol.sending.spec import SendSpec
+from streamcell.protocol.wire.frames import Seal
 
 if TYPE_CHECKING:
     from streamcell.protocol.sending.half import StreamSender
@@ -17,12 +19,16 @@ if TYPE_CHECKING:
 class SenderOwner(Protocol):
     """The table of all senders, as one of them knows it."""
 
-    def life_of(self, target: str) -> int | None:
+    def life_for(self, spec: SendSpec, now: float) -> int | None:
         """Return the life of the target that is there as far as this cell can know, or None."""
         ...
 
     def is_over(self, target: str, life: int) -> bool:
         """Return whether that life of the target is known to have ended."""
+        ...
+
+    def seal_for(self, target: str) -> Seal:
+        """Return under what session frames to a target are sealed."""
         ...
 
     def on_way_taken(self, sender: StreamSender, link: Link | None) -> None:

@@ -9,18 +9,22 @@ about streams that are settled, or of another life of this cell, is said here: n
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
 from streamcell.digest import Digest
 from streamcell.errors import CellError, Fault, StreamCancelled
+from streamcell.limits import SESSION_HEARD_S
 from streamcell.protocol.base.context import Context, Count
 from streamcell.protocol.links.link import Link
 from streamcell.protocol.links.settled_news import SettledNews
+from streamcell.protocol.sealing.table import SealingTable
 from streamcell.protocol.sending import errors as send_errors
 from streamcell.protocol.sending.half import StreamSender
 from streamcell.protocol.sending.slots import SlotTable
 from streamcell.protocol.sending.spec import SendSpec
+from streamcell.protocol.sending.states import SenderState
 from streamcell.protocol.sending.surroundings import Surroundings
 from streamcell.protocol.tree.gate import Gate
 from streamcell.protocol.tree.presence import Presence
@@ -29,13 +33,17 @@ from streamcell.protocol.wire.frames import (
     Ack,
     Credit,
     Lost,
+    LostReason,
     Payload,
     Reset,
     ResumeQuery,
     ResumeReply,
+    Seal,
 )
 
 _KeyT = TypeVar("_KeyT")
+# Where an answer of the target is waited for, under whatever session.
+_ASKING = (SenderState.RESUMING, SenderState.BACKING_OFF)
 
 
 class SendTable:
@@ -51,6 +59,7 @@ class SendTable:
         gate: Gate,
         presence: Presence,
         settled: SettledNews,
+        sealing: SealingTable,
         on_settled: Callable[[StreamSender, CellError | None], None],
     ) -> None:
         self._senders: dict[int, StreamSender] = {}
@@ -62,6 +71,8 @@ class SendTable:
         self._gate = gate
         self._presence = presence
         self._settled = settled
+        self._sealing = sealing
+        sealing.tell(self)
         self._on_settled = on_settled
         self._around = Surroundings(context, settled, self)
 
@@ -89,6 +100,9 @@ class SendTable:
 
     def open(self, spec: SendSpec, now: float) -> StreamSender:
         """Begin a stream; it starts as soon as there is a slot and a way."""
+        if spec.target == self._context.fqcn and spec.description.sealed:
+            # Nothing of it leaves this cell.
+            spec = dataclasses.replace(spec, description=dataclasses.replace(spec.description, sealed=False))
         stream_id = self._settled.begin(spec.target)
         sender = StreamSender(self._around, spec, stream_id)
         self._senders[stream_id] = sender
@@ -99,8 +113,21 @@ class SendTable:
         elif spec.optional and self._routes.next_hop(spec.target) is None:
             sender.give_up(send_errors.unreachable(sender, "there is no way to it now"), now)
         elif self._slots.take(sender):
-            sender.admit(self._routes.next_hop(spec.target), now)
+            sender.admit(self._first_way(sender, now), now)
         return sender
+
+    def _first_way(self, sender: StreamSender, now: float) -> Link | None:
+        """Return the way that a stream begins by; None: there is none, or nothing yet that it is sealed under."""
+        target = sender.spec.target
+        if sender.spec.description.sealed and self._sealing.session_with(target, now) is None:
+            self._sealing.want(target, now)
+            return None
+        return self._routes.next_hop(target)
+
+    def _way_of(self, sender: StreamSender, way: Link | None) -> Link | None:
+        """Return ``way``, unless the stream is sealed and there is nothing that it is sealed under."""
+        sealed = sender.spec.description.sealed
+        return None if sealed and self._sealing.newest_with(sender.spec.target) is None else way
 
     def supply(self, stream_id: int, pieces: Sequence[Payload], now: float) -> None:
         """Take bytes from the source."""
@@ -166,6 +193,8 @@ class SendTable:
             return
         is_known = frame.target == sender.spec.target and frame.attempt == sender.attempt.number
         if is_known and (sender.goes_by(link) or frame.reporter == frame.target):
+            if frame.reason is LostReason.NO_SESSION and sender.spec.description.sealed:
+                self._sealing.renew(frame.target, now)
             sender.on_lost(frame, now)
         elif sender.link is not None:
             self._gate.refuse_about_stream(link, frame)
@@ -186,7 +215,13 @@ class SendTable:
             sender.on_resume_reply(frame, now)
 
     def _is_from_target(self, sender: StreamSender, link: Link, frame: Ack | Reset | ResumeReply) -> bool:
-        """Return whether a frame is one of the stream's target, in whose name it was let in, and refuse it if not."""
+        """Return whether a frame is one of the stream's target, in whose name it was let in, and refuse it if not.
+
+        Of a sealed stream it must have proved that: without a seal it does nothing.
+        """
+        if sender.spec.description.sealed and frame.seal is None:
+            self._context.counters.add(Count.FRAMES_UNPROVEN)
+            return False
         if frame.target == sender.spec.target:
             return True
         self._gate.refuse_about_stream(link, frame)
@@ -198,7 +233,8 @@ class SendTable:
         if link is not None and 0 < frame.key.stream_id <= self._settled.last_id:
             sentence = f"{self._context.fqcn} has settled stream {frame.key.stream_id}"
             settled = StreamCancelled(sentence, fault=Fault.ORIGIN)
-            link.answer(Reset.by_origin(frame.key, frame.target, frame.attempt, settled))
+            seal = None if frame.seal is None else Seal(frame.seal.session_id)
+            link.answer(Reset.by_origin(frame.key, frame.target, frame.attempt, settled, seal))
 
     def answer_late_target(self, frame: Ack | ResumeReply) -> None:
         """A target holds a stream of another life of this cell: show it this one, with which that stream ends.
@@ -229,7 +265,7 @@ class SendTable:
             if senders:
                 way = self._routes.next_hop(target)
                 for sender in list(senders.values()):
-                    sender.on_way_changed(way, now)
+                    sender.on_way_changed(self._way_of(sender, way), now)
 
     def on_lane_lost(self, link: Link, lane_id: int, now: float) -> None:
         """What the lane carried may be lost."""
@@ -245,10 +281,48 @@ class SendTable:
         """Return the streams that go by a link, in the order in which they were opened."""
         return [sender for _, sender in sorted(self._by_link.get(link, {}).items())]
 
+    # Sessions.
+
+    def on_session_begun(self, target: str, now: float) -> None:
+        """There is something to seal under: streams that wait for it go on."""
+        way = self._routes.next_hop(target)
+        for sender in self._sealed_to(target):
+            if way is not None and (sender.link is None or sender.state in _ASKING):
+                sender.take_way(way, now)
+
+    def on_session_failed(self, target: str, error: CellError, now: float) -> None:
+        """There will be nothing to seal under: streams that wait for it fail."""
+        for sender in self._sealed_to(target):
+            if sender.link is None or sender.state in _ASKING:
+                sender.give_up(error, now)
+
+    def on_sessions_over(self, target: str, now: float) -> None:
+        """There is nothing to seal under any more: streams wait for something else."""
+        for sender in self._sealed_to(target):
+            sender.on_way_changed(None, now)
+            self._sealing.want(target, now)
+
+    def _sealed_to(self, target: str) -> list[StreamSender]:
+        """Return the sealed streams to a target that were begun."""
+        senders = self._by_target.get(target, {}).values()
+        return [each for each in senders if each.spec.description.sealed and each.state is not SenderState.QUEUED]
+
     # What senders ask, and report.
 
-    def life_of(self, target: str) -> int | None:
-        """Return the life of the target that is there as far as this cell can know, or None."""
+    def seal_for(self, target: str) -> Seal:
+        """Return under what session frames to a target are sealed; an empty one has them dropped."""
+        session = self._sealing.newest_with(target)
+        return Seal(b"" if session is None else session.lives.session_id)
+
+    def life_for(self, spec: SendSpec, now: float) -> int | None:
+        """Return the life of the target that is there as far as this cell can know, or None.
+
+        What is sealed is for the life that shares the session, as long as that is heard of.
+        """
+        target = spec.target
+        if spec.description.sealed:
+            session = self._sealing.newest_with(target)
+            return None if session is None or now > session.heard_at + SESSION_HEARD_S else session.peer_life
         life = self._routes.life_of(target)
         return self._presence.life_of(target) if life is None else life
 
@@ -270,7 +344,7 @@ class SendTable:
         _take_out(self._by_link, sender.link, sender)
         self._settled.add(target, stream_id, sender.link)
         for following in self._slots.release(sender):
-            following.admit(self._routes.next_hop(target), now)
+            following.admit(self._first_way(following, now), now)
         self._on_settled(sender, error)
 
 

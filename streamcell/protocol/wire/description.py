@@ -56,6 +56,7 @@ class StreamDescription:
     ``size`` None: not known beforehand. ``idle_timeout_s`` 0: never. ``digest`` is of all its bytes and known
     beforehand; with ``digest_follows`` it is in the last chunk instead. ``source_stamp`` and ``digest`` show to a
     target that has a part already whether the source is still the same. ``no_reply``: of a request that wants none.
+    ``sealed``: it is sealed between its ends. That is not said, but shown by each of its frames.
     ``traceparent``: the span that it belongs to at its sender, for whoever traces; see :func:`is_traceparent`.
     """
 
@@ -70,6 +71,7 @@ class StreamDescription:
     reply_to: ReplyTo | None = None
     no_reply: bool = False
     traceparent: str = ""
+    sealed: bool = False
 
 
 def is_traceparent(text: str) -> bool:

@@ -48,6 +48,7 @@ class LostReason(enum.IntEnum):
     OTHER_LIFE = 5
     LIMIT = 6
     REFUSED = 7
+    NO_SESSION = 8
 
 
 class HolderAnswer(enum.IntEnum):
@@ -65,6 +66,13 @@ class StreamKey(NamedTuple):
     origin: str
     origin_incarnation: int
     stream_id: int
+
+
+class Seal(NamedTuple):
+    """That a frame is sealed: by which session, and what proves it. Without ``proof`` until it leaves its maker."""
+
+    session_id: bytes
+    proof: bytes = b""
 
 
 class OfAttempt(Protocol):
@@ -200,6 +208,7 @@ class Chunk:
     open: Open | None = None
     digest: Digest | None = None
     encoded: Parts | None = dataclasses.field(default=None, repr=False, compare=False)
+    seal: Seal | None = None
 
     def is_for_another_life(self, incarnation: int) -> bool:
         """Return whether it begins an attempt that is for another life of its target than this one."""
@@ -227,6 +236,7 @@ class Chunk:
             self.payload,
             self.open,
             self.digest,
+            seal=self.seal,
         )
 
 
@@ -252,6 +262,7 @@ class Ack:
     consumed: int
     complete: bool
     hops_left: int
+    seal: Seal | None = None
 
     def one_hop_on(self) -> Ack:
         """Return the Ack as a cell passes it on: like the general way, in a sixth of the time."""
@@ -264,6 +275,7 @@ class Ack:
             self.consumed,
             self.complete,
             min(self.hops_left, HOPS) - 1,
+            self.seal,
         )
 
 
@@ -278,11 +290,18 @@ class Lost:
     reporter: str
     hops_left: int
     sentence: str = ""
+    seal: Seal | None = None
 
     @classmethod
     def of(cls, attempt: OfAttempt, reason: LostReason, reporter: str, sentence: str = "") -> Lost:
         """Return what a cell tells the origin when frames of an attempt got no further than to it."""
         return cls(attempt.key, attempt.target, attempt.attempt, reason, reporter, HOPS, one_line(sentence))
+
+    @classmethod
+    def by_target(cls, frame: Chunk | ResumeQuery, reason: LostReason) -> Lost:
+        """Return what the target itself tells the origin, under the seal of what it answers, if that has one."""
+        seal = None if frame.seal is None else Seal(frame.seal.session_id)
+        return cls(frame.key, frame.target, frame.attempt, reason, frame.target, HOPS, seal=seal)
 
     def one_hop_on(self) -> Lost:
         """Return the frame as a cell passes it on: with one hop less. Only if there is one left."""
@@ -301,18 +320,19 @@ class Reset:
     fault: Fault
     sentence: str
     hops_left: int
+    seal: Seal | None = None
 
     @classmethod
-    def by_origin(cls, key: StreamKey, target: str, attempt: int, error: CellError) -> Reset:
+    def by_origin(cls, key: StreamKey, target: str, attempt: int, error: CellError, seal: Seal | None = None) -> Reset:
         """Return the origin's last word. Unless the error says whose fault it was, it was the origin's."""
         fault, sentence = error.fault or Fault.ORIGIN, one_line(error.sentence)
-        return cls(key, target, attempt, False, error.code, fault, sentence, HOPS)
+        return cls(key, target, attempt, False, error.code, fault, sentence, HOPS, seal)
 
     @classmethod
-    def by_target(cls, key: StreamKey, target: str, attempt: int, error: CellError) -> Reset:
+    def by_target(cls, key: StreamKey, target: str, attempt: int, error: CellError, seal: Seal | None = None) -> Reset:
         """Return the target's last word. Unless the error says whose fault it was, it was the target's."""
         fault, sentence = error.fault or Fault.TARGET, one_line(error.sentence)
-        return cls(key, target, attempt, True, error.code, fault, sentence, HOPS)
+        return cls(key, target, attempt, True, error.code, fault, sentence, HOPS, seal)
 
     def one_hop_on(self) -> Reset:
         """Return the frame as a cell passes it on: with one hop less. Only if there is one left."""
@@ -333,12 +353,25 @@ class ResumeQuery:
     digest: Digest | None = None
     settled_below: int = 0
     settled: IdRuns = ()
+    seal: Seal | None = None
 
     @classmethod
     def about(
-        cls, key: StreamKey, target: str, attempt: int, description: StreamDescription, *, probe: bool
+        cls,
+        key: StreamKey,
+        target: str,
+        attempt: int,
+        description: StreamDescription,
+        seal: Seal | None,
+        *,
+        probe: bool,
     ) -> ResumeQuery:
-        """Return a question that says what the target needs to find its part of the stream of an earlier life."""
+        """Return a question that says what the target needs to find its part of the stream of an earlier life.
+
+        What a sealed stream hides is in no question.
+        """
+        if description.sealed:
+            return cls(key, target, attempt, probe, HOPS, description.resume_id, seal=seal)
         stamp, digest = description.source_stamp, description.digest
         return cls(key, target, attempt, probe, HOPS, description.resume_id, stamp, digest)
 
@@ -371,11 +404,13 @@ class ResumeReply:
     hops_left: int
     prefix_digest: Digest | None = None
     probe: bool = False
+    seal: Seal | None = None
 
     @classmethod
     def to(cls, query: ResumeQuery, incarnation: int, offset: int, *, unknown: bool) -> ResumeReply:
         """Return a target's answer to a question or probe: where the stream stands in this life of it, if it knows."""
-        return cls(query.key, query.target, query.attempt, incarnation, unknown, offset, HOPS, probe=query.probe)
+        seal, probe = None if query.seal is None else Seal(query.seal.session_id), query.probe
+        return cls(query.key, query.target, query.attempt, incarnation, unknown, offset, HOPS, None, probe, seal)
 
     def one_hop_on(self) -> ResumeReply:
         """Return the frame as a cell passes it on: with one hop less. Only if there is one left."""

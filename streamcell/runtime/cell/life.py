@@ -35,6 +35,7 @@ from streamcell.runtime.network.neighbours import (
 )
 from streamcell.runtime.network.peers import Peers
 from streamcell.runtime.network.questions import Questions
+from streamcell.runtime.network.sealing import Sealing
 from streamcell.runtime.network.security import Security
 from streamcell.runtime.network.tokens import CellTokens
 from streamcell.runtime.receiving.incoming import Incomings, ReceiveCallback
@@ -76,6 +77,12 @@ class CellSettings:
     admit_relayed: bool = False
     token: Token | None = dataclasses.field(default=None, repr=False)
     authenticate: Authenticate | None = None
+
+    @property
+    def can_seal(self) -> bool:
+        """Whether it has what it takes to seal: a certificate, and authorities that it believes."""
+        tls = None if self.credentials is None else self.credentials.config
+        return tls is not None and tls.cert is not None and tls.ca is not None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -134,6 +141,7 @@ class CellLife:
             random_bits=secrets.randbits,
             software=settings.software,
             rules=rules,
+            seals=settings.can_seal,
             asks_passage=settings.admit is not None and settings.admit_relayed,
         )
         self.stepper = Stepper(self.core, engine, clock, self._futures, log, self._on_broken)
@@ -185,7 +193,8 @@ class CellLife:
         self._lanes = Lanes(self._context, network, self, link_log)
         self.peers = Peers(self.core, self._lanes)
         file = None if tokens is None else tokens.file
-        self.security = Security(settings.credentials, rules, file, self._context, self._lanes, network)
+        self._sealing = Sealing(settings.credentials, self._context, link_log)
+        self.security = Security(settings.credentials, rules, file, self._context, self._lanes, network, self._sealing)
         self.questions = Questions(self._context)
         self._connect_stepper()
         self._registered.on_registered = lambda: self.stepper.post(self._claim_streams)
@@ -242,6 +251,7 @@ class CellLife:
             return
         self.step(self.core.stop)
         self.security.close()
+        self._sealing.close()
         await self._lanes.close()
         for listener in self._listeners:
             await listener.close()
@@ -324,6 +334,10 @@ class CellLife:
                 events.AccessRefused: self.neighbours.on_access_refused,
                 events.QuestionsDropped: self.neighbours.on_questions_dropped,
                 events.LifeDoubted: self.neighbours.on_life_doubted,
+                events.HandshakeWork: self._sealing.on_work,
+                events.HandshakeOver: self._sealing.on_over,
+                events.SessionBegun: self._sealing.on_begun,
+                events.SessionFailed: self._sealing.on_failed,
                 events.CellsListed: self.questions.on_cells_listed,
                 events.RouteTraced: self.questions.on_route_traced,
                 events.QueryFailed: self.questions.on_query_failed,

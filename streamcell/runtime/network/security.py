@@ -14,6 +14,7 @@ from streamcell.errors import AuthenticationError, CellError
 from streamcell.runtime.context import CellContext
 from streamcell.runtime.network.lane_tasks import LaneHost
 from streamcell.runtime.network.lanes import Lanes
+from streamcell.runtime.network.sealing import Sealing
 from streamcell.runtime.transfers import AnyFuture, fail, succeed
 from streamcell.security.credentials import Credentials
 from streamcell.security.policy.rules import PolicyRules
@@ -58,7 +59,9 @@ class Security:
         context: CellContext,
         lanes: Lanes,
         network: Network,
+        sealing: Sealing,
     ) -> None:
+        self._sealing = sealing
         self._credentials = credentials
         self._rules = rules
         self._tokens = tokens
@@ -113,7 +116,7 @@ class Security:
                 faults.append(error)
             else:
                 self._report(outcome, "")
-        self._recheck()
+        self._recheck(host)
         self._context.futures.discard(answer)
         if faults:
             fail(answer, faults[0])
@@ -160,7 +163,7 @@ class Security:
             if loop.time() >= anew_at:
                 anew_at = loop.time() + _ANEW_S
                 self._lanes.replace_dialled()
-            self._recheck()
+            self._recheck(host)
             self._warn_of_end()
 
     def _on_changed(self) -> None:
@@ -169,9 +172,13 @@ class Security:
             self._network.on_credentials_changed()
         self._lanes.replace_dialled()
 
-    def _recheck(self) -> None:
+    def _recheck(self, host: LaneHost) -> None:
         now = dt.datetime.now(dt.UTC)
         self._lanes.deny(lambda proof: self._fault_in(proof, now))
+        for lives, fault in self._sealing.recheck(now):
+            peer = lives.responder if lives.initiator == self._context.fqcn else lives.initiator
+            self._context.log.warning("keys for sealing with %s are dropped: %s", peer, fault)
+            host.step(self._context.core.sealing.end, peer, lives.session_id)
 
     def _fault_in(self, proof: bytes, now: dt.datetime) -> str:
         if is_token_proof(proof):

@@ -434,7 +434,7 @@ class IncomingBlob(Incoming):
             self._memory.again(functools.partial(self._submit, digest), self._fail_from_here, now)
             return
         self._memory.end()
-        if found is not None and digest is not None and found != digest:
+        if found is not None and digest is not None and not digest.matches(found):
             self._tell_core(self._context.core.fail_receive, wrong_digest(found, digest))
             return
         self._context.futures.discard(self.future)

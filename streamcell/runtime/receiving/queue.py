@@ -263,7 +263,7 @@ class ReceiveQueue:
             return False
         if self._hash is not None and self._digest is not None:
             found = self._hash.digest()
-            self.digest_checked = found == self._digest
+            self.digest_checked = self._digest.matches(found)
             if not self.digest_checked:
                 self._error = wrong_digest(found, self._digest)
         self._ended = self._error is None

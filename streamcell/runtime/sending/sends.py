@@ -275,7 +275,8 @@ class Sends:
         self.end_source(outgoing, Digest.of(payload))
 
     def _compare_payload(self, outgoing: Outgoing, payload: Sequence[Payload], wanted: SourceSeekWanted) -> None:
-        agrees = Digest.of(payload, wanted.offset) == wanted.prefix_digest
+        prefix = wanted.prefix_digest
+        agrees = prefix is not None and prefix.matches(Digest.of(payload, wanted.offset))
         self.move_source(outgoing, wanted.offset if agrees else 0)
 
     def _supply(self, outgoing: Outgoing, piece: bytes, now: float) -> None:

@@ -298,7 +298,8 @@ class SourceReader:
                 found.update(piece)
             if not piece:
                 break
-        fits = self._position == offset and prefix_digest in {None, found.digest()}
+        agrees = prefix_digest is None or prefix_digest.matches(found.digest())
+        fits = self._position == offset and agrees
         if error is None and not fits:
             offset, error = 0, self._go_to(0)
         return offset, error

@@ -58,6 +58,7 @@ def make_send_spec(
     more: SendMore,
     *,
     optional: bool = False,
+    sealed: bool = False,
     stamp: object = b"",
     kept: bool = False,
 ) -> SendSpec:
@@ -73,6 +74,7 @@ def make_send_spec(
         headers: the application's.
         more: what was given beside.
         optional: whether failing is normal.
+        sealed: whether it is sealed from end to end.
         stamp: what tells whether the source is still the same, as its ``get_stamp`` gave it.
         kept: whether all bytes are there already and stay.
 
@@ -96,6 +98,7 @@ def make_send_spec(
                 digest=given,
                 digest_follows=follows,
                 traceparent=_check_traceparent(more.get("traceparent")),
+                sealed=sealed,
             ),
             unreachable_timeout_s=check_timeout(
                 more.get("unreachable_timeout"),
@@ -122,6 +125,7 @@ def make_request(
     optional: bool,
     copy: bool,
     no_reply: bool,
+    sealed: bool = False,
     traceparent: object = None,
 ) -> tuple[SendSpec, list[Payload]]:
     """Return what the core is told of a request, and its payload. Whom it is for is said by :func:`address`.
@@ -142,6 +146,7 @@ def make_request(
             config.idle_timeout_s,
             no_reply=no_reply,
             traceparent=_check_traceparent(traceparent),
+            sealed=sealed,
         ),
         unreachable_timeout_s=config.unreachable_timeout_s,
         optional=bool(optional),
@@ -252,10 +257,10 @@ def check_callback(callback: object, what: str) -> None:
 
 
 def not_secure_error(fqcn: str) -> AuthenticationError:
-    """Return what sending with ``secure=True`` fails with."""
+    """Return what sending with ``secure=True`` fails with where this cell has not what it takes."""
     return AuthenticationError(
-        f"cell {fqcn} has no certificate configured, so it cannot send with secure=True: send without it, or over a "
-        "network that you trust"
+        f"cell {fqcn} has no certificate, or no authority to believe, so it cannot send with secure=True: give it "
+        "TLSConfig(ca=..., cert=..., key=...)"
     )
 
 

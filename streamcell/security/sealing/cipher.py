@@ -51,9 +51,9 @@ class AttemptCipher:
         whole = memoryview(self._aead.encrypt(_nonce(sequence), payload, covered))
         return Sealed(whole[:-TAG_BYTES], bytes(whole[-TAG_BYTES:]))
 
-    def open(self, sequence: int, sealed: Sealed, covered: bytes) -> bytes | None:
+    def open(self, sequence: int, sealed: tuple[Payload, bytes], covered: bytes) -> bytes | None:
         """Return the payload of a chunk; None if it was not sealed with this key, and bound to what is ``covered``."""
-        return self._opened(_nonce(sequence), sealed, covered)
+        return self._opened(_nonce(sequence), Sealed(*sealed), covered)
 
     def seal_opening(self, hidden: bytes, covered: bytes) -> bytes:
         """Seal what an Open part hides; the tag is at the end."""

@@ -58,6 +58,7 @@ def _filled(size: int, byte: int) -> memoryview:
 
 large_payloads = st.builds(_filled, st.integers(LARGE_BYTES - 300, LARGE_BYTES + 300), st.integers(0, 255))
 
+seals = st.none() | st.builds(frames.Seal, st.binary(min_size=16, max_size=16), st.binary(min_size=16, max_size=16))
 digests = st.none() | st.builds(Digest, texts.filter(bool))
 
 # One that says nothing is none.
@@ -104,6 +105,7 @@ def _chunks(payloads: st.SearchStrategy[frames.Payload]) -> st.SearchStrategy[fr
         payload=payloads,
         open=st.none() | opens,
         digest=digests,
+        seal=seals,
     )
 
 
@@ -141,6 +143,7 @@ small_frames: st.SearchStrategy[frames.Frame] = st.one_of(
         consumed=uint64,
         complete=st.booleans(),
         hops_left=uint32,
+        seal=seals,
     ),
     st.builds(
         frames.Lost,
@@ -148,6 +151,7 @@ small_frames: st.SearchStrategy[frames.Frame] = st.one_of(
         reason=st.sampled_from(frames.LostReason),
         reporter=optional_fqcns,
         hops_left=uint32,
+        seal=seals,
     ),
     st.builds(
         frames.Reset,
@@ -157,6 +161,7 @@ small_frames: st.SearchStrategy[frames.Frame] = st.one_of(
         fault=st.sampled_from(Fault),
         sentence=sentences,
         hops_left=uint32,
+        seal=seals,
     ),
     st.builds(
         frames.ResumeQuery,
@@ -168,6 +173,7 @@ small_frames: st.SearchStrategy[frames.Frame] = st.one_of(
         digest=digests,
         settled_below=uint64,
         settled=runs,
+        seal=seals,
     ),
     st.builds(
         frames.ResumeReply,
@@ -178,6 +184,7 @@ small_frames: st.SearchStrategy[frames.Frame] = st.one_of(
         hops_left=uint32,
         prefix_digest=digests,
         probe=st.booleans(),
+        seal=seals,
     ),
     st.builds(frames.Query, uint64, fqcns, optional_fqcns, st.booleans(), uint32, selections),
     st.builds(
