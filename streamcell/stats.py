@@ -177,7 +177,7 @@ class RouteStats:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class CellStats:
-    """What the cell does on the wire. What follows ``routes`` counts from the start of the cell.
+    """What the cell does on the wire. What follows ``routes`` counts from the start of the cell, but for the last two.
 
     Attributes:
         fqcn: its name.
@@ -204,6 +204,10 @@ class CellStats:
         frames_refused: frames of neighbours that spoke for cells which they may not speak for.
         accesses_refused: Hellos, names and attempts to send that were refused, by what was proved or by the policy.
         frames_unproven: frames about sealed streams that nothing proves, or that are not what was sealed.
+        handshakes_agreed: handshakes after which this cell and another one had keys to seal with.
+        handshakes_failed: those after which they had none; another one may have followed.
+        handshakes: that are under way now.
+        sessions: the keys that there are now; one session serves all streams of two cells, for an hour at most.
     """
 
     fqcn: str
@@ -230,6 +234,10 @@ class CellStats:
     frames_refused: int
     accesses_refused: int
     frames_unproven: int = 0
+    handshakes_agreed: int = 0
+    handshakes_failed: int = 0
+    handshakes: int = 0
+    sessions: int = 0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -47,6 +47,10 @@ def send(
     own_name: OwnName = None,
     name: Annotated[str | None, typer.Option("--name", help="The name that a single file or - arrives under.")] = None,
     digest: Annotated[bool, typer.Option("--digest", help="Compare a SHA-256 of each whole file as well.")] = False,
+    secure: Annotated[
+        bool,
+        typer.Option("--secure", help="Seal it for the receiver: no cell on the way can read or change it."),
+    ] = False,
     wait: Wait = DEFAULT_WAIT_S,
     ca: Ca = None,
     cert: Cert = None,
@@ -69,6 +73,10 @@ def send(
 
     log_to_stderr(verbose)
     tls = tls_of(ca, cert, key)
+    if secure and (tls is None or tls.cert is None or tls.ca is None):
+        raise UsageError(
+            "--secure needs certificates, with which the two cells prove who they are: --ca, --cert, --key"
+        )
     targets = sorted(set(to))
     for target in targets:
         check_fqcn(target)
@@ -87,7 +95,7 @@ def send(
         own_name = send_name(to_all, named) if named else command_name("send", to_all, str(os.getpid()))
         own_name = proven_name(own_name, tls)
     found = find_sources(paths, targets[0], name)
-    manner = Manner(digest, wait, several=len(targets) > 1)
+    manner = Manner(digest, wait, secure=secure, several=len(targets) > 1)
     began = time.monotonic()
     try:
         with dialled_cell(own_name, connect, wait, tls, token_file) as cell, make_view(as_json=as_json) as view:

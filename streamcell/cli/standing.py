@@ -49,6 +49,9 @@ Insecure = Annotated[
 Replace = Annotated[
     bool, typer.Option("--replace", help="Replace a file that exists instead of numbering the new one.")
 ]
+RequireSealed = Annotated[
+    bool, typer.Option("--require-sealed", help="Refuse files that their senders have not sealed (send --secure).")
+]
 
 
 def serve(
@@ -76,6 +79,7 @@ def serve(
         Path | None, typer.Option("--inbox", metavar="DIR", parser=as_path, help="Where files arrive.")
     ] = None,
     replace: Replace = False,
+    require_sealed: RequireSealed = False,
     metrics: Annotated[
         str | None, typer.Option("--metrics", metavar="HOST:PORT", help="Serve metrics for Prometheus there.")
     ] = None,
@@ -115,6 +119,7 @@ def serve(
         "policy": policy,
         "inbox_folder": inbox,
         "replace": replace or None,
+        "require_sealed": require_sealed or None,
         "metrics": None if metrics is None else parse_host_port(metrics, "--metrics"),
         "reflection": reflection or None,
         "require_uplink": require_uplink or None,
@@ -139,6 +144,7 @@ def recv(
     key: Key = None,
     token_file: TokenFile = None,
     replace: Replace = False,
+    require_sealed: RequireSealed = False,
     count: Annotated[int, typer.Option("--count", min=0, metavar="N", help="End after N files; 0: never.")] = 0,
     wait: Wait = DEFAULT_WAIT_S,
     as_json: AsJson = False,
@@ -154,8 +160,10 @@ def recv(
         raise UsageError("name a way to the others: --connect URL of the parent, or --listen URL for them to dial")
     to_output = into == _STANDARD_OUTPUT
     if to_output:
-        if replace or count or as_json:
-            raise UsageError("--count, --replace and --json are for a folder: standard output takes one file")
+        if replace or require_sealed or count or as_json:
+            raise UsageError(
+                "--count, --replace, --require-sealed and --json are for a folder: standard output takes one file"
+            )
         check_output()
     settings = ServeSettings(
         fqcn=own_name,
@@ -164,7 +172,7 @@ def recv(
         insecure=insecure,
         tls=tls_of(ca, cert, key),
         token_file=token_file,
-        inbox=None if to_output else InboxSettings(folder=into, replace=replace),
+        inbox=None if to_output else InboxSettings(folder=into, replace=replace, require_sealed=require_sealed),
         grace_s=_RECV_GRACE_S,
     )
     if to_output:

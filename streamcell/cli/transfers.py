@@ -44,11 +44,13 @@ class Manner:
     Attributes:
         digest: compare a SHA-256 of the whole as well.
         wait_s: how long a receiver may be out of reach, or say that it is ending, before the first byte or between two.
+        secure: they are sealed from end to end.
         several: they go to more than one cell.
     """
 
     digest: bool
     wait_s: float
+    secure: bool = False
     several: bool = False
 
 
@@ -157,6 +159,7 @@ class Transfers:
             source.topic,
             self.target,
             message,
+            self._manner.secure,
             resume_id=source.resume_id,
             digest=digest_name(self._manner),
             unreachable_timeout=self._manner.wait_s,
@@ -310,6 +313,7 @@ def share(cell: StreamCell, source: Sendable, all_transfers: Sequence[Transfers]
         source.topic,
         list(by_target),
         message,
+        manner.secure,
         digest=digest_name(manner),
         unreachable_timeout=manner.wait_s,
     )

@@ -43,9 +43,12 @@ _DEFAULT_MODE = 0o666
 
 
 def transfer_key(stream: ReceivedStream, stream_id: int) -> str:
-    """Return what the work files of a transfer are called: the same whenever the same transfer is begun again."""
+    """Return what the work files of a transfer are called: the same whenever the same transfer is begun again.
+
+    What has come sealed is gone on with by what comes sealed, and by nothing else.
+    """
     transfer = stream.resume_id or f"stream {stream_id}"
-    kind = "named" if stream.resume_id else "unnamed"
+    kind = ("sealed " if stream.sealed else "") + ("named" if stream.resume_id else "unnamed")
     return hashlib.sha256(f"{kind}\0{stream.origin}\0{transfer}".encode()).hexdigest()[:32]
 
 

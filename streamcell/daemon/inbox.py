@@ -46,6 +46,7 @@ class InboxSettings:
         keep_days: after so many days without a change partial files and receipts are removed.
         quota_bytes: what the files of one origin may take; 0: whatever there is.
         quota_files: how many files and folders of one origin there may be; 0: any number.
+        require_sealed: refuse what its sender has not sealed.
     """
 
     folder: Path
@@ -54,6 +55,7 @@ class InboxSettings:
     keep_days: float = 7.0
     quota_bytes: int = 0
     quota_files: int = 0
+    require_sealed: bool = False
 
     @property
     def limits(self) -> Limits:
@@ -139,6 +141,7 @@ class Inbox:
         name = _name_of(stream.headers)
         self._tell(future, self._watcher.on_started, name, future)
         with self._told(future, name), self._admission.enter(transfer_key(stream, future.get_stream_id())) as key:
+            self._check_sealed(future, stream)
             parts = self._receive(stream, key)
             self._tell(future, self._watcher.on_arrived, name, future, self._path(stream, parts))
 
@@ -146,6 +149,7 @@ class Inbox:
         """Make one folder, if it is not there, also while the inbox drains: it takes no time; a stream callback."""
         name = _name_of(stream.headers)
         with self._told(future, name), self._admission.naming():
+            self._check_sealed(future, stream)
             parts = safe_path(FileHeaders.from_headers(stream.headers).name)
             if stream.read(1):
                 raise StreamRejected(
@@ -205,6 +209,12 @@ class Inbox:
     def close(self) -> None:
         """Let go of the folder, when nothing is on its way."""
         self._root.close()
+
+    def _check_sealed(self, future: StreamFuture, stream: ReceivedStream) -> None:
+        if self._settings.require_sealed and not stream.sealed:
+            raise StreamRejected(
+                f"{future.target} takes only what is sealed: send it with --secure, in programs with secure=True"
+            )
 
     def _receive(self, stream: ReceivedStream, key: str) -> tuple[str, ...]:
         with self._enter_origin(stream.origin) as origin_folder:

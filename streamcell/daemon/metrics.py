@@ -50,6 +50,7 @@ class CellCollector(Collector):
         yield from _traffic(stats)
         yield from _streams(protocol)
         yield from _links(protocol)
+        yield from _sealing(protocol)
         yield from _relays(protocol)
         yield _gauge("engine_lag_seconds", "How late the engine was when it was last asked.", self._lag.seconds)
         descriptors = count_descriptors()
@@ -132,6 +133,20 @@ def _streams(protocol: CellStats) -> Iterator[Metric]:
     refused = "Hellos, names and attempts to send that were refused, by what was proved or by the policy."
     yield _counter("accesses_refused", refused, protocol.accesses_refused)
     yield _counter("corrupt_chunks", "Chunks that arrived with a wrong checksum.", protocol.corrupt_chunks)
+
+
+def _sealing(protocol: CellStats) -> Iterator[Metric]:
+    yield _gauge(
+        "sealing_sessions", "Sessions with other cells, under whose keys streams are sealed.", protocol.sessions
+    )
+    handshakes = CounterMetricFamily(
+        "streamcell_sealing_handshakes", "Handshakes for such keys that have ended.", labels=("outcome",)
+    )
+    handshakes.add_metric(("agreed",), protocol.handshakes_agreed)
+    handshakes.add_metric(("failed",), protocol.handshakes_failed)
+    yield handshakes
+    unproven = "Frames about sealed streams that nothing proves, or that are not what was sealed."
+    yield _counter("unproven_frames", unproven, protocol.frames_unproven)
 
 
 def _links(protocol: CellStats) -> Iterator[Metric]:

@@ -87,12 +87,18 @@ class ServeSettings:
     def __post_init__(self) -> None:
         check_fqcn(self.fqcn)
         has_certificate = self.tls is not None and self.tls.cert is not None
+        can_seal = has_certificate and self.tls is not None and self.tls.ca is not None
         check_listened(self.listen, insecure=self.insecure, has_certificate=has_certificate)
         check_dialled(self.connect)
         if not self.listen and not self.connect:
             raise UsageError(
                 f"cell {self.fqcn} neither listens nor dials: give it 'listen' (where others reach it), 'connect' "
                 "(where its parent listens), or both"
+            )
+        if self.inbox is not None and self.inbox.require_sealed and not can_seal:
+            raise UsageError(
+                f"cell {self.fqcn} is to take only files that are sealed, and cannot open them: give it certificates, "
+                "with --ca, --cert and --key or in [tls]"
             )
         if self.require_uplink and not self.connect:
             raise UsageError(f"cell {self.fqcn} requires a parent and has none: give it 'connect' (where that listens)")
@@ -119,7 +125,8 @@ def load_settings(path: Path | None, options: Mapping[str, Any]) -> ServeSetting
 
     Args:
         path: a TOML file, as docs/operations.md describes it.
-        options: fields of :class:`ServeSettings`, and ``inbox_folder`` and ``replace``; None: not given.
+        options: fields of :class:`ServeSettings`, and ``inbox_folder``, ``replace`` and ``require_sealed``; None: not
+            given.
 
     Raises:
         UsageError: something in them is wrong.
@@ -128,7 +135,8 @@ def load_settings(path: Path | None, options: Mapping[str, Any]) -> ServeSetting
     given = {key: value for key, value in options.items() if value is not None}
     of_tls = {name: given.pop(f"tls_{name}", None) for name in ("ca", "cert", "key")}
     fields["tls"] = _tls(fields.pop("tls", {}), {name: path for name, path in of_tls.items() if path is not None})
-    of_inbox = {"folder": given.pop("inbox_folder", None), "replace": given.pop("replace", None)}
+    of_inbox = {"folder": given.pop("inbox_folder", None)}
+    of_inbox |= {name: given.pop(name, None) for name in ("replace", "require_sealed")}
     fields.update(given)
     fields["inbox"] = _inbox(path, inbox, {key: value for key, value in of_inbox.items() if value})
     if "fqcn" not in fields:
@@ -150,7 +158,9 @@ def _inbox(path: Path | None, section: dict[str, Any] | None, given: dict[str, A
     if "folder" in values:
         return InboxSettings(**values)
     if section is None:
-        raise UsageError("--replace is about files in the inbox: name its folder with --inbox DIR")
+        raise UsageError(
+            "--replace and --require-sealed are about files in the inbox: name its folder with --inbox DIR"
+        )
     raise UsageError(f'{path}: [inbox] has no folder: write folder = "DIR" there, or give --inbox DIR')
 
 
@@ -303,4 +313,5 @@ _INBOX: dict[str, Callable[[Any, str], Any]] = {
     "keep_days": _number,
     "quota_bytes": _whole,
     "quota_files": _whole,
+    "require_sealed": _switch,
 }

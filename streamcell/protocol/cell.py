@@ -424,7 +424,7 @@ class CellCore:
     def stats(self) -> CellStats:
         """Return a snapshot."""
         streams = self._sends.senders(), self._receives.receivers(), self._relays.streams()
-        return cell_stats(self._context, self._links.links, *streams, self._routes.all())
+        return cell_stats(self._context, self._links.links, *streams, self._routes.all(), self.sealing)
 
     # What the links report. There is one order in which the wings hear of it: what is received, what is sent, what
     # passes through, the tree, and last what follows from ways that are others now. The streams take back what the link

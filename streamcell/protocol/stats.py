@@ -10,6 +10,7 @@ from streamcell.protocol.links.lane import Lane
 from streamcell.protocol.links.link import Link
 from streamcell.protocol.receiving.half import StreamReceiver
 from streamcell.protocol.relaying.passing import RelayedStream
+from streamcell.protocol.sealing.table import SealingTable
 from streamcell.protocol.sending.half import StreamSender
 from streamcell.protocol.tree.routes import Route
 from streamcell.stats import CellStats, LaneStats, LinkStats, ReceiveStats, RelayStats, RouteStats, SendStats
@@ -22,6 +23,7 @@ def cell_stats(
     receivers: Iterable[StreamReceiver],
     relayed: Iterable[RelayedStream],
     routes: Iterable[Route],
+    sealing: SealingTable,
 ) -> CellStats:
     """Return a snapshot of a cell."""
     return CellStats(
@@ -33,6 +35,8 @@ def cell_stats(
         tuple(relay_stats(stream) for stream in relayed),
         tuple(route_stats(route) for route in routes),
         **context.counters.snapshot(),
+        handshakes=sealing.handshakes(),
+        sessions=len(sealing.sessions()),
     )
 
 

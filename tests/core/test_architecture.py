@@ -119,7 +119,7 @@ WINGS: dict[str, dict[str, str]] = {
         "sending": "base flow links sealing tree wire",
         "receiving": "base flow links requests tree wire",
         "relaying": "base flow links tree wire",
-        "stats": "base links receiving relaying sending tree",
+        "stats": "base links receiving relaying sealing sending tree",
         "cell": "base flow links receiving relaying requests sealing sending stats tree wire",
     },
     "streamcell.runtime": {

@@ -50,8 +50,11 @@ def test_two_cells_come_to_the_same_keys_through_others() -> None:
     assert nodes[OTHER].core.sealing.find(ONE, bytes(16)) is None
     numbers = [(frame.number, frame.from_responder) for frame in net.sent("root", Handshake)]
     assert numbers == [(0, False), (1, True), (2, False), (3, True)]
-    for node in nodes.values():
+    for name, node in nodes.items():
         assert (node.core.sealing.handshakes(), node.sealer.under_way) == (0, 0)
+        stats = node.core.stats()
+        counted = int(name in (ONE, OTHER))
+        assert (stats.sessions, stats.handshakes_agreed, stats.handshakes_failed) == (counted, counted, 0)
 
 
 def test_neighbours_come_to_keys_whoever_begins() -> None:

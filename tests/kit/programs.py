@@ -224,6 +224,18 @@ class Command(Process):
         super().__init__([*prefix, *STREAMCELL, *arguments], cwd=cwd, variables=variables)
 
 
+def make_certificates(folder: Path, *names: str) -> None:
+    """Have an authority and certificates of these cells made in a folder, as users do it."""
+    for arguments in (["init"], *(["issue", name, "--host", "127.0.0.1"] for name in names)):
+        made = run_command("certs", *arguments, cwd=folder)
+        assert made.returncode == 0, made.stderr
+
+
+def certificate(name: str) -> tuple[str, ...]:
+    """Return the options by which a command has one of them."""
+    return ("--ca", "certs/ca.pem", "--cert", f"certs/{name}.pem", "--key", f"certs/{name}.key")
+
+
 @contextlib.contextmanager
 def hub(
     cwd: Path, *more: str | Path, listen: str = "grpc://127.0.0.1:0", prefix: Sequence[str] = ()

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from streamcell.cli.outcome import ExitCode
-from tests.kit.programs import LIMIT_S, Command, hub, run_command
+from tests.kit.programs import LIMIT_S, Command, certificate, hub, make_certificates, run_command
 from tests.kit.waiting import eventually
 
 FILE_BYTES = int(os.environ.get("STREAMCELL_TEST_FILE_BYTES", "200000000"))
@@ -84,12 +84,20 @@ def test_file_goes_on_through_kills_of_both_sides(tmp_path: Path, big: Path) -> 
 
 
 @pytest.mark.timeout(300)
-def test_file_goes_on_through_kills_of_hub_and_receiver_and_sender(tmp_path: Path, big: Path) -> None:
+@pytest.mark.parametrize("sealed", [False, True], ids=["plain", "sealed"])
+def test_file_goes_on_through_kills_of_hub_and_receiver_and_sender(tmp_path: Path, big: Path, sealed: bool) -> None:
     partial = Partial(tmp_path / "received")
+    of_receiver: tuple[str, ...] = ()
+    of_sender: tuple[str, ...] = ()
+    if sealed:
+        # The hub has no certificate, and nothing to open what goes through it.
+        make_certificates(tmp_path, "office", "lab")
+        of_receiver = ("--require-sealed", *certificate("office"))
+        of_sender = ("--secure", *certificate("lab"))
     with contextlib.ExitStack() as ends:
         hub_command, url = ends.enter_context(hub(tmp_path))
-        receive = ("recv", "--as", "office", "--connect", url, "--into", "received")
-        send = ("send", "big.bin", "--to", "office", "--connect", url, "--as", "lab")
+        receive = ("recv", "--as", "office", "--connect", url, "--into", "received", *of_receiver)
+        send = ("send", "big.bin", "--to", "office", "--connect", url, "--as", "lab", *of_sender)
         receiver = ends.enter_context(Command(*receive, cwd=tmp_path))
         receiver.errors.wait_for("office is linked")
         sender = ends.enter_context(Command(*send, cwd=tmp_path))

@@ -8,20 +8,15 @@ from pathlib import Path
 import pytest
 
 from streamcell.cli.outcome import ExitCode
-from tests.kit.programs import Command, complaint, hub, run_command
+from tests.kit.programs import Command, certificate, complaint, hub, make_certificates, run_command
 
 FILE = b"numbers"
-
-
-def options(name: str) -> tuple[str, ...]:
-    return ("--ca", "certs/ca.pem", "--cert", f"certs/{name}.pem", "--key", f"certs/{name}.key")
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A folder with an authority, three certificates, and a file."""
-    for arguments in (["init"], ["issue", "hub", "--host", "127.0.0.1"], ["issue", "office"], ["issue", "lab"]):
-        assert run_command("certs", *arguments, cwd=tmp_path).returncode == ExitCode.DONE
+    make_certificates(tmp_path, "hub", "office", "lab")
     (tmp_path / "numbers.txt").write_bytes(FILE)
     return tmp_path
 
@@ -29,7 +24,7 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def url(folder: Path) -> Iterator[str]:
     """Where a hub with a certificate listens."""
-    with hub(folder, *options("hub"), listen="grpcs://127.0.0.1:0") as (_, address):
+    with hub(folder, *certificate("hub"), listen="grpcs://127.0.0.1:0") as (_, address):
         assert address.startswith("grpcs://")
         yield address
 
@@ -37,7 +32,18 @@ def url(folder: Path) -> Iterator[str]:
 def test_a_file_goes_through_a_hub_that_knows_who_is_who(folder: Path, url: str) -> None:
     named = url.replace("grpcs://", "grpcs://hub@")
     variables = {f"STREAMCELL_{name.upper()}": f"certs/{file}" for name, file in LAB.items()}
-    receiver = ("recv", "--as", "office", "--into", "arrived", "--connect", named, "--count", "1", *options("office"))
+    receiver = (
+        "recv",
+        "--as",
+        "office",
+        "--into",
+        "arrived",
+        "--connect",
+        named,
+        "--count",
+        "1",
+        *certificate("office"),
+    )
     with Command(*receiver, cwd=folder) as receiving:
         sent = run_command("send", "numbers.txt", "--to", "office", "--connect", named, cwd=folder, variables=variables)
         assert sent.returncode == ExitCode.DONE, sent.stderr
@@ -49,10 +55,10 @@ def test_a_file_goes_through_a_hub_that_knows_who_is_who(folder: Path, url: str)
 
 
 def test_what_cells_have_proved_is_printed(folder: Path, url: str) -> None:
-    with Command("recv", "--as", "office", "--into", "arrived", "--connect", url, *options("office"), cwd=folder):
-        pinged = run_command("ping", "office", "--connect", url, *options("lab"), cwd=folder)
+    with Command("recv", "--as", "office", "--into", "arrived", "--connect", url, *certificate("office"), cwd=folder):
+        pinged = run_command("ping", "office", "--connect", url, *certificate("lab"), cwd=folder)
         assert pinged.returncode == ExitCode.DONE, pinged.stderr
-        listed = run_command("cells", "--verbose", "--connect", url, *options("lab"), cwd=folder)
+        listed = run_command("cells", "--verbose", "--connect", url, *certificate("lab"), cwd=folder)
     assert listed.returncode == ExitCode.DONE, listed.stderr
     lines = listed.stdout.decode().splitlines()
     proved = {name: line.rpartition("  ")[2] for line in lines for name in ("hub", "office") if name in line}
@@ -65,7 +71,7 @@ LAB = {"ca": "ca.pem", "cert": "lab.pem", "key": "lab.key"}
 @pytest.mark.parametrize(
     ("more", "said"),
     [
-        (("--as", "office", *options("lab")), "certs/lab.pem is that of lab, and this cell is office"),
+        (("--as", "office", *certificate("lab")), "certs/lab.pem is that of lab, and this cell is office"),
         (("--ca", "certs/ca.pem"), "wants a certificate, and this cell has none"),
         (("--ca", "certs/ca.pem", "--cert", "certs/lab.pem"), "key is not"),
         (("--ca", "certs/nowhere.pem"), "certs/nowhere.pem cannot be read"),
@@ -84,7 +90,7 @@ def test_certificates_may_stand_in_the_configuration(folder: Path) -> None:
     )
     with Command("serve", "--config", "hub.toml", cwd=folder) as command:
         address = command.output.wait_for(r"hub listens at (\S+)")[1]
-        pinged = run_command("ping", "hub", "--connect", address, "--count", "1", *options("lab"), cwd=folder)
+        pinged = run_command("ping", "hub", "--connect", address, "--count", "1", *certificate("lab"), cwd=folder)
     assert pinged.returncode == ExitCode.DONE, pinged.stderr
     (folder / "hub.toml").write_text('fqcn = "hub"\nlisten = "grpcs://127.0.0.1:0"\n[tls]\ncrt = "certs/hub.pem"\n')
     ended = run_command("serve", "--config", "hub.toml", cwd=folder)

@@ -45,6 +45,8 @@ class Count(enum.Enum):
     FRAMES_REFUSED = "frames_refused"
     ACCESSES_REFUSED = "accesses_refused"
     FRAMES_UNPROVEN = "frames_unproven"
+    HANDSHAKES_AGREED = "handshakes_agreed"
+    HANDSHAKES_FAILED = "handshakes_failed"
 
     __hash__ = object.__hash__
 

@@ -22,7 +22,7 @@ from streamcell.limits import (
     SESSIONS,
     SESSIONS_OF_ONE,
 )
-from streamcell.protocol.base.context import Context
+from streamcell.protocol.base.context import Context, Count
 from streamcell.protocol.base.events import SessionBegun, SessionFailed
 from streamcell.protocol.base.keys import SessionKeys
 from streamcell.protocol.base.rules import fault_in_pair
@@ -300,6 +300,7 @@ class SealingTable:
         """There is a session."""
         del self._handshakes[_key(handshake.lives)]
         self._add(Session(handshake.lives, keys, now, begins=handshake.begins), now)
+        self._context.counters.add(Count.HANDSHAKES_AGREED)
         self._context.events.append(SessionBegun(handshake.lives, keys.peer_name))
         wish = self._wishes.pop(handshake.peer, None)
         if wish is not None:
@@ -311,6 +312,7 @@ class SealingTable:
     def on_failed(self, handshake: Handshake, fault: str, now: float) -> None:
         """A handshake came to nothing."""
         del self._handshakes[_key(handshake.lives)]
+        self._context.counters.add(Count.HANDSHAKES_FAILED)
         peer = handshake.peer
         wish = self._wishes.get(peer)
         if not handshake.begins:
