@@ -108,14 +108,15 @@ class CellCore:
         budget = WindowBudget(config.receive_budget_bytes)
         self._relays = RelayTable(self._context, self._routes, self._gate, budget)
         settled = SettledNews(self._context)
-        self._presence = Presence(self._context, self._routes, self)
         self._sealing = SealingTable(self._context, self._routes, seals=seals)
+        self._presence = Presence(self._context, self._routes, self._sealing, self)
+        self._sealing.tell(self._presence)
         self._sends = SendTable(
             self._context, self._routes, self._gate, self._presence, settled, self._sealing, self._on_send_settled
         )
         self._batches = Batches(self._context, settled)
         self._requests = RequestTable(self._context, self._standing_of, self._sends.give_up)
-        self._receives = ReceiveTable(self._context, self._routes, budget, self._requests)
+        self._receives = ReceiveTable(self._context, self._routes, budget, self._requests, self._sealing.has_session)
         self._border = Border(self._context, self._sealing, self._receives)
         self._lane_handlers: dict[type, Callable[[Lane, Any, float], None]] = {
             Hello: self._links.handle_hello,
@@ -124,7 +125,7 @@ class CellCore:
             Goodbye: self._handle_goodbye,
         }
         self._link_handlers: dict[type, Callable[[Link, Any, float], None]] = {
-            LanesWanted: self._handle_lanes_wanted,
+            LanesWanted: lambda link, frame, now: link.on_lanes_wanted(frame.bulk_lanes, now),
             Announce: self._announcements.handle_announce,
             AnnounceReply: self._announcements.handle_reply,
             Withdraw: self._announcements.handle_withdraw,
@@ -501,9 +502,8 @@ class CellCore:
 
     def on_life_ended(self, fqcn: str, incarnation: int, now: float) -> None:
         """A life of a cell is over, and another one is there."""
-        self._requests.note_life_ended(fqcn, incarnation)
+        self._requests.note_life_ended(fqcn, incarnation, proved=True)
         self._receives.on_life_ended(fqcn, incarnation, now)
-        self._sealing.on_life_ended(fqcn, incarnation, now)
 
     # What the shell reports of the policy.
 
@@ -551,10 +551,6 @@ class CellCore:
         elif speaks_of_itself:
             self._sends.answer_late_target(frame)
 
-    def _handle_lanes_wanted(self, link: Link, frame: LanesWanted, now: float) -> None:
-        if frame.bulk_lanes > 0:
-            link.on_lanes_wanted(now)
-
     def _handle_credit(self, link: Link, frame: Credit, now: float) -> None:
         if self._context.is_own(frame.key):
             self._sends.handle_credit(link, frame, now)
@@ -579,7 +575,7 @@ class CellCore:
         ends_life = link is not None and frame.code is ErrorCode.STOPPING and self._gate.speaks_for_itself(link)
         self._links.handle_goodbye(lane, frame, now)
         if link is not None and ends_life:
-            self._requests.note_life_ended(link.fqcn, link.incarnation)
+            self._requests.note_life_ended(link.fqcn, link.incarnation, proved=False)
 
     # Between the tables.
 

@@ -96,10 +96,13 @@ class RequestTable:
         if request is not None:
             request.holder = incarnation
 
-    def note_life_ended(self, fqcn: str, incarnation: int) -> None:
-        """That life of a cell replies no more: stop waiting for it where it had the request."""
+    def note_life_ended(self, fqcn: str, incarnation: int, *, proved: bool) -> None:
+        """That life of a cell replies no more: stop waiting for it where it had the request.
+
+        :param proved: it is as certain as it can be; if not, what was sealed is still waited for.
+        """
         for request in list(self._requests.values()):
-            if request.target == fqcn and request.holder == incarnation:
+            if request.target == fqcn and request.holder == incarnation and (proved or not request.sealed):
                 self.end(request.stream_id, _outcome_unknown(request))
 
     def on_reply_ended(

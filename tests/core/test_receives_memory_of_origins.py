@@ -219,13 +219,13 @@ def test_of_many_that_ended_only_so_many_runs_are_made() -> None:
 
 
 def buried(past: PastLives, origin: str, incarnation: int) -> None:
-    life = past.begin(origin, incarnation)
+    life = past.begin((origin, False), incarnation)
     life.on_stream_ended(5, given_up(StreamKey(origin, incarnation, 5)))
-    past.bury(origin, life)
+    past.bury((origin, False), life)
 
 
 def is_remembered(past: PastLives, origin: str, incarnation: int) -> bool:
-    return 5 in past.begin(origin, incarnation).settled
+    return 5 in past.begin((origin, False), incarnation).settled
 
 
 def test_the_lives_that_were_heard_of_longest_ago_are_forgotten() -> None:

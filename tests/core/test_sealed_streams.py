@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from streamcell.errors import AuthenticationError, ErrorCode, Fault, StreamIntegrityError
-from streamcell.limits import HOPS, INITIAL_CREDIT_BYTES
+from streamcell.limits import CORRUPT_CHUNKS, HOPS, INITIAL_CREDIT_BYTES
 from streamcell.protocol.base.events import SendFailed, StreamOpened
 from streamcell.protocol.wire.description import StreamKind
 from streamcell.protocol.wire.frames import (
@@ -266,6 +266,51 @@ def test_a_changed_stream_is_given_up_for_integrity() -> None:
     stream = one.stream(OTHER, LARGE, sealed=True)
     net.advance(100.0)
     assert isinstance(one.error(stream), StreamIntegrityError)
+
+
+def test_a_request_whose_reply_is_always_changed_ends_with_it() -> None:
+    net, one, other = pair_over_a_tree()
+    other.answer = lambda data: LARGE
+
+    def tamper(frame: Frame) -> Frame | None:
+        return CHANGES["tag"](frame) if isinstance(frame, Chunk) and frame.key.origin == OTHER else frame
+
+    net.tamper = tampering(tamper)
+    request = one.request(OTHER, b"abc", timeout_s=1000.0, sealed=True)
+    net.advance(200.0)
+    assert isinstance(one.request_error(request), StreamIntegrityError)
+
+
+def test_a_stream_of_which_nothing_right_has_come_ends_for_its_origin() -> None:
+    net, one, other = pair_over_a_tree()
+    one.send(OTHER, SMALL, sealed=True)
+    net.run()
+    (session,) = other.core.sealing.sessions()
+    made_up = Chunk(one.key(50), OTHER, 1, "c", "t", 1, 1, False, HOPS, 0, b"x")
+    for _ in range(CORRUPT_CHUNKS):
+        receive(net, other, "right", sealed_as(made_up, Seal(session.lives.session_id, bytes(16))))
+    net.run()
+    (reset,) = net.sent(OTHER, Reset)
+    assert (reset.key.stream_id, reset.code) == (50, ErrorCode.INTEGRITY)
+    assert [opened.key.stream_id for opened in other.of(StreamOpened)] == [1]
+
+
+def test_of_many_streams_that_are_changed_once_all_arrive(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streamcell.protocol.receiving.table.STREAMS_OF_ORIGIN", 2)
+    net, one, other = pair_over_a_tree()
+    seen: set[int] = set()
+
+    def tamper(frame: Frame) -> Frame | None:
+        if not isinstance(frame, Chunk) or frame.key.stream_id in seen:
+            return frame
+        seen.add(frame.key.stream_id)
+        return CHANGES["tag"](frame)
+
+    net.tamper = tampering(tamper)
+    sent = [one.send(OTHER, SMALL, sealed=True) for _ in range(6)]
+    net.advance(60.0)
+    assert all(one.finished(stream) for stream in sent)
+    assert got(other) == [SMALL] * 6
 
 
 FORGED: dict[str, Callable[[Chunk, int], Frame]] = {

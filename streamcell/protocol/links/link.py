@@ -319,9 +319,9 @@ class Link(Timed):
             self._schedule_wish()
             self.post(LanesWanted(most))
 
-    def on_lanes_wanted(self, now: float) -> None:
-        """The listener asks for bulk lanes. If they are up here, they may be so at this end only."""
-        if self.uplink is not None:
+    def on_lanes_wanted(self, count: int, now: float) -> None:
+        """The listener asks for so many bulk lanes. If they are up here, they may be so at this end only."""
+        if self.uplink is not None and count > 0:
             self.want_bulk_lanes(now)
             for lane in list(self.lanes.values()):
                 if lane.role is LaneRole.BULK:

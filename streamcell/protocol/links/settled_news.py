@@ -7,6 +7,9 @@ in the first chunk of a stream and in Pings, all of it at every 256th end (:clas
 It is said on the control lane only. What is settled must not overtake the Reset of a stream that is, or its target
 would hear that it is over and not why; so nothing is said while anything else waits, or may still be on a lane that is
 being left.
+
+Of sealed streams a target believes only what is said of them under a seal: in the first chunk of another one, and at
+every 256th end.
 """
 
 from __future__ import annotations
@@ -30,7 +33,7 @@ class SettledNews:
         self._context = context
         self._targets: dict[str, TargetNews] = {}
 
-    def begin(self, target: str) -> int:
+    def begin(self, target: str, *, sealed: bool = False) -> int:
         """Return the id of a new stream, which is open from now on."""
         self.last_id += 1
         news = self._targets.get(target)
@@ -39,6 +42,7 @@ class SettledNews:
                 self._forget_one()
             news = self._targets[target] = TargetNews(self._context, self, target)
         news.ids[self.last_id] = None
+        news.seals = news.seals or sealed
         return self.last_id
 
     def add(self, target: str, stream_id: int, link: Link | None) -> None:
@@ -74,13 +78,15 @@ class TargetNews:
 
     :ivar key: by which an outbox knows it.
     :ivar ids: the ids of the open ones, in the order in which they were opened: they rise.
+    :ivar seals: whether any of its streams was sealed.
     """
 
-    __slots__ = ("_context", "_link", "_news", "_pieces", "_target", "_untold", "ids", "key")
+    __slots__ = ("_context", "_link", "_news", "_pieces", "_target", "_untold", "ids", "key", "seals")
 
     def __init__(self, context: Context, news: SettledNews, target: str) -> None:
         self.key = StreamKey(target, 0, NO_STREAM)
         self.ids: dict[int, None] = {}
+        self.seals = False
         self._context = context
         self._news = news
         self._target = target
@@ -118,7 +124,8 @@ class TargetNews:
         context, floor, runs = self._context, self._floor(), self._runs()
         self._pieces = [runs[first : first + SETTLED_RUNS] for first in range(0, len(runs), SETTLED_RUNS)] or [()]
         frames: list[ResumeQuery | Ping] = [
-            ResumeQuery.telling_settled(context.fqcn, context.incarnation, self._target, floor, piece)
+            ResumeQuery.telling_settled(context.fqcn, context.incarnation, self._target, floor, piece, sealed=sealed)
+            for sealed in ((False, True) if self.seals else (False,))
             for piece in self._pieces
         ]
         if link.fqcn == self._target:

@@ -20,7 +20,7 @@ from streamcell.errors import (
     error_from_wire,
 )
 from streamcell.limits import CORRUPT_CHUNKS, REMEMBERED_STREAMS, SETTLED_RUNS_KEPT
-from streamcell.protocol.wire.frames import Chunk, Reset
+from streamcell.protocol.wire.frames import Chunk, Reset, ResumeQuery
 
 if TYPE_CHECKING:
     from streamcell.protocol.receiving.half import StreamReceiver
@@ -105,6 +105,24 @@ def corrupted(chunk: Chunk, fqcn: str) -> CellError:
     return StreamIntegrityError(
         f"{CORRUPT_CHUNKS} chunks of stream {chunk.key.stream_id} from {chunk.key.origin} reached {fqcn} with a wrong "
         "checksum: something on the way changes bytes",
+        fault=Fault.NETWORK,
+    )
+
+
+def made_up(receiver: StreamReceiver) -> CellError:
+    """A stream came in plain, and then a sealed one with its id."""
+    return StreamIntegrityError(
+        f"{_name(receiver)} came in plain, and {receiver.key.origin} has sealed the one with that id: a cell on the "
+        "way has made this up",
+        fault=Fault.NETWORK,
+    )
+
+
+def id_is_taken(frame: Chunk | ResumeQuery, fqcn: str) -> CellError:
+    """A stream came sealed, and before it one in plain with its id."""
+    return StreamIntegrityError(
+        f"{fqcn} was sent another stream {frame.key.stream_id} of {frame.key.origin} in plain before this one came "
+        "sealed: a cell on the way has made that up; send it again",
         fault=Fault.NETWORK,
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
+from typing import TypeAlias
 
 from streamcell.errors import ErrorCode, Fault, StreamError
 from streamcell.limits import (
@@ -37,6 +38,8 @@ from streamcell.protocol.wire.frames import (
 _REQUEST, _REPLY = StreamKind.REQUEST, StreamKind.REPLY
 _MOST_STREAMS = STREAMS_OF_ORIGIN + STREAMS_IN_EXCESS
 _MOST_REQUESTS = REQUESTS_OF_ORIGIN + REQUESTS_IN_EXCESS
+# An origin, and whether it is about its sealed streams or about the others.
+Who: TypeAlias = tuple[str, bool]
 # Lives of one origin that are remembered when they are over.
 _PAST_LIVES_OF_ONE = 16
 
@@ -182,13 +185,13 @@ class PastLives:
     """
 
     def __init__(self) -> None:
-        self._unseen: dict[str, dict[int, int]] = {}
+        self._unseen: dict[Who, dict[int, int]] = {}
         self._count = 0
 
-    def bury(self, origin: str, life: OriginLife) -> None:
+    def bury(self, who: Who, life: OriginLife) -> None:
         """Keep the least of a life that is over."""
-        unseen = self._unseen.pop(origin, {})
-        self._unseen[origin] = unseen
+        unseen = self._unseen.pop(who, {})
+        self._unseen[who] = unseen
         unseen[life.incarnation] = life.first_unseen_id()
         self._count += 1
         if len(unseen) > _PAST_LIVES_OF_ONE:
@@ -199,15 +202,15 @@ class PastLives:
             if not unseen:
                 del self._unseen[oldest]
 
-    def begin(self, origin: str, incarnation: int) -> OriginLife:
+    def begin(self, who: Who, incarnation: int) -> OriginLife:
         """Return a life of which nothing is open. All that was heard of in it before counts as settled."""
         life = OriginLife(incarnation)
-        unseen = self._unseen.get(origin, {})
+        unseen = self._unseen.get(who, {})
         if incarnation in unseen:
             self._count -= 1
             life.settled.add_below(unseen.pop(incarnation))
             if not unseen:
-                del self._unseen[origin]
+                del self._unseen[who]
         return life
 
     def _take_oldest(self, unseen: dict[int, int]) -> None:

@@ -16,8 +16,9 @@ from streamcell.protocol.receiving.half import StreamReceiver
 from streamcell.protocol.wire.description import StreamDescription
 from streamcell.protocol.wire.frames import Chunk, Open, StreamKey
 
-# What names a transfer across lives of its origin; the target is this cell.
-_Name = tuple[str, str, str, str]
+# What names a transfer across lives of its origin; the target is this cell. What is sealed has names of its own: bytes
+# that anybody on the way may have made up are not what it goes on from, nor the other way round.
+_Name = tuple[str, str, str, str, bool]
 
 
 class Orphans:
@@ -74,11 +75,9 @@ class Orphans:
         """Return the receiver that a new stream is the heir of, and forget it here."""
         if not opening.awaits_offset:
             return None
-        receiver = self._by_name.get(_name(chunk.key.origin, chunk.channel, chunk.topic, opening.description.resume_id))
-        if receiver is None or (receiver.description.sealed and not opening.description.sealed):
-            # What came sealed goes on sealed only.
-            return None
-        self.discard(receiver)
+        receiver = self._by_name.get(_name(chunk.key.origin, chunk.channel, chunk.topic, opening.description))
+        if receiver is not None:
+            self.discard(receiver)
         return receiver
 
 
@@ -109,8 +108,8 @@ def fault_in_adopting(receiver: StreamReceiver, new: StreamDescription) -> CellE
 
 
 def _name_of(receiver: StreamReceiver) -> _Name:
-    return _name(receiver.key.origin, receiver.channel, receiver.topic, receiver.description.resume_id)
+    return _name(receiver.key.origin, receiver.channel, receiver.topic, receiver.description)
 
 
-def _name(origin: str, channel: str, topic: str, resume_id: str) -> _Name:
-    return origin, channel, topic, resume_id
+def _name(origin: str, channel: str, topic: str, description: StreamDescription) -> _Name:
+    return origin, channel, topic, description.resume_id, description.sealed

@@ -7,7 +7,7 @@ that it has ended. It decides what is a new stream and what is one that was seen
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from streamcell.digest import Digest
 from streamcell.errors import CellError, ErrorCode, StreamIntegrityError
@@ -19,7 +19,7 @@ from streamcell.protocol.flow.credit import WindowBudget
 from streamcell.protocol.links.link import Link
 from streamcell.protocol.receiving import errors as receive_errors
 from streamcell.protocol.receiving.half import StreamReceiver
-from streamcell.protocol.receiving.lives import OriginLife, PastLives, Registrar
+from streamcell.protocol.receiving.lives import OriginLife, PastLives, Registrar, Who
 from streamcell.protocol.receiving.memory import ReceiveMemory
 from streamcell.protocol.receiving.orphans import Orphans, fault_in_adopting
 from streamcell.protocol.receiving.states import (
@@ -52,10 +52,23 @@ _BEGUN_LIVES = 1024
 
 
 class ReceiveTable:
-    """Every receiver that has not ended, and the last word about those that have, by origin."""
+    """Every receiver that has not ended, and the last word about those that have, by origin.
 
-    def __init__(self, context: Context, routes: RouteTable, budget: WindowBudget, requests: RequestTable) -> None:
-        self._lives: dict[str, OriginLife] = {}
+    Of an origin what is sealed and what is not are remembered apart, so that nothing that is said in plain, and may be
+    made up on the way, has to do with a sealed stream. An id stands for one stream all the same.
+
+    :param shares_keys: whether there are keys that a cell has proved its name with.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        routes: RouteTable,
+        budget: WindowBudget,
+        requests: RequestTable,
+        shares_keys: Callable[[str], bool],
+    ) -> None:
+        self._lives: dict[Who, OriginLife] = {}
         self._past = PastLives()
         self._orphans = Orphans()
         self._registrar = Registrar(context.fqcn, context.incarnation)
@@ -64,8 +77,10 @@ class ReceiveTable:
         self._near = Surroundings(context, self._ways, self._memory, requests, self)
         self._context = context
         self._routes = routes
-        # Chunks of sealed streams that were changed on the way before anything right of them came.
-        self._forged: dict[StreamKey, int] = {}
+        self._shares_keys = shares_keys
+        # Of sealed streams of which only chunks have come that were changed on the way: how many, and which request the
+        # stream answers.
+        self._forged: dict[StreamKey, tuple[int, ReplyTo | None]] = {}
         self._fqcn = context.fqcn
         self._watch = ReservationWatch(context, self._memory, self._lives.values, self._is_reachable)
         # Lives that have begun since those were looked for that nobody leads to.
@@ -81,15 +96,16 @@ class ReceiveTable:
 
     def find(self, key: StreamKey) -> StreamReceiver | None:
         """Return the receiver of a stream that has not ended."""
-        life = self._lives.get(key.origin)
-        if life is None or life.incarnation != key.origin_incarnation:
-            return self._orphans.find(key)
-        return life.receivers.get(key.stream_id)
+        for sealed in (False, True):
+            life = self._lives.get((key.origin, sealed))
+            if life is not None and life.incarnation == key.origin_incarnation and key.stream_id in life.receivers:
+                return life.receivers[key.stream_id]
+        return self._orphans.find(key)
 
     def on_receiver_ended(self, receiver: StreamReceiver, last_word: Ack | Reset | None) -> None:
         """Take it out, and keep its last word until its origin says that it is settled."""
         key = receiver.key
-        life = self._lives.get(key.origin)
+        life = self._lives.get((key.origin, receiver.description.sealed))
         if self._orphans.discard(receiver) or life is None or life.incarnation != key.origin_incarnation:
             return
         life.on_stream_ended(key.stream_id, last_word)
@@ -178,15 +194,18 @@ class ReceiveTable:
         :raises ProtocolError: if the peer broke the rules so that it is to be cut off.
         """
         key = chunk.key
-        life = self._lives.get(key.origin)
-        if life is None or life.incarnation != key.origin_incarnation:
-            life = self._begin_life(key, now)
+        if chunk.open is not None and chunk.open.sealing_envelope:
+            # It was sealed, and somebody on the way has taken the seal away.
+            self._context.counters.add(Count.FRAMES_UNPROVEN)
+            link.answer(Lost.by_target(chunk, LostReason.CORRUPT))
+            return
+        life = self._life_of(chunk, now)
         if chunk.open is not None:
             self._note_settled(life, link, key.origin, chunk.open.settled_below, chunk.open.settled, now)
         receiver = life.receivers.get(key.stream_id)
         if receiver is None:
-            receiver = self._open(life, link, chunk, now)
-        if receiver is not None and self._is_as_sealed(receiver, chunk):
+            receiver = self._open(life, link, chunk, now) if self._has_id(life, link, chunk, now) else None
+        if receiver is not None:
             receiver.on_chunk(link, chunk, now)
 
     def on_forged_chunk(self, link: Link, chunk: Chunk, now: float) -> None:
@@ -199,20 +218,38 @@ class ReceiveTable:
         self._context.counters.add(Count.CORRUPT_CHUNKS)
         if len(self._forged) >= STREAMS_OF_ORIGIN:
             self._forged.clear()
-        forged = self._forged[chunk.key] = self._forged.get(chunk.key, 0) + 1
-        if forged < CORRUPT_CHUNKS:
+        forged, answered = self._forged.pop(chunk.key, (0, None))
+        if chunk.open is not None:
+            answered = chunk.open.description.reply_to
+        if forged + 1 < CORRUPT_CHUNKS:
+            self._forged[chunk.key] = forged + 1, answered
             link.answer(Lost.by_target(chunk, LostReason.CORRUPT))
             return
-        del self._forged[chunk.key]
         seal = None if chunk.seal is None else Seal(chunk.seal.session_id)
         error = receive_errors.corrupted(chunk, self._fqcn)
         link.answer(Reset.by_target(chunk.key, self._fqcn, chunk.attempt, error, seal))
+        self._near.requests.on_reply_ended(answered, chunk.key.origin, error, sealed=True)
 
-    def _is_as_sealed(self, receiver: StreamReceiver, frame: Chunk | ResumeQuery | Reset) -> bool:
-        """Return whether a frame is sealed if its stream is, and plain if it is not; what is neither does nothing."""
-        if receiver.description.sealed is (frame.seal is not None):
+    def _has_id(self, life: OriginLife, link: Link, frame: Chunk | ResumeQuery | Reset, now: float) -> bool:
+        """Return whether the id of a stream that is not open is its own, and not that of one that came the other way.
+
+        Of two streams with one id the one that came in plain was made up by somebody. If it was there first, the
+        application may have it, and neither goes on.
+        """
+        key, sealed = frame.key, frame.seal is not None
+        other = self._lives.get((key.origin, not sealed))
+        if other is None or other.incarnation != key.origin_incarnation or life.has_ended(key.stream_id):
+            return True
+        made_up = other.receivers.get(key.stream_id)
+        if made_up is None and key.stream_id not in other.ended:
             return True
         self._context.counters.add(Count.FRAMES_UNPROVEN)
+        if not sealed:
+            return False
+        if made_up is not None:
+            made_up.on_origin_gone(receive_errors.made_up(made_up), now)
+        if not isinstance(frame, Reset):
+            self._end_at_once(life, link, frame, receive_errors.id_is_taken(frame, self._fqcn))
         return False
 
     def on_resume_query(self, link: Link, frame: ResumeQuery, now: float) -> None:
@@ -220,16 +257,17 @@ class ReceiveTable:
 
         :raises ProtocolError: if the neighbour, which is the origin, is to be cut off.
         """
-        origin, life = frame.key.origin, self._life_of(frame.key, now)
+        origin, life = frame.key.origin, self._life_of(frame, now)
         if frame.key.stream_id == NO_STREAM:
             # A cell that shows which life of it there is wants no answer.
             self._note_settled(life, link, origin, frame.settled_below, frame.settled, now)
             return
         receiver = life.receivers.get(frame.key.stream_id)
+        if receiver is None and not self._has_id(life, link, frame, now):
+            return
         fault = self._fault_in_asking(life, frame) if receiver is None else ""
         if receiver is not None:
-            if self._is_as_sealed(receiver, frame):
-                receiver.on_query(link, frame, now)
+            receiver.on_query(link, frame, now)
         elif fault:
             self._refuse(life, link, frame, fault, now)
         elif frame.probe or (life.has_slot() and self._may_remember_more(life, link, origin, now)):
@@ -243,13 +281,12 @@ class ReceiveTable:
 
         :raises ProtocolError: if the neighbour, which is the origin, is to be cut off.
         """
-        life = self._life_of(frame.key, now)
+        life = self._life_of(frame, now)
         last_word = dataclasses.replace(frame, from_target=True)
         receiver = life.receivers.get(frame.key.stream_id)
         if receiver is not None:
-            if self._is_as_sealed(receiver, frame):
-                receiver.on_reset(last_word, now)
-        elif self._may_remember_more(life, link, frame.key.origin, now):
+            receiver.on_reset(last_word, now)
+        elif self._has_id(life, link, frame, now) and self._may_remember_more(life, link, frame.key.origin, now):
             # It overtook the first chunk, which is to call no callback any more.
             life.on_stream_ended(frame.key.stream_id, last_word)
 
@@ -258,7 +295,7 @@ class ReceiveTable:
 
         :raises ProtocolError: if it is to be cut off.
         """
-        life = self._lives.get(link.fqcn)
+        life = self._lives.get((link.fqcn, False))
         if life is not None and life.incarnation == link.incarnation:
             self._note_settled(life, link, link.fqcn, below, runs, now)
 
@@ -283,8 +320,7 @@ class ReceiveTable:
 
     def on_reply_settled(self, origin: str, request: ReplyTo) -> None:
         """This cell has nothing more to say to a request of another."""
-        life = self._lives.get(origin)
-        if life is not None and life.incarnation == request.incarnation:
+        for life in self._lives_of(origin, request.incarnation):
             life.answering.pop(request.request_id, None)
 
     # Links.
@@ -298,8 +334,7 @@ class ReceiveTable:
         """Repeat what the lane may have lost: the state, or the last word, of every stream that came by the link."""
         for news in self._ways.by(link):
             news.repeat()
-        life = self._lives.get(link.fqcn)
-        if life is not None:
+        for life in self._lives_of(link.fqcn):
             for last_word in life.ended.values():
                 link.say(last_word)
 
@@ -310,23 +345,23 @@ class ReceiveTable:
 
     def on_ways_changed(self, origins: Iterable[str] | None) -> None:
         """What is said to these cells, or to any, may have another way."""
-        for origin in list(self._lives) if origins is None else origins:
-            life = self._lives.get(origin)
-            way = self._routes.next_hop(origin) if life is not None and life.receivers else None
-            if life is None or way is None:
+        for origin in [origin for origin, _ in self._lives] if origins is None else origins:
+            lives = [life for life in self._lives_of(origin) if life.receivers]
+            way = self._routes.next_hop(origin) if lives else None
+            if way is None:
                 continue
-            for receiver in life.receivers.values():
-                receiver.news.on_way_changed(way)
+            for life in lives:
+                for receiver in life.receivers.values():
+                    receiver.news.on_way_changed(way)
 
     def is_outdated(self, reply: ResumeReply) -> bool:
         """Return whether an answer of this cell that a lane may have carried in vain need not be said again."""
-        life = self._lives.get(reply.key.origin)
+        life = self._lives.get((reply.key.origin, reply.seal is not None))
         return life is None or life.incarnation != reply.key.origin_incarnation or life.is_outdated(reply)
 
     def on_cut_off(self, link: Link, error: CellError, now: float) -> None:
         """A neighbour was cut off for what it did: nothing is kept for its own streams."""
-        life = self._lives.get(link.fqcn)
-        if life is not None and life.incarnation == link.incarnation:
+        for life in self._lives_of(link.fqcn, link.incarnation):
             for receiver in list(life.receivers.values()):
                 receiver.give_up(receive_errors.cut_off(receiver, error), now)
 
@@ -337,21 +372,29 @@ class ReceiveTable:
 
     def on_life_ended(self, origin: str, incarnation: int, now: float) -> None:
         """A life of a cell is over: forget what is left of it."""
-        life = self._lives.get(origin)
-        if life is not None and life.incarnation == incarnation:
-            self._forget_life(origin, now)
+        for sealed in (False, True):
+            life = self._lives.get((origin, sealed))
+            if life is not None and life.incarnation == incarnation:
+                self._forget_life((origin, sealed), now)
 
-    def _life_of(self, key: StreamKey, now: float) -> OriginLife:
+    def _lives_of(self, origin: str, incarnation: int | None = None) -> list[OriginLife]:
+        """Return what is remembered of an origin, or of one life of it."""
+        both = (self._lives.get((origin, False)), self._lives.get((origin, True)))
+        return [life for life in both if life is not None and incarnation in (None, life.incarnation)]
+
+    def _life_of(self, frame: Chunk | ResumeQuery | Reset, now: float) -> OriginLife:
         """Return what is remembered of the origin's life, which is the one that is there (``presence.py``)."""
-        life = self._lives.get(key.origin)
+        key = frame.key
+        who = key.origin, frame.seal is not None
+        life = self._lives.get(who)
         if life is not None and life.incarnation == key.origin_incarnation:
             return life
-        return self._begin_life(key, now)
+        return self._begin_life(who, key.origin_incarnation, now)
 
-    def _begin_life(self, key: StreamKey, now: float) -> OriginLife:
-        if key.origin in self._lives:
-            self._forget_life(key.origin, now)
-        life = self._lives[key.origin] = self._past.begin(key.origin, key.origin_incarnation)
+    def _begin_life(self, who: Who, incarnation: int, now: float) -> OriginLife:
+        if who in self._lives:
+            self._forget_life(who, now)
+        life = self._lives[who] = self._past.begin(who, incarnation)
         life.heard_at = now
         self._begun += 1
         if self._begun >= _BEGUN_LIVES:
@@ -360,19 +403,22 @@ class ReceiveTable:
         return life
 
     def _forget_those_long_gone(self) -> None:
-        """Keep only the least of the lives that were heard of longest ago, of cells that no own route leads to."""
-        gone = [
-            (life.heard_at, origin)
-            for origin, life in self._lives.items()
-            if not life.receivers and not self._routes.leads_to(origin)
-        ]
-        for _, origin in sorted(gone)[: max(0, len(gone) - PAST_LIVES)]:
-            self._past.bury(origin, self._lives.pop(origin))
+        """Keep only the least of the lives that were heard of longest ago, of cells that no own route leads to.
 
-    def _forget_life(self, origin: str, now: float) -> None:
+        But of what was sealed all while there are keys to open it with: somebody may have recorded it.
+        """
+        gone = [
+            (life.heard_at, who)
+            for who, life in self._lives.items()
+            if not life.receivers and not self._routes.leads_to(who[0]) and not (who[1] and self._shares_keys(who[0]))
+        ]
+        for _, who in sorted(gone)[: max(0, len(gone) - PAST_LIVES)]:
+            self._past.bury(who, self._lives.pop(who))
+
+    def _forget_life(self, who: Who, now: float) -> None:
         """The origin was restarted: what has no name that its next life may use will not go on."""
-        life = self._lives.pop(origin)
-        self._past.bury(origin, life)
+        life = self._lives.pop(who)
+        self._past.bury(who, life)
         for receiver in life.receivers.values():
             self._memory.leave_line(receiver)
         for receiver in life.receivers.values():
@@ -454,9 +500,13 @@ class ReceiveTable:
             link.answer(Lost.by_target(frame, LostReason.LIMIT))
             return
         self._tell_of_refusal(link, key.origin, fault)
+        self._end_at_once(life, link, frame, receive_errors.not_allowed(fault))
+
+    def _end_at_once(self, life: OriginLife, link: Link, frame: Chunk | ResumeQuery, error: CellError) -> None:
+        """Say the last word about a stream that does not begin here."""
         seal = None if frame.seal is None else Seal(frame.seal.session_id)
-        last_word = Reset.by_target(key, self._fqcn, frame.attempt, receive_errors.not_allowed(fault), seal)
-        life.on_stream_ended(key.stream_id, last_word)
+        last_word = Reset.by_target(frame.key, self._fqcn, frame.attempt, error, seal)
+        life.on_stream_ended(frame.key.stream_id, last_word)
         link.answer(last_word)
 
     def _tell_of_refusal(self, link: Link | None, origin: str, fault: str) -> None:

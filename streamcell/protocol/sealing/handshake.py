@@ -42,6 +42,7 @@ class Handshake(Timed):
     :param lives: between whom; the responder's life is 0 until the initiator has heard of it.
     :param begins: whether this cell is the initiator.
     :ivar link: what it came over, if it was begun by another cell.
+    :ivar begun_at: when.
     """
 
     # Set right before the step that shares them.
@@ -55,6 +56,7 @@ class Handshake(Timed):
         self._keeper = keeper
         self.lives = lives
         self.link = link
+        self.begun_at = now
         self.begins = begins
         self.state = HandshakeState.WORKING
         # The number of the part that this cell makes next.

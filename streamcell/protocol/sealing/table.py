@@ -45,15 +45,17 @@ class Session:
     """Keys that this cell shares with a life of another one.
 
     :ivar peer: the other one's name; ``peer_life``: its incarnation.
+    :ivar begun_at: when the handshake began: the other one was there then, or later.
     :ivar heard_at: when it was heard of.
     """
 
     __slots__ = ("begun_at", "heard_at", "keys", "lives", "peer", "peer_life")
 
-    def __init__(self, lives: Lives, keys: SessionKeys, now: float, *, begins: bool) -> None:
+    def __init__(self, lives: Lives, keys: SessionKeys, begun_at: float, now: float, *, begins: bool) -> None:
         self.lives = lives
         self.keys = keys
-        self.begun_at = self.heard_at = now
+        self.begun_at = begun_at
+        self.heard_at = now
         self.peer = lives.responder if begins else lives.initiator
         self.peer_life = lives.responder_incarnation if begins else lives.initiator_incarnation
 
@@ -77,6 +79,10 @@ class _Wish(Timed):
     def handle_timer(self, now: float) -> None:
         """Try again."""
         self.go_on(now)
+
+    def wait_until(self, at: float) -> None:
+        """Begin then, if nothing has begun."""
+        self._context.deadlines.schedule(self, at)
 
     def go_on(self, now: float) -> None:
         """Begin a handshake, unless there is one, or no way."""
@@ -131,6 +137,8 @@ class SealingTable:
         self._count = 0
         self._handshakes: dict[tuple[str, int, bytes], Handshake] = {}
         self._wishes: dict[str, _Wish] = {}
+        # Those of which another life is said to be there than the one that has proved itself.
+        self._doubted: set[str] = set()
 
     def tell(self, observer: SessionObserver) -> None:
         """From now on tell somebody else, too."""
@@ -151,6 +159,15 @@ class SealingTable:
         """Return the session of that id with a cell, or None."""
         return self._sessions.get(fqcn, {}).get(session_id)
 
+    def has_session(self, fqcn: str) -> bool:
+        """Return whether there is a session with a cell."""
+        return fqcn in self._sessions
+
+    def proved_life(self, fqcn: str) -> int | None:
+        """Return the life of a cell that there are sessions with. Of no cell there are some with two."""
+        newest = self.newest_with(fqcn)
+        return None if newest is None else newest.peer_life
+
     def note_heard(self, session: Session, now: float) -> None:
         """Something has come that the other one has sealed."""
         session.heard_at = now
@@ -169,8 +186,13 @@ class SealingTable:
             sentence = f"{self._context.fqcn} cannot seal: give it TLSConfig(ca=..., cert=..., key=...)"
             self._fail(fqcn, AuthenticationError(sentence), now)
         elif fqcn not in self._wishes:
+            self._wish(fqcn).go_on(now)
+
+    def _wish(self, fqcn: str) -> _Wish:
+        wish = self._wishes.get(fqcn)
+        if wish is None:
             wish = self._wishes[fqcn] = _Wish(self, self._context, fqcn)
-            wish.go_on(now)
+        return wish
 
     def renew(self, fqcn: str, now: float) -> None:
         """Have another one made, since the other cell says that it does not know one; unless the newest is of just now.
@@ -179,6 +201,18 @@ class SealingTable:
         """
         newest = self.newest_with(fqcn)
         if newest is None or now >= newest.begun_at + _RENEW_S:
+            self.want(fqcn, now)
+
+    def doubt(self, fqcn: str, now: float) -> None:
+        """Have another one made, since somebody says that another life of the cell is there.
+
+        If it is, it proves that; and if no life does, nothing is believed any more to have proved its name.
+        """
+        self._doubted.add(fqcn)
+        newest = self.newest_with(fqcn)
+        if newest is not None and now < newest.begun_at + _RENEW_S:
+            self._wish(fqcn).wait_until(newest.begun_at + _RENEW_S)
+        else:
             self.want(fqcn, now)
 
     def end(self, fqcn: str, session_id: bytes, now: float) -> None:
@@ -191,16 +225,13 @@ class SealingTable:
                 for observer in self._observers:
                     observer.on_sessions_over(fqcn, now)
 
-    def on_life_ended(self, fqcn: str, incarnation: int, now: float) -> None:
-        """A life of a cell is over, and what was agreed with it."""
-        for session in list(self._sessions.get(fqcn, {}).values()):
-            if session.peer_life == incarnation:
-                self.end(fqcn, session.lives.session_id, now)
-
     def _add(self, session: Session, now: float) -> None:
         mine = self._sessions.setdefault(session.peer, {})
         mine[session.lives.session_id] = session
         self._count += 1
+        for other in list(mine.values()):
+            if other.peer_life != session.peer_life:
+                self.end(session.peer, other.lives.session_id, now)
         if len(mine) > SESSIONS_OF_ONE:
             self.end(session.peer, next(iter(mine)), now)
         if self._count > SESSIONS:
@@ -297,9 +328,15 @@ class SealingTable:
         return link if link is not None and link.control_lane() is not None else None
 
     def on_agreed(self, handshake: Handshake, keys: SessionKeys, now: float) -> None:
-        """There is a session."""
+        """There is a session, unless another life has proved since the handshake began that it is the one there."""
+        session = Session(handshake.lives, keys, handshake.begun_at, now, begins=handshake.begins)
+        newest = self.newest_with(session.peer)
+        if newest is not None and newest.peer_life != session.peer_life and newest.begun_at > session.begun_at:
+            self.on_failed(handshake, "", now)
+            return
         del self._handshakes[_key(handshake.lives)]
-        self._add(Session(handshake.lives, keys, now, begins=handshake.begins), now)
+        self._doubted.discard(session.peer)
+        self._add(session, now)
         self._context.counters.add(Count.HANDSHAKES_AGREED)
         self._context.events.append(SessionBegun(handshake.lives, keys.peer_name))
         wish = self._wishes.pop(handshake.peer, None)
@@ -327,6 +364,10 @@ class SealingTable:
             self._fail(peer, AuthenticationError(sentence), now)
 
     def _fail(self, fqcn: str, error: CellError, now: float) -> None:
+        if fqcn in self._doubted:
+            self._doubted.discard(fqcn)
+            for session in list(self._sessions.get(fqcn, {}).values()):
+                self.end(fqcn, session.lives.session_id, now)
         self._context.events.append(SessionFailed(fqcn, error, True))
         for observer in self._observers:
             observer.on_session_failed(fqcn, error, now)

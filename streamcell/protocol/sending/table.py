@@ -103,7 +103,7 @@ class SendTable:
         if spec.target == self._context.fqcn and spec.description.sealed:
             # Nothing of it leaves this cell.
             spec = dataclasses.replace(spec, description=dataclasses.replace(spec.description, sealed=False))
-        stream_id = self._settled.begin(spec.target)
+        stream_id = self._settled.begin(spec.target, sealed=spec.description.sealed)
         sender = StreamSender(self._around, spec, stream_id)
         self._senders[stream_id] = sender
         self._by_target.setdefault(spec.target, {})[stream_id] = sender

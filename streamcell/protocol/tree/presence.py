@@ -7,6 +7,8 @@ lives is the later one, their cells show by what they do:
 * Any other cell is asked: its name is queried, with a number that nobody can know before. Who answers that lived after
   the question; every life that was heard of before the question began before it. So the one that answers is the latest
   of them, and the others are over. Nothing else lets one life take the place of another.
+* One that has proved its name, by keys that this cell and it have agreed on, gives way only to one that does so, too:
+  what others say of lives, and they may make it up, is then a reason to ask for a proof.
 
 Until a life is known to be there nothing of it is taken in, and its cell is told to ask again (``gate.py``). So what
 comes late from a life that is over only leads to a question, whose answer confirms what is known.
@@ -17,6 +19,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Protocol
 
+from streamcell.errors import CellError
 from streamcell.limits import LIVES
 from streamcell.protocol.base.context import Context
 from streamcell.protocol.base.events import LifeDoubted
@@ -29,6 +32,18 @@ ASK_AGAIN_S = 1.0
 # Lives of one cell that are remembered as over, and that may be doubted at a time. Nothing of a life is on its way when
 # its cell has been restarted so often since; more are made up.
 _LIVES = 16
+
+
+class Proofs(Protocol):
+    """Who knows which lives have proved their names."""
+
+    def proved_life(self, fqcn: str) -> int | None:
+        """Return the life of a cell that has proved its name last, if one has."""
+        ...
+
+    def doubt(self, fqcn: str, now: float) -> None:
+        """There may be another life of such a cell: have the one that is there prove itself."""
+        ...
 
 
 class PresenceObserver(Protocol):
@@ -64,9 +79,10 @@ class _Known:
 class Presence:
     """What is known of the lives of all other cells."""
 
-    def __init__(self, context: Context, routes: RouteTable, observer: PresenceObserver) -> None:
+    def __init__(self, context: Context, routes: RouteTable, proofs: Proofs, observer: PresenceObserver) -> None:
         self._context = context
         self._routes = routes
+        self._proofs = proofs
         self._observer = observer
         self._cells: dict[str, _Known] = {}
 
@@ -87,8 +103,7 @@ class Presence:
         """
         known = self._cells.get(fqcn)
         if known is None:
-            self._begin(fqcn, incarnation)
-            return True
+            known = self._begin(fqcn, incarnation)
         if known.present == incarnation:
             return True
         if known.is_news(incarnation):
@@ -107,11 +122,25 @@ class Presence:
         """A neighbour has the name with this life. One that is over proves nothing by a greeting: it may be late."""
         known = self._cells.get(fqcn)
         if known is None:
-            self._begin(fqcn, incarnation)
-        elif known.present != incarnation and incarnation not in known.over:
+            known = self._begin(fqcn, incarnation)
+        if known.present != incarnation and incarnation not in known.over:
             # What was asked before may be answered by the life that was there then.
             known.query_id = None
             self._replace(known, fqcn, incarnation, {known.present}, now)
+
+    def on_session_begun(self, fqcn: str, now: float) -> None:
+        """A life of a cell has proved its name; see :class:`Proofs`."""
+        proved = self._proofs.proved_life(fqcn)
+        known = self._cells.get(fqcn)
+        if known is not None and proved is not None and known.present != proved:
+            known.query_id = None
+            self._replace(known, fqcn, proved, known.asked_about | {known.present}, now)
+
+    def on_session_failed(self, fqcn: str, error: CellError, now: float) -> None:
+        """Nothing follows: the next that is heard of a life is judged as what was heard before."""
+
+    def on_sessions_over(self, fqcn: str, now: float) -> None:
+        """Nothing follows, likewise."""
 
     def handle_reply(self, link: Link, frame: QueryReply, now: float) -> None:
         """A cell says which life of it there is."""
@@ -126,10 +155,13 @@ class Presence:
             # They may have begun after the answer was given.
             self._ask(known, link, frame.responder, rest, now)
 
-    def _begin(self, fqcn: str, incarnation: int) -> None:
+    def _begin(self, fqcn: str, incarnation: int) -> _Known:
+        """Take the life that has proved its name for the one that is there, or else the one that was heard of."""
         if len(self._cells) >= LIVES + self._routes.count_known():
             self._forget_oldest()
-        self._cells[fqcn] = _Known(incarnation)
+        proved = self._proofs.proved_life(fqcn)
+        known = self._cells[fqcn] = _Known(incarnation if proved is None else proved)
+        return known
 
     def _forget_oldest(self) -> None:
         """Forget the cell that has been known longest of those to which there is neither a link nor a route."""
@@ -138,8 +170,13 @@ class Presence:
         del self._cells[oldest]
 
     def _replace(self, known: _Known, fqcn: str, present: int, before: set[int], now: float) -> None:
-        known.present = present
+        """Take a life for the one that is there, and others for over, unless one of them has proved its name."""
         known.asked_about = set()
+        proved = self._proofs.proved_life(fqcn)
+        if proved not in (None, present):
+            self._proofs.doubt(fqcn, now)
+            return
+        known.present = present
         if present in known.over:
             # Two cells have had the name in turn.
             known.over.remove(present)

@@ -381,10 +381,16 @@ class ResumeQuery:
         return cls(StreamKey(origin, incarnation, NO_STREAM), target, 0, True, HOPS)
 
     @classmethod
-    def telling_settled(cls, origin: str, incarnation: int, target: str, below: int, runs: IdRuns) -> ResumeQuery:
-        """Return such a sign of life that says which of the cell's streams to this target are settled."""
+    def telling_settled(
+        cls, origin: str, incarnation: int, target: str, below: int, runs: IdRuns, *, sealed: bool = False
+    ) -> ResumeQuery:
+        """Return such a sign of life that says which of the cell's streams to this target are settled.
+
+        :param sealed: it is to be sealed, under whichever keys there are, and counts for streams that are.
+        """
         key = StreamKey(origin, incarnation, NO_STREAM)
-        return cls(key, target, 0, True, HOPS, settled_below=below, settled=runs)
+        seal = Seal(b"") if sealed else None
+        return cls(key, target, 0, True, HOPS, settled_below=below, settled=runs, seal=seal)
 
     def one_hop_on(self) -> ResumeQuery:
         """Return the frame as a cell passes it on: with one hop less. Only if there is one left."""

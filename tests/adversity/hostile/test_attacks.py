@@ -30,7 +30,7 @@ _NOT_YET = frozenset(
 def test_innocents_go_on_and_the_liar_is_told_why(stages: Stages, attack: Attack) -> None:
     with stages.one_for(attack) as stage:
         outcome = stage.play(attack, rounds=_ROUNDS, least_s=_LEAST_S)
-    assert not outcome.stood_still, outcome
+    assert not outcome.stood_still, str(outcome)
     assert outcome.failed == []
     assert outcome.names_lost == []
     assert outcome.is_told(attack.told), outcome.told
