@@ -5,7 +5,7 @@ Starts a hub in this process and the cells in others; tells how long it takes un
 request through the hub, how long as many concurrent streams take as were asked for, each between two cells and so
 relayed by the hub, and what a cell costs the hub at rest. The digest of every stream is checked.
 
-    .venv/bin/python scripts/network_scale.py [--cells 200] [--processes 10] [--streams 1000] [--kib 256]
+    .venv/bin/python scripts/network_scale.py [--cells 200] [--processes 10] [--streams 1000] [--kib 256] [--tls]
 
 With ``--storm`` the hub is killed under the cells and started again, and it is told how they come back:
 
@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import concurrent.futures
+import datetime as dt
 import hashlib
 import multiprocessing
 import multiprocessing.connection
@@ -26,7 +27,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from scripts import network_storm
-from streamcell import CoreCell, Message, ReceivedStream, StreamCell, StreamFuture
+from streamcell import CoreCell, Message, ReceivedStream, StreamCell, StreamFuture, TLSConfig
+from streamcell.security.authority import Authority, make_authority
 
 PATIENCE_S = 300.0
 REST_S = 5.0
@@ -37,7 +39,14 @@ def cell_name(number: int) -> str:
     return f"cell-{number}"
 
 
-def run_cells(url: str, first: int, count: int, cells: int, orders: multiprocessing.connection.Connection) -> None:
+def run_cells(
+    url: str,
+    first: int,
+    count: int,
+    cells: int,
+    certificates: dict[str, TLSConfig],
+    orders: multiprocessing.connection.Connection,
+) -> None:
     """Run some cells in this process, and do what the hub's process says."""
     received: Digests = {}
 
@@ -46,7 +55,7 @@ def run_cells(url: str, first: int, count: int, cells: int, orders: multiprocess
 
     made = []
     for number in range(first, first + count):
-        cell = CoreCell(cell_name(number), connect=url)
+        cell = CoreCell(cell_name(number), connect=url, tls=certificates.get(cell_name(number)))
         cell.register_request_cb("scale", "echo", lambda request: Message(None, bytes(request.payload)))
         StreamCell(cell).register_stream_cb("scale", "stream", read)
         cell.start()
@@ -88,18 +97,30 @@ def used() -> tuple[float, float]:
     return usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
 
 
-def measure(cells: int, processes: int, streams: int, size: int) -> None:
-    hub = CoreCell("hub", listen="grpc://127.0.0.1:0")
+def issue(names: Sequence[str]) -> dict[str, TLSConfig]:
+    """Return certificates of cells, by name."""
+    now = dt.datetime.now(dt.UTC).replace(microsecond=0)
+    made = make_authority("scale", now, 365)
+    authority = Authority(made.certificate, made.key)
+    issued = {name: authority.issue(name, now, hosts=["127.0.0.1"], days=90) for name in names}
+    return {name: TLSConfig(ca=made.certificate, cert=each.certificate, key=each.key) for name, each in issued.items()}
+
+
+def measure(cells: int, processes: int, streams: int, size: int, *, tls: bool) -> None:
+    each = cells // processes
+    certificates = issue(["hub", *map(cell_name, range(each * processes))]) if tls else {}
+    hub = CoreCell("hub", listen=f"{'grpcs' if tls else 'grpc'}://127.0.0.1:0", tls=certificates.get("hub"))
     hub.start()
     _, memory_before = used()
-    each = cells // processes
     context = multiprocessing.get_context("spawn")
     began = time.monotonic()
     pipes, workers = [], []
     for process in range(processes):
         here, there = context.Pipe()
         worker = context.Process(
-            target=run_cells, args=(hub.listen_urls[0], process * each, each, each * processes, there), daemon=True
+            target=run_cells,
+            args=(hub.listen_urls[0], process * each, each, each * processes, certificates, there),
+            daemon=True,
         )
         worker.start()
         pipes.append(here)
@@ -151,6 +172,7 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=10)
     parser.add_argument("--streams", type=int, default=1000)
     parser.add_argument("--kib", type=int, default=256)
+    parser.add_argument("--tls", action="store_true", help="each with a certificate of its own")
     parser.add_argument("--storm", action="store_true", help="kill the hub under the cells, and start it again")
     parser.add_argument("--busy", action="store_true", help="with --storm: beside a process that uses all processors")
     parser.add_argument("--patience", type=float, default=PATIENCE_S, help="with --storm: seconds to come back in")
@@ -162,7 +184,7 @@ def main() -> None:
             )
         )
         return
-    measure(given.cells, given.processes, given.streams, given.kib * 1024)
+    measure(given.cells, given.processes, given.streams, given.kib * 1024, tls=given.tls)
 
 
 if __name__ == "__main__":

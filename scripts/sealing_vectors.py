@@ -56,7 +56,7 @@ def _chunks(place: Place, back: Place) -> list[tuple[Any, ...]]:
 def _chunk(
     name: str, place: Place, sequence: int, offset: int, digest: Digest | None, last: bool, payload: bytes
 ) -> Json:
-    bound = covered.covered_by_chunk(covered.begin_chunks(place), sequence, offset, digest, last=last)
+    bound = covered.covered_by_chunk(covered.in_common(place), sequence, offset, digest, last=last)
     sealed = _content(place).of_attempt(place.attempt).seal(sequence, payload, bound)
     return {
         "name": name,
@@ -71,7 +71,9 @@ def _chunk(
 
 def _opening(place: Place, target_life: int) -> Json:
     said = StreamDescription(StreamKind.BLOB, 5, idle_timeout_s=300.0, resume_id="model-1")
-    bound = covered.covered_by_opening(place, Open(said, 7, ((9, 12),), target_incarnation=target_life))
+    bound = covered.covered_by_opening(
+        covered.in_common(place), Open(said, 7, ((9, 12),), target_incarnation=target_life)
+    )
     hidden = b"what is hidden"
     sealed = _content(place).of_attempt(place.attempt).seal_opening(hidden, bound)
     return {

@@ -78,10 +78,12 @@ def hidden_of(description: StreamDescription) -> bytes:
 
 
 def with_hidden(description: StreamDescription, hidden: bytes) -> StreamDescription:
-    """Return a description with what was hidden of it.
+    """Return a description with what was hidden of it, and nothing else of that: what is in plain there was added.
 
     :raises ProtocolError: if a field breaks a limit or a rule.
     """
+    if not (hidden or description.headers or description.source_stamp or description.digest or description.reply_to):
+        return description
     try:
         message = cell_pb2.Open.FromString(hidden)
     except DecodeError as error:

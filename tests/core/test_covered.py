@@ -112,8 +112,8 @@ def openings() -> list[Open]:
 
 
 def test_an_opening_covers_all_that_is_not_hidden() -> None:
-    every = [covered.covered_by_opening(PLACE, each) for each in (OPENING, *openings())]
-    every += [covered.covered_by_opening(each, OPENING) for each in changed(PLACE)]
+    every = [covered.covered_by_opening(covered.in_common(PLACE), each) for each in (OPENING, *openings())]
+    every += [covered.covered_by_opening(covered.in_common(each), OPENING) for each in changed(PLACE)]
     assert len(set(every)) == len(every)
 
 
@@ -126,15 +126,17 @@ def test_an_opening_does_not_cover_what_is_hidden() -> None:
         reply_to=ReplyTo(3, 4, ErrorCode.REJECTED, "no"),
     )
     hidden = dataclasses.replace(OPENING, description=said)
-    assert covered.covered_by_opening(PLACE, hidden) == covered.covered_by_opening(PLACE, OPENING)
+    assert covered.covered_by_opening(covered.in_common(PLACE), hidden) == covered.covered_by_opening(
+        covered.in_common(PLACE), OPENING
+    )
 
 
 def test_a_chunk_covers_its_place() -> None:
     def place(sequence: int = 1, offset: int = 2, digest: Digest | None = None, *, last: bool = False) -> bytes:
-        return covered.covered_by_chunk(covered.begin_chunks(PLACE), sequence, offset, digest, last=last)
+        return covered.covered_by_chunk(covered.in_common(PLACE), sequence, offset, digest, last=last)
 
     every = [place(), place(2), place(offset=3), place(last=True), place(digest=DIGEST)]
-    every += [covered.covered_by_chunk(covered.begin_chunks(each), 1, 2, None, last=False) for each in changed(PLACE)]
+    every += [covered.covered_by_chunk(covered.in_common(each), 1, 2, None, last=False) for each in changed(PLACE)]
     assert len(set(every)) == len(every)
     assert place(digest=DIGEST, last=True) == in_bytes(
         "chunk", SESSION, *KEY, "server", 2, "train", "model", 1, 2, True, DIGEST.text

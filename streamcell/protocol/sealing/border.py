@@ -16,7 +16,7 @@ from streamcell.protocol.base.keys import AttemptKeys, StreamKeys
 from streamcell.protocol.links.link import Link
 from streamcell.protocol.sealing.table import SealingTable, Session
 from streamcell.protocol.wire.addressing import StreamFrame, goes_to_target
-from streamcell.protocol.wire.covered import Place, begin_chunks, covered_by_chunk, covered_by_code, covered_by_opening
+from streamcell.protocol.wire.covered import Place, covered_by_chunk, covered_by_code, covered_by_opening, in_common
 from streamcell.protocol.wire.description import ReplyTo, StreamDescription
 from streamcell.protocol.wire.frames import (
     NO_STREAM,
@@ -49,15 +49,15 @@ class ForgeryObserver(Protocol):
 
 
 class _AtHand:
-    """The keys of a stream, and of the attempt that was sealed or opened last, with what its chunks cover."""
+    """The keys of a stream, and of the attempt that was sealed or opened last, with what all in it is bound to."""
 
-    __slots__ = ("attempt", "begun", "cipher", "keys")
+    __slots__ = ("attempt", "cipher", "common", "keys")
 
     def __init__(self, keys: StreamKeys) -> None:
         self.keys = keys
         self.attempt = 0
         self.cipher: AttemptKeys | None = None
-        self.begun = b""
+        self.common = b""
 
     def at(self, place: Place) -> AttemptKeys:
         """Return what seals and opens in that attempt."""
@@ -65,7 +65,7 @@ class _AtHand:
         if cipher is None or self.attempt != place.attempt:
             cipher = self.cipher = self.keys.of_attempt(place.attempt)
             self.attempt = place.attempt
-            self.begun = begin_chunks(place)
+            self.common = in_common(place)
         return cipher
 
 
@@ -113,11 +113,11 @@ class Border:
         place = Place(session_id, chunk.key, chunk.target, chunk.attempt, chunk.channel, chunk.topic)
         cipher = hand.at(place)
         digest = None if chunk.digest is None else hand.keys.hide("digest", chunk.digest.text)
-        bound = covered_by_chunk(hand.begun, chunk.sequence, chunk.offset, digest, last=chunk.last)
+        bound = covered_by_chunk(hand.common, chunk.sequence, chunk.offset, digest, last=chunk.last)
         payload, tag = cipher.seal(chunk.sequence, chunk.payload, bound)
         opening = chunk.open
         if opening is not None:
-            hidden = cipher.seal_opening(opening.description, covered_by_opening(place, opening))
+            hidden = cipher.seal_opening(opening.description, covered_by_opening(hand.common, opening))
             shown = _shown(opening.description)
             opening = dataclasses.replace(opening, description=shown, sealing_envelope=hidden)
         return self._with(chunk, payload, opening, digest, Seal(session_id, tag))
@@ -178,12 +178,12 @@ class Border:
     ) -> Chunk | None:
         place = Place(seal.session_id, chunk.key, chunk.target, chunk.attempt, chunk.channel, chunk.topic)
         cipher = hand.at(place)
-        bound = covered_by_chunk(hand.begun, chunk.sequence, chunk.offset, chunk.digest, last=chunk.last)
+        bound = covered_by_chunk(hand.common, chunk.sequence, chunk.offset, chunk.digest, last=chunk.last)
         payload = cipher.open(chunk.sequence, chunk.payload, seal.proof, bound)
         opening = chunk.open
         if opening is not None and payload is not None:
             description = cipher.open_opening(
-                opening.description, opening.sealing_envelope, covered_by_opening(place, opening)
+                opening.description, opening.sealing_envelope, covered_by_opening(hand.common, opening)
             )
             if description is None or opening.target_incarnation not in (0, _target_life(session, chunk)):
                 payload = None
@@ -233,6 +233,8 @@ def _target_life(session: Session, frame: StreamFrame) -> int:
 def _shown(description: StreamDescription) -> StreamDescription:
     """Return what a stream does not hide of its description."""
     reply = description.reply_to
+    if reply is None and not (description.headers or description.source_stamp or description.digest):
+        return description
     shown = None if reply is None else ReplyTo(reply.request_id, reply.incarnation)
     return dataclasses.replace(description, headers=(), source_stamp=b"", digest=None, reply_to=shown)
 

@@ -7,7 +7,8 @@ each value has its length before it, so that no two lists of values give the sam
 from __future__ import annotations
 
 import struct
-from typing import NamedTuple, TypeAlias
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, TypeAlias
 
 from streamcell.digest import Digest
 from streamcell.protocol.wire.description import StreamDescription
@@ -19,9 +20,10 @@ Value: TypeAlias = str | bytes | bool | int | float | None
 Steering: TypeAlias = Ack | ResumeReply | ResumeQuery | Reset | Lost
 
 _LENGTH = struct.Struct("<I")
-_NUMBER = struct.Struct("<Q")
-_REAL = struct.Struct("<d")
-# What follows the part that all chunks of an attempt have in common: sequence, offset and last, each with its length.
+# With the length before it.
+_NUMBER = struct.Struct("<IQ")
+_REAL = struct.Struct("<Id")
+# Sequence, offset and last of a chunk, each with its length.
 _PLACE = struct.Struct("<IQIQIB")
 
 
@@ -52,7 +54,7 @@ def in_bytes(label: str, *values: Value) -> bytes:
     The length has 4 bytes. A number has 8, a real one the 8 of IEEE 754, a flag 1, text is UTF-8, and what is not said
     has none. All in little endian.
     """
-    return b"".join(map(_with_length, (label, *values)))
+    return b"".join([_WRITTEN[type(value)](value) for value in (label, *values)])
 
 
 def covered_by_keys(lives: Lives, initiator_certificate: bytes, responder_certificate: bytes) -> bytes:
@@ -60,14 +62,20 @@ def covered_by_keys(lives: Lives, initiator_certificate: bytes, responder_certif
     return in_bytes("session", *lives, initiator_certificate, responder_certificate)
 
 
-def covered_by_opening(place: Place, opening: Open) -> bytes:
-    """Return what the hidden part of an Open part is bound to: all that is not hidden."""
+def in_common(place: Place) -> bytes:
+    """Return what all that is sealed in an attempt is bound to. To be made once."""
+    return b"".join([_WRITTEN[type(value)](value) for value in (place.session_id, *place.key, *place[2:])])
+
+
+def covered_by_opening(common: bytes, opening: Open) -> bytes:
+    """Return what the hidden part of an Open part is bound to: all that is not hidden.
+
+    :param common: what :func:`in_common` has given for its attempt.
+    """
     said: StreamDescription = opening.description
     reply = said.reply_to
     runs = [bound for run in opening.settled for bound in run]
-    return in_bytes(
-        "open",
-        *_place(place),
+    values: tuple[Value, ...] = (
         int(said.kind),
         said.size,
         said.idle_timeout_s,
@@ -83,19 +91,16 @@ def covered_by_opening(place: Place, opening: Open) -> bytes:
         opening.settled_below,
         *runs,
     )
+    return b"".join([_OPEN, common, *[_WRITTEN[type(value)](value) for value in values]])
 
 
-def begin_chunks(place: Place) -> bytes:
-    """Return what the chunks of an attempt are bound to in common; see :func:`covered_by_chunk`."""
-    return in_bytes("chunk", *_place(place))
-
-
-def covered_by_chunk(begun: bytes, sequence: int, offset: int, digest: Digest | None, *, last: bool) -> bytes:
+def covered_by_chunk(common: bytes, sequence: int, offset: int, digest: Digest | None, *, last: bool) -> bytes:
     """Return what the payload of a chunk is bound to.
 
-    :param begun: what :func:`begin_chunks` has given for its attempt.
+    :param common: what :func:`in_common` has given for its attempt.
     """
-    return begun + _PLACE.pack(8, sequence, 8, offset, 1, last) + _with_length(_written(digest))
+    place = _PLACE.pack(8, sequence, 8, offset, 1, last)
+    return b"".join((_CHUNK, common, place, _text("" if digest is None else digest.text)))
 
 
 def covered_by_code(session_id: bytes, target_incarnation: int, frame: Steering) -> bytes:
@@ -115,26 +120,25 @@ def covered_by_code(session_id: bytes, target_incarnation: int, frame: Steering)
     return in_bytes("lost", *stream, int(frame.reason), frame.reporter, frame.sentence)
 
 
-def _place(place: Place) -> tuple[Value, ...]:
-    return (place.session_id, *place.key, place.target, place.attempt, place.channel, place.topic)
-
-
 def _written(digest: Digest | None) -> str:
     return "" if digest is None else digest.text
 
 
-def _with_length(value: Value) -> bytes:
-    encoded = _encoded(value)
-    return _LENGTH.pack(len(encoded)) + encoded
+def _bytes(value: bytes) -> bytes:
+    return _LENGTH.pack(len(value)) + value
 
 
-def _encoded(value: Value) -> bytes:
-    if value is None:
-        return b""
-    if isinstance(value, bytes):
-        return value
-    if isinstance(value, str):
-        return value.encode()
-    if isinstance(value, bool):
-        return b"\1" if value else b"\0"
-    return _NUMBER.pack(value) if isinstance(value, int) else _REAL.pack(value)
+def _text(value: str) -> bytes:
+    return _bytes(value.encode())
+
+
+# How a value is written, by what it is.
+_WRITTEN: Mapping[type, Callable[[Any], bytes]] = {
+    str: _text,
+    bytes: _bytes,
+    bool: lambda value: _bytes(b"\1" if value else b"\0"),
+    int: lambda value: _NUMBER.pack(8, value),
+    float: lambda value: _REAL.pack(8, value),
+    type(None): lambda _: _bytes(b""),
+}
+_OPEN, _CHUNK = _text("open"), _text("chunk")
