@@ -175,21 +175,22 @@ def test_no_authority_here(stack: contextlib.ExitStack) -> None:
 
 def test_another_authority_there(stack: contextlib.ExitStack) -> None:
     ends = make_ends(stack, two=OTHER.config("two"))
-    assert "the certificate of two is not to be believed: it was issued by 'CN=another authority'" in failure(
-        ends.send(SECRET)
+    assert (
+        "the certificate that was shown for two is not to be believed: it was issued by 'CN=another authority'"
+        in failure(ends.send(SECRET))
     )
 
 
 def test_another_authority_here(stack: contextlib.ExitStack) -> None:
     issued = OTHER.issue("one")
     ends = make_ends(stack, one=TLSConfig(ca=AUTHORITY.ca, cert=issued.certificate, key=issued.key))
-    assert "two says: the certificate of one is not to be believed" in failure(ends.send(SECRET))
+    assert "two says: the certificate that was shown for one is not to be believed" in failure(ends.send(SECRET))
 
 
 def test_a_certificate_that_has_expired(stack: contextlib.ExitStack) -> None:
     issued = AUTHORITY.issue("two", now=NOW - 20 * DAY, days=10)
     expired = TLSConfig(ca=AUTHORITY.ca, cert=issued.certificate, key=issued.key)
-    assert "the certificate of two is not to be believed: it expired on" in failure(
+    assert "the certificate that was shown for two is not to be believed: it expired on" in failure(
         make_ends(stack, two=expired).send(SECRET)
     )
 

@@ -109,12 +109,16 @@ class _Side:
         except AuthenticationError as error:
             return Step(fault=error.sentence)
         if not identity.covers(self._peer):
-            return Step(fault=f"the certificate that was shown for {self._peer} is that of {identity.name}")
+            return self._not_believed(f"is that of {identity.name}")
         fault = fault_in_client(done.shown, self._material.authorities, now)
         if fault:
-            return Step(fault=f"the certificate of {self._peer} is not to be believed: {fault}")
+            return self._not_believed(f"is not to be believed: {fault}")
         pem = b"".join(certificate.public_bytes(serialization.Encoding.PEM) for certificate in done.shown)
         return Step(session=Session(self._lives, identity, pem, done.contents, done.codes))
+
+    def _not_believed(self, fault: str) -> Step:
+        shown = f"the certificate that was shown for {self._peer} {fault}"
+        return Step(fault=f"{shown}; if that is not the one it has, a cell on the way answers in its place")
 
 
 class Initiator(_Side):
