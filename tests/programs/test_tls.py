@@ -2,15 +2,66 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from streamcell.cli.outcome import ExitCode
-from tests.kit.programs import Command, certificate, complaint, hub, make_certificates, run_command
+from tests.kit.programs import (
+    ROOT,
+    Command,
+    Process,
+    certificate,
+    complaint,
+    environment,
+    hub,
+    make_certificates,
+    run_command,
+)
+from tests.programs.documents import blocks, section
 
 FILE = b"numbers"
+
+
+WALK = section(ROOT / "docs/tls.md", "## Five minutes: an authority, a hub, two cells")
+
+
+def shell(commands: str, cwd: Path, port: str) -> Process:
+    """Run what a document has for a shell, with another port."""
+    # Ctrl-C in a terminal reaches the program, here a signal reaches the shell unless the program takes its place.
+    *before, last = commands.rstrip("\n").split("\nstreamcell ")
+    script = "\n".join([*before, f"exec streamcell {last}"]) if before else f"exec {last}"
+    variables = environment() | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONUNBUFFERED": "1"}
+    return Process(["sh", "-ec", script.replace(":8004", f":{port}")], cwd=cwd, variables=variables)
+
+
+def test_the_walk_through_of_the_page(tmp_path: Path) -> None:
+    certificates, serve, receive, send, as_somebody_else, not_allowed = blocks(WALK, "shell")
+    (policy,) = blocks(WALK, "toml")
+    told = blocks(WALK, "text")
+    (tmp_path / "policy.toml").write_text(policy)
+    (tmp_path / "numbers.txt").write_bytes(FILE)
+    for line in certificates.splitlines():
+        with shell(line, tmp_path, "0") as made:
+            assert made.wait() == 0, made.errors.all
+    with contextlib.ExitStack() as ends:
+        serving = ends.enter_context(shell(serve, tmp_path, "0"))
+        port = serving.output.wait_for(r"hub listens at \S+:(\d+)")[1]
+        receiving = ends.enter_context(shell(receive, tmp_path, port))
+        settings, _, command = send.partition("\n")
+        with shell(send, tmp_path, port) as sending:
+            assert sending.wait() == 0, sending.errors.all
+        receiving.output.wait_for(r"inbox/lab/numbers\.txt")
+        assert (tmp_path / "inbox/lab/numbers.txt").read_bytes() == FILE
+        assert command
+        for wrong, sentence in zip((as_somebody_else, not_allowed), told, strict=True):
+            with shell(f"{settings}\n{wrong}", tmp_path, port) as refused:
+                assert refused.wait() != 0
+            assert refused.errors.all == [sentence.rstrip("\n")]
 
 
 @pytest.fixture
