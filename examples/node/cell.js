@@ -31,10 +31,10 @@ export class Cell {
     this.callbacks.set(`STREAM_KIND_${kind} ${channel}/${topic}`, callback);
   }
 
-  /** Dials HOST:PORT and waits for the Hello of the cell there; resolves to its name. */
-  connect(address) {
+  /** Dials HOST:PORT and waits for the Hello of the cell there; resolves to its name. In plaintext, if not said. */
+  connect(address, credentials = grpc.credentials.createInsecure()) {
     const options = { 'grpc.max_receive_message_length': MESSAGE_BYTES, 'grpc.keepalive_time_ms': 30_000 };
-    const client = new grpc.Client(address, grpc.credentials.createInsecure(), options);
+    const client = new grpc.Client(address, credentials, options);
     this.call = client.makeBidiStreamRequest('/streamcell.v1.CellService/Exchange', encodeBatch, decodeBatch);
     this.call.on('data', (frames) => {
       this.heardAt = performance.now();

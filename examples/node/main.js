@@ -1,12 +1,17 @@
-// Sends a blob and a stream to the cell at HOST:PORT, and waits for both to come back: node main.js HOST:PORT [NAME]
+// Sends a blob and a stream to the cell at HOST:PORT, and waits for both to come back:
+// node main.js HOST:PORT [NAME [CA CERT KEY]], the last three being files of a cell with TLS.
 import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import grpc from '@grpc/grpc-js';
 import { Cell } from './cell.js';
 
-const [address, name = 'node-1'] = process.argv.slice(2);
-if (address === undefined) {
-  console.error('which cell is to be dialled? node main.js HOST:PORT [NAME]');
+const [address, name = 'node-1', ...files] = process.argv.slice(2);
+if (address === undefined || ![0, 3].includes(files.length)) {
+  console.error('which cell is to be dialled, and how? node main.js HOST:PORT [NAME [CA CERT KEY]]');
   process.exit(2);
 }
+const [ca, cert, key] = files.map((file) => fs.readFileSync(file));
+const credentials = ca && grpc.credentials.createSsl(ca, key, cert);
 const blob = Buffer.alloc(1_000_000, 'streamcell ');
 const headers = { round: 7, loss: 0.25, site: 'one', final: true, token: Buffer.from([1, 2]) };
 const lines = Buffer.from(Array.from({ length: 200_000 }, (_, n) => `line ${n}\n`).join(''));
@@ -26,7 +31,7 @@ const comesBack = (cell, kind, topic) => new Promise((resolve, reject) => {
 async function main(cell) {
   const back = Promise.all([comesBack(cell, 'BLOB', 'blob'), comesBack(cell, 'STREAM', 'lines')]);
   back.catch(() => {}); // it is awaited later
-  const peer = await cell.connect(address);
+  const peer = await cell.connect(address, credentials);
   console.log(`linked to ${peer}`);
   const sent = await cell.send('BLOB', peer, 'node', 'blob', { headers, size: blob.length, read: reader(blob) });
   console.log(`${peer} has the blob of ${commas(sent)} bytes`);

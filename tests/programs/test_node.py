@@ -9,11 +9,20 @@ from typing import Any
 import pytest
 
 from scripts import vectors
-from streamcell import CellConfig, CoreCell, StreamCell
+from streamcell import (
+    BytesStream,
+    CellConfig,
+    CoreCell,
+    Message,
+    ReceivedStream,
+    StreamCell,
+    StreamFuture,
+    TLSConfig,
+)
 from streamcell.v1 import cell_pb2
 from tests.kit.listener import INCARNATION, LIMIT_S, Listener
 from tests.kit.node import EXAMPLE, MAIN, node
-from tests.kit.programs import ROOT, Program, run
+from tests.kit.programs import ROOT, Program, make_certificates, run
 from tests.programs.documents import PORT, blocks, programs, section
 
 __all__ = ["node"]
@@ -66,6 +75,36 @@ def test_walk_through(node: str, tmp_path: Path) -> None:
         assert echo.wait() == 0
     assert [line for line in lines if line in OUTPUT] == OUTPUT
     assert [line for line in echo.lines if "Error" in line or "failed" in line] == []
+
+
+def test_with_a_certificate(node: str, tmp_path: Path) -> None:
+    make_certificates(tmp_path, "server", "node-1")
+    files = {
+        name: tmp_path / f"certs/{name}" for name in ("ca.pem", "server.pem", "server.key", "node-1.pem", "node-1.key")
+    }
+    tls = TLSConfig(ca=files["ca.pem"], cert=files["server.pem"], key=files["server.key"])
+    with CoreCell("server", listen="grpcs://127.0.0.1:0", tls=tls, config=CellConfig(stop_grace_s=0)) as server:
+        proved: queue.SimpleQueue[str] = queue.SimpleQueue()
+        cell = StreamCell(server)
+
+        def send_back(future: StreamFuture) -> None:
+            proved.put(future.origin_identity)
+            cell.send_blob("node", "blob", future.origin, Message(future.get_headers(), future.result()))
+
+        def read_back(future: StreamFuture, stream: ReceivedStream, _resume: bool) -> None:
+            proved.put(stream.origin_identity)
+            cell.send_stream("node", "lines", future.origin, Message({}, BytesStream(stream.read(-1))))
+
+        cell.register_blob_cb("node", "blob", send_back)
+        cell.register_stream_cb("node", "lines", read_back)
+        address = server.listen_urls[0].removeprefix("grpcs://")
+        shown = [files[name] for name in ("ca.pem", "node-1.pem", "node-1.key")]
+        lines = run(MAIN, address, "node-1", *shown, interpreter=node)
+        assert lines[-2:] == ["the blob came back, with its 5 headers", "the stream came back"]
+        assert [proved.get(timeout=LIMIT_S) for _ in range(2)] == ["node-1", "node-1"]
+        with Program(MAIN, address, "node-2", *shown, interpreter=node) as liar:
+            assert liar.wait() == 1
+        assert any("the certificate proves node-1, and not node-2" in line for line in liar.lines), liar.lines
 
 
 def test_program_of_its_readme(node: str) -> None:

@@ -76,6 +76,19 @@ def test_cells_with_certificates_talk(ends: contextlib.ExitStack) -> None:
     below.wait_connected(PATIENCE_S)
 
 
+def test_certificates_between_a_cell_and_its_authority_are_shown_with_its_own(ends: contextlib.ExitStack) -> None:
+    hub_issued, site_issued = AUTHORITY.issue("hub", "127.0.0.1"), AUTHORITY.issue("site-1")
+    # What a client that dials adds by itself, too: the authority's own.
+    hub_tls, site_tls = (
+        TLSConfig(ca=AUTHORITY.ca, cert=issued.certificate + AUTHORITY.ca, key=issued.key)
+        for issued in (hub_issued, site_issued)
+    )
+    hub = listening(ends, tls=hub_tls)
+    site = dialling(ends, "site-1", hub.listen_urls[0], site_tls)
+    site.wait_connected(PATIENCE_S)
+    assert [link.identity for link in hub.stats().protocol.links] == ["site-1"]
+
+
 def test_who_has_proved_what_is_told_by_lists_of_cells_and_by_the_log(
     ends: contextlib.ExitStack, caplog: pytest.LogCaptureFixture
 ) -> None:

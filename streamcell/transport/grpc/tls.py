@@ -52,9 +52,9 @@ def server_credentials(current: Callable[[], Material], *, require_client_cert: 
 
 def certificates_of(auth_context: Mapping[str, Iterable[bytes]]) -> bytes:
     """Return, in PEM, the certificates that whoever has dialled has shown, its own first; empty if it has not."""
-    leaf = b"".join(auth_context.get(_LEAF, ()))
-    # Newer versions have the whole chain, which begins with the leaf.
-    return b"".join(auth_context.get(_CHAIN, ())) or leaf
+    leaf, chain = (b"".join(auth_context.get(name, ())) for name in (_LEAF, _CHAIN))
+    # A listener is given those behind the leaf, as BoringSSL has them there; elsewhere the chain begins with it.
+    return chain if chain.startswith(leaf) else leaf + chain
 
 
 def _configuration(material: Material) -> grpc.ServerCertificateConfiguration:
