@@ -156,6 +156,41 @@ def test_a_shortcut_in_the_name_of_a_cell_in_the_tree_asks_that_one(at: str) -> 
     assert node.core.is_cell_connected("right-leaf")
 
 
+def test_a_shortcut_asks_the_cells_above_about_a_name_that_is_only_claimed_below() -> None:
+    net = Net()
+    nodes = branches(net)
+    left, leaf = nodes["left"], nodes["right-leaf"]
+    liar = Liar(net, left)
+    # The root has not yet refused what the liar claims.
+    net.hold = {here for here, there in net.peers.items() if here[0] == "left" and there[0] == "root"}
+    liar.say(Announce("right-leaf", leaf.incarnation, 1, ("right-leaf", "liar")))
+    lane_id, said = greet(net, left, hello("right-leaf", incarnation=leaf.incarnation + 1, peer=True))
+    net.run()
+    assert not any(isinstance(frame, Query) for frame in liar.hear())
+    assert said == []
+    net.hold.clear()
+    net.run()
+    goodbyes = [frame for _, each, frame in net.carried if each == lane_id and isinstance(frame, Goodbye)]
+    assert refused(list(goodbyes))
+    assert not left.core.is_cell_connected("right-leaf")
+
+
+def test_a_question_from_below_goes_up_while_the_name_is_only_claimed_below() -> None:
+    net = Net()
+    nodes = branches(net)
+    left, leaf = nodes["left"], nodes["right-leaf"]
+    liar = Liar(net, left)
+    net.hold = {here for here, there in net.peers.items() if here[0] == "left" and there[0] == "root"}
+    liar.say(Announce("right-leaf", leaf.incarnation, 1, ("right-leaf", "liar")))
+    receive(net, left, "left-leaf", Query(1, "left-leaf", "right-leaf", False, 16, contested=True))
+    net.run()
+    assert not any(isinstance(frame, Query) for frame in liar.hear())
+    net.hold.clear()
+    net.run()
+    answers = {reply.asker: reply.holder for reply in net.sent("right-leaf", QueryReply)}
+    assert answers["left-leaf"] is HolderAnswer.HERE
+
+
 def test_a_shortcut_of_a_cell_that_is_not_in_the_tree_comes_up_at_once() -> None:
     net = Net()
     nodes = branches(net)

@@ -185,7 +185,7 @@ class QueryTable:
 
     def _answer_claim(self, link: Link, frame: Query, now: float, *, here: bool) -> None:
         """Say, before anything else, whether the cell whose name is claimed is behind this way; or pass that on."""
-        way = self._routes.way_to_holder(frame.subject)
+        way = self._routes.way_to_holder(frame.subject, link)
         if here and self._links.dialler.has_said(frame.claim_id, frame.asker):
             link.press(QueryReply.about_claim(frame, self._context.fqcn, HolderAnswer.MOVED))
         elif here:

@@ -111,10 +111,18 @@ class RouteTable:
             return route.link
         return self.parent
 
-    def way_to_holder(self, fqcn: str) -> Link | None:
-        """Return the link by which it is asked who has a name, whether the cells above agree by now or not."""
+    def way_to_holder(self, fqcn: str, asking: Link | None = None) -> Link | None:
+        """Return the link by which it is asked who has a name. The parent asks for what this cell has announced.
+
+        For all others a name that the cells above have not agreed to may be one that somebody claims only: they are
+        asked, so that whoever claims a name is not asked for its holder.
+
+        :param asking: the link by which the question comes; None for this cell's own.
+        """
         route = self._routes.get(fqcn)
-        return self.parent if route is None else route.link
+        if route is None or not (route.confirmed or self.parent is None or asking is self.parent):
+            return self.parent
+        return route.link
 
     def leads_back(self, link: Link, fqcn: str) -> bool:
         """Return whether a cell was announced over ``link``, whether the cells above agree by now or not."""
