@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import logging
 import os
+import queue
 import re
 import threading
 from collections.abc import Iterator
@@ -17,8 +19,12 @@ from streamcell import (
     CellConfig,
     CellError,
     CoreCell,
+    IterStream,
     LinkError,
     Message,
+    ReceivedStream,
+    StreamCell,
+    StreamFuture,
     TLSConfig,
     UsageError,
 )
@@ -317,6 +323,55 @@ def test_a_renewed_certificate_counts_without_a_break(ends: contextlib.ExitStack
         talking.join(PATIENCE_S)
     assert failures == []
     assert site.is_cell_connected("hub")
+
+
+def lane_numbers(cell: CoreCell) -> set[int]:
+    """The numbers of the lanes that carry something; each dial has another."""
+    lanes = [lane for link in cell.stats().protocol.links for lane in link.lanes]
+    return {lane.number for lane in lanes if lane.state == "ready"}
+
+
+def test_renewal_costs_fifty_transfers_nothing(ends: contextlib.ExitStack, tmp_path: Path) -> None:
+    count, piece = 50, os.urandom(8_000)
+    files = {name: AUTHORITY.files(tmp_path, name) for name in ("hub", "site-1")}
+    hub = listening(ends, tls=files["hub"])
+    site = dialling(ends, "site-1", hub.listen_urls[0], files["site-1"])
+    arrived: queue.SimpleQueue[str] = queue.SimpleQueue()
+
+    def read(_future: StreamFuture, stream: ReceivedStream, _resume: bool) -> None:
+        arrived.put(hashlib.sha256(stream.read(-1)).hexdigest())
+
+    StreamCell(hub).register_stream_cb("c", "t", read)
+    site.wait_connected(PATIENCE_S)
+    is_over = threading.Event()
+    pieces = [0] * count
+
+    def source(number: int) -> Iterator[bytes]:
+        """Go on until the certificates are others, and a little longer."""
+        while not is_over.wait(0.01):
+            pieces[number] += 1
+            yield piece
+        pieces[number] += 1
+        yield piece
+
+    sent = [
+        StreamCell(site).send_stream("c", "t", "hub", Message({}, IterStream(source(number))))
+        for number in range(count)
+    ]
+    eventually(lambda: all(pieces))
+    before = lane_numbers(site)
+    for name, cell in (("hub", hub), ("site-1", site)):
+        renewed(files[name], name)
+        cell.reload_security()
+    # Who dials shows the new one, and looks at the new one there, on lanes that take the place of those before.
+    eventually(lambda: bool(lane_numbers(site)) and not before & lane_numbers(site))
+    is_over.set()
+    for future in sent:
+        future.result(PATIENCE_S)
+    wanted = sorted(hashlib.sha256(piece * number).hexdigest() for number in pieces)
+    assert sorted(arrived.get(timeout=PATIENCE_S) for _ in range(count)) == wanted
+    stats = site.stats().protocol
+    assert (stats.bytes_retransmitted, stats.reconnects, stats.sends_failed) == (0, 0, 0)
 
 
 def test_who_is_not_believed_any_more_is_put_out(ends: contextlib.ExitStack, tmp_path: Path) -> None:
