@@ -1,4 +1,4 @@
-"""Names and ways in a tree of cells: announcements, moves, claims, and the end of routes."""
+"""Ways in a tree of cells: who is known where, moves, and the end of routes."""
 
 from __future__ import annotations
 
@@ -7,25 +7,12 @@ import dataclasses
 import pytest
 
 from streamcell.errors import ErrorCode, NameInUse, StreamTargetUnreachable
-from streamcell.limits import MESSAGE_BYTES
 from streamcell.protocol.base.events import CellConnected
-from streamcell.protocol.links.carrier import CarrierInfo
 from streamcell.protocol.links.contest import CLAIM_S
 from streamcell.protocol.wire.description import StreamKind
-from streamcell.protocol.wire.frames import (
-    Announce,
-    AnnounceReply,
-    CellInfo,
-    Frame,
-    Goodbye,
-    Hello,
-    LaneRole,
-    Query,
-    QueryReply,
-    Withdraw,
-)
-from tests.core.harness import LARGE, SMALL, Net, Node
-from tests.core.trees import branches, move, routes, tree
+from streamcell.protocol.wire.frames import Announce, AnnounceReply, Goodbye, Hello
+from tests.core.harness import LARGE, SMALL, Net
+from tests.core.trees import branches, hear, minimal, move, routes, tree
 
 
 def test_every_cell_is_known_above_it_and_by_the_way_that_leads_to_it() -> None:
@@ -227,61 +214,6 @@ def test_a_restarted_relay_and_a_restarted_root_are_told_everything_anew() -> No
         assert origin.finished(stream_id), name
 
 
-# Claims.
-
-
-def test_the_second_cell_of_a_name_is_refused_wherever_it_is() -> None:
-    net = Net()
-    nodes = branches(net)
-    first = nodes["left-leaf"]
-    second = net.node("left-leaf")
-    net.nodes["left-leaf"] = first
-    net.nodes["double"] = second
-    second.fqcn = "double"
-    second.connect("right")
-    net.run()
-    (refusal,) = second.refusals()
-    assert isinstance(refusal.error, NameInUse)
-    assert not refusal.firm
-    assert "from-left-leaf" in str(refusal.error)
-    assert second.of(CellConnected) == []
-    assert routes(nodes["root"])["left-leaf"] == "left"
-    # It keeps trying, and gets the name when the first has gone.
-    net.advance(11.0)
-    assert len(second.refusals()) == 3
-    first.core.stop(net.now)
-    net.advance(6.0)
-    assert routes(nodes["root"])["left-leaf"] == "right"
-
-
-@pytest.mark.parametrize("name", ["root", "left", "right"])
-def test_a_name_of_a_cell_above_is_in_use(name: str) -> None:
-    net = Net()
-    nodes = branches(net)
-    second = net.node(name)
-    net.nodes[name] = nodes[name]
-    net.nodes["double"] = second
-    second.fqcn = "double"
-    second.connect("right")
-    net.run()
-    assert isinstance(second.refusals()[0].error, NameInUse)
-
-
-def test_a_name_whose_holder_does_not_answer_is_taken_over() -> None:
-    net = Net()
-    nodes = branches(net)
-    net.mute.add("left-leaf")
-    first = nodes["left-leaf"]
-    second = net.node("left-leaf")
-    net.nodes["left-leaf"] = first
-    net.nodes["double"] = second
-    second.fqcn = "double"
-    second.connect("right")
-    net.advance(3.5)
-    assert second.core.is_cell_connected("right")
-    assert routes(nodes["root"])["left-leaf"] == "right"
-
-
 def test_a_ring_of_cells_comes_apart() -> None:
     net = Net()
     nodes = {name: net.node(name) for name in "abc"}
@@ -306,25 +238,6 @@ def test_an_announcement_that_leads_nowhere_is_refused() -> None:
     assert "x" not in routes(nodes["root"])
 
 
-# What is rare.
-
-
-def minimal(net: Net, node: Node, fqcn: str, incarnation: int = 1) -> int:
-    """Let a cell that knows nothing of announcements greet ``node``; returns the node's number for its lane."""
-    hello = Hello(fqcn, incarnation, 1, 1, 1, LaneRole.CONTROL, message_bytes=MESSAGE_BYTES, lanes=1)
-    lane_id = node.core.lane_accepted(CarrierInfo("test", "stranger"), net.now)
-    node.core.receive(lane_id, [hello], net.now)
-    net.run()
-    return lane_id
-
-
-def receive(net: Net, node: Node, neighbour: str, *frames: Frame) -> None:
-    """Give ``node`` frames on a lane from a neighbour."""
-    lane_id = next(here[1] for here, there in net.peers.items() if here[0] == node.fqcn and there[0] == neighbour)
-    node.core.receive(lane_id, frames, net.now)
-    net.run()
-
-
 def test_a_cell_that_knows_nothing_of_announcements_is_announced_by_its_parent() -> None:
     net = Net()
     nodes = branches(net)
@@ -344,207 +257,16 @@ def test_a_parent_that_knows_nothing_of_announcements_is_the_way_all_the_same() 
     assert nodes["leaf"].finished(stream_id)
 
 
-def test_the_name_of_a_cell_two_hops_above_is_in_use() -> None:
-    net = Net()
-    nodes = branches(net)
-    minimal(net, nodes["left-leaf"], "root")
-    assert not nodes["left-leaf"].core.is_cell_connected("root")
-    assert nodes["root"].links[0].fqcn == "left"
-    assert "root" not in routes(nodes["left"])
-
-
-def test_a_cell_keeps_a_way_to_so_many_cells_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("streamcell.protocol.tree.announcements.ROUTES", 2)
-    net = Net()
-    nodes = tree(net, {"root": "", "a": "root", "b": "root"})
-    minimal(net, nodes["root"], "c")
-    assert routes(nodes["root"]) == {"a": "a", "b": "b"}
-    assert not nodes["root"].core.is_cell_connected("c")
-
-
-def test_of_two_newcomers_the_second_is_refused_when_the_first_has_got_the_name() -> None:
-    net = Net()
-    nodes = branches(net)
-    net.mute.add("left-leaf")
-    for parent, incarnation in (("right", 11 << 30), ("root", 12 << 30)):
-        minimal(net, nodes[parent], "left-leaf", incarnation)
-        # It says the same again while the holder is asked.
-        minimal(net, nodes[parent], "left-leaf", incarnation)
-    net.advance(3.1)
-    assert [route.incarnation for route in nodes["root"].core.stats().routes if route.fqcn == "left-leaf"] == [11 << 30]
-
-
-def test_a_newcomer_that_goes_away_or_is_withdrawn_claims_nothing_any_more() -> None:
-    for how in ("goes", "is withdrawn"):
-        net = Net()
-        nodes = branches(net)
-        net.mute.add("left-leaf")
-        lane_id = minimal(net, nodes["right"], "left-leaf", 11 << 30)
-        if how == "goes":
-            net.kill("right")
-            net.advance(40.0)
-        else:
-            receive(net, nodes["root"], "right", Withdraw("left-leaf", 99, 0))
-            nodes["right"].core.receive(lane_id, [Goodbye(ErrorCode.STOPPING, "")], net.now)
-            net.advance(4.0)
-        assert routes(nodes["root"]).get("left-leaf") != "right"
-
-
-def test_an_answer_of_the_newcomer_itself_or_of_somebody_else_does_not_keep_its_name_from_it() -> None:
-    net = Net()
-    nodes = branches(net)
-    net.mute.add("left-leaf")
-    minimal(net, nodes["right"], "left-leaf", 11 << 30)
-    (query,) = net.sent("root", Query)
-    own = QueryReply(query.query_id, "root", "left-leaf", (CellInfo("left-leaf", 11 << 30),), 16)
-    other = QueryReply(query.query_id, "root", "left", (CellInfo("left", 1),), 16)
-    receive(net, nodes["root"], "left", own, other)
-    net.advance(3.1)
-    assert routes(nodes["root"])["left-leaf"] == "right"
-
-
-def test_announcements_and_withdrawals_that_overtake_each_other_end_in_agreement() -> None:
-    net = Net()
-    nodes = branches(net)
-    leaf = nodes["left-leaf"]
-    root, left = nodes["root"], nodes["left"]
-    # An old Withdraw arrives late, and so does the answer to it.
-    receive(net, root, "left", Withdraw("left-leaf", leaf.incarnation, 1))
-    assert "left-leaf" in routes(root)
-    receive(net, root, "left", Withdraw("left-leaf", leaf.incarnation, 0))
-    assert "left-leaf" in routes(root)
-    # An old Announce arrives after the cell has gone.
-    leaf.core.stop(net.now)
-    net.run()
-    receive(net, root, "left", Announce("left-leaf", leaf.incarnation, 1, ("left-leaf", "left")))
-    assert "left-leaf" not in routes(root)
-    # Of a lower epoch than is known, and an answer of somebody who is not asked.
-    receive(net, root, "left", Announce("left", left.incarnation, 0, ("left",)))
-    receive(net, root, "left", AnnounceReply("left", left.incarnation, 1))
-    assert routes(root)["left"] == "left"
-
-
-def announced(net: Net, name: str, fqcn: str) -> list[int]:
-    """Return the lives of a cell that another one has announced to its parent, one after the other."""
-    return [frame.incarnation for frame in net.sent(name, Announce) if frame.fqcn == fqcn]
-
-
-DEEP = {"top": "", "root": "top", "left": "root", "left-leaf": "left"}
-
-
-@pytest.mark.parametrize("withdrawn", [True, False])
-@pytest.mark.parametrize("announced_again", [True, False])
-@pytest.mark.parametrize("accepted", [True, False])
-def test_what_was_said_of_an_earlier_life_and_comes_last_does_not_count(
-    withdrawn: bool, announced_again: bool, accepted: bool
-) -> None:
-    """On a lane so slow that the present life has been announced by another one meanwhile."""
-    net = Net()
-    nodes = tree(net, DEEP)
-    old = nodes["left-leaf"].incarnation
-    if not accepted:
-        net.tamper = lambda name, frame: None if name == "top" and isinstance(frame, AnnounceReply) else frame
-    leaf = net.restart("left-leaf")
-    net.run()
-    before = announced(net, "left", "left-leaf")
-    late: list[Frame] = []
-    if announced_again:
-        late.append(Announce("left-leaf", old, 1, ("left-leaf", "left")))
-    if withdrawn:
-        late.append(Withdraw("left-leaf", old, 1))
-    receive(net, nodes["root"], "left", *late)
-    net.run()
-    net.tamper = None
-    net.advance(6.0)
-    for name, way in (("top", "root"), ("root", "left"), ("left", "left-leaf")):
-        assert routes(nodes[name])["left-leaf"] == way
-    known = {route.fqcn: route.incarnation for route in nodes["top"].core.stats().routes}
-    assert known["left-leaf"] == leaf.incarnation
-    stream_id = nodes["top"].send("left-leaf", SMALL)
-    net.run()
-    assert nodes["top"].finished(stream_id)
-    # Each answer about the earlier life has it said once more, and that is all.
-    again = announced(net, "left", "left-leaf")[len(before) :]
-    assert len(again) <= len(late)
-    assert set(again) <= {leaf.incarnation}
-
-
-def test_what_was_said_of_an_earlier_life_of_a_cell_that_goes_is_taken_back() -> None:
-    net = Net()
-    nodes = branches(net)
-    leaf, left = nodes["left-leaf"], nodes["left"]
-    # That the cell has gone is not confirmed yet.
-    net.tamper = lambda name, frame: None if isinstance(frame, AnnounceReply) and frame.withdrawn else frame
-    leaf.core.stop(net.now)
-    net.run()
-    assert "left-leaf" not in routes(nodes["root"])
-    early = leaf.incarnation - 1
-    receive(net, nodes["root"], "left", Announce("left-leaf", early, 1, ("left-leaf", "left")))
-    net.run()
-    assert "left-leaf" not in routes(nodes["root"])
-    assert Withdraw("left-leaf", early, 1) in net.sent("left", Withdraw)
-    said = len(net.sent("left", Withdraw))
-    receive(net, left, "root", AnnounceReply("left-leaf", early, 1, withdrawn=True))
-    receive(net, left, "root", AnnounceReply("left-leaf", early, 1, ErrorCode.STALE, "it has moved"))
-    net.run()
-    assert len(net.sent("left", Withdraw)) == said
-
-
-def test_a_restart_costs_two_announcements_for_each_hop_above_at_most() -> None:
-    net = Net()
-    tree(net, DEEP)
-    before = len(announced(net, "root", "left-leaf"))
-    for _ in range(5):
-        net.restart("left-leaf")
-        net.advance(1.0)
-    assert len(announced(net, "left", "left-leaf")) <= 1 + 2 * 5
-    assert len(announced(net, "root", "left-leaf")) - before <= 3 * 5
-
-
-def test_two_cells_of_one_name_cost_an_announcement_for_each_time_that_the_second_comes_again() -> None:
-    net = Net()
-    nodes = branches(net)
-    first = nodes["left-leaf"]
-    second = net.node("left-leaf")
-    net.nodes["left-leaf"] = first
-    net.nodes["double"] = second
-    second.fqcn = "double"
-    second.connect("right")
-    net.advance(1.0)
-    for early in range(1, 4):
-        late = Announce("left-leaf", early, 1, ("left-leaf", "left"))
-        receive(net, nodes["root"], "left", late)
-        receive(net, nodes["root"], "right", dataclasses.replace(late, path=("left-leaf", "right")))
-        net.advance(1.0)
-    before = len(announced(net, "left", "left-leaf"))
-    net.advance(60.0)
-    assert announced(net, "left", "left-leaf")[before:] == []
-    assert set(announced(net, "right", "left-leaf")) == {second.incarnation}
-    assert len(announced(net, "right", "left-leaf")) <= 1 + 64 / 5
-    assert routes(nodes["root"])["left-leaf"] == "left"
-
-
 def test_a_cell_that_is_refused_by_its_parent_in_the_other_way_leaves_it_and_comes_again() -> None:
     net = Net()
     nodes = branches(net)
     leaf = nodes["left-leaf"]
-    receive(net, leaf, "left", AnnounceReply("left-leaf", leaf.incarnation, 1, ErrorCode.NAME_IN_USE, "no"))
+    hear(net, leaf, "left", AnnounceReply("left-leaf", leaf.incarnation, 1, ErrorCode.NAME_IN_USE, "no"))
     assert isinstance(leaf.refusals()[0].error, NameInUse)
     assert not leaf.core.is_cell_connected("left")
     net.advance(5.5)
     assert leaf.core.is_cell_connected("left")
     assert routes(nodes["root"])["left-leaf"] == "left"
-
-
-def test_many_cells_are_announced_in_several_batches() -> None:
-    net = Net()
-    nodes = branches(net)
-    names = [f"small-{number}" for number in range(600)]
-    for name in names:
-        minimal(net, nodes["left"], name)
-    net.restart("root")
-    net.advance(6.0)
-    assert set(names) < set(routes(net.nodes["root"]))
 
 
 def test_names_that_wait_for_a_parent_that_goes_are_accepted_without_it() -> None:
@@ -555,170 +277,5 @@ def test_names_that_wait_for_a_parent_that_goes_are_accepted_without_it() -> Non
     leaf.connect("relay")
     net.run()
     assert not leaf.core.is_cell_connected("relay")
-    receive(net, nodes["relay"], "root", Goodbye(ErrorCode.STOPPING, ""))
+    hear(net, nodes["relay"], "root", Goodbye(ErrorCode.STOPPING, ""))
     assert leaf.core.is_cell_connected("relay")
-
-
-def test_of_equal_epochs_the_path_decides() -> None:
-    net = Net()
-    nodes = tree(net, {"root": "", "a": "root", "b": "root", "middle": "a", "leaf": "middle"})
-    leaf = nodes["leaf"]
-    receive(net, nodes["root"], "b", Announce("leaf", leaf.incarnation, 1, ("leaf", "middle", "b")))
-    assert routes(nodes["root"])["leaf"] == "a"
-
-
-def test_a_claim_is_decided_when_the_holder_is_withdrawn_or_the_newcomer_is() -> None:
-    net = Net()
-    nodes = branches(net)
-    net.mute.add("left-leaf")
-    root, first = nodes["root"], nodes["left-leaf"]
-    minimal(net, nodes["right"], "left-leaf", 11 << 30)
-    receive(net, root, "left", Withdraw("left", 1, 99))
-    receive(net, root, "right", Withdraw("left-leaf", 11 << 30, 0))
-    receive(net, root, "right", Announce("left-leaf", 11 << 30, 0, ("left-leaf", "right")))
-    receive(net, root, "left", Withdraw("left-leaf", first.incarnation, 1))
-    net.advance(0.0)
-    assert routes(root)["left-leaf"] == "right"
-
-
-def test_a_claim_is_made_anew_when_the_name_has_got_another_holder_meanwhile() -> None:
-    net = Net()
-    nodes = branches(net)
-    net.mute.add("left-leaf")
-    root = nodes["root"]
-    minimal(net, nodes["right"], "left-leaf", 11 << 30)
-    lanes = {there[0]: here[1] for here, there in net.peers.items() if here[0] == "root"}
-    root.core.receive(lanes["left"], [Announce("left-leaf", 5, 1, ("left-leaf", "left"))], net.now)
-    root.core.receive(lanes["right"], [Announce("left-leaf", 12 << 30, 0, ("left-leaf", "right"))], net.now)
-    assert [route.incarnation for route in root.core.stats().routes if route.fqcn == "left-leaf"] == [5]
-    net.run()
-    assert len([query for query in net.sent("root", Query) if query.subject == "left-leaf"]) >= 2
-
-
-def test_claims_over_a_link_that_goes_are_dropped() -> None:
-    net = Net()
-    nodes = branches(net)
-    net.mute.add("left-leaf")
-    minimal(net, nodes["right"], "left-leaf", 11 << 30)
-    nodes["right"].core.stop(net.now)
-    net.advance(4.0)
-    assert routes(nodes["root"])["left-leaf"] == "left"
-
-
-# Room.
-
-
-def many(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
-    """So many cells behind one neighbour have room."""
-    for module in ("announcements", "announcer"):
-        monkeypatch.setattr(f"streamcell.protocol.tree.{module}.ROUTES_OF_NEIGHBOUR", most)
-
-
-def test_names_beyond_the_room_of_the_parent_wait_and_are_told_when_others_are_gone(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    many(monkeypatch, 3)
-    net = Net()
-    leaves = [f"leaf-{number}" for number in range(5)]
-    nodes = tree(net, {"root": "", "relay": "root"} | dict.fromkeys(leaves, "relay"))
-    assert set(routes(nodes["root"])) == {"relay", "leaf-0", "leaf-1"}
-    # Nobody was refused: those that wait are there for all below the root.
-    assert set(routes(nodes["relay"])) == set(leaves)
-    assert all(nodes[leaf].core.is_cell_connected("relay") for leaf in leaves)
-    nodes["leaf-3"].core.stop(net.now)
-    net.run()
-    nodes["leaf-0"].core.stop(net.now)
-    net.run()
-    assert set(routes(nodes["root"])) == {"relay", "leaf-1", "leaf-2"}
-    # A new parent is told of as many.
-    net.restart("root")
-    net.advance(5.0)
-    assert set(routes(net.nodes["root"])) == {"relay", "leaf-1", "leaf-2"}
-
-
-def test_a_parent_without_room_lets_names_wait_and_they_are_told_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("streamcell.protocol.tree.announcements.ROUTES", 4)
-    net = Net()
-    nodes = tree(net, {"root": "", "relay": "root", "other": "root", "a": "relay", "b": "relay", "c": "relay"})
-    assert set(routes(nodes["root"])) == {"relay", "other", "a", "b"}
-    assert nodes["c"].core.is_cell_connected("relay")
-    assert [(reply.fqcn, reply.code) for reply in net.sent("root", AnnounceReply) if reply.wait] == [
-        ("c", ErrorCode.LIMIT)
-    ]
-    net.advance(31.0)
-    assert len([reply for reply in net.sent("root", AnnounceReply) if reply.wait]) == 2
-    nodes["other"].core.stop(net.now)
-    net.advance(31.0)
-    assert set(routes(nodes["root"])) == {"relay", "a", "b", "c"}
-    nodes["c"].core.stop(net.now)
-    net.run()
-    assert set(routes(nodes["root"])) == {"relay", "a", "b"}
-
-
-def test_names_wait_here_whose_place_the_parent_had_no_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    many(monkeypatch, 3)
-    monkeypatch.setattr("streamcell.protocol.tree.announcements.ROUTES", 2)
-    net = Net()
-    leaves = [f"leaf-{number}" for number in range(4)]
-    nodes = tree(net, {"root": "", "relay": "root"} | dict.fromkeys(leaves, "relay"))
-    net.advance(31.0)
-    assert set(routes(nodes["root"])) == {"relay", "leaf-0"}
-    # Now the parent has room, and this cell may announce one more.
-    monkeypatch.setattr("streamcell.protocol.tree.announcements.ROUTES", 5)
-    net.advance(61.0)
-    first, *waiting = sorted(set(leaves) - {"leaf-0"}, key=lambda leaf: leaf not in routes(nodes["root"]))
-    assert set(routes(nodes["root"])) == {"relay", "leaf-0", first}
-    nodes[first].core.stop(net.now)
-    net.advance(31.0)
-    assert len(set(routes(nodes["root"])) & set(waiting)) == 1
-
-
-def test_who_announces_more_than_there_is_room_for_leaves_room_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("streamcell.protocol.tree.announcements.ROUTES_OF_NEIGHBOUR", 3)
-    net = Net()
-    nodes = tree(net, {"root": "", "a": "root", "b": "root"})
-    made_up = [Announce(f"x-{number}", 1, 1, (f"x-{number}", "a")) for number in range(10)]
-    net.hold = {end for end in net.peers if end[0] == "a"}
-    receive(net, nodes["root"], "a", *made_up, *made_up)
-    assert set(routes(nodes["root"])) == {"a", "b", "x-0", "x-1"}
-
-
-def test_announcements_beyond_what_is_looked_at_wait_the_last_word_of_each_name(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("streamcell.protocol.tree.arrivals.ANNOUNCEMENTS_AT_ONCE", 10)
-    monkeypatch.setattr("streamcell.protocol.tree.arrivals.ANNOUNCEMENTS_PER_S", 20)
-    net = Net()
-    nodes = tree(net, {"root": "", "a": "root"})
-    net.advance(10.0)
-    net.refuse_dials.add("root")
-    made_up = [Announce(f"x-{number}", 1, 1, (f"x-{number}", "a")) for number in range(30)]
-    receive(net, nodes["root"], "a", *made_up)
-    assert len(routes(nodes["root"])) == 11
-    # Ten wait, of one of them another word has come; and of the rest not even that is remembered.
-    receive(net, nodes["root"], "a", Withdraw("x-12", 1, 1))
-    assert len(routes(nodes["root"])) == 11
-    net.hold = set(net.peers)
-    net.advance(2.0)
-    assert set(routes(nodes["root"])) == {"a"} | {f"x-{number}" for number in range(20) if number != 12}
-    refused = [frame.fqcn for frame in net.sent("root", AnnounceReply) if frame.wait]
-    assert refused == [f"x-{number}" for number in range(20, 30)]
-
-
-@pytest.mark.parametrize("way", ["ends", "begins anew"])
-def test_what_waits_is_forgotten_when_a_link(monkeypatch: pytest.MonkeyPatch, way: str) -> None:
-    monkeypatch.setattr("streamcell.protocol.tree.arrivals.ANNOUNCEMENTS_AT_ONCE", 2)
-    monkeypatch.setattr("streamcell.protocol.tree.arrivals.ANNOUNCEMENTS_PER_S", 10)
-    net = Net()
-    nodes = tree(net, {"root": "", "a": "root"})
-    net.advance(1.0)
-    made_up = [Announce(f"x-{number}", 1, 1, (f"x-{number}", "a")) for number in range(4)]
-    receive(net, nodes["root"], "a", *made_up)
-    if way == "ends":
-        nodes["a"].core.stop(net.now)
-        net.advance(2.0)
-        assert routes(nodes["root"]) == {}
-    else:
-        net.restart("a")
-        net.advance(5.0)
-        assert routes(nodes["root"]) == {"a": "a"}

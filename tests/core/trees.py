@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from streamcell.config import CellConfig
-from streamcell.protocol.wire.frames import Frame
+from streamcell.limits import MESSAGE_BYTES
+from streamcell.protocol.links.carrier import CarrierInfo
+from streamcell.protocol.wire.frames import Announce, Frame, Hello, LaneRole
 from tests.core.harness import Net, Node
 
 
@@ -51,3 +53,23 @@ def receive(net: Net, node: Node, neighbour: str, *frames: Frame) -> None:
     """Give ``node`` frames on a lane from a neighbour."""
     lane_id = next(here[1] for here, there in net.peers.items() if here[0] == node.fqcn and there[0] == neighbour)
     node.core.receive(lane_id, frames, net.now)
+
+
+def hear(net: Net, node: Node, neighbour: str, *frames: Frame) -> None:
+    """Give ``node`` frames on a lane from a neighbour, and let all cells go on."""
+    receive(net, node, neighbour, *frames)
+    net.run()
+
+
+def minimal(net: Net, node: Node, fqcn: str, incarnation: int = 1) -> int:
+    """Let a cell that knows nothing of announcements greet ``node``; returns the node's number for its lane."""
+    hello = Hello(fqcn, incarnation, 1, 1, 1, LaneRole.CONTROL, message_bytes=MESSAGE_BYTES, lanes=1)
+    lane_id = node.core.lane_accepted(CarrierInfo("test", "stranger"), net.now)
+    node.core.receive(lane_id, [hello], net.now)
+    net.run()
+    return lane_id
+
+
+def announced(net: Net, name: str, fqcn: str) -> list[int]:
+    """Return the lives of a cell that another one has announced to its parent, one after the other."""
+    return [frame.incarnation for frame in net.sent(name, Announce) if frame.fqcn == fqcn]
