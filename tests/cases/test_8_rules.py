@@ -12,7 +12,8 @@ from scripts import vectors
 from streamcell import CellConfig, CoreCell, StreamCell
 from streamcell.transport.grpc.environment import grpc
 from streamcell.v1 import cell_pb2
-from tests.kit.minimal_cell import INITIAL_CREDIT, MESSAGE_BYTES, Lane
+from tests.kit.minimal_cell import MESSAGE_BYTES, Lane
+from tests.kit.minimal_streams import INITIAL_CREDIT
 from tests.kit.payloads import pattern
 from tests.kit.waiting import PATIENCE_S
 
