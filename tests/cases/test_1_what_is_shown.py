@@ -93,4 +93,4 @@ def test_case_1_9_nothing_is_imported_before_somebody_looks_after_ctrl_c() -> No
 def test_case_1_9_node_without_an_argument(node: str) -> None:
     ended = subprocess.run([node, os.fspath(MAIN)], capture_output=True, timeout=LIMIT_S, check=False)
     assert ended.returncode == ExitCode.USAGE
-    assert ended.stderr == b"which cell is to be dialled? node main.js HOST:PORT [NAME]\n"
+    assert ended.stderr == b"which cell is to be dialled, and how? node main.js HOST:PORT [NAME [CA CERT KEY]]\n"

@@ -256,13 +256,21 @@ def test_links_end_when_the_policy_does_not_allow_them_any_more(ends: contextlib
     assert server.is_cell_connected("hub")
 
 
+DEEP = "a = " + 5_000 * "["
+
+
 def test_a_policy_that_cannot_be_read_changes_nothing(
     ends: contextlib.ExitStack, file: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     hub = start_hub(ends, file)
     receiving(hub)
     site = connected(ends, "site-1", hub)
-    for text, fault in (("version = 2\n", "has mistakes"), ("[", "is no TOML"), (None, "cannot be read")):
+    for text, fault in (
+        ("version = 2\n", "has mistakes"),
+        ("[", "is no TOML"),
+        (DEEP, "nests values too deeply"),
+        (None, "cannot be read"),
+    ):
         if text is None:
             file.unlink()
         else:

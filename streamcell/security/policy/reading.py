@@ -59,6 +59,8 @@ def read_policy(text: str | bytes, where: str, name: str) -> tuple[list[Rule], l
         raise UsageError(f"{where} is no text in UTF-8: {error.reason}") from error
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{where} is no TOML: {error}") from error
+    except RecursionError as error:
+        raise UsageError(f"{where} nests values too deeply: a policy has lists of texts and nothing deeper") from error
     return _Reader(where, name, decoded).read(tables)
 
 

@@ -32,6 +32,8 @@ _TOO_LARGE_BYTES = GIB
 _numbers = itertools.count(1)
 # Until a hub has all that it keeps for innocents.
 _WARM_ROUNDS = 30
+# Of streams at the hub after an attack: more than the innocents have, and fewer than would be felt.
+_LEFT_BEHIND = 20
 
 
 @dataclasses.dataclass
@@ -314,7 +316,10 @@ class Stage:
             hub_s=hub_s,
             liar_s=liar_s,
         )
-        self.is_well = not (outcome.failed or outcome.stood_still or outcome.names_lost)
+        # Streams of a liar that has gone last until they have been idle for long, and have threads as long as that: of
+        # many liars, one after the other, they have all.
+        is_free = after["receives"] < _LEFT_BEHIND
+        self.is_well = is_free and not (outcome.failed or outcome.stood_still or outcome.names_lost)
         return outcome
 
     def _warm_up(self) -> None:
